@@ -1,0 +1,6 @@
+//! Layer 0, the words of the product: annotation keys, event reasons, names, sizes. No I/O and no clock.
+
+pub mod annotations;
+pub mod bytes;
+pub mod names;
+pub mod reasons;
