@@ -21,3 +21,4 @@
 //! Layers 0 and 1 are pure: no I/O and no clock, `now` is an argument. `docs/architecture.md` tells the rest.
 
 pub mod api;
+pub mod cli;

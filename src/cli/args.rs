@@ -1,0 +1,122 @@
+//! What can be asked of `rso`? The tree of verbs, and the flags that all of them share.
+//!
+//! The tree names the roles (`controller`, `csi`) beside the verbs for people, because one program carries them all; it is
+//! the only file of this module that may know another role, and of that only its arguments.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::{backup, completions, resize, restore, status};
+
+/// Keeps the volumes of StatefulSets large enough, without a restarted pod.
+#[derive(Debug, Parser)]
+#[command(name = "rso", version, max_term_width = 100, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit codes: 0 yes, 1 the answer is no, 2 usage, 3 cluster unreachable or forbidden, 4 refused for \
+                        safety.\nVerbs for people use your own kubeconfig and rights; they work when the operator does not \
+                        run."
+)]
+pub struct Cli {
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Which cluster, as whom.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// The verbs: first what people need, in the order they need it, then the roles.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show how full the volumes of StatefulSets are and what is going on
+    Status(status::Args),
+    /// Ask for a larger volume
+    Resize(resize::Args),
+    /// Look at the copies that were saved before a StatefulSet was touched
+    Backup(backup::Args),
+    /// Bring a deleted StatefulSet back from a backup
+    Restore(restore::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+/// Which cluster, and as whom: the flags of `kubectl`, with the same meaning.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// Namespace; without it that of the context
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Path of the kubeconfig; without it $KUBECONFIG, then ~/.kube/config
+    #[arg(long, global = true, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+    /// User to act as
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub impersonate: Option<String>,
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For people, with more columns
+    Wide,
+    /// For programs
+    Json,
+    /// For programs and people
+    Yaml,
+}
+
+/// Whether anything is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// Write
+    #[default]
+    None,
+    /// The server checks everything and writes nothing
+    Server,
+}
+
+/// The tree under the name by which the program was started: `kubectl-rso` is told as `kubectl rso`.
+pub fn command(program: &Path) -> clap::Command {
+    let command = Cli::command();
+    match program.file_stem().and_then(|name| name.to_str()) {
+        Some("kubectl-rso") => command.display_name("kubectl rso").bin_name("kubectl rso"),
+        Some(_) | None => command,
+    }
+}
+
+/// Reads the command line; the first word is the program.
+pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let mut tree = command(Path::new(words.first().map_or("rso".as_ref(), OsString::as_os_str)));
+    let matches = tree.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut tree))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_plugin_of_kubectl_tells_its_usage_as_one() {
+        let check = |program: &str, expected: &str| {
+            let words = [program, "status", "--no-such-flag"].map(OsString::from).to_vec();
+            let error = parse(words).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check("/usr/local/bin/rso", "Usage: rso status");
+        check("/usr/local/bin/kubectl-rso", "Usage: kubectl rso status");
+    }
+}

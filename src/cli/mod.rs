@@ -1,0 +1,55 @@
+//! What does a person want to know or do? The verbs of `rso`, one file each.
+//!
+//! A verb talks to the API server with the person's own rights and never through the operator. Data goes to stdout,
+//! progress to stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that talks to a terminal")]
+
+pub mod args;
+mod backup;
+mod completions;
+mod failure;
+mod resize;
+mod restore;
+mod status;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use args::{Cli, Command, Connection, Output};
+pub use failure::{Exit, Failure};
+
+/// Parses, dispatches, and turns a failure into a message and an exit code.
+pub fn main(words: Vec<OsString>) -> ExitCode {
+    let program = words.first().cloned().unwrap_or_else(|| "rso".into());
+    let Cli { command, connection } = match args::parse(words) {
+        Ok(cli) => cli,
+        // clap writes help to stdout and mistakes to stderr; a closed pipe is nothing to report.
+        Err(error) => {
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let ended = match command {
+        Command::Status(args) => block_on(status::run(&args, &connection)),
+        Command::Resize(args) => block_on(resize::run(&args, &connection)),
+        Command::Backup(args) => block_on(backup::run(&args, &connection)),
+        Command::Restore(args) => block_on(restore::run(&args, &connection)),
+        Command::Completions(args) => completions::run(&args, program.as_ref()),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+/// A person's verb needs one thread.
+fn block_on(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::no(format!("failed to start the runtime: {error}")))?
+        .block_on(verb)
+}
