@@ -1,0 +1,295 @@
+//! What came back, when it was not what was asked for, and what may be done about it?
+
+use std::fmt;
+use std::time::Duration;
+
+use kube::core::response::Status;
+
+/// How a request ended that may meet a world other than expected. None of these is an error: look again and decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// It was done.
+    Done(T),
+    /// 404: the object, or for a create its namespace, is not there.
+    NotFound,
+    /// 409: a precondition (UID, resourceVersion) did not hold. Carries the server's words.
+    Conflict(String),
+    /// 409 on create: the name is taken, by whomever.
+    AlreadyExists,
+}
+
+impl<T> Outcome<T> {
+    /// The result, if it was done.
+    pub fn done(self) -> Option<T> {
+        match self {
+            Self::Done(value) => Some(value),
+            Self::NotFound | Self::Conflict(_) | Self::AlreadyExists => None,
+        }
+    }
+
+    /// The same outcome with another result.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Done(value) => Outcome::Done(change(value)),
+            Self::NotFound => Outcome::NotFound,
+            Self::Conflict(words) => Outcome::Conflict(words),
+            Self::AlreadyExists => Outcome::AlreadyExists,
+        }
+    }
+}
+
+/// What was asked of the API server, for messages: `patch persistentvolumeclaims shop/data-db-0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The verb as RBAC names it.
+    pub verb: &'static str,
+    /// The kind as RBAC names it, with group: `statefulsets.apps`.
+    pub resource: String,
+    /// What it was about: `statefulsets shop/db`.
+    pub object: String,
+    /// Whether the server could have changed something.
+    pub effect: Effect,
+}
+
+/// Whether a request can change the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Reads, and writes with `dryRun`.
+    Looks,
+    /// Writes.
+    Writes,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.object)
+    }
+}
+
+/// What a failed request allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing happened, and it may well work later: not before `after`, if the server said so (at most 60 s).
+    Retry {
+        /// What the server asked for.
+        after: Option<Duration>,
+    },
+    /// A write may or may not have happened: look before anything else is done.
+    Unknown,
+    /// The same request will fail again until a person, or another request, changes something.
+    Permanent,
+}
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 401, or 403 by RBAC.
+    #[error("failed to {call}: not allowed; grant the verb {} on {}: {message}", .call.verb, .call.resource)]
+    NotAllowed {
+        /// The request.
+        call: Call,
+        /// The server's words.
+        message: String,
+    },
+    /// 403 by quota, policy or an admission plugin.
+    #[error("failed to {call}: refused by the cluster: {message}")]
+    Refused {
+        /// The request.
+        call: Call,
+        /// The server's words.
+        message: String,
+    },
+    /// 400, 422 and every other 4xx: the object is not acceptable.
+    #[error("failed to {call}: the API server does not accept it ({code}): {message}")]
+    Invalid {
+        /// The request.
+        call: Call,
+        /// HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// 429, and 410 (a list or watch that began too long ago): nothing happened.
+    #[error("failed to {call}: the API server asks to come back later ({code}): {message}")]
+    Busy {
+        /// The request.
+        call: Call,
+        /// HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+        /// `Retry-After`, at most [`LONGEST_RETRY_AFTER`].
+        after: Option<Duration>,
+    },
+    /// 5xx.
+    #[error("failed to {call}: the API server failed ({code}): {message}")]
+    Server {
+        /// The request.
+        call: Call,
+        /// HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+        /// `Retry-After`, at most [`LONGEST_RETRY_AFTER`].
+        after: Option<Duration>,
+    },
+    /// No answer, or half of one: network, TLS, credentials plugin, deadline.
+    #[error("failed to {call}: no answer from the API server; check that it is reachable")]
+    NoAnswer {
+        /// The request.
+        call: Call,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The answer was good but could not be read.
+    #[error("failed to read the answer to {call}")]
+    Unreadable {
+        /// The request.
+        call: Call,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// A server that asks for more patience than this is asked again anyway.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+impl Error {
+    /// What may be done next.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NotAllowed { .. } | Self::Refused { .. } | Self::Invalid { .. } => Class::Permanent,
+            Self::Busy { after, .. } => Class::Retry { after: *after },
+            Self::Server { call, after, .. } => call.unanswered(*after),
+            Self::NoAnswer { call, .. } | Self::Unreadable { call, .. } => call.unanswered(None),
+        }
+    }
+
+    /// The request that failed.
+    pub fn call(&self) -> &Call {
+        match self {
+            Self::NotAllowed { call, .. }
+            | Self::Refused { call, .. }
+            | Self::Invalid { call, .. }
+            | Self::Busy { call, .. }
+            | Self::Server { call, .. }
+            | Self::NoAnswer { call, .. }
+            | Self::Unreadable { call, .. } => call,
+        }
+    }
+
+    /// Sorts an answer of 400 and above that is no [`Outcome`].
+    pub(super) fn from_status(call: Call, status: &Status, after: Option<Duration>) -> Self {
+        let (code, message) = (status.code, words(status));
+        let after = after.map(|wait| wait.min(LONGEST_RETRY_AFTER));
+        match code {
+            401 => Self::NotAllowed { call, message },
+            403 if is_by_rbac(&call, &message) => Self::NotAllowed { call, message },
+            403 => Self::Refused { call, message },
+            410 | 429 => Self::Busy { call, code, message, after },
+            500.. => Self::Server { call, code, message, after },
+            _ => Self::Invalid { call, code, message },
+        }
+    }
+}
+
+impl Call {
+    /// The class of a request that may or may not have been carried out.
+    fn unanswered(&self, after: Option<Duration>) -> Class {
+        match self.effect {
+            Effect::Looks => Class::Retry { after },
+            Effect::Writes => Class::Unknown,
+        }
+    }
+}
+
+/// The whole chain of an error in one line, `a: b: c`, without saying the same thing twice.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn words(status: &Status) -> String {
+    if status.message.is_empty() { status.reason.clone() } else { status.message.clone() }
+}
+
+/// RBAC says `User "x" cannot patch resource "y" in API group …`. It only chooses the advice in the message.
+fn is_by_rbac(call: &Call, message: &str) -> bool {
+    message.contains(&format!("cannot {} resource", call.verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(effect: Effect) -> Call {
+        Call {
+            verb: "patch",
+            resource: "persistentvolumeclaims".into(),
+            object: "persistentvolumeclaims shop/data-db-0".into(),
+            effect,
+        }
+    }
+
+    fn failed(code: u16, message: &str, effect: Effect, after: Option<u64>) -> Error {
+        let status = Status::failure(message, "").with_code(code);
+        Error::from_status(call(effect), &status, after.map(Duration::from_secs))
+    }
+
+    #[test]
+    fn each_answer_has_the_class_that_tells_what_may_be_done() {
+        let check = |code, effect, after, expected| {
+            assert_eq!(failed(code, "no", effect, after).class(), expected, "{code} {effect:?}");
+        };
+        let retry = |seconds: Option<u64>| Class::Retry { after: seconds.map(Duration::from_secs) };
+        check(400, Effect::Writes, None, Class::Permanent);
+        check(401, Effect::Writes, None, Class::Permanent);
+        check(403, Effect::Writes, None, Class::Permanent);
+        check(422, Effect::Writes, None, Class::Permanent);
+        check(429, Effect::Writes, Some(3), retry(Some(3)));
+        check(429, Effect::Writes, Some(3600), retry(Some(60)));
+        check(410, Effect::Looks, None, retry(None));
+        check(500, Effect::Writes, None, Class::Unknown);
+        check(503, Effect::Writes, Some(1), Class::Unknown);
+        check(504, Effect::Writes, None, Class::Unknown);
+        check(503, Effect::Looks, Some(1), retry(Some(1)));
+        check(500, Effect::Looks, None, retry(None));
+    }
+
+    #[test]
+    fn a_forbidden_request_names_the_right_that_is_missing() {
+        let message = r#"persistentvolumeclaims "data-db-0" is forbidden: User "system:serviceaccount:rso:rso" cannot patch resource "persistentvolumeclaims" in API group "" in the namespace "shop""#;
+        let error = failed(403, message, Effect::Writes, None);
+        assert!(matches!(error, Error::NotAllowed { .. }));
+        assert!(error.to_string().starts_with(
+            "failed to patch persistentvolumeclaims shop/data-db-0: not allowed; grant the verb patch on persistentvolumeclaims: "
+        ));
+    }
+
+    #[test]
+    fn a_quota_or_policy_is_not_a_missing_right() {
+        let error = failed(403, "persistentvolumeclaims \"x\" is forbidden: exceeded quota: q", Effect::Writes, None);
+        assert!(matches!(error, Error::Refused { .. }));
+    }
+
+    #[test]
+    fn a_chain_of_errors_is_told_once() {
+        let inner = std::io::Error::other("connection refused");
+        let outer = Error::NoAnswer { call: call(Effect::Looks), source: Box::new(inner) };
+        assert_eq!(
+            chain(&outer),
+            "failed to patch persistentvolumeclaims shop/data-db-0: no answer from the API server; check that it is reachable: connection refused"
+        );
+    }
+}

@@ -1,0 +1,412 @@
+//! How is the API server asked, so that nothing is repeated in secret, nothing hangs, and every refusal has a meaning?
+//!
+//! Objects travel as [`serde_json::Value`]: a typed object written back drops the fields it does not know. kube's own
+//! client lies beneath and serves the watches ([`Client::kube`]); its habit of repeating every verb up to sixteen times on
+//! 429, 503 and 504 is off, since a POST that was applied but answered 504 would come back as 409, and one call could take
+//! a quarter of an hour.
+
+mod error;
+pub mod resources;
+mod transport;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use kube::client::{Body, ClientBuilder};
+use kube::config::KubeConfigOptions;
+use kube::core::response::Status;
+use serde_json::{Value, json};
+
+use self::resources::segment;
+use self::transport::{Deadline, Guard};
+use crate::api::names::Uid;
+
+pub use self::error::{Call, Class, Effect, Error, LONGEST_RETRY_AFTER, Outcome, chain};
+pub use self::resources::{Address, Resource};
+pub use self::transport::{DEADLINE, Nobody, Witness};
+
+/// An answer larger than this is not read: the largest object is 1.5 MiB and lists come in pages.
+const LARGEST_ANSWER: usize = 64 << 20;
+
+/// Objects a page of a list.
+const PAGE: usize = 500;
+
+/// Where the cluster is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// A kubeconfig as `kubectl` would find it, else the service account of the pod.
+    #[default]
+    Infer,
+    /// The service account of the pod.
+    Pod,
+    /// This kubeconfig (or the usual one) and this context of it (or the current one).
+    Kubeconfig {
+        /// The file; `None`: `$KUBECONFIG`, else `~/.kube/config`.
+        path: Option<PathBuf>,
+        /// The context; `None`: the current one.
+        context: Option<String>,
+    },
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither a kubeconfig nor a service account.
+    #[error("failed to find a cluster; set KUBECONFIG, or run inside a pod with a service account")]
+    Nowhere(#[source] kube::config::InferConfigError),
+    /// Not in a pod, or without a token.
+    #[error("failed to read the service account of the pod; is automountServiceAccountToken off?")]
+    Pod(#[source] kube::config::InClusterError),
+    /// The kubeconfig cannot be used.
+    #[error("failed to read the kubeconfig")]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+    /// TLS or credentials cannot be used.
+    #[error("failed to make a client from the cluster's certificates and credentials")]
+    Build(#[source] kube::Error),
+}
+
+/// For real, or only to learn what would happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Carried out.
+    Real,
+    /// `dryRun=All`: admission, validation and quota, but nothing is stored.
+    Dry,
+}
+
+/// The body of a PATCH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// RFC 7386.
+    Merge(Value),
+    /// RFC 6902.
+    Json(Value),
+}
+
+/// What becomes of the dependents of a deleted object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    /// They stay, without owner.
+    Orphan,
+    /// They are deleted afterwards.
+    Background,
+}
+
+/// Which object is meant. A precondition that does not hold is [`Outcome::Conflict`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Precondition {
+    /// The object of that name must still be this one.
+    pub uid: Option<Uid>,
+    /// And unchanged since.
+    pub resource_version: Option<String>,
+}
+
+/// A list as of one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct List {
+    /// The objects. Items of a list lack `kind` and `apiVersion`.
+    pub items: Vec<Value>,
+    /// A watch from here misses nothing.
+    pub resource_version: String,
+}
+
+/// Narrows a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selector<'a> {
+    /// `key=value,…`.
+    pub labels: Option<&'a str>,
+    /// `metadata.name=…`.
+    pub fields: Option<&'a str>,
+}
+
+/// Talks to one API server. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    kube: kube::Client,
+    config: Arc<kube::Config>,
+    witness: Arc<dyn Witness>,
+    manager: &'static str,
+    deadline: Duration,
+}
+
+impl Client {
+    /// Finds the cluster. Nothing is sent yet.
+    ///
+    /// `manager` names the writer in `managedFields`: `rso-controller`, or `rso` for a person.
+    pub async fn connect(
+        source: &Source,
+        manager: &'static str,
+        witness: Arc<dyn Witness>,
+    ) -> Result<Self, ConnectError> {
+        let mut config = match source {
+            Source::Infer => kube::Config::infer().await.map_err(ConnectError::Nowhere)?,
+            Source::Pod => kube::Config::incluster().map_err(ConnectError::Pod)?,
+            Source::Kubeconfig { path, context } => {
+                kubeconfig(path.as_deref(), context.clone()).await.map_err(ConnectError::Kubeconfig)?
+            }
+        };
+        config.default_retry = false;
+        let agent = HeaderValue::from_static(concat!("rso/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((header::USER_AGENT, agent));
+        let kube = build(&config, &witness)?;
+        Ok(Self { kube, config: Arc::new(config), witness, manager, deadline: DEADLINE })
+    }
+
+    /// The same with connections of its own, so that no amount of other work delays it: for the lease.
+    pub fn apart(&self) -> Result<Self, ConnectError> {
+        Ok(Self { kube: build(&self.config, &self.witness)?, ..self.clone() })
+    }
+
+    /// The same with another limit for each request, at most [`DEADLINE`].
+    #[must_use]
+    pub fn within(&self, deadline: Duration) -> Self {
+        Self { deadline: deadline.min(DEADLINE), ..self.clone() }
+    }
+
+    /// The same for kube's watchers: under the same deadline (of the head only, for a watch), counted alike.
+    pub fn kube(&self) -> kube::Client {
+        self.kube.clone()
+    }
+
+    /// The addresses, certificates and credentials in use.
+    pub fn config(&self) -> &kube::Config {
+        &self.config
+    }
+
+    /// The namespace of the kubeconfig's context or of the pod.
+    pub fn namespace(&self) -> &str {
+        self.kube.default_namespace()
+    }
+
+    /// Reads one object, consistently (from etcd, not from the server's cache). `None` if it is not there.
+    pub async fn get(&self, object: &Address) -> Result<Option<Value>, Error> {
+        let call = call("get", object.resource, object.subresource, object.to_string(), Effect::Looks);
+        Ok(self.send(call, Method::GET, object.path(), None).await?.done())
+    }
+
+    /// Reads all objects of a kind in one namespace or everywhere, consistently, as of one moment.
+    pub async fn list(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        selector: Selector<'_>,
+    ) -> Result<List, Error> {
+        let mut list = List::default();
+        let mut next = String::new();
+        loop {
+            let page = self.page(resource, namespace, selector, &next).await?;
+            text(&page, "/metadata/resourceVersion").unwrap_or_default().clone_into(&mut list.resource_version);
+            text(&page, "/metadata/continue").unwrap_or_default().clone_into(&mut next);
+            if let Some(Value::Array(items)) = { page }.get_mut("items").map(Value::take) {
+                list.items.extend(items);
+            }
+            if next.is_empty() {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// Makes an object. `fieldValidation=Strict`: a field that the server does not know is an error, not a loss.
+    pub async fn create(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        object: &Value,
+        run: Run,
+    ) -> Result<Outcome<Value>, Error> {
+        let name = text(object, "/metadata/name").or(text(object, "/metadata/generateName")).unwrap_or_default();
+        let address = Address { resource, namespace: namespace.map(Into::into), name: name.into(), subresource: None };
+        let path = format!("{}?{}&fieldValidation=Strict", resource.path(namespace), self.write_query(run));
+        let call = call("create", resource, None, address.to_string(), effect(run));
+        self.send(call, Method::POST, path, Some(("application/json", object))).await
+    }
+
+    /// Replaces an object; its `metadata.resourceVersion` is the precondition.
+    pub async fn replace(&self, object: &Address, with: &Value, run: Run) -> Result<Outcome<Value>, Error> {
+        let path = format!("{}?{}&fieldValidation=Strict", object.path(), self.write_query(run));
+        let call = call("update", object.resource, object.subresource, object.to_string(), effect(run));
+        self.send(call, Method::PUT, path, Some(("application/json", with))).await
+    }
+
+    /// Changes parts of an object; a `metadata.resourceVersion` or `metadata.uid` in a merge patch is a precondition.
+    pub async fn patch(&self, object: &Address, patch: &Patch, run: Run) -> Result<Outcome<Value>, Error> {
+        let path = format!("{}?{}", object.path(), self.write_query(run));
+        let body = match patch {
+            Patch::Merge(body) => ("application/merge-patch+json", body),
+            Patch::Json(body) => ("application/json-patch+json", body),
+        };
+        let call = call("patch", object.resource, object.subresource, object.to_string(), effect(run));
+        self.send(call, Method::PATCH, path, Some(body)).await
+    }
+
+    /// Deletes an object if it is the one that is meant. The result is the server's answer: the object, while finalizers
+    /// hold it, or a `Status`.
+    pub async fn delete(
+        &self,
+        object: &Address,
+        dependents: Dependents,
+        only: &Precondition,
+        run: Run,
+    ) -> Result<Outcome<Value>, Error> {
+        let call = call("delete", object.resource, None, object.to_string(), effect(run));
+        let body = delete_options(dependents, only, run);
+        self.send(call, Method::DELETE, object.path(), Some(("application/json", &body))).await
+    }
+
+    async fn page(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        selector: Selector<'_>,
+        next: &str,
+    ) -> Result<Value, Error> {
+        let mut path = format!("{}?limit={PAGE}", resource.path(namespace));
+        for (key, value) in
+            [("labelSelector", selector.labels), ("fieldSelector", selector.fields), ("continue", Some(next))]
+        {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                path.push_str(&format!("&{key}={}", segment(value)));
+            }
+        }
+        let place = namespace.map_or_else(|| "of all namespaces".to_owned(), |namespace| format!("in {namespace}"));
+        let call = call("list", resource, None, format!("{} {place}", resource.plural), Effect::Looks);
+        match self.send(call.clone(), Method::GET, path, None).await? {
+            Outcome::Done(page) => Ok(page),
+            Outcome::NotFound | Outcome::Conflict(_) | Outcome::AlreadyExists => {
+                Err(Error::Invalid { call, code: 404, message: format!("no such kind: {}", resource.plural) })
+            }
+        }
+    }
+
+    fn write_query(&self, run: Run) -> String {
+        let dry = match run {
+            Run::Real => "",
+            Run::Dry => "&dryRun=All",
+        };
+        format!("fieldManager={}{dry}", self.manager)
+    }
+
+    async fn send(
+        &self,
+        call: Call,
+        method: Method,
+        path: String,
+        body: Option<(&'static str, &Value)>,
+    ) -> Result<Outcome<Value>, Error> {
+        let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
+        let mut bytes = Vec::new();
+        if let Some((media, body)) = body {
+            request = request.header(header::CONTENT_TYPE, media);
+            bytes = serde_json::to_vec(body).map_err(|source| Error::Unreadable { call: call.clone(), source })?;
+        }
+        let request = request.extension(Deadline(self.deadline)).body(Body::from(bytes));
+        let request = request.map_err(|source| Error::NoAnswer { call: call.clone(), source: source.into() })?;
+        let unanswered = |source| Error::NoAnswer { call: call.clone(), source };
+        let answer = self.kube.send(request).await.map_err(|source| unanswered(source.into()))?;
+        let (code, after) = (answer.status(), retry_after(answer.headers()));
+        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await.map_err(unanswered)?.to_bytes();
+        if code.is_success() {
+            return match serde_json::from_slice(&body) {
+                Ok(value) => Ok(Outcome::Done(value)),
+                Err(source) => Err(Error::Unreadable { call, source }),
+            };
+        }
+        outcome(call, &status(code, &body), after)
+    }
+}
+
+async fn kubeconfig(
+    path: Option<&std::path::Path>,
+    context: Option<String>,
+) -> Result<kube::Config, kube::config::KubeconfigError> {
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    match path {
+        None => kube::Config::from_kubeconfig(&options).await,
+        Some(path) => {
+            let file = kube::config::Kubeconfig::read_from(path)?;
+            kube::Config::from_custom_kubeconfig(file, &options).await
+        }
+    }
+}
+
+fn build(config: &kube::Config, witness: &Arc<dyn Witness>) -> Result<kube::Client, ConnectError> {
+    let builder = ClientBuilder::try_from(config.clone()).map_err(ConnectError::Build)?;
+    Ok(builder.with_layer(&Guard { witness: witness.clone() }).build())
+}
+
+fn call(verb: &'static str, resource: &Resource, subresource: Option<&str>, object: String, effect: Effect) -> Call {
+    let part = subresource.map(|part| format!("/{part}")).unwrap_or_default();
+    let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+    Call { verb, resource: format!("{}{part}{group}", resource.plural), object, effect }
+}
+
+fn effect(run: Run) -> Effect {
+    match run {
+        Run::Real => Effect::Writes,
+        Run::Dry => Effect::Looks,
+    }
+}
+
+/// `dryRun` stands in the body: in the query of a DELETE that has a body the server ignores it, and the object is gone
+/// (seen on 1.37.1).
+fn delete_options(dependents: Dependents, only: &Precondition, run: Run) -> Value {
+    let mut options = json!({
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "propagationPolicy": match dependents {
+            Dependents::Orphan => "Orphan",
+            Dependents::Background => "Background",
+        },
+    });
+    if run == Run::Dry {
+        options["dryRun"] = json!(["All"]);
+    }
+    if let Some(uid) = &only.uid {
+        options["preconditions"]["uid"] = json!(uid.as_str());
+    }
+    if let Some(version) = &only.resource_version {
+        options["preconditions"]["resourceVersion"] = json!(version);
+    }
+    options
+}
+
+/// `Retry-After` in whole seconds; Kubernetes never sends the date form.
+fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The server's `Status`; a proxy in between may have sent anything, whose first words are kept.
+fn status(code: StatusCode, body: &[u8]) -> Status {
+    match serde_json::from_slice::<Status>(body) {
+        Ok(status) if status.code == code.as_u16() => status,
+        Ok(_) | Err(_) => {
+            let words: String = String::from_utf8_lossy(body).trim().chars().take(300).collect();
+            Status::failure(&words, "").with_code(code.as_u16())
+        }
+    }
+}
+
+fn outcome(call: Call, status: &Status, after: Option<Duration>) -> Result<Outcome<Value>, Error> {
+    match status.code {
+        404 => Ok(Outcome::NotFound),
+        409 if status.is_already_exists() => Ok(Outcome::AlreadyExists),
+        409 => Ok(Outcome::Conflict(status.message.clone())),
+        _ => {
+            let own = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
+            let own = own.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+            Err(Error::from_status(call, status, after.or(own)))
+        }
+    }
+}
+
+/// The text at a JSON pointer.
+fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer).and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests;

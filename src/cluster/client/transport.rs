@@ -1,0 +1,212 @@
+//! What every request to the API server goes through: a deadline, a server-side timeout, a count, a sign of life.
+//!
+//! kube's client has no read timeout (a GET to a black hole never returns) and nothing bounds a body that trickles. So a
+//! deadline runs over the head of every answer, and over the whole body of all but watches, which may live on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Method, Request, Response, Uri};
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use kube::client::Body;
+use tokio::time::Sleep;
+use tower::{BoxError, Layer, Service};
+
+/// How long an ordinary request may take, its body included.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Who wants to know about requests: metrics, liveness. Called often; must be quick.
+pub trait Witness: Send + Sync + 'static {
+    /// A request ended with this HTTP status, or `<error>` when there was no answer (client-go's word).
+    fn answered(&self, method: &Method, code: &str);
+    /// A watch of this kind (`statefulsets`) was opened, or brought something, if only a bookmark.
+    fn heard(&self, resource: &str);
+}
+
+/// A witness who looks away.
+#[derive(Debug)]
+pub struct Nobody;
+
+impl Witness for Nobody {
+    fn answered(&self, _method: &Method, _code: &str) {}
+    fn heard(&self, _resource: &str) {}
+}
+
+/// A request may carry its own deadline in its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline(pub(super) Duration);
+
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {:.1} s", .0.as_secs_f64())]
+struct TooSlow(Duration);
+
+/// Wraps the inner service of a kube client.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) witness: Arc<dyn Witness>,
+}
+
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { inner, witness: self.witness.clone() }
+    }
+}
+
+pub(super) struct Guarded<S> {
+    inner: S,
+    witness: Arc<dyn Witness>,
+}
+
+impl<S, B> Service<Request<Body>> for Guarded<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Watched<B>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let deadline = request.extensions().get::<Deadline>().map_or(DEADLINE, |own| own.0);
+        let watch = watched_resource(request.uri());
+        if watch.is_none() {
+            *request.uri_mut() = with_server_timeout(request.uri(), deadline);
+        }
+        let method = request.method().clone();
+        let witness = self.witness.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let until = tokio::time::sleep(deadline);
+            let mut until = Box::pin(until);
+            let answer = tokio::select! {
+                answer = answer => answer.map_err(Into::into),
+                () = &mut until => Err(BoxError::from(TooSlow(deadline))),
+            };
+            match &answer {
+                Ok(answer) => witness.answered(&method, answer.status().as_str()),
+                Err(_) => witness.answered(&method, "<error>"),
+            }
+            let limit = match watch {
+                Some(resource) => {
+                    witness.heard(&resource);
+                    Limit::None { resource, witness }
+                }
+                None => Limit::Until { until, deadline },
+            };
+            Ok(answer?.map(|inner| Watched { inner, limit }))
+        })
+    }
+}
+
+/// A body under a deadline, or one that tells each sign of life.
+pub(super) struct Watched<B> {
+    inner: B,
+    limit: Limit,
+}
+
+enum Limit {
+    Until { until: Pin<Box<Sleep>>, deadline: Duration },
+    None { resource: String, witness: Arc<dyn Witness> },
+}
+
+impl<B> HttpBody for Watched<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
+            if let (Some(Ok(_)), Limit::None { resource, witness }) = (&frame, &self.limit) {
+                witness.heard(resource);
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        match &mut self.limit {
+            Limit::None { .. } => Poll::Pending,
+            Limit::Until { until, deadline } => {
+                ready!(until.as_mut().poll(context));
+                Poll::Ready(Some(Err(TooSlow(*deadline).into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The kind that a watch is about: the last part of its path. `None` for other requests.
+fn watched_resource(uri: &Uri) -> Option<String> {
+    let watch = parameters(uri).any(|pair| matches!(pair, "watch=true" | "watch=1" | "watch"));
+    watch.then(|| uri.path().rsplit('/').find(|part| !part.is_empty()).unwrap_or("unknown").to_owned())
+}
+
+/// Asks the server to give up when we do, so that a write is not carried out long after we looked away.
+fn with_server_timeout(uri: &Uri, deadline: Duration) -> Uri {
+    if parameters(uri).any(|pair| pair.starts_with("timeout=")) {
+        return uri.clone();
+    }
+    let joint = match uri.query() {
+        None => "?",
+        Some(query) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("{}{query}{joint}timeout={}s", uri.path(), deadline.as_secs().max(1));
+    let mut parts = uri.clone().into_parts();
+    let Ok(path) = path.parse() else { return uri.clone() };
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+fn parameters(uri: &Uri) -> impl Iterator<Item = &str> {
+    uri.query().unwrap_or_default().split('&')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_told_when_we_give_up() {
+        let check = |uri: &str, expected: &str| {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(with_server_timeout(&uri, DEADLINE).to_string(), expected);
+        };
+        check("/api/v1/pods", "/api/v1/pods?timeout=10s");
+        check("/api/v1/pods?", "/api/v1/pods?timeout=10s");
+        check("/api/v1/pods?limit=5&", "/api/v1/pods?limit=5&timeout=10s");
+        check("/api/v1/pods?timeout=2s", "/api/v1/pods?timeout=2s");
+        check("https://h:6443/api?a=b", "https://h:6443/api?a=b&timeout=10s");
+    }
+
+    #[test]
+    fn only_a_watch_outlives_the_deadline() {
+        let check = |uri: &str, expected: Option<&str>| {
+            assert_eq!(watched_resource(&uri.parse().unwrap()).as_deref(), expected);
+        };
+        check("/apis/apps/v1/statefulsets?&watch=true&timeoutSeconds=200", Some("statefulsets"));
+        check("/api/v1/namespaces/a/pods?watch=1", Some("pods"));
+        check("/api/v1/namespaces/a/pods?watchful=true", None);
+        check("/api/v1/namespaces/a/pods", None);
+    }
+}
