@@ -23,3 +23,4 @@
 pub mod api;
 pub mod cli;
 pub mod cluster;
+pub mod controller;

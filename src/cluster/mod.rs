@@ -1,3 +1,5 @@
 //! Layer 2: what is there, and how is it changed? The only place that talks to Kubernetes and to what runs in it.
 
 pub mod client;
+pub mod sets;
+pub mod watch;

@@ -1,0 +1,126 @@
+//! What does a StatefulSet say about its volumes? The typed look that deciding needs; nothing is written from it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
+use crate::api::annotations::{HOLD, TRANSACTION};
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
+
+/// A set as far as its volumes go.
+#[derive(Clone, Debug)]
+pub struct SetView {
+    /// Namespace and name.
+    pub name: SetName,
+    /// Which object of that name.
+    pub uid: Uid,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `spec.volumeClaimTemplates`, in their order.
+    pub templates: Vec<Template>,
+    /// The ordinals that the set runs now.
+    pub ordinals: std::ops::Range<u32>,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+    /// Whether it carries a mark of a recreate: our finalizer or transaction id.
+    pub marked: bool,
+    /// The kind and name of the controller that owns it.
+    pub owner: Option<(String, String)>,
+}
+
+/// An entry of `spec.volumeClaimTemplates`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// Its name.
+    pub name: TemplateName,
+    /// `spec.resources.requests.storage`; `None` when it is missing or cannot be read.
+    pub size: Option<Bytes>,
+}
+
+impl SetView {
+    /// Reads it; `None` when name, namespace or UID are missing, as no object of the API server is.
+    pub fn of(set: &StatefulSet) -> Option<Self> {
+        let meta = &set.metadata;
+        let name = SetName::new(meta.namespace.clone()?, meta.name.clone()?);
+        let spec = &set.spec;
+        let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).map_or(0, non_negative);
+        let replicas = spec.replicas.map_or(1, non_negative);
+        let held = meta.finalizers.iter().flatten().any(|finalizer| finalizer == HOLD);
+        let annotations = meta.annotations.clone().unwrap_or_default();
+        let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        Some(Self {
+            name,
+            uid: Uid::new(meta.uid.clone()?),
+            marked: held || annotations.contains_key(TRANSACTION),
+            annotations,
+            labels: meta.labels.clone().unwrap_or_default(),
+            templates: spec.volume_claim_templates.iter().flatten().filter_map(template).collect(),
+            ordinals: start..start.saturating_add(replicas),
+            deleting: meta.deletion_timestamp.is_some(),
+            owner: owner.map(|owner| (owner.kind.clone(), owner.name.clone())),
+        })
+    }
+
+    /// The names of the templates, in their order.
+    pub fn template_names(&self) -> Vec<TemplateName> {
+        self.templates.iter().map(|template| template.name.clone()).collect()
+    }
+
+    /// The claims that the replicas of the set have of this template.
+    pub fn claims_of<'a>(&'a self, template: &'a TemplateName) -> impl Iterator<Item = (Ordinal, ClaimName)> + 'a {
+        self.ordinals.clone().map(Ordinal).map(|ordinal| (ordinal, ClaimName::of(template, &self.name, ordinal)))
+    }
+}
+
+fn non_negative(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+fn template(claim: &PersistentVolumeClaim) -> Option<Template> {
+    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: requested(claim) })
+}
+
+fn requested(claim: &PersistentVolumeClaim) -> Option<Bytes> {
+    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn view(spec: serde_json::Value) -> SetView {
+        let set = json!({
+            "metadata": {"name": "db", "namespace": "ns", "uid": "1"},
+            "spec": spec,
+        });
+        SetView::of(&serde_json::from_value(set).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_has_the_default_of_the_api() {
+        let set = view(json!({"serviceName": "db", "selector": {}, "template": {}}));
+        assert_eq!(set.ordinals, 0..1);
+        assert!(set.templates.is_empty() && set.annotations.is_empty() && !set.marked && set.owner.is_none());
+    }
+
+    #[test]
+    fn claims_are_named_from_the_first_ordinal_on() {
+        let set = view(json!({
+            "serviceName": "db", "selector": {}, "template": {}, "replicas": 2, "ordinals": {"start": 5},
+            "volumeClaimTemplates": [
+                {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1e9"}}}},
+                {"metadata": {"name": "odd"}, "spec": {}},
+            ],
+        }));
+        let claims: Vec<_> = set.claims_of(&"data".into()).map(|(_, claim)| claim.to_string()).collect();
+        assert_eq!(claims, ["data-db-5", "data-db-6"]);
+        assert_eq!(set.templates[0].size, Some(Bytes(1_000_000_000)));
+        assert_eq!(set.templates[1].size, None);
+    }
+}

@@ -1,0 +1,305 @@
+//! What is there? Kept up to date by watches, so that a look costs no request.
+//!
+//! A cache is only looked at; nothing is written on its word alone. A claim is grown with the resourceVersion that was
+//! seen, and a recreate reads everything again, consistently.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, SelectAll, StreamExt, select_all};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::ObjectMeta;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use crate::api::annotations::KIND_LABEL;
+use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
+
+/// Some load balancers drop a watch that was silent for 240 s; the server ends ours before that.
+const WATCH_SECONDS: u32 = 200;
+
+/// Which namespaces are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them, with cluster-wide rights.
+    Cluster,
+    /// Only these, with rights in each.
+    Namespaces(Vec<String>),
+}
+
+/// Something changed that may matter to a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This set, one of its pods, its journal.
+    Set(SetName),
+    /// A claim, by namespace and name: which set it belongs to is a question to [`Cache::sets_of_claim`].
+    Claim(String, ClaimName),
+}
+
+/// The objects of one kind, in all watched namespaces.
+struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<Store<K>>);
+
+/// All that is watched.
+pub struct Cache {
+    sets: Stores<StatefulSet>,
+    claims: Stores<PersistentVolumeClaim>,
+    pods: Stores<Pod>,
+    classes: Stores<StorageClass>,
+    journals: Stores<ConfigMap>,
+}
+
+impl Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("sets", &self.sets.len()).finish_non_exhaustive()
+    }
+}
+
+/// What the watches tell, an error where one had to begin again (it does so by itself, with backoff).
+pub type Changes = SelectAll<BoxStream<'static, Result<Change, watcher::Error>>>;
+
+/// Opens the watches: sets, claims and pods of the scope, storage classes, journals of the operator's `own` namespace.
+pub fn open(client: &Client, scope: &Scope, own: &str) -> (Arc<Cache>, Changes) {
+    let mut streams = Vec::new();
+    let sets = in_scope(client, scope, lean_set, |set| of_set(set).map(Change::Set), &mut streams);
+    let claims = in_scope(client, scope, lean_claim, of_claim, &mut streams);
+    let pods = in_scope(client, scope, lean_pod, |pod| set_of_pod(pod).map(Change::Set), &mut streams);
+    let classes = one(Api::all(client.clone()), config(), lean_class, |_| None, &mut streams);
+    let journal_label = format!("{KIND_LABEL}=journal");
+    let journals = one(
+        Api::namespaced(client.clone(), own),
+        config().labels(&journal_label),
+        |journal: &mut ConfigMap| journal.binary_data = None,
+        |journal| set_of_journal(journal).map(Change::Set),
+        &mut streams,
+    );
+    let cache = Cache { sets, claims, pods, classes: Stores(vec![classes]), journals: Stores(vec![journals]) };
+    (Arc::new(cache), select_all(streams))
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+type Streams = Vec<BoxStream<'static, Result<Change, watcher::Error>>>;
+
+fn in_scope<K>(
+    client: &Client,
+    scope: &Scope,
+    lean: fn(&mut K),
+    changed: fn(&K) -> Option<Change>,
+    streams: &mut Streams,
+) -> Stores<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
+{
+    let apis: Vec<Api<K>> = match scope {
+        Scope::Cluster => vec![Api::all(client.clone())],
+        Scope::Namespaces(names) => names.iter().map(|name| Api::namespaced(client.clone(), name)).collect(),
+    };
+    Stores(apis.into_iter().map(|api| one(api, config(), lean, changed, streams)).collect())
+}
+
+/// What kube asks of a type that is watched.
+trait Watched: Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
+impl<K: Clone + Debug + DeserializeOwned + Send + Sync + 'static> Watched for K {}
+
+fn one<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    lean: fn(&mut K),
+    changed: fn(&K) -> Option<Change>,
+    streams: &mut Streams,
+) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Watched,
+{
+    let (reader, writer) = store();
+    let stream = watcher(api, config)
+        .default_backoff()
+        .modify(lean)
+        .reflect(writer)
+        .touched_objects()
+        .filter_map(move |object| async move { object.map(|object| changed(&object)).transpose() });
+    streams.push(stream.boxed());
+    reader
+}
+
+/// Keeps only what deciding needs: a pod template may be large, and may hold secrets that have no business here.
+fn lean_set(set: &mut StatefulSet) {
+    lean_meta(&mut set.metadata);
+    set.spec.template = Default::default();
+    set.status = None;
+}
+
+fn lean_claim(claim: &mut PersistentVolumeClaim) {
+    lean_meta(&mut claim.metadata);
+}
+
+fn lean_pod(pod: &mut Pod) {
+    lean_meta(&mut pod.metadata);
+    pod.metadata.annotations = None;
+    if let Some(spec) = &mut pod.spec {
+        let (node, volumes) = (spec.node_name.take(), spec.volumes.take());
+        let agents =
+            std::mem::take(&mut spec.init_containers).into_iter().flatten().chain(std::mem::take(&mut spec.containers));
+        let containers = agents.map(lean_container).collect();
+        *spec = k8s_openapi::api::core::v1::PodSpec {
+            node_name: node,
+            volumes: volumes.map(only_claims),
+            containers,
+            ..Default::default()
+        };
+    }
+    if let Some(status) = &mut pod.status {
+        let (phase, ip, host) = (status.phase.take(), status.pod_ip.take(), status.host_ip.take());
+        *status = k8s_openapi::api::core::v1::PodStatus { phase, pod_ip: ip, host_ip: host, ..Default::default() };
+    }
+}
+
+fn lean_container(container: k8s_openapi::api::core::v1::Container) -> k8s_openapi::api::core::v1::Container {
+    k8s_openapi::api::core::v1::Container { name: container.name, ports: container.ports, ..Default::default() }
+}
+
+fn only_claims(volumes: Vec<k8s_openapi::api::core::v1::Volume>) -> Vec<k8s_openapi::api::core::v1::Volume> {
+    volumes.into_iter().filter(|volume| volume.persistent_volume_claim.is_some()).collect()
+}
+
+fn lean_class(class: &mut StorageClass) {
+    lean_meta(&mut class.metadata);
+}
+
+fn lean_meta(meta: &mut ObjectMeta) {
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+fn of_set(set: &StatefulSet) -> Option<SetName> {
+    Some(SetName::new(set.metadata.namespace.clone()?, set.metadata.name.clone()?))
+}
+
+fn of_claim(claim: &PersistentVolumeClaim) -> Option<Change> {
+    Some(Change::Claim(claim.metadata.namespace.clone()?, ClaimName::new(claim.metadata.name.clone()?)))
+}
+
+fn set_of_pod(pod: &Pod) -> Option<SetName> {
+    let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    (owner.kind == "StatefulSet").then(|| Some(SetName::new(pod.metadata.namespace.clone()?, owner.name.clone())))?
+}
+
+fn set_of_journal(journal: &ConfigMap) -> Option<SetName> {
+    let (namespace, name) = journal.data.as_ref()?.get("set")?.split_once('/')?;
+    Some(SetName::new(namespace, name))
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
+    fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
+        self.0.iter().find_map(|store| store.get(key))
+    }
+
+    fn all(&self) -> impl Iterator<Item = Arc<K>> + '_ {
+        self.0.iter().flat_map(Store::state)
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(Store::len).sum()
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Stores<K> {
+    async fn ready(&self) -> bool {
+        for store in &self.0 {
+            if store.wait_until_ready().await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Cache {
+    /// Waits until every watch has told all there is. `false`: a watch has ended for good.
+    pub async fn ready(&self) -> bool {
+        self.sets.ready().await
+            && self.claims.ready().await
+            && self.pods.ready().await
+            && self.classes.ready().await
+            && self.journals.ready().await
+    }
+
+    /// The set, if there is one.
+    pub fn set(&self, set: &SetName) -> Option<Arc<StatefulSet>> {
+        self.sets.get(&ObjectRef::new(&set.name).within(&set.namespace))
+    }
+
+    /// The claim, if there is one.
+    pub fn claim(&self, namespace: &str, claim: &ClaimName) -> Option<Arc<PersistentVolumeClaim>> {
+        self.claims.get(&ObjectRef::new(claim.as_str()).within(namespace))
+    }
+
+    /// The storage class, if there is one.
+    pub fn class(&self, name: &str) -> Option<Arc<StorageClass>> {
+        self.classes.get(&ObjectRef::new(name))
+    }
+
+    /// The pod of that ordinal, if there is one.
+    pub fn pod(&self, set: &SetName, ordinal: Ordinal) -> Option<Arc<Pod>> {
+        self.pods.get(&ObjectRef::new(&pod_name(set, ordinal)).within(&set.namespace))
+    }
+
+    /// Whether a recreate of this set is in flight.
+    pub fn has_journal(&self, set: &SetName) -> bool {
+        self.journals.all().any(|journal| set_of_journal(&journal).as_ref() == Some(set))
+    }
+
+    /// The uid of the set that the journals of this name are of.
+    pub fn journalled(&self) -> Vec<SetName> {
+        self.journals.all().filter_map(|journal| set_of_journal(&journal)).collect()
+    }
+
+    /// The names of all sets.
+    pub fn sets(&self) -> Vec<SetName> {
+        self.sets.all().filter_map(|set| of_set(&set)).collect()
+    }
+
+    /// The sets that may own this claim by its name. More than one where names with dashes can be read two ways: a
+    /// trigger too many does no harm.
+    pub fn sets_of_claim(&self, namespace: &str, claim: &ClaimName) -> Vec<SetName> {
+        let Some((stem, ordinal)) = claim.as_str().rsplit_once('-') else { return Vec::new() };
+        if ordinal.parse::<u32>().is_err() {
+            return Vec::new();
+        }
+        // Every end of the stem that begins after a dash may be the name of a set.
+        stem.match_indices('-')
+            .map(|(dash, _)| SetName::new(namespace, &stem[dash + 1..]))
+            .filter(|set| self.set(set).is_some())
+            .collect()
+    }
+
+    /// The claims of this template that belong to no ordinal of the range: what scaling down has left. A walk over the
+    /// claims of all watched namespaces, so only asked for when something is about to change.
+    pub fn leftovers(
+        &self,
+        set: &SetName,
+        template: &TemplateName,
+        ordinals: &std::ops::Range<u32>,
+    ) -> Vec<Arc<PersistentVolumeClaim>> {
+        let outside = |claim: &PersistentVolumeClaim| {
+            let name = ClaimName::new(claim.metadata.name.clone().unwrap_or_default());
+            claim.metadata.namespace.as_deref() == Some(set.namespace.as_str())
+                && name.ordinal_of(template, set).is_some_and(|ordinal| !ordinals.contains(&ordinal.0))
+        };
+        self.claims.all().filter(|claim| outside(claim)).collect()
+    }
+
+    /// The UID of the set, if there is one.
+    pub fn uid(&self, set: &SetName) -> Option<Uid> {
+        self.set(set)?.metadata.uid.clone().map(Uid::new)
+    }
+}

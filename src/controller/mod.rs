@@ -1,0 +1,3 @@
+//! Layer 3: the operator: triggers, the pass over one set, shutdown.
+
+pub mod queue;
