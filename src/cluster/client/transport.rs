@@ -22,8 +22,9 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub trait Witness: Send + Sync + 'static {
     /// A request ended with this HTTP status, or `<error>` when there was no answer (client-go's word).
     fn answered(&self, method: &Method, code: &str);
-    /// A watch of this kind (`statefulsets`) was opened, or brought something, if only a bookmark.
-    fn heard(&self, resource: &str);
+    /// The watch of this URL path was opened, or brought something, if only a bookmark. Watches of a single object are not
+    /// told: they come and go.
+    fn heard(&self, watch: &str);
 }
 
 /// A witness who looks away.
@@ -32,7 +33,7 @@ pub struct Nobody;
 
 impl Witness for Nobody {
     fn answered(&self, _method: &Method, _code: &str) {}
-    fn heard(&self, _resource: &str) {}
+    fn heard(&self, _watch: &str) {}
 }
 
 /// A request may carry its own deadline in its extensions.
@@ -80,7 +81,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let deadline = request.extensions().get::<Deadline>().map_or(DEADLINE, |own| own.0);
-        let watch = watched_resource(request.uri());
+        let watch = is_watch(request.uri()).then(|| lasting(request.uri()));
         if watch.is_none() {
             *request.uri_mut() = with_server_timeout(request.uri(), deadline);
         }
@@ -99,9 +100,10 @@ where
                 Err(_) => witness.answered(&method, "<error>"),
             }
             let limit = match watch {
-                Some(resource) => {
-                    witness.heard(&resource);
-                    Limit::None { resource, witness }
+                Some(watch) => {
+                    let hearing = Hearing { watch, witness };
+                    hearing.heard();
+                    Limit::None(hearing)
                 }
                 None => Limit::Until { until, deadline },
             };
@@ -118,7 +120,20 @@ pub(super) struct Watched<B> {
 
 enum Limit {
     Until { until: Pin<Box<Sleep>>, deadline: Duration },
-    None { resource: String, witness: Arc<dyn Witness> },
+    None(Hearing),
+}
+
+struct Hearing {
+    watch: Option<String>,
+    witness: Arc<dyn Witness>,
+}
+
+impl Hearing {
+    fn heard(&self) {
+        if let Some(watch) = &self.watch {
+            self.witness.heard(watch);
+        }
+    }
 }
 
 impl<B> HttpBody for Watched<B>
@@ -131,13 +146,13 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
-            if let (Some(Ok(_)), Limit::None { resource, witness }) = (&frame, &self.limit) {
-                witness.heard(resource);
+            if let (Some(Ok(_)), Limit::None(hearing)) = (&frame, &self.limit) {
+                hearing.heard();
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         match &mut self.limit {
-            Limit::None { .. } => Poll::Pending,
+            Limit::None(_) => Poll::Pending,
             Limit::Until { until, deadline } => {
                 ready!(until.as_mut().poll(context));
                 Poll::Ready(Some(Err(TooSlow(*deadline).into())))
@@ -154,10 +169,14 @@ where
     }
 }
 
-/// The kind that a watch is about: the last part of its path. `None` for other requests.
-fn watched_resource(uri: &Uri) -> Option<String> {
-    let watch = parameters(uri).any(|pair| matches!(pair, "watch=true" | "watch=1" | "watch"));
-    watch.then(|| uri.path().rsplit('/').find(|part| !part.is_empty()).unwrap_or("unknown").to_owned())
+fn is_watch(uri: &Uri) -> bool {
+    parameters(uri).any(|pair| matches!(pair, "watch=true" | "watch=1" | "watch"))
+}
+
+/// The path of a watch of many objects; such a watch is opened again whenever it ends, for as long as the program runs.
+fn lasting(uri: &Uri) -> Option<String> {
+    let single = parameters(uri).any(|pair| pair.starts_with("fieldSelector=metadata.name"));
+    (!single).then(|| uri.path().to_owned())
 }
 
 /// Asks the server to give up when we do, so that a write is not carried out long after we looked away.
@@ -201,12 +220,19 @@ mod tests {
 
     #[test]
     fn only_a_watch_outlives_the_deadline() {
+        let check = |uri: &str, expected: bool| assert_eq!(is_watch(&uri.parse().unwrap()), expected, "{uri}");
+        check("/apis/apps/v1/statefulsets?&watch=true&timeoutSeconds=200", true);
+        check("/api/v1/namespaces/a/pods?watch=1", true);
+        check("/api/v1/namespaces/a/pods?watchful=true", false);
+        check("/api/v1/namespaces/a/pods", false);
+    }
+
+    #[test]
+    fn the_end_of_a_watch_of_one_object_alarms_nobody() {
         let check = |uri: &str, expected: Option<&str>| {
-            assert_eq!(watched_resource(&uri.parse().unwrap()).as_deref(), expected);
+            assert_eq!(lasting(&uri.parse().unwrap()).as_deref(), expected);
         };
-        check("/apis/apps/v1/statefulsets?&watch=true&timeoutSeconds=200", Some("statefulsets"));
-        check("/api/v1/namespaces/a/pods?watch=1", Some("pods"));
-        check("/api/v1/namespaces/a/pods?watchful=true", None);
-        check("/api/v1/namespaces/a/pods", None);
+        check("/apis/apps/v1/statefulsets?watch=true", Some("/apis/apps/v1/statefulsets"));
+        check("/apis/apps/v1/namespaces/a/statefulsets?watch=true&fieldSelector=metadata.name%3Ddb", None);
     }
 }

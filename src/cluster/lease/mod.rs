@@ -1,0 +1,282 @@
+//! May this process write? Leader election on the Lease `rso` in the operator's namespace, and the answer to give it at once
+//! before every write.
+//!
+//! A leader that hangs, is paused or is cut off must not write when it wakes. So a write needs a [`Permit`], which is given
+//! only while the lease is fresh and carries the longest time the write may take; and the lease is given back only when all
+//! permits have been.
+
+mod elect;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
+
+use super::client::{Address, Client, Error, Outcome, Run, chain, resources};
+use super::clock::{micro_time, now, since_boot};
+
+pub use self::elect::{LEASE, LOOK_EVERY, RENEW_DEADLINE, RENEW_EVERY, Record, SKEW, Seen, Step, elect, time_to_write};
+
+/// The name of the Lease.
+pub const NAME: &str = "rso";
+
+/// A request for the lease that takes longer is given up and tried again.
+const REQUEST: Duration = Duration::from_secs(4);
+
+/// What this replica is at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Another replica leads, or nobody yet.
+    Follower,
+    /// This one leads.
+    Leader,
+}
+
+/// Tells whether we lead. Cheap to clone.
+#[derive(Clone)]
+pub struct Leadership {
+    term: Arc<Term>,
+    role: watch::Receiver<Role>,
+}
+
+/// The right to issue one write, within its time. Give it back (drop it) when the write has been answered.
+#[derive(Debug)]
+pub struct Permit {
+    deadline: Duration,
+    _writing: OwnedRwLockReadGuard<()>,
+}
+
+/// The part of the election that asks the API server. [`Election::run`] it beside everything else.
+pub struct Election {
+    client: Client,
+    lease: Address,
+    namespace: String,
+    me: String,
+    term: Arc<Term>,
+    role: watch::Sender<Role>,
+    seen: Option<(Seen, Value)>,
+}
+
+/// What the election and the writers share.
+struct Term {
+    /// Milliseconds since boot at which our lease runs out; 0: not ours.
+    expiry: AtomicU64,
+    /// Read by writers, taken for good before the lease is given back.
+    writing: Arc<RwLock<()>>,
+}
+
+impl Leadership {
+    /// For a person's command, which acts in the person's name and asks nobody.
+    pub fn of_a_person() -> Self {
+        let term = Term { expiry: AtomicU64::new(u64::MAX), writing: Arc::default() };
+        Self { term: Arc::new(term), role: watch::channel(Role::Leader).1 }
+    }
+
+    /// Whether a write may be issued now.
+    pub fn may_write(&self) -> bool {
+        self.permit().is_some()
+    }
+
+    /// The right to issue one write now, if we have it.
+    pub fn permit(&self) -> Option<Permit> {
+        let writing = self.term.writing.clone().try_read_owned().ok()?;
+        let expiry = Duration::from_millis(self.term.expiry.load(Ordering::Acquire));
+        let deadline = time_to_write(expiry, since_boot())?;
+        Some(Permit { deadline, _writing: writing })
+    }
+
+    /// What this replica is.
+    pub fn role(&self) -> Role {
+        *self.role.borrow()
+    }
+
+    /// Waits until this replica has the role. `false`: the election has ended, it never will.
+    pub async fn becomes(&mut self, role: Role) -> bool {
+        self.role.wait_for(|now| *now == role).await.is_ok()
+    }
+}
+
+impl Permit {
+    /// A client whose requests end in time.
+    pub fn client(&self, client: &Client) -> Client {
+        client.within(self.deadline)
+    }
+
+    /// The longest that the write may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+}
+
+/// A name for this process that no other has, ever: two that share a name would both lead.
+pub fn identity(host: &str) -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{host}_{random:016x}")
+}
+
+impl Election {
+    /// Prepares to stand for election as `me` in `namespace`, on connections of its own.
+    pub fn new(
+        client: &Client,
+        namespace: &str,
+        me: String,
+    ) -> Result<(Self, Leadership), super::client::ConnectError> {
+        let client = client.apart()?.within(REQUEST);
+        let term = Arc::new(Term { expiry: AtomicU64::new(0), writing: Arc::default() });
+        let (sender, role) = watch::channel(Role::Follower);
+        let leadership = Leadership { term: term.clone(), role };
+        let lease = resources::LEASES.of(namespace, NAME);
+        Ok((Self { client, lease, namespace: namespace.into(), me, term, role: sender, seen: None }, leadership))
+    }
+
+    /// Stands for election until `stop`; then ends our writing, and gives the lease back at once.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let wait = self.round().await;
+            tokio::select! {
+                () = &mut stop => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.release().await;
+    }
+
+    /// One look and at most one write; how long to wait for the next.
+    async fn round(&mut self) -> Duration {
+        let led = *self.role.borrow() == Role::Leader;
+        if let Err(error) = self.advance().await {
+            tracing::warn!(lease = %self.lease, error = chain(&error), "leader election could not ask the API server");
+            // Whether our own write happened is unknown: look before the next.
+            self.seen = self.seen.take().filter(|(seen, _)| seen.record.holder.as_ref() != Some(&self.me));
+        }
+        self.step_down_when_late();
+        let leads = *self.role.borrow() == Role::Leader;
+        if led != leads {
+            tracing::info!(lease = %self.lease, identity = self.me, leads, "leadership changed");
+        }
+        if leads { RENEW_EVERY } else { LOOK_EVERY }
+    }
+
+    async fn advance(&mut self) -> Result<(), Error> {
+        // A leader knows the last version: it wrote it. Everybody else looks.
+        let ours = self.seen.as_ref().is_some_and(|(seen, _)| seen.record.holder.as_ref() == Some(&self.me));
+        if !ours {
+            self.look().await?;
+        }
+        let sent = since_boot();
+        let step = elect(self.seen.as_ref().map(|(seen, _)| seen), &self.me, sent);
+        let time = micro_time(now());
+        let outcome = match (step, &self.seen) {
+            (Step::Follow, _) => {
+                self.step_down();
+                return Ok(());
+            }
+            (Step::Take | Step::Renew, Some((_, lease))) => {
+                self.client.replace(&self.lease, &elect::written(lease, &self.me, &time), Run::Real).await?
+            }
+            (Step::Create | Step::Take | Step::Renew, _) => {
+                let lease = elect::first(NAME, &self.namespace, &self.me, &time);
+                self.client.create(&resources::LEASES, Some(&self.namespace), &lease, Run::Real).await?
+            }
+        };
+        match outcome {
+            Outcome::Done(lease) => self.won(lease, sent),
+            // Somebody was faster, or it was deleted: look again next round.
+            Outcome::Conflict(_) | Outcome::AlreadyExists | Outcome::NotFound => self.seen = None,
+        }
+        Ok(())
+    }
+
+    /// Reads the lease. The measure of an unchanged record begins after the answer: later than any renewal it can hold.
+    async fn look(&mut self) -> Result<(), Error> {
+        let lease = self.client.get(&self.lease).await?;
+        let at = since_boot();
+        self.seen = lease.map(|lease| {
+            let record = Record::read(&lease);
+            let known = self.seen.as_ref().filter(|(seen, _)| seen.record == record);
+            (Seen { since: known.map_or(at, |(seen, _)| seen.since), record }, lease)
+        });
+        Ok(())
+    }
+
+    /// Our name stands in the lease since a request sent at `sent`, the earliest that another may count from.
+    fn won(&mut self, lease: Value, sent: Duration) {
+        self.seen = Some((Seen { record: Record::read(&lease), since: sent }, lease));
+        let expiry = sent.saturating_add(LEASE).as_millis();
+        self.term.expiry.store(u64::try_from(expiry).unwrap_or(0), Ordering::Release);
+        self.role.send_if_modified(|role| std::mem::replace(role, Role::Leader) == Role::Follower);
+    }
+
+    fn step_down_when_late(&self) {
+        let expiry = Duration::from_millis(self.term.expiry.load(Ordering::Acquire));
+        if since_boot() >= expiry.saturating_sub(LEASE).saturating_add(RENEW_DEADLINE) {
+            self.step_down();
+        }
+    }
+
+    fn step_down(&self) {
+        self.term.expiry.store(0, Ordering::Release);
+        self.role.send_if_modified(|role| std::mem::replace(role, Role::Follower) == Role::Leader);
+    }
+
+    /// Waits for the writes in flight, which is short by their deadlines, and then writes the lease without a holder.
+    async fn release(mut self) {
+        let expiry = Duration::from_millis(self.term.expiry.load(Ordering::Acquire));
+        let _last = self.term.writing.clone().write_owned().await;
+        self.step_down();
+        let Some((seen, lease)) = self.seen.take() else { return };
+        if seen.record.holder.as_ref() != Some(&self.me) || since_boot() >= expiry {
+            return;
+        }
+        match self.client.replace(&self.lease, &elect::released(&lease, &micro_time(now())), Run::Real).await {
+            Ok(Outcome::Done(_)) => tracing::info!(lease = %self.lease, identity = self.me, "leadership given back"),
+            Ok(outcome) => tracing::info!(lease = %self.lease, ?outcome, "leadership was already gone"),
+            Err(error) => tracing::warn!(
+                lease = %self.lease, error = chain(&error), "leadership could not be given back; it runs out in 15 s"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leadership(expiry: Duration) -> Leadership {
+        let expiry = AtomicU64::new(u64::try_from(expiry.as_millis()).unwrap());
+        let term = Arc::new(Term { expiry, writing: Arc::default() });
+        Leadership { term, role: watch::channel(Role::Leader).1 }
+    }
+
+    #[test]
+    fn a_permit_is_given_only_while_the_lease_is_fresh() {
+        let fresh = leadership(since_boot() + LEASE).permit().unwrap();
+        assert!(fresh.deadline() <= Duration::from_secs(7) && fresh.deadline() > Duration::from_secs(6));
+        assert!(leadership(since_boot() + Duration::from_millis(2_900)).permit().is_none());
+        assert!(leadership(Duration::ZERO).permit().is_none());
+        assert!(Leadership::of_a_person().may_write());
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_not_given_back_while_a_write_is_in_flight() {
+        let leadership = leadership(since_boot() + LEASE);
+        let permit = leadership.permit().unwrap();
+        let writing = leadership.term.writing.clone();
+        let mut end = std::pin::pin!(writing.write_owned());
+        assert!(futures::poll!(&mut end).is_pending());
+        assert!(!leadership.may_write(), "no new write begins while the last one ends");
+        drop(permit);
+        let _end = end.await;
+        assert!(!leadership.may_write());
+    }
+
+    #[test]
+    fn no_two_processes_share_an_identity() {
+        assert_ne!(identity("host"), identity("host"));
+        assert!(identity("host").starts_with("host_"));
+    }
+}
