@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::percent::Percent;
+
 /// A number of bytes.
 ///
 /// Parses every spelling of a quantity; prints the shortest exact one (`10Gi`, `700M`, `629145601`).
@@ -33,31 +35,6 @@ pub enum QuantityError {
     /// More than 2^63-1 bytes, the most that Kubernetes can hold.
     #[error("it is more than 2^63-1 bytes, the most that Kubernetes can hold")]
     TooLarge,
-}
-
-/// A share of a whole in thousandths of a percent, so that no float is needed: `80%` is 80 000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Percent(pub u32);
-
-impl Percent {
-    /// The whole.
-    pub const WHOLE: u64 = 100_000;
-
-    /// A whole number of percent.
-    pub const fn whole(percent: u32) -> Self {
-        Self(percent.saturating_mul(1_000))
-    }
-}
-
-impl fmt::Display for Percent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, part) = (self.0 / 1_000, self.0 % 1_000);
-        if part == 0 {
-            return write!(f, "{whole}%");
-        }
-        let digits = format!("{part:03}");
-        write!(f, "{whole}.{}%", digits.trim_end_matches('0'))
-    }
 }
 
 const BINARY: [(&str, u64); 6] =
@@ -181,6 +158,11 @@ fn exponent(suffix: &str) -> Option<i64> {
     )
 }
 
+/// Quotes the start of what stands where a unit should: the value may be as long as an annotation may be.
+fn unknown_unit(suffix: &str) -> QuantityError {
+    QuantityError::UnknownUnit(suffix.chars().take(16).collect())
+}
+
 /// digits × 10^power × unit, rounded up.
 fn scaled(digits: &str, power: i64, unit: u64) -> Result<Bytes, QuantityError> {
     if digits.is_empty() {
@@ -225,7 +207,7 @@ impl FromStr for Bytes {
             return scaled(&digits, -scale, *unit);
         }
         let power = DECIMAL.iter().find(|(name, _)| *name == suffix).map(|(_, power)| i64::from(*power));
-        let power = power.or_else(|| exponent(suffix)).ok_or_else(|| QuantityError::UnknownUnit(suffix.to_owned()))?;
+        let power = power.or_else(|| exponent(suffix)).ok_or_else(|| unknown_unit(suffix))?;
         scaled(&digits, power.saturating_sub(scale), 1)
     }
 }
@@ -321,13 +303,6 @@ mod tests {
         assert_eq!(Bytes(10).share(Percent::whole(25)), Bytes(3));
         assert_eq!(Bytes::MAX.share(Percent::whole(400)), Bytes::MAX);
         assert_eq!(Bytes(0).share(Percent::whole(20)), Bytes(0));
-    }
-
-    #[test]
-    fn a_percentage_is_printed_without_zeros() {
-        assert_eq!(Percent::whole(80).to_string(), "80%");
-        assert_eq!(Percent(80_250).to_string(), "80.25%");
-        assert_eq!(Percent(500).to_string(), "0.5%");
     }
 
     proptest! {

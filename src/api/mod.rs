@@ -3,4 +3,5 @@
 pub mod annotations;
 pub mod bytes;
 pub mod names;
+pub mod percent;
 pub mod reasons;

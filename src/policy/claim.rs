@@ -1,0 +1,331 @@
+//! What is the next thing to do for one claim that should have a certain size?
+//!
+//! *Committed* means that the API server accepted the size; *done*, that the filesystem has it. A recreate waits for
+//! committed only: an offline driver never finishes while the pod runs.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::drivers::{Driver, Growth};
+use super::{elapsed, spoken};
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, Ordinal, TemplateName, Uid};
+use crate::api::reasons::{Note, Reason};
+
+/// After this long, an expansion that has not ended is told to a person.
+pub const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
+/// How many times an infeasible size is halved before a person is asked.
+pub const MAX_HALVINGS: u32 = 3;
+/// For this long a size that a driver refused is not asked for again. A full pool may have been enlarged meanwhile.
+pub const REFUSAL_HOLDS: Duration = Duration::from_secs(3600);
+
+/// `status.phase`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No volume yet.
+    Pending,
+    /// Has a volume.
+    Bound,
+    /// Its volume is gone.
+    Lost,
+}
+
+/// Where an expansion is: `status.allocatedResourceStatuses.storage`, or the older condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resize {
+    /// None runs.
+    #[default]
+    None,
+    /// The driver's controller is at it.
+    ControllerInProgress,
+    /// The driver's controller says it cannot be had.
+    ControllerInfeasible,
+    /// The disk is larger; the node has not begun with the filesystem.
+    NodePending,
+    /// The node is at it.
+    NodeInProgress,
+    /// The node says it cannot be had.
+    NodeInfeasible,
+    /// The older condition: the filesystem grows when a pod mounts it.
+    FileSystemResizePending,
+}
+
+impl Resize {
+    /// Reads the word of Kubernetes; one that is not known counts as the controller at work, so that we wait.
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "" => Self::None,
+            "ControllerResizeInfeasible" => Self::ControllerInfeasible,
+            "NodeResizePending" => Self::NodePending,
+            "NodeResizeInProgress" => Self::NodeInProgress,
+            "NodeResizeInfeasible" => Self::NodeInfeasible,
+            "FileSystemResizePending" => Self::FileSystemResizePending,
+            _ => Self::ControllerInProgress,
+        }
+    }
+}
+
+/// The StorageClass of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// `metadata.name`.
+    pub name: String,
+    /// `allowVolumeExpansion`.
+    pub expandable: bool,
+    /// `provisioner`.
+    pub provisioner: String,
+}
+
+/// What must be known of a PersistentVolumeClaim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name.
+    pub name: ClaimName,
+    /// The template it was made from.
+    pub template: TemplateName,
+    /// The ordinal of its pod.
+    pub ordinal: Ordinal,
+    /// Its identity.
+    pub uid: Uid,
+    /// `metadata.resourceVersion`: the precondition of a write.
+    pub resource_version: String,
+    /// `status.phase`.
+    pub phase: Phase,
+    /// It has a deletionTimestamp.
+    pub deleting: bool,
+    /// `volumeMode: Block`: nobody can tell how full it is.
+    pub block_mode: bool,
+    /// `spec.resources.requests.storage`.
+    pub requested: Bytes,
+    /// `status.capacity.storage`.
+    pub capacity: Option<Bytes>,
+    /// Where an expansion is.
+    pub resize: Resize,
+    /// Its class, when it has one that exists.
+    pub class: Option<Class>,
+    /// The `resized-at` annotation.
+    pub resized_at: Option<Timestamp>,
+}
+
+/// A size that the driver said cannot be had: the only thing that is remembered between two looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The size that was refused last.
+    pub size: Bytes,
+    /// How many sizes of this claim were refused in a row.
+    pub times: u32,
+    /// When the last refusal was seen first.
+    pub at: Timestamp,
+}
+
+/// What to do for a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimStep {
+    /// It has the size, or more.
+    Settled,
+    /// Ask for this size, with the claim's resourceVersion. Below the present request only after a refusal, and always
+    /// above the capacity.
+    Patch {
+        /// The size to ask for.
+        to: Bytes,
+        /// What to tell.
+        note: Note,
+    },
+    /// Look again later; something is on its way.
+    Wait(Note),
+    /// Nothing helps until somebody acts.
+    Blocked(Note),
+}
+
+impl Claim {
+    /// The API server has accepted this size.
+    pub fn is_committed(&self, size: Bytes) -> bool {
+        self.requested >= size
+    }
+
+    /// The filesystem has what was requested, and nothing is on its way.
+    pub fn is_done(&self) -> bool {
+        self.resize == Resize::None && self.capacity.is_some_and(|capacity| capacity >= self.requested)
+    }
+
+    /// The driver has said that the requested size cannot be had.
+    pub fn is_infeasible(&self) -> bool {
+        match self.resize {
+            Resize::ControllerInfeasible | Resize::NodeInfeasible => true,
+            Resize::None
+            | Resize::ControllerInProgress
+            | Resize::NodePending
+            | Resize::NodeInProgress
+            | Resize::FileSystemResizePending => false,
+        }
+    }
+}
+
+/// What is known about refusals after this look at the claim; keep it in memory and give it to [`next`].
+///
+/// Losing it is harmless: the halving goes on from the size that the claim then asks for.
+pub fn refusal(claim: &Claim, before: Option<&Refusal>, now: Timestamp) -> Option<Refusal> {
+    if !claim.is_infeasible() {
+        return before.copied().filter(|refusal| elapsed(refusal.at, now) < REFUSAL_HOLDS);
+    }
+    match before {
+        Some(known) if known.size == claim.requested => Some(*known),
+        Some(known) => Some(Refusal { size: claim.requested, times: known.times.saturating_add(1), at: now }),
+        None => Some(Refusal { size: claim.requested, times: 1, at: now }),
+    }
+}
+
+/// The next step of a claim that should have `target`.
+pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Driver, now: Timestamp) -> ClaimStep {
+    if let Some(step) = unfit(claim) {
+        return step;
+    }
+    let Some(capacity) = claim.capacity else {
+        return ClaimStep::Wait(deferred(claim, "has no capacity in its status yet; it grows when it has"));
+    };
+    if claim.is_infeasible() {
+        return halve(claim, capacity, refused);
+    }
+    if !claim.is_done() {
+        return unfinished(claim, capacity, driver, now);
+    }
+    if claim.is_committed(target) {
+        return ClaimStep::Settled;
+    }
+    grow(claim, target, refused, driver, now)
+}
+
+/// A claim that cannot be asked to grow, whatever its size.
+fn unfit(claim: &Claim) -> Option<ClaimStep> {
+    if claim.deleting {
+        return Some(ClaimStep::Wait(deferred(claim, "is being deleted; the next one of this name is looked at anew")));
+    }
+    match claim.phase {
+        Phase::Bound => None,
+        Phase::Pending => Some(ClaimStep::Wait(deferred(claim, "is not bound yet; it can grow when it is"))),
+        Phase::Lost => Some(ClaimStep::Blocked(Note::new(
+            Reason::TemplateSyncBlocked,
+            format!("claim {} has lost its volume; restore the volume, or delete the claim", claim.name),
+        ))),
+    }
+}
+
+fn deferred(claim: &Claim, why: &str) -> Note {
+    Note::new(Reason::TemplateSyncDeferred, format!("claim {} {why}", claim.name))
+}
+
+/// The driver refused: ask for half of the step, or leave it to a person.
+fn halve(claim: &Claim, capacity: Bytes, refused: Option<&Refusal>) -> ClaimStep {
+    let (name, requested) = (&claim.name, claim.requested);
+    let times = refused.map_or(1, |refusal| refusal.times);
+    let step = Bytes(requested.saturating_sub(capacity).0 / 2).round_up_to(Bytes::mib(1));
+    let to = capacity.saturating_add(step);
+    if times > MAX_HALVINGS || to >= requested || to <= capacity {
+        return ClaimStep::Blocked(Note::new(
+            Reason::ExpansionInfeasible,
+            format!(
+                "claim {name}: the driver cannot make {requested}, nor is there a smaller step left to try; it stays at \
+                 {capacity}. Free space in the pool or on the node, or lower spec.resources.requests.storage of the \
+                 claim to anything above {capacity}"
+            ),
+        ));
+    }
+    ClaimStep::Patch {
+        to,
+        note: Note::new(
+            Reason::ExpansionInfeasible,
+            format!(
+                "claim {name}: the driver cannot make {requested}; asking for {to} instead (try {times} of \
+                 {MAX_HALVINGS}). Check the free space of the pool or the node"
+            ),
+        ),
+    }
+}
+
+/// An expansion is on its way: say how it goes.
+fn unfinished(claim: &Claim, capacity: Bytes, driver: &Driver, now: Timestamp) -> ClaimStep {
+    let (name, requested) = (&claim.name, claim.requested);
+    let running = claim.resized_at.map(|since| elapsed(since, now)).unwrap_or_default();
+    let node_side = match claim.resize {
+        Resize::NodePending | Resize::FileSystemResizePending => true,
+        Resize::None
+        | Resize::ControllerInProgress
+        | Resize::ControllerInfeasible
+        | Resize::NodeInProgress
+        | Resize::NodeInfeasible => false,
+    };
+    if driver.growth == Growth::Offline || (node_side && running >= STUCK_AFTER) {
+        return ClaimStep::Wait(Note::new(
+            Reason::OfflineExpansionNeeded,
+            format!(
+                "claim {name} goes from {capacity} to {requested} only when no pod uses it, or when its pod starts anew; \
+                 restart pod {} when it suits",
+                claim.ordinal
+            ),
+        ));
+    }
+    if running >= STUCK_AFTER {
+        return ClaimStep::Wait(Note::new(
+            Reason::ExpansionStuck,
+            format!(
+                "claim {name} has been on its way from {capacity} to {requested} for more than {}; look at the Events of \
+                 the claim and at the log of the driver's resizer",
+                spoken(STUCK_AFTER)
+            ),
+        ));
+    }
+    ClaimStep::Wait(Note::new(Reason::ClaimExpanding, format!("claim {name} grows from {capacity} to {requested}")))
+}
+
+fn grow(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Driver, now: Timestamp) -> ClaimStep {
+    let (name, requested) = (&claim.name, claim.requested);
+    if let Some(note) = not_expandable(claim, driver) {
+        return ClaimStep::Blocked(note);
+    }
+    let to = driver.max_size.map_or(target, |max| max.min(target));
+    if to <= requested {
+        return ClaimStep::Blocked(Note::new(
+            Reason::MaxSizeReached,
+            format!(
+                "claim {name} has {requested}, the most that its driver makes, and should have {target}; shard the data"
+            ),
+        ));
+    }
+    if let Some(refusal) = refused.filter(|refusal| to >= refusal.size && elapsed(refusal.at, now) < REFUSAL_HOLDS) {
+        return ClaimStep::Blocked(Note::new(
+            Reason::ExpansionInfeasible,
+            format!(
+                "claim {name} has {requested} and should have {to}, but the driver could not make {}; it is asked again \
+                 within {}. Free space in the pool or on the node",
+                refusal.size,
+                spoken(REFUSAL_HOLDS)
+            ),
+        ));
+    }
+    let note = Note::new(Reason::ClaimExpanding, format!("claim {name} is asked to grow from {requested} to {to}"));
+    ClaimStep::Patch { to, note }
+}
+
+fn not_expandable(claim: &Claim, driver: &Driver) -> Option<Note> {
+    let told = match &claim.class {
+        None => format!(
+            "claim {} has no StorageClass that exists, so that nobody can grow it; move its data to a claim of an \
+             expandable class",
+            claim.name
+        ),
+        Some(class) if driver.growth == Growth::Never => format!(
+            "claim {}: the driver {} of class {} cannot grow a volume; move the data to another class",
+            claim.name, class.provisioner, class.name
+        ),
+        Some(class) if !class.expandable => format!(
+            "claim {}: class {} does not allow expansion; set allowVolumeExpansion: true in it if its driver {} can",
+            claim.name, class.name, class.provisioner
+        ),
+        Some(_) => return None,
+    };
+    Some(Note::new(Reason::StorageClassNotExpandable, told))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! What does each storage driver allow? Data, not code, and each line can be overridden by the administrator.
+//!
+//! A driver that is not listed is taken to grow volumes online and without limits, which is what the CSI specification
+//! asks of a driver that offers expansion.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::api::bytes::{Bytes, QuantityError};
+
+/// When a driver can grow a volume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Growth {
+    /// While a pod uses it.
+    #[default]
+    Online,
+    /// Only while no pod uses it.
+    Offline,
+    /// Not at all.
+    Never,
+}
+
+/// To what a size chosen by usage is rounded up. Sizes that a person asked for are taken as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// Nothing beyond whole MiB or GiB.
+    #[default]
+    None,
+    /// A multiple of this.
+    Multiple(Bytes),
+    /// A power of two: disks that are billed by tier (4, 8, 16, … GiB) cost the same up to the tier's end.
+    PowerOfTwo,
+}
+
+/// The limits of one driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Driver {
+    /// The least time between two growths of one volume, when no annotation says another.
+    pub cooldown: Duration,
+    /// That time for a volume that is nearly full ([`crate::policy::decide::EMERGENCY`]); the same when none.
+    pub emergency_cooldown: Option<Duration>,
+    /// To what a size is rounded up.
+    pub rounding: Rounding,
+    /// The largest volume it makes.
+    pub max_size: Option<Bytes>,
+    /// When it can grow a volume.
+    pub growth: Growth,
+}
+
+/// Why an administrator's line about a driver is not understood.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum DriverError {
+    /// No `name:` at its start.
+    #[error("failed to read {0:?}: write <provisioner>:<field>=<value>,…")]
+    NoName(String),
+    /// Not a field, or not one of its values.
+    #[error(
+        "failed to read {0:?}: the fields are cooldown=<duration>, emergency-cooldown=<duration>, \
+         round=<quantity>|power-of-two|none, max-size=<quantity>, growth=online|offline|never"
+    )]
+    UnknownField(String),
+    /// A duration that is none.
+    #[error("failed to read the duration in {field:?}")]
+    Duration {
+        /// The field with its value.
+        field: String,
+        /// What is wrong with it.
+        #[source]
+        source: humantime::DurationError,
+    },
+    /// A size that is none.
+    #[error("failed to read the size in {field:?}")]
+    Size {
+        /// The field with its value.
+        field: String,
+        /// What is wrong with it.
+        #[source]
+        source: QuantityError,
+    },
+}
+
+const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
+}
+
+const ONLINE: Driver = Driver {
+    cooldown: Duration::ZERO,
+    emergency_cooldown: None,
+    rounding: Rounding::None,
+    max_size: None,
+    growth: Growth::Online,
+};
+const NEVER: Driver = Driver { growth: Growth::Never, ..ONLINE };
+const TIB: u64 = 1 << 40;
+
+/// The drivers we know something about.
+const KNOWN: &[(&str, Driver)] = &[
+    // Four modifications in any 24 hours, each begun after the last is complete. One in six hours never spends the
+    // fourth; a volume that is nearly full may.
+    (
+        "ebs.csi.aws.com",
+        Driver {
+            cooldown: hours(6),
+            emergency_cooldown: Some(Duration::from_secs(15 * 60)),
+            rounding: Rounding::Multiple(Bytes::gib(1)),
+            max_size: Some(Bytes(64 * TIB)),
+            ..ONLINE
+        },
+    ),
+    // Hyperdisk types allow one change in four hours; the type is not the driver's name, so that is left to `cooldown`.
+    (
+        "pd.csi.storage.gke.io",
+        Driver { rounding: Rounding::Multiple(Bytes::gib(1)), max_size: Some(Bytes(64 * TIB)), ..ONLINE },
+    ),
+    // Billed by tier.
+    ("disk.csi.azure.com", Driver { rounding: Rounding::PowerOfTwo, max_size: Some(Bytes(32 * TIB)), ..ONLINE }),
+    // Online since vSphere 7.0U2.
+    ("csi.vsphere.vmware.com", ONLINE),
+    ("driver.longhorn.io", ONLINE),
+    ("topolvm.io", Driver { rounding: Rounding::Multiple(Bytes::gib(1)), ..ONLINE }),
+    ("rbd.csi.ceph.com", ONLINE),
+    ("local.csi.openebs.io", ONLINE),
+    ("local.csi.resize-statefulset-operator", ONLINE),
+    ("rancher.io/local-path", NEVER),
+    ("kubernetes.io/no-provisioner", NEVER),
+];
+
+/// The limits of every driver: what is built in, overridden by what the administrator says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drivers(BTreeMap<String, Driver>);
+
+impl Default for Drivers {
+    fn default() -> Self {
+        Self(KNOWN.iter().map(|(name, driver)| ((*name).to_owned(), *driver)).collect())
+    }
+}
+
+impl Drivers {
+    /// The limits of this provisioner; those of a well-behaved driver when it is not known.
+    pub fn get(&self, provisioner: &str) -> Driver {
+        self.0.get(provisioner).copied().unwrap_or_default()
+    }
+
+    /// Overrides one driver by a line such as `ebs.csi.aws.com:cooldown=1h,max-size=16Ti`. Fields that are not named
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// Says which part of the line is wrong; nothing is changed then.
+    pub fn set(&mut self, line: &str) -> Result<(), DriverError> {
+        let (name, fields) = line.split_once(':').ok_or_else(|| DriverError::NoName(line.to_owned()))?;
+        let mut driver = self.get(name);
+        for field in fields.split(',') {
+            driver = with_field(driver, field)?;
+        }
+        self.0.insert(name.to_owned(), driver);
+        Ok(())
+    }
+}
+
+fn with_field(driver: Driver, field: &str) -> Result<Driver, DriverError> {
+    let duration = |text: &str| {
+        humantime::parse_duration(text).map_err(|source| DriverError::Duration { field: field.to_owned(), source })
+    };
+    let size =
+        |text: &str| text.parse::<Bytes>().map_err(|source| DriverError::Size { field: field.to_owned(), source });
+    Ok(match field.split_once('=').unwrap_or((field, "")) {
+        ("cooldown", text) => Driver { cooldown: duration(text)?, ..driver },
+        ("emergency-cooldown", text) => Driver { emergency_cooldown: Some(duration(text)?), ..driver },
+        ("round", "none") => Driver { rounding: Rounding::None, ..driver },
+        ("round", "power-of-two") => Driver { rounding: Rounding::PowerOfTwo, ..driver },
+        ("round", text) => Driver { rounding: Rounding::Multiple(size(text)?), ..driver },
+        ("max-size", text) => Driver { max_size: Some(size(text)?), ..driver },
+        ("growth", "online") => Driver { growth: Growth::Online, ..driver },
+        ("growth", "offline") => Driver { growth: Growth::Offline, ..driver },
+        ("growth", "never") => Driver { growth: Growth::Never, ..driver },
+        _ => return Err(DriverError::UnknownField(field.to_owned())),
+    })
+}
+
+impl Driver {
+    /// This size as the driver would make it: never smaller.
+    pub fn round_up(&self, size: Bytes) -> Bytes {
+        match self.rounding {
+            Rounding::None => size,
+            Rounding::Multiple(unit) => size.round_up_to(unit),
+            Rounding::PowerOfTwo => size.0.checked_next_power_of_two().map_or(Bytes::MAX, Bytes).min(Bytes::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_rounded_up_to_what_the_driver_makes() {
+        let check = |rounding: Rounding, size: Bytes, expected: Bytes| {
+            assert_eq!(Driver { rounding, ..ONLINE }.round_up(size), expected, "{rounding:?} {size}");
+        };
+        check(Rounding::None, Bytes(5), Bytes(5));
+        check(Rounding::Multiple(Bytes::gib(1)), Bytes::mib(1500), Bytes::gib(2));
+        check(Rounding::Multiple(Bytes::gib(1)), Bytes::gib(2), Bytes::gib(2));
+        check(Rounding::PowerOfTwo, Bytes::gib(33), Bytes::gib(64));
+        check(Rounding::PowerOfTwo, Bytes::gib(64), Bytes::gib(64));
+        check(Rounding::PowerOfTwo, Bytes::MAX, Bytes::MAX);
+        check(Rounding::PowerOfTwo, Bytes(0), Bytes(1));
+    }
+
+    #[test]
+    fn an_unknown_driver_grows_online_and_without_limits() {
+        assert_eq!(Drivers::default().get("csi.example.com"), ONLINE);
+        assert_eq!(Drivers::default().get("rancher.io/local-path").growth, Growth::Never);
+    }
+
+    #[test]
+    fn the_administrator_overrides_single_fields() {
+        let mut drivers = Drivers::default();
+        assert_eq!(drivers.set("ebs.csi.aws.com:cooldown=1h,growth=offline"), Ok(()));
+        let ebs = drivers.get("ebs.csi.aws.com");
+        assert_eq!((ebs.cooldown, ebs.growth), (hours(1), Growth::Offline));
+        assert_eq!(ebs.max_size, Some(Bytes(64 * TIB)));
+        assert_eq!(drivers.set("new.example.com:round=power-of-two,max-size=1Ti"), Ok(()));
+        assert_eq!(drivers.get("new.example.com").max_size, Some(Bytes(TIB)));
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_refused_and_changes_nothing() {
+        let check = |line: &str, part: &str| {
+            let mut drivers = Drivers::default();
+            let told = drivers.set(line).expect_err(line).to_string();
+            assert!(told.contains(part), "{told}");
+            assert_eq!(drivers, Drivers::default());
+        };
+        check("ebs.csi.aws.com", "<provisioner>:");
+        check("ebs.csi.aws.com:", "the fields are");
+        check("ebs.csi.aws.com:colldown=1h", "the fields are");
+        check("ebs.csi.aws.com:cooldown=soon", "the duration in \"cooldown=soon\"");
+        check("ebs.csi.aws.com:cooldown=1h,max-size=lots", "the size in \"max-size=lots\"");
+        check("ebs.csi.aws.com:growth=sideways", "the fields are");
+    }
+}
