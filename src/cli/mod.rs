@@ -6,11 +6,15 @@
 
 pub mod args;
 mod backup;
+mod bar;
 mod completions;
 mod failure;
+mod reach;
 mod resize;
 mod restore;
 mod status;
+mod table;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,0 +1,108 @@
+//! Who reads the answer: a person at a terminal, or a program?
+
+use std::io::{IsTerminal, Write, stdout};
+
+use super::table::Paint;
+
+/// The width when nobody says otherwise: what people expect of a terminal.
+const USUAL_WIDTH: usize = 80;
+/// The height when nobody says otherwise.
+const USUAL_HEIGHT: usize = 24;
+
+/// What stdout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terminal {
+    /// Cells in a line.
+    pub(super) width: usize,
+    /// Lines, when it is a screen.
+    pub(super) height: Option<usize>,
+    /// Whether there are colours.
+    pub(super) paint: Paint,
+}
+
+impl Terminal {
+    /// Looks at stdout and the environment now; a window may have been resized since the last look.
+    pub(super) fn look() -> Self {
+        let screen = stdout().is_terminal();
+        let size = screen.then(|| rustix::termios::tcgetwinsize(stdout()).ok()).flatten();
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).or(columns);
+        let height = size.map(|size| usize::from(size.ws_row)).filter(|height| *height > 0);
+        let unwanted = |key: &str, value: fn(&str) -> bool| std::env::var(key).is_ok_and(|text| value(&text));
+        let bare = unwanted("NO_COLOR", |text| !text.is_empty()) || unwanted("TERM", |text| text == "dumb");
+        Self {
+            width: width.unwrap_or(USUAL_WIDTH),
+            height: screen.then(|| height.unwrap_or(USUAL_HEIGHT)),
+            paint: if screen && !bare { Paint::Coloured } else { Paint::Bare },
+        }
+    }
+}
+
+/// Writes to stdout. A reader that went away (`| head`) ends the output, not with a failure.
+pub(super) fn print(text: &str) {
+    let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
+}
+
+/// A screen of its own that is drawn over and over; the last picture stays behind when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Screen {
+    last: String,
+}
+
+/// Other screen, no cursor.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+/// Cursor, the person's own screen.
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+impl Screen {
+    /// Draws the picture. At a terminal it replaces the last one; elsewhere it is appended when it is another.
+    pub(super) fn draw(&mut self, picture: String, terminal: Terminal) {
+        match terminal.height {
+            Some(height) => {
+                let enter = if self.last.is_empty() { ENTER } else { "" };
+                print(&format!("{enter}{}", frame(&picture, height)));
+            }
+            None if picture != self.last => print(&format!("{picture}\n")),
+            None => {}
+        }
+        self.last = picture;
+    }
+}
+
+impl Drop for Screen {
+    /// Whatever ends the watch, the terminal is given back as it was.
+    fn drop(&mut self) {
+        if Terminal::look().height.is_some() && !self.last.is_empty() {
+            print(&format!("{LEAVE}{}", self.last));
+        }
+    }
+}
+
+/// The picture as one write, cut to the screen: each line clears what was behind it, so nothing flickers.
+fn frame(picture: &str, height: usize) -> String {
+    let lines: Vec<&str> = picture.lines().collect();
+    let room = height.saturating_sub(1);
+    let shown = if lines.len() > room { room.saturating_sub(1) } else { lines.len() };
+    let mut frame = String::from("\x1b[H");
+    for line in lines.iter().take(shown) {
+        frame.push_str(line);
+        frame.push_str("\x1b[K\r\n");
+    }
+    if lines.len() > shown {
+        frame.push_str(&format!("… {} more lines; a taller window shows them\x1b[K\r\n", lines.len() - shown));
+    }
+    frame.push_str("\x1b[J");
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_taller_than_the_screen_says_what_is_missing() {
+        assert_eq!(frame("a\nb\n", 24), "\x1b[Ha\x1b[K\r\nb\x1b[K\r\n\x1b[J");
+        let cut = frame("a\nb\nc\nd\n", 4);
+        assert_eq!(cut, "\x1b[Ha\x1b[K\r\nb\x1b[K\r\n… 2 more lines; a taller window shows them\x1b[K\r\n\x1b[J");
+    }
+}
