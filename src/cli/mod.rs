@@ -12,9 +12,11 @@ mod failure;
 mod reach;
 mod resize;
 mod restore;
+mod screen;
 mod status;
 mod table;
 mod terminal;
+mod view;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
