@@ -55,9 +55,6 @@ pub struct Connection {
     /// Path of the kubeconfig; without it $KUBECONFIG, then ~/.kube/config
     #[arg(long, global = true, value_name = "PATH")]
     pub kubeconfig: Option<PathBuf>,
-    /// User to act as
-    #[arg(long = "as", global = true, value_name = "USER")]
-    pub impersonate: Option<String>,
 }
 
 /// The form of an answer.

@@ -5,7 +5,7 @@ use owo_colors::Style;
 
 use super::bar::{self, Mood};
 use super::table::{Cell, Paint, columns, wrapped};
-use super::view::{ClaimView, EventView, Growth, Rule, SetView, State, TemplateView, ago};
+use super::view::{ClaimStatus, EventStatus, Growth, Rule, SetStatus, State, TemplateStatus, ago};
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Severity};
 
@@ -39,7 +39,7 @@ pub(super) enum Detail {
 }
 
 /// The sets one below the other, then the hints.
-pub(super) fn draw(sets: &[SetView], hints: &[String], look: Look) -> String {
+pub(super) fn draw(sets: &[SetStatus], hints: &[String], look: Look) -> String {
     let pictures: Vec<String> = sets.iter().map(|set| draw_set(set, look)).collect();
     let mut screen = pictures.join("\n");
     if !hints.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn draw(sets: &[SetView], hints: &[String], look: Look) -> String {
     screen
 }
 
-fn draw_set(set: &SetView, look: Look) -> String {
+fn draw_set(set: &SetStatus, look: Look) -> String {
     let bar = bar_width(set, look);
     let name = look.paint.styled(&format!("{}/{}", set.namespace, set.name), Some(Style::new().bold()));
     let ready = format!("{}/{} ready", set.ready_replicas, set.replicas);
@@ -78,7 +78,7 @@ fn draw_set(set: &SetView, look: Look) -> String {
 }
 
 /// What the other columns leave, in its bounds.
-fn bar_width(set: &SetView, look: Look) -> usize {
+fn bar_width(set: &SetStatus, look: Look) -> usize {
     let rows: Vec<Vec<Cell>> =
         set.templates.iter().flat_map(|t| t.claims.iter().map(|claim| row(t, claim, 0, look))).collect();
     let taken = columns(&rows, 4, Paint::Bare).lines().map(|line| line.chars().count()).max().unwrap_or(0);
@@ -86,7 +86,7 @@ fn bar_width(set: &SetView, look: Look) -> usize {
 }
 
 /// `data  10Gi → 12Gi  grows by 20% at 80%, at most 100Gi`.
-fn headline(template: &TemplateView) -> String {
+fn headline(template: &TemplateStatus) -> String {
     let rule = |rule: &Rule| {
         let most = rule.max_size.map(|size| format!(", at most {size}")).unwrap_or_default();
         format!("by {} at {}{most}", rule.increase, rule.threshold)
@@ -100,7 +100,7 @@ fn headline(template: &TemplateView) -> String {
     format!("  {}  {}{wanted}  {growth}\n", template.name, template.size)
 }
 
-fn row(template: &TemplateView, claim: &ClaimView, bar: usize, look: Look) -> Vec<Cell> {
+fn row(template: &TemplateStatus, claim: &ClaimStatus, bar: usize, look: Look) -> Vec<Cell> {
     let threshold = template.growth.threshold();
     let mut cells = vec![Cell::new(shortened(&claim.name))];
     match &claim.usage {
@@ -125,7 +125,9 @@ fn row(template: &TemplateView, claim: &ClaimView, bar: usize, look: Look) -> Ve
     if look.detail == Detail::Wide {
         let inodes = claim.usage.as_ref().and_then(|usage| usage.inodes_full).map(bar::percent);
         cells.push(Cell::new(inodes.map_or("-".to_owned(), |full| format!("inodes {full}"))));
-        cells.push(Cell::new(claim.usage.as_ref().map_or("-".to_owned(), |usage| format!("read {} ago", ago(usage.at, look.now)))));
+        cells.push(Cell::new(
+            claim.usage.as_ref().map_or("-".to_owned(), |usage| format!("read {} ago", ago(usage.at, look.now))),
+        ));
         cells.push(Cell::new(claim.class.clone().unwrap_or("-".to_owned())));
     }
     cells.push(state(claim, look));
@@ -133,7 +135,7 @@ fn row(template: &TemplateView, claim: &ClaimView, bar: usize, look: Look) -> Ve
 }
 
 /// `of 10Gi`, and the size it grows to.
-fn size(claim: &ClaimView) -> String {
+fn size(claim: &ClaimStatus) -> String {
     match claim.capacity {
         None => format!("of {} asked", short(claim.requested)),
         Some(capacity) if claim.requested > capacity => format!("of {} → {}", short(capacity), short(claim.requested)),
@@ -141,7 +143,7 @@ fn size(claim: &ClaimView) -> String {
     }
 }
 
-fn state(claim: &ClaimView, look: Look) -> Cell {
+fn state(claim: &ClaimStatus, look: Look) -> Cell {
     let news = claim.resized_at.filter(|at| look.detail == Detail::Wide || look.now.duration_since(*at) < NEWS);
     match (claim.state.words(), news) {
         (Some(words), _) if claim.state.is_bad() => Cell::new(words).style(Style::new().red()),
@@ -176,7 +178,7 @@ fn draw_note(note: &Note, indent: usize, look: Look) -> String {
     led(&format!("{}:", note.reason), style, &note.text, indent, look)
 }
 
-fn draw_event(event: &EventView, look: Look) -> String {
+fn draw_event(event: &EventStatus, look: Look) -> String {
     let style = if event.warning { Style::new().yellow() } else { Style::new().dimmed() };
     let lead = format!("{} ago {}:", ago(event.at, look.now), event.reason);
     led(&lead, style, &event.note, 2, look)

@@ -9,7 +9,7 @@ use crate::api::reasons::{Note, Severity};
 /// A StatefulSet.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SetView {
+pub(super) struct SetStatus {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) replicas: u32,
@@ -18,12 +18,12 @@ pub(super) struct SetView {
     pub(super) managed: bool,
     /// What happens to the set itself.
     pub(super) phase: Phase,
-    pub(super) templates: Vec<TemplateView>,
+    pub(super) templates: Vec<TemplateStatus>,
     /// What a person should know of the set as a whole.
     #[serde(serialize_with = "notes")]
     pub(super) notes: Vec<Note>,
     /// What was told lately, newest first.
-    pub(super) events: Vec<EventView>,
+    pub(super) events: Vec<EventStatus>,
 }
 
 /// What happens to a set.
@@ -54,7 +54,7 @@ impl Phase {
 /// An entry of `volumeClaimTemplates`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TemplateView {
+pub(super) struct TemplateStatus {
     pub(super) name: String,
     pub(super) index: usize,
     /// The size in the template.
@@ -65,7 +65,7 @@ pub(super) struct TemplateView {
     /// What is going on, or why nothing is.
     #[serde(serialize_with = "notes")]
     pub(super) notes: Vec<Note>,
-    pub(super) claims: Vec<ClaimView>,
+    pub(super) claims: Vec<ClaimStatus>,
 }
 
 /// Whether and how a template grows by usage.
@@ -104,7 +104,7 @@ impl Growth {
 /// The claim of one replica.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ClaimView {
+pub(super) struct ClaimStatus {
     pub(super) name: String,
     pub(super) pod: String,
     pub(super) class: Option<String>,
@@ -113,7 +113,7 @@ pub(super) struct ClaimView {
     pub(super) capacity: Option<Bytes>,
     pub(super) state: State,
     /// How full it is, when somebody says so.
-    pub(super) usage: Option<UsageView>,
+    pub(super) usage: Option<UsageStatus>,
     /// When it grew last.
     pub(super) resized_at: Option<Timestamp>,
 }
@@ -169,7 +169,7 @@ impl State {
 /// A reading of a volume.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct UsageView {
+pub(super) struct UsageStatus {
     pub(super) used: Bytes,
     pub(super) available: Bytes,
     pub(super) total: Bytes,
@@ -185,7 +185,7 @@ pub(super) struct UsageView {
 /// An Event of ours.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct EventView {
+pub(super) struct EventStatus {
     pub(super) at: Timestamp,
     pub(super) reason: String,
     pub(super) warning: bool,

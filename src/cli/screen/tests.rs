@@ -2,7 +2,7 @@ use insta::assert_snapshot;
 use jiff::SignedDuration;
 
 use super::super::bar;
-use super::super::view::{Phase, UsageView};
+use super::super::view::{Phase, UsageStatus};
 use super::*;
 use crate::api::bytes::Percent;
 use crate::api::reasons::Reason;
@@ -16,8 +16,8 @@ fn seconds_ago(seconds: i64) -> Timestamp {
     look(0).now - SignedDuration::from_secs(seconds)
 }
 
-fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimView {
-    let usage = full.map(|full| UsageView {
+fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimStatus {
+    let usage = full.map(|full| UsageStatus {
         used: capacity.share(Percent::whole(full)),
         available: capacity.share(Percent::whole(100_u32.saturating_sub(full))),
         total: capacity,
@@ -26,7 +26,7 @@ fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimView {
         source: "agent",
         at: seconds_ago(2),
     });
-    ClaimView {
+    ClaimStatus {
         name: name.into(),
         pod: "db-0".into(),
         class: Some("fast".into()),
@@ -38,16 +38,16 @@ fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimView {
     }
 }
 
-fn template(name: &str, size: Bytes, growth: Growth, claims: Vec<ClaimView>) -> TemplateView {
-    TemplateView { name: name.into(), index: 0, size, wanted: None, growth, notes: vec![], claims }
+fn template(name: &str, size: Bytes, growth: Growth, claims: Vec<ClaimStatus>) -> TemplateStatus {
+    TemplateStatus { name: name.into(), index: 0, size, wanted: None, growth, notes: vec![], claims }
 }
 
 fn by_usage() -> Growth {
     Growth::ByUsage(Rule { threshold: Percent::whole(80), increase: "20%".into(), max_size: Some(Bytes::gib(100)) })
 }
 
-fn set(templates: Vec<TemplateView>) -> SetView {
-    SetView {
+fn set(templates: Vec<TemplateStatus>) -> SetStatus {
+    SetStatus {
         namespace: "shop".into(),
         name: "db".into(),
         replicas: 3,
@@ -60,13 +60,13 @@ fn set(templates: Vec<TemplateView>) -> SetView {
     }
 }
 
-fn busy() -> SetView {
-    let growing = ClaimView {
+fn busy() -> SetStatus {
+    let growing = ClaimStatus {
         requested: Bytes::gib(12),
         state: State::Growing,
         ..claim("data-db-1", Some(81), Bytes::gib(10))
     };
-    let grown = ClaimView { resized_at: Some(seconds_ago(190)), ..claim("data-db-2", Some(65), Bytes::gib(12)) };
+    let grown = ClaimStatus { resized_at: Some(seconds_ago(190)), ..claim("data-db-2", Some(65), Bytes::gib(12)) };
     let claims = vec![claim("data-db-0", Some(40), Bytes::gib(10)), growing, grown];
     let mut data = template("data", Bytes::gib(10), by_usage(), claims);
     data.wanted = Some(Bytes::gib(12));
@@ -76,7 +76,7 @@ fn busy() -> SetView {
     )];
     let wal = template("wal", Bytes::gib(5), Growth::OnRequest, vec![claim("wal-db-0", None, Bytes::gib(5))]);
     let mut set = set(vec![data, wal]);
-    set.events = vec![EventView {
+    set.events = vec![EventStatus {
         at: seconds_ago(65),
         reason: "ClaimExpanding".into(),
         warning: false,
