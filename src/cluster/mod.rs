@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod events;
 pub mod lease;
 pub mod sets;
 pub mod watch;

@@ -1,0 +1,261 @@
+//! How is a person told? One recorder for the process: Events (`events.k8s.io/v1`) on sets and claims.
+//!
+//! Recording never waits: a bounded queue, and one task that sends. An Event is named by what it says, so that a restarted
+//! or another replica finds it told already.
+
+mod memory;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::client::{Address, Class, Client, Error, Outcome, Patch, Run, chain, resources};
+use super::clock::micro_time;
+use crate::api::names::Uid;
+use crate::api::reasons::{Note, Severity};
+
+use self::memory::{Key, Memory, Verdict};
+
+pub use self::memory::QUIET;
+
+/// `reportingController` of every Event.
+pub const CONTROLLER: &str = "resize-statefulset-operator";
+
+/// The server refuses a longer note.
+const LONGEST_NOTE: usize = 1024;
+
+/// Events that may wait to be sent.
+const QUEUE: usize = 1_000;
+
+/// Times an Event is tried.
+const TRIES: u32 = 4;
+
+/// What an Event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Where it is.
+    pub address: Address,
+    /// Which one it is.
+    pub uid: Uid,
+}
+
+/// Records Events. Cheap to clone; all clones remember together.
+#[derive(Clone)]
+pub struct Recorder {
+    queue: mpsc::Sender<Message>,
+    memory: Arc<Mutex<Memory>>,
+    dropped: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// The task that sends; [`Sender::run`] it beside everything else.
+pub struct Sender {
+    client: Client,
+    queue: mpsc::Receiver<Message>,
+    memory: Arc<Mutex<Memory>>,
+    instance: String,
+    dropped: Arc<dyn Fn() + Send + Sync>,
+}
+
+struct Message {
+    subject: Subject,
+    action: &'static str,
+    note: Note,
+    key: Key,
+    verdict: Verdict,
+    at: Timestamp,
+}
+
+/// Makes a recorder and its sender. `instance` is the pod's name; `dropped` counts what could not be told.
+pub fn recorder(
+    client: Client,
+    instance: impl Into<String>,
+    dropped: impl Fn() + Send + Sync + 'static,
+) -> (Recorder, Sender) {
+    let (send, queue) = mpsc::channel(QUEUE);
+    let memory: Arc<Mutex<Memory>> = Arc::default();
+    let dropped: Arc<dyn Fn() + Send + Sync> = Arc::new(dropped);
+    let recorder = Recorder { queue: send, memory: memory.clone(), dropped: dropped.clone() };
+    (recorder, Sender { client, queue, memory, instance: instance.into(), dropped })
+}
+
+impl Recorder {
+    /// Tells a note about an object, unless it was told within the hour. `action` is what was being done: `Resize`.
+    pub fn record(&self, subject: &Subject, action: &'static str, note: &Note, now: Timestamp) {
+        let key = Key::new(&subject.uid, note);
+        let verdict = lock(&self.memory).judge(&key, now);
+        if verdict == Verdict::Keep {
+            return;
+        }
+        let message =
+            Message { subject: subject.clone(), action, note: note.clone(), key: key.clone(), verdict, at: now };
+        if self.queue.try_send(message).is_err() {
+            lock(&self.memory).forget(&key);
+            (self.dropped)();
+        }
+    }
+}
+
+impl Sender {
+    /// Sends until all recorders are gone and the queue is empty.
+    pub async fn run(mut self) {
+        while let Some(message) = self.queue.recv().await {
+            if let Err(error) = self.deliver(&message).await {
+                lock(&self.memory).forget(&message.key);
+                (self.dropped)();
+                tracing::warn!(
+                    subject = %message.subject.address, reason = %message.note.reason, error = chain(&error),
+                    "an Event could not be written"
+                );
+            }
+        }
+    }
+
+    async fn deliver(&self, message: &Message) -> Result<(), Error> {
+        let mut tried = 1;
+        loop {
+            let error = match self.send(message).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            // Telling twice does no harm: the name makes the second a repetition of the first.
+            let wait = match error.class() {
+                Class::Permanent => return Err(error),
+                Class::Retry { after } => after.unwrap_or_default(),
+                Class::Unknown => Duration::ZERO,
+            };
+            if tried == TRIES {
+                return Err(error);
+            }
+            tokio::time::sleep(wait.clamp(Duration::from_millis(250) * 2_u32.pow(tried), Duration::from_secs(10)))
+                .await;
+            tried += 1;
+        }
+    }
+
+    async fn send(&self, message: &Message) -> Result<(), Error> {
+        let namespace = message.subject.address.namespace.clone().unwrap_or_else(|| "default".into());
+        let name = name(&message.subject.address.name, &message.key);
+        if let Verdict::Again { count } = message.verdict {
+            let event = resources::EVENTS.of(&namespace, &name);
+            let series = json!({"series": {"count": count, "lastObservedTime": micro_time(message.at)}});
+            match self.client.patch(&event, &Patch::Merge(series), Run::Real).await? {
+                // The server keeps Events for an hour by default: then this is a new one.
+                Outcome::NotFound => {}
+                Outcome::Done(_) | Outcome::Conflict(_) | Outcome::AlreadyExists => return Ok(()),
+            }
+        }
+        let event = event(message, &namespace, &name, &self.instance);
+        match self.client.create(&resources::EVENTS, Some(&namespace), &event, Run::Real).await? {
+            // It exists: told before our last start. Not found: the namespace is going.
+            Outcome::Done(_) | Outcome::AlreadyExists | Outcome::Conflict(_) | Outcome::NotFound => Ok(()),
+        }
+    }
+}
+
+fn lock(memory: &Mutex<Memory>) -> std::sync::MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn name(object: &str, key: &Key) -> String {
+    // An object's name has at most 253 characters, as has an Event's; the digest takes 17.
+    let stem: String = object.chars().take(230).collect();
+    format!("{}.{}", stem.trim_end_matches(['.', '-']), key.digest())
+}
+
+fn event(message: &Message, namespace: &str, name: &str, instance: &str) -> Value {
+    let Subject { address, uid } = &message.subject;
+    let mut regarding = json!({
+        "apiVersion": address.resource.api_version(), "kind": address.resource.kind, "name": address.name,
+        "uid": uid.as_str(),
+    });
+    if let Some(own) = &address.namespace {
+        regarding["namespace"] = json!(own);
+    }
+    json!({
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": namespace},
+        "eventTime": micro_time(message.at),
+        "reportingController": CONTROLLER,
+        "reportingInstance": cut(instance, 128),
+        "action": message.action,
+        "reason": message.note.reason.as_str(),
+        "type": match message.note.reason.severity() {
+            Severity::Normal => "Normal",
+            Severity::Warning => "Warning",
+        },
+        "note": cut(&message.note.text, LONGEST_NOTE),
+        "regarding": regarding,
+    })
+}
+
+/// At most so many bytes, cut between two characters, with a sign that something is missing.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let mut end = most.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::SetName;
+    use crate::api::reasons::Reason;
+
+    fn message(text: &str) -> Message {
+        let subject = Subject { address: Address::set(&SetName::new("shop", "db")), uid: Uid::new("u-1") };
+        let note = Note::new(Reason::UsageUnknown, text);
+        let key = Key::new(&subject.uid, &note);
+        let at = "2026-01-02T03:04:05Z".parse().unwrap();
+        Message { subject, action: "Resize", note, key, verdict: Verdict::Tell, at }
+    }
+
+    #[test]
+    fn an_event_says_about_what_by_whom_when_and_what() {
+        let message = message("nobody answers; check the sidecar");
+        assert_eq!(
+            event(&message, "shop", "db.1", "rso-7"),
+            json!({
+                "apiVersion": "events.k8s.io/v1", "kind": "Event",
+                "metadata": {"name": "db.1", "namespace": "shop"},
+                "eventTime": "2026-01-02T03:04:05.000000Z",
+                "reportingController": "resize-statefulset-operator", "reportingInstance": "rso-7",
+                "action": "Resize", "reason": "UsageUnknown", "type": "Warning",
+                "note": "nobody answers; check the sidecar",
+                "regarding": {
+                    "apiVersion": "apps/v1", "kind": "StatefulSet", "namespace": "shop", "name": "db", "uid": "u-1"
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn a_note_is_cut_between_characters() {
+        let check = |text: String, expected: usize| {
+            let cut = cut(&text, LONGEST_NOTE);
+            assert_eq!(cut.len(), expected);
+            assert_eq!(cut.ends_with('…'), text.len() > LONGEST_NOTE);
+        };
+        check("a".repeat(1_024), 1_024);
+        check("a".repeat(1_025), 1_024);
+        check("é".repeat(512), 1_024);
+        check("é".repeat(513), 1_023);
+        check("🦀".repeat(300), 1_023);
+    }
+
+    #[test]
+    fn the_name_of_an_event_fits_whatever_the_object_is_called() {
+        let key = message("x").key;
+        assert_eq!(name("db", &key).len(), "db.".len() + 16);
+        assert!(name(&"a".repeat(253), &key).len() <= 253);
+        assert!(!name(&format!("{}.{}", "a".repeat(229), "b"), &key).contains(".."));
+    }
+}
