@@ -1,0 +1,111 @@
+//! What all calls share: the node's volumes, and the one way in and out of a call.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tonic::{Response, Status};
+
+use super::fault::Fault;
+use super::id::VolumeId;
+use super::image::Images;
+use super::locks::Locks;
+use super::proto::v1::Topology;
+use super::state::{Entry, StateError, Store, Volume};
+
+/// One node's driver. All its work is system calls and short child processes, so calls run on the blocking pool.
+#[derive(Debug)]
+pub struct Driver {
+    /// The driver's name in the cluster.
+    pub name: String,
+    /// The node's name in the cluster.
+    pub node_id: String,
+    pub(super) store: Store,
+    pub(super) images: Images,
+    pub(super) locks: Locks,
+}
+
+impl Driver {
+    /// Takes over the state folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or another driver uses it.
+    pub fn open(name: String, node_id: String, state: &Path) -> Result<Self, StateError> {
+        let (volumes, trash) = (state.join("volumes"), state.join("trash"));
+        let create = |path: &Path| {
+            let error = |source| StateError::Io { what: "create", path: path.to_owned(), source };
+            std::fs::create_dir_all(path).map_err(error)
+        };
+        create(&trash)?;
+        let store = Store::open(&volumes)?;
+        Ok(Self { name, node_id, store, images: Images::new(volumes, trash), locks: Locks::default() })
+    }
+
+    /// The topology key of the node.
+    #[must_use]
+    pub fn topology_key(&self) -> String {
+        format!("{}/node", self.name)
+    }
+
+    /// Where this node is.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        Topology { segments: [(self.topology_key(), self.node_id.clone())].into() }
+    }
+
+    /// Whether this node is at that place.
+    #[must_use]
+    pub fn is_at(&self, place: &Topology) -> bool {
+        place.segments.get(&self.topology_key()).is_none_or(|node| *node == self.node_id)
+    }
+
+    /// The volume of a caller's id.
+    pub(super) fn volume(&self, id: &VolumeId) -> Result<Volume, Fault> {
+        match self.store.get(id) {
+            Some(Entry::Sound(volume)) => Ok(volume),
+            Some(Entry::Quarantined { reason, .. }) => Err(out_of_service(id, &reason)),
+            None => Err(Fault::NotFound(format!("there is no volume {id} on node {}", self.node_id))),
+        }
+    }
+
+    /// Runs one call on the blocking pool. Once begun it runs to its end, even when its caller has gone; the next call on
+    /// the same volume then finds it done. The one place where a call's outcome is logged.
+    pub(super) async fn call<T: Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        volume: String,
+        work: impl FnOnce(&Self) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let driver = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || work(&driver)).await {
+            Ok(Ok(answer)) => {
+                tracing::debug!(call = name, volume, "done");
+                Ok(Response::new(answer))
+            }
+            Ok(Err(fault)) => {
+                let status = Status::from(fault);
+                tracing::warn!(call = name, volume, code = ?status.code(), error = status.message(), "refused");
+                Err(status)
+            }
+            Err(broken) => {
+                tracing::error!(call = name, volume, error = %broken, "a bug in the driver");
+                Err(Status::internal(format!("{name} broke off: {broken}")))
+            }
+        }
+    }
+}
+
+/// The answer about a quarantined volume.
+pub(super) fn out_of_service(id: &VolumeId, reason: &str) -> Fault {
+    Fault::NotNow(format!("volume {id} is out of service: {reason}"))
+}
+
+/// An id as callers send it, where it must be there. One that cannot be ours is a volume that is not there.
+pub(super) fn known_id(text: &str) -> Result<VolumeId, Fault> {
+    required("volume_id", text)?;
+    VolumeId::parse(text).map_err(|error| Fault::NotFound(error.to_string()))
+}
+
+/// A field that may not be empty.
+pub(super) fn required(field: &str, text: &str) -> Result<(), Fault> {
+    if text.is_empty() { Err(Fault::Invalid(format!("{field} is missing"))) } else { Ok(()) }
+}

@@ -1,0 +1,295 @@
+//! What volumes are there, and how much is promised: one JSON file a volume, kept whole through crashes.
+//!
+//! A file that cannot be read takes its own volume out of service ([`Entry::Quarantined`]) and no other.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::capacity::{Disk, room};
+use super::class::{Class, Overcommit};
+use super::durable;
+use super::fault::is_disk_full;
+use super::id::VolumeId;
+use super::image::{IMAGE, NEW};
+
+const RECORD: &str = "json";
+
+/// A volume's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its id.
+    pub id: VolumeId,
+    /// The name it was made by.
+    pub name: String,
+    /// What was promised, bytes.
+    pub size: u64,
+    /// What its StorageClass asked for.
+    pub class: Class,
+}
+
+/// What is known under an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A volume.
+    Sound(Volume),
+    /// Files that make no volume. Nothing is done with them but what a person asks for.
+    Quarantined {
+        /// What is wrong and what to do.
+        reason: String,
+        /// What they may still need, bytes.
+        size: u64,
+    },
+}
+
+impl Entry {
+    fn promised(&self) -> u64 {
+        match self {
+            Self::Sound(volume) => volume.size,
+            Self::Quarantined { size, .. } => *size,
+        }
+    }
+}
+
+/// Why the records could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A system call failed.
+    #[error("failed to {what} {}", path.display())]
+    Io {
+        /// "read", "write", …
+        what: &'static str,
+        /// What.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Two drivers on one folder would break each other's promises.
+    #[error("another driver is using {}: stop it first", .0.display())]
+    InUse(PathBuf),
+    /// Cannot happen for our own types; kept so that nothing panics.
+    #[error("failed to encode the record of a volume")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl StateError {
+    /// Whether the disk was full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_disk_full(source))
+    }
+
+    fn io<E: Into<io::Error>>(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source: source.into() }
+    }
+}
+
+/// All volumes of this node. Only one driver at a time has a folder open.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    known: Mutex<Known>,
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    entries: BTreeMap<VolumeId, Entry>,
+    /// Bytes promised to volumes that are just being made or grown.
+    reserved: u64,
+}
+
+/// Bytes that nobody else can be promised, until dropped or turned into a record by [`Store::put`].
+#[derive(Debug)]
+pub struct Reservation<'a> {
+    store: &'a Store,
+    bytes: u64,
+}
+
+impl Store {
+    /// Opens a folder of records, makes it when it is not there, finishes what a crash has interrupted, and removes what
+    /// was never handed out.
+    ///
+    /// # Errors
+    /// When the folder cannot be used at all. A record that cannot be read is no error.
+    pub fn open(folder: &Path) -> Result<Self, StateError> {
+        fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
+        let lock_path = folder.join("lock");
+        let lock = File::create(&lock_path).map_err(StateError::io("create", &lock_path))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| StateError::InUse(folder.to_owned()))?;
+        clean(folder)?;
+        let entries = load(folder)?;
+        for (id, entry) in &entries {
+            if let Entry::Quarantined { reason, .. } = entry {
+                tracing::warn!(volume = %id, reason, "a volume is out of service");
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), known: Mutex::new(Known { entries, reserved: 0 }), _lock: lock })
+    }
+
+    /// What is known under an id.
+    #[must_use]
+    pub fn get(&self, id: &VolumeId) -> Option<Entry> {
+        self.known().entries.get(id).cloned()
+    }
+
+    /// The volumes after `after` in the order of their ids.
+    #[must_use]
+    pub fn list(&self, after: Option<&VolumeId>) -> Vec<Volume> {
+        let known = self.known();
+        let later = known.entries.iter().filter(|(id, _)| after.is_none_or(|after| *id > after));
+        later.filter_map(|(_, entry)| if let Entry::Sound(volume) = entry { Some(volume.clone()) } else { None }).collect()
+    }
+
+    /// Bytes that can still be promised.
+    #[must_use]
+    pub fn room(&self, disk: Disk, overcommit: Overcommit) -> u64 {
+        room(disk, self.known().promised(), overcommit)
+    }
+
+    /// Sets bytes aside, or says how many there are instead.
+    ///
+    /// # Errors
+    /// The room there is, bytes, when it is less.
+    pub fn reserve(&self, bytes: u64, disk: Disk, overcommit: Overcommit) -> Result<Reservation<'_>, u64> {
+        let mut known = self.known();
+        let room = room(disk, known.promised(), overcommit);
+        if bytes > room {
+            return Err(room);
+        }
+        known.reserved += bytes;
+        Ok(Reservation { store: self, bytes })
+    }
+
+    /// Records a volume; from then on its size counts instead of the reservation.
+    ///
+    /// # Errors
+    /// When it could not be written; the old record is then still there.
+    pub fn put(&self, volume: Volume, reservation: Reservation<'_>) -> Result<(), StateError> {
+        let path = self.record(&volume.id);
+        durable::write(&path, &serde_json::to_vec_pretty(&volume)?).map_err(StateError::io("write", &path))?;
+        let mut known = self.known();
+        known.entries.insert(volume.id.clone(), Entry::Sound(volume));
+        reservation.settle(&mut known);
+        Ok(())
+    }
+
+    /// Forgets a volume. One that is gone is a success.
+    ///
+    /// # Errors
+    /// When the record could not be removed.
+    pub fn remove(&self, id: &VolumeId) -> Result<(), StateError> {
+        let path = self.record(id);
+        durable::remove(&path).map_err(StateError::io("remove", &path))?;
+        self.known().entries.remove(id);
+        Ok(())
+    }
+
+    fn record(&self, id: &VolumeId) -> PathBuf {
+        self.folder.join(format!("{id}.{RECORD}"))
+    }
+
+    // Each change is one insert or remove, made after the disk has it: poison means nothing here.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn promised(&self) -> u64 {
+        self.entries.values().map(Entry::promised).fold(self.reserved, u64::saturating_add)
+    }
+}
+
+impl Reservation<'_> {
+    fn settle(mut self, known: &mut Known) {
+        known.reserved -= self.bytes;
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.store.known().reserved -= self.bytes;
+        }
+    }
+}
+
+/// The files of the folder by extension (`img.new` is one).
+fn files(folder: &Path) -> Result<Vec<(String, String)>, StateError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(StateError::io("list", folder))? {
+        let entry = entry.map_err(StateError::io("list", folder))?;
+        if let Some((stem, extension)) = entry.file_name().to_str().and_then(|name| name.split_once('.')) {
+            files.push((stem.to_owned(), extension.to_owned()));
+        }
+    }
+    Ok(files)
+}
+
+/// Finishes or undoes what a crash has interrupted. A volume is made in the order: image under its new name, record,
+/// image under its name; so a new image with a record is complete, and one without was never handed out.
+fn clean(folder: &Path) -> Result<(), StateError> {
+    for (stem, extension) in files(folder)? {
+        let path = folder.join(format!("{stem}.{extension}"));
+        if extension == NEW {
+            let (image, record) = (folder.join(format!("{stem}.{IMAGE}")), folder.join(format!("{stem}.{RECORD}")));
+            if record.exists() && !image.exists() {
+                durable::rename(&path, &image).map_err(StateError::io("name", &image))?;
+            } else {
+                durable::remove(&path).map_err(StateError::io("remove", &path))?;
+            }
+        } else if extension == format!("{RECORD}.{}", durable::UNFINISHED) {
+            durable::remove(&path).map_err(StateError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn load(folder: &Path) -> Result<BTreeMap<VolumeId, Entry>, StateError> {
+    let mut entries = BTreeMap::new();
+    for (stem, extension) in files(folder)? {
+        let Ok(id) = VolumeId::parse(&stem) else { continue };
+        if extension == RECORD || extension == IMAGE {
+            let entry = judge(folder, &id);
+            entries.insert(id, entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// Whether record and image make a volume.
+fn judge(folder: &Path, id: &VolumeId) -> Entry {
+    let image = folder.join(format!("{id}.{IMAGE}"));
+    let record = folder.join(format!("{id}.{RECORD}"));
+    let length = image.metadata().map(|m| m.len()).ok();
+    let quarantine = |wrong: String| Entry::Quarantined {
+        reason: format!("{wrong}: restore the file, or delete the PersistentVolume"),
+        size: length.unwrap_or(0),
+    };
+    let volume: Volume = match fs::read(&record).map_err(|e| e.to_string()) {
+        Err(error) => return quarantine(format!("{} cannot be read: {error}", record.display())),
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Err(error) => return quarantine(format!("{} is damaged: {error}", record.display())),
+            Ok(volume) => volume,
+        },
+    };
+    if volume.id != *id {
+        return quarantine(format!("{} is the record of {}", record.display(), volume.id));
+    }
+    if length.is_none() {
+        return quarantine(format!("{} is missing", image.display()));
+    }
+    Entry::Sound(volume)
+}
+
+#[cfg(test)]
+mod tests;
