@@ -24,4 +24,5 @@ pub mod api;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
+pub mod csi;
 pub mod policy;

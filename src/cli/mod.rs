@@ -41,6 +41,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Backup(args) => block_on(backup::run(&args, &connection)),
         Command::Restore(args) => block_on(restore::run(&args, &connection)),
         Command::Completions(args) => completions::run(&args, program.as_ref()),
+        Command::Csi(args) => block_on(csi(args)),
     };
     match ended {
         Ok(exit) => exit.into(),
@@ -49,6 +50,14 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// A role logs to stderr, as JSON; `RUST_LOG` says how much.
+async fn csi(args: crate::csi::Args) -> Result<Exit, Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let ended = crate::csi::run(args).await;
+    ended.map(|()| Exit::Yes).map_err(|error| Failure::no(crate::csi::fault::chain(&error)))
 }
 
 /// A person's verb needs one thread.

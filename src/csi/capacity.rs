@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn a_new_volume_has_the_size_that_was_required() {
         let check = |required, limit, expected: Result<u64, tonic::Code>| {
-            let got = range(required, limit).and_then(|r| size_of_new(r, &class(Some(100 * GIB))).map_err(|f| f.code()));
+            let got =
+                range(required, limit).and_then(|r| size_of_new(r, &class(Some(100 * GIB))).map_err(|f| f.code()));
             assert_eq!(got, expected, "required {required}, limit {limit}");
         };
         check(5 * GIB, 0, Ok(5 * GIB));

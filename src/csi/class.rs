@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
+use crate::api::bytes::Bytes;
 
 /// What every volume of a class has in common. Kept with each volume, so that growing asks the class it was made with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +91,8 @@ impl Overcommit {
 
     /// From `"1"`, `"1.5"`, `"100"`: at least 1, at most a million, three decimals.
     fn parse(text: &str) -> Result<Self, Fault> {
-        let wrong = || Fault::Invalid(format!("overcommit: {text:?} is not a ratio from 1 to 1000000, such as \"1.5\""));
+        let wrong =
+            || Fault::Invalid(format!("overcommit: {text:?} is not a ratio from 1 to 1000000, such as \"1.5\""));
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let digits = |t: &str, longest| !t.is_empty() && t.len() <= longest && t.bytes().all(|c| c.is_ascii_digit());
         if !digits(whole, 7) || !digits(fraction, 3) {
@@ -122,8 +124,12 @@ impl Class {
     /// # Errors
     /// INVALID_ARGUMENT that names the parameter and what it may be.
     pub fn parse(parameters: &HashMap<String, String>, asked_fs: &str) -> Result<Self, Fault> {
-        let mut class =
-            Self { backend: Backend::Image, filesystem: Filesystem::Xfs, overcommit: Overcommit::HONEST, max_size: None };
+        let mut class = Self {
+            backend: Backend::Image,
+            filesystem: Filesystem::Xfs,
+            overcommit: Overcommit::HONEST,
+            max_size: None,
+        };
         let mut fs_name = asked_fs.to_owned();
         for (key, value) in parameters {
             match key.as_str() {
@@ -151,11 +157,14 @@ fn agree(known: String, value: &str) -> Result<String, Fault> {
     if known.is_empty() || known == value {
         return Ok(value.to_owned());
     }
-    Err(Fault::Invalid(format!("fsType: {value:?} contradicts {known:?}, which the volume's capability or class asks for")))
+    Err(Fault::Invalid(format!(
+        "fsType: {value:?} contradicts {known:?}, which the volume's capability or class asks for"
+    )))
 }
 
 fn size(key: &str, value: &str) -> Result<u64, Fault> {
-    value.parse().map_err(|_| Fault::Invalid(format!("{key}: {value:?} is not a size")))
+    let bytes: Result<Bytes, _> = value.parse();
+    bytes.map(|bytes| bytes.0).map_err(|why| Fault::Invalid(format!("{key}: {value:?} is not a size: {why}")))
 }
 
 fn unknown_parameter(key: &str) -> Fault {
@@ -179,7 +188,8 @@ mod tests {
 
     #[test]
     fn overcommit_is_an_exact_ratio() {
-        for (text, of_1000) in [("1", 1000), ("1.5", 1500), ("2.25", 2250), ("1.001", 1001), ("1000000", 1_000_000_000)] {
+        for (text, of_1000) in [("1", 1000), ("1.5", 1500), ("2.25", 2250), ("1.001", 1001), ("1000000", 1_000_000_000)]
+        {
             assert_eq!(parse(&[("overcommit", text)], "").unwrap().overcommit.of(1000), of_1000, "{text}");
         }
         for bad in ["", "0", "0.9", "-1", "1.", ".5", "1e3", "1.2345", "1000001", "two", "+1"] {
@@ -201,6 +211,13 @@ mod tests {
     #[test]
     fn what_the_sidecars_add_is_no_error() {
         assert!(parse(&[("csi.storage.k8s.io/pvc/name", "data-db-0")], "xfs").is_ok());
+    }
+
+    #[test]
+    fn a_ceiling_is_any_quantity() {
+        assert_eq!(parse(&[("maxSize", "1.5Gi")], "").unwrap().max_size, Some(3 << 29));
+        let error = parse(&[("maxSize", "2GB")], "").unwrap_err();
+        assert!(error.contains("maxSize: \"2GB\""), "{error}");
     }
 
     #[test]

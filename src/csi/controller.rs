@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use super::capability::Usage;
 use super::capacity::{Range, size_of_new, wire};
 use super::class::Class;
+use super::device;
 use super::driver::{Driver, known_id, out_of_service, required};
 use super::fault::Fault;
 use super::id::VolumeId;
@@ -21,7 +22,6 @@ use super::proto::v1::{
     ValidateVolumeCapabilitiesResponse, Volume as Wire,
 };
 use super::state::{Entry, Volume};
-use super::device;
 
 /// Serves Controller.
 #[derive(Debug, Clone)]
@@ -110,7 +110,10 @@ impl Driver {
         if requisite.is_empty() || requisite.iter().any(|place| self.is_at(place)) {
             return Ok(());
         }
-        Err(Fault::Exhausted(format!("volumes of node {} cannot be reached from where this one is needed", self.node_id)))
+        Err(Fault::Exhausted(format!(
+            "volumes of node {} cannot be reached from where this one is needed",
+            self.node_id
+        )))
     }
 
     fn delete(&self, request: &DeleteVolumeRequest) -> Result<DeleteVolumeResponse, Fault> {
@@ -129,7 +132,10 @@ impl Driver {
         Ok(DeleteVolumeResponse {})
     }
 
-    fn validate(&self, request: ValidateVolumeCapabilitiesRequest) -> Result<ValidateVolumeCapabilitiesResponse, Fault> {
+    fn validate(
+        &self,
+        request: ValidateVolumeCapabilitiesRequest,
+    ) -> Result<ValidateVolumeCapabilitiesResponse, Fault> {
         required("volume_id", &request.volume_id)?;
         if request.volume_capabilities.is_empty() {
             return Err(Fault::Invalid("volume_capabilities is empty".to_owned()));
@@ -199,14 +205,21 @@ impl Driver {
 
 #[tonic::async_trait]
 impl Controller for ControllerService {
-    async fn create_volume(&self, request: Request<CreateVolumeRequest>) -> Result<Response<CreateVolumeResponse>, Status> {
+    async fn create_volume(
+        &self,
+        request: Request<CreateVolumeRequest>,
+    ) -> Result<Response<CreateVolumeResponse>, Status> {
         let request = request.into_inner();
         self.0.call("CreateVolume", request.name.clone(), move |driver| driver.create(&request)).await
     }
 
-    async fn delete_volume(&self, request: Request<DeleteVolumeRequest>) -> Result<Response<DeleteVolumeResponse>, Status> {
+    async fn delete_volume(
+        &self,
+        request: Request<DeleteVolumeRequest>,
+    ) -> Result<Response<DeleteVolumeResponse>, Status> {
         let request = request.into_inner();
-        let answer = self.0.call("DeleteVolume", request.volume_id.clone(), move |driver| driver.delete(&request)).await;
+        let answer =
+            self.0.call("DeleteVolume", request.volume_id.clone(), move |driver| driver.delete(&request)).await;
         // Freeing a large file takes the kernel seconds: after the answer, not before.
         let driver = Arc::clone(&self.0);
         drop(tokio::task::spawn_blocking(move || driver.images.empty_trash()));
@@ -222,12 +235,18 @@ impl Controller for ControllerService {
         self.0.call("ValidateVolumeCapabilities", volume, move |driver| driver.validate(request)).await
     }
 
-    async fn list_volumes(&self, request: Request<ListVolumesRequest>) -> Result<Response<ListVolumesResponse>, Status> {
+    async fn list_volumes(
+        &self,
+        request: Request<ListVolumesRequest>,
+    ) -> Result<Response<ListVolumesResponse>, Status> {
         let request = request.into_inner();
         self.0.call("ListVolumes", String::new(), move |driver| driver.list(&request)).await
     }
 
-    async fn get_capacity(&self, request: Request<GetCapacityRequest>) -> Result<Response<GetCapacityResponse>, Status> {
+    async fn get_capacity(
+        &self,
+        request: Request<GetCapacityRequest>,
+    ) -> Result<Response<GetCapacityResponse>, Status> {
         let request = request.into_inner();
         self.0.call("GetCapacity", String::new(), move |driver| driver.capacity(&request)).await
     }
@@ -238,7 +257,8 @@ impl Controller for ControllerService {
     ) -> Result<Response<ControllerGetCapabilitiesResponse>, Status> {
         // No EXPAND_VOLUME: growing is the node's, and the resizer then leaves it to the kubelet.
         let kinds = [rpc::Type::CreateDeleteVolume, rpc::Type::ListVolumes, rpc::Type::GetCapacity];
-        let capability = |kind: rpc::Type| ControllerServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })) };
+        let capability =
+            |kind: rpc::Type| ControllerServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })) };
         Ok(Response::new(ControllerGetCapabilitiesResponse { capabilities: kinds.map(capability).into() }))
     }
 }

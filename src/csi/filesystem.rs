@@ -37,7 +37,9 @@ pub fn mount(filesystem: Filesystem, image: &Path, target: &Path, flags: &[Strin
 pub fn grow(filesystem: Filesystem, mount: &Mount, table: &Table) -> Result<(), Fault> {
     let writable = table.of(mount.device).find(|mount| !mount.flags.contains(MountFlags::RDONLY));
     let Some(writable) = writable else {
-        return Err(Fault::NotNow("the volume is mounted read-only, and grows only where it can be written".to_owned()));
+        return Err(Fault::NotNow(
+            "the volume is mounted read-only, and grows only where it can be written".to_owned(),
+        ));
     };
     match filesystem {
         Filesystem::Xfs => tool::run("xfs_growfs", &["-d".as_ref(), writable.point.as_os_str()])?,

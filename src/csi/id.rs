@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn an_id_that_is_a_path_is_refused() {
-        for bad in ["", "..", "../x", "/etc", "a/b", "a\0b", ".hidden", "-rf", "_x", "A", "a b", "a.img", &"x".repeat(65)] {
+        for bad in
+            ["", "..", "../x", "/etc", "a/b", "a\0b", ".hidden", "-rf", "_x", "A", "a b", "a.img", &"x".repeat(65)]
+        {
             assert!(VolumeId::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -14,7 +14,7 @@ pub mod class;
 pub mod controller;
 pub mod device;
 pub mod driver;
-mod durable;
+pub mod durable;
 pub mod fault;
 pub mod filesystem;
 pub mod id;
@@ -25,7 +25,7 @@ pub mod mounts;
 pub mod node;
 pub mod proto;
 pub mod registration;
-mod socket;
+pub mod socket;
 pub mod state;
 pub mod tool;
 
@@ -142,8 +142,7 @@ fn serve(
     path: &Path,
     mut stopping: watch::Receiver<()>,
 ) -> Result<impl Future<Output = Result<(), Error>> + use<>, Error> {
-    let (socket, incoming) =
-        Socket::listen(path).map_err(|source| Error::Listen { path: path.to_owned(), source })?;
+    let (socket, incoming) = Socket::listen(path).map_err(|source| Error::Listen { path: path.to_owned(), source })?;
     Ok(async move {
         // The sender is dropped on a signal.
         let stopped = async move { while stopping.changed().await.is_ok() {} };

@@ -160,7 +160,8 @@ garbage
     #[test]
     fn every_mount_of_a_device_is_found_with_its_own_flags() {
         let table = Table::parse(TABLE);
-        let read_only: Vec<_> = table.of(Device { major: 7, minor: 3 }).map(|m| m.flags.contains(MountFlags::RDONLY)).collect();
+        let read_only: Vec<_> =
+            table.of(Device { major: 7, minor: 3 }).map(|m| m.flags.contains(MountFlags::RDONLY)).collect();
         assert_eq!(read_only, [false, true]);
     }
 

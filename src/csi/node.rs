@@ -79,7 +79,9 @@ impl Driver {
         let path = folder(&request.staging_target_path)?;
         match occupant(&Table::read()?, &path, &id)? {
             Occupant::ThisVolume(_) => {}
-            Occupant::Another => return Err(Fault::Conflict(format!("something else is mounted at {}", path.display()))),
+            Occupant::Another => {
+                return Err(Fault::Conflict(format!("something else is mounted at {}", path.display())));
+            }
             Occupant::Nothing => {
                 filesystem::mount(volume.class.filesystem, &self.images.path(&id), &path, &usage.flags)?;
                 tracing::info!(volume = %id, path = %path.display(), "volume staged");
@@ -188,7 +190,9 @@ impl Driver {
                 let disk = self.images.disk()?;
                 let reservation = self.store.reserve(more, disk, volume.class.overcommit).map_err(|room| {
                     let node = &self.node_id;
-                    Fault::OutOfRange(format!("node {node} has {room} bytes left to promise, and {more} more are asked"))
+                    Fault::OutOfRange(format!(
+                        "node {node} has {room} bytes left to promise, and {more} more are asked"
+                    ))
                 })?;
                 self.images.lengthen(&volume.id, size)?;
                 volume.size = size;
@@ -227,15 +231,20 @@ fn unmounted(path: &str, id: &VolumeId) -> Result<Option<PathBuf>, Fault> {
             Occupant::ThisVolume(_) => mounts::detach(&path)?,
             Occupant::Nothing => return Ok(Some(path)),
             Occupant::Another => {
-                return Err(Fault::NotNow(format!("{} is the mount of something else than volume {id}", path.display())));
+                return Err(Fault::NotNow(format!(
+                    "{} is the mount of something else than volume {id}",
+                    path.display()
+                )));
             }
         }
     }
 }
 
-/// A caller's path without symbolic links, as the mount table has it; `None` when it is not there.
+/// A caller's path without symbolic links, as the mount table has it; `None` when it is not there, as no relative one is.
 fn existing(path: &str) -> Result<Option<PathBuf>, Fault> {
-    absolute(path)?;
+    if Path::new(path).is_relative() {
+        return Ok(None);
+    }
     match fs::canonicalize(path) {
         Ok(path) => Ok(Some(path)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
@@ -245,13 +254,11 @@ fn existing(path: &str) -> Result<Option<PathBuf>, Fault> {
 
 /// The folder at a caller's path, made when it is not there.
 fn folder(path: &str) -> Result<PathBuf, Fault> {
-    absolute(path)?;
+    if Path::new(path).is_relative() {
+        return Err(Fault::Invalid(format!("{path:?} is not an absolute path")));
+    }
     fs::create_dir_all(path).map_err(Fault::io("create", path))?;
     fs::canonicalize(path).map_err(Fault::io("look at", path))
-}
-
-fn absolute(path: &str) -> Result<(), Fault> {
-    if Path::new(path).is_absolute() { Ok(()) } else { Err(Fault::Invalid(format!("{path:?} is not an absolute path"))) }
 }
 
 #[tonic::async_trait]
@@ -309,7 +316,8 @@ impl Node for NodeService {
         _: Request<NodeGetCapabilitiesRequest>,
     ) -> Result<Response<NodeGetCapabilitiesResponse>, Status> {
         let kinds = [rpc::Type::StageUnstageVolume, rpc::Type::GetVolumeStats, rpc::Type::ExpandVolume];
-        let capability = |kind: rpc::Type| NodeServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })) };
+        let capability =
+            |kind: rpc::Type| NodeServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })) };
         Ok(Response::new(NodeGetCapabilitiesResponse { capabilities: kinds.map(capability).into() }))
     }
 

@@ -145,7 +145,9 @@ impl Store {
     pub fn list(&self, after: Option<&VolumeId>) -> Vec<Volume> {
         let known = self.known();
         let later = known.entries.iter().filter(|(id, _)| after.is_none_or(|after| *id > after));
-        later.filter_map(|(_, entry)| if let Entry::Sound(volume) = entry { Some(volume.clone()) } else { None }).collect()
+        later
+            .filter_map(|(_, entry)| if let Entry::Sound(volume) = entry { Some(volume.clone()) } else { None })
+            .collect()
     }
 
     /// Bytes that can still be promised.
