@@ -1,3 +1,4 @@
 //! Layer 3: the operator: triggers, the pass over one set, shutdown.
 
+pub mod plan;
 pub mod queue;
