@@ -1,0 +1,62 @@
+//! What a test says to a cluster, in words.
+//!
+//! | Module | Question it answers |
+//! |---|---|
+//! | [`api`] | How is an object read and written? |
+//! | [`programs`] | How are `kubectl`, `helm` and `rso` run as a person runs them? |
+//! | [`set`] | What does the set under test look like? |
+//! | [`space`] | Where does a test live, and what is kept of it when it fails? |
+//! | [`live`] | What is done to a set that runs, and what is waited for? |
+//! | [`facts`] | What was true before and after, and may the two differ? |
+//! | [`operator`] | What does the operator under test keep, say and count? |
+//! | [`audit`] | What did the API server record? |
+//! | [`policy`] | How is a moment inside a recreate stretched until a test has done its thing? |
+
+pub mod api;
+pub mod audit;
+pub mod facts;
+pub mod live;
+pub mod operator;
+pub mod policy;
+pub mod programs;
+pub mod set;
+pub mod space;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long something may take before a test calls it broken. Generous: two cores carry the cluster and four tests.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a thing that is waited for is looked at.
+pub const LOOK: Duration = Duration::from_millis(250);
+
+/// The folder of the cluster: kubeconfig, programs, audit log.
+pub fn cluster_dir() -> PathBuf {
+    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cluster");
+    std::env::var_os("CLUSTER_DIR").map_or_else(default, PathBuf::from)
+}
+
+/// The kubeconfig of the cluster under test.
+pub fn kubeconfig() -> PathBuf {
+    cluster_dir().join("kubeconfig")
+}
+
+/// Looks until it is there, and gives it. Panics with `what` and the last thing seen when patience ends.
+pub async fn until<T>(what: &str, patience: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(seen) if started.elapsed() > patience => {
+                panic!("waited {} s for {what}; last seen: {seen}", patience.as_secs())
+            }
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+/// For [`until`]: there, or what was seen instead.
+pub fn expect(there: bool, seen: impl FnOnce() -> String) -> Result<(), String> {
+    if there { Ok(()) } else { Err(seen()) }
+}

@@ -1,0 +1,13 @@
+//! Tests that share the operator: each in its own namespace, several at a time.
+
+mod appliers;
+mod auto;
+mod examples;
+mod manual;
+mod midway;
+mod refusals;
+mod restore;
+mod rollouts;
+mod rounds;
+mod shapes;
+mod untouched;

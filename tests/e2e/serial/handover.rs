@@ -1,0 +1,63 @@
+//! The leader is told to go, by SIGTERM, while sets are resized.
+
+use futures::future::join_all;
+use rso::api::bytes::Bytes;
+
+use crate::harness::api::{Api, Kind};
+use crate::harness::live::Live;
+use crate::harness::set::Set;
+use crate::harness::space::in_namespace;
+use crate::harness::{PATIENCE, expect, operator, programs, until};
+
+#[tokio::test]
+async fn a_leader_that_is_told_to_go_hands_over_and_every_resize_ends_well() {
+    let api = Api::connect().await;
+    operator::scale(&api, 2).await;
+    in_namespace("handover", async |space| {
+        let set = Set::named("db").replicas(2).parallel().template("data", "400Mi");
+        let set = space.run(&set).await;
+        let before = set.facts().await;
+        for round in 1..=3 {
+            let (size, leader) = (Bytes::mib(400 + 16 * round).to_string(), operator::leader(&api).await);
+            set.asks("resize-0", &size).await;
+            let pod = pod_of(&api, &leader).await;
+            api.delete(Kind::Pod, operator::NAMESPACE, &pod, &serde_json::json!({})).await.unwrap();
+            until("another leader", PATIENCE, async || {
+                let now = operator::leader(&api).await;
+                expect(!now.is_empty() && now != leader, || format!("{now:?}"))
+            })
+            .await;
+            set.reaches("data", &size).await;
+        }
+        set.facts().await.pods_are_the_same_as(&before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_upgraded_midway_finishes_what_the_old_one_began() {
+    let api = Api::connect().await;
+    in_namespace("upgrade", async |space| {
+        let names = ["a", "b", "c"];
+        let set = |name: &str| Set::named(name).template("data", "400Mi");
+        let sets: Vec<Live<'_>> = join_all(names.map(async |name| space.run(&set(name)).await)).await;
+        let before = join_all(sets.iter().map(Live::facts)).await;
+        join_all(sets.iter().map(|set| set.asks("resize-0", "500Mi"))).await;
+        let deployment = format!("deployment/{}", operator::deployment(&api).await);
+        programs::kubectl(&["-n", operator::NAMESPACE, "rollout", "restart", &deployment]).await.ok();
+        let rolled = ["-n", operator::NAMESPACE, "rollout", "status", &deployment, "--timeout=120s"];
+        programs::kubectl(&rolled).await.ok();
+        for (set, before) in sets.iter().zip(&before) {
+            set.reaches("data", "500Mi").await;
+            set.facts().await.pods_are_the_same_as(before);
+        }
+    })
+    .await;
+}
+
+/// The pod that has this identity, which begins with its name.
+async fn pod_of(api: &Api, identity: &str) -> String {
+    let pods = operator::pods(api).await;
+    let names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
+    names.filter(|name| identity.starts_with(name)).max().expect("the leader is no pod of ours").to_owned()
+}

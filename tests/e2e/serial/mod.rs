@@ -1,0 +1,6 @@
+//! Tests that take the operator away from everybody else: one at a time, after all others, in this order.
+
+mod crash;
+mod handover;
+mod helm;
+mod verdict;

@@ -1,0 +1,40 @@
+//! After all that: what did the operator do to the cluster as a whole?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::harness::api::Api;
+use crate::harness::{audit, operator};
+
+#[tokio::test]
+async fn no_request_of_the_operator_was_forbidden_and_none_was_beyond_its_work() {
+    let requests = audit::requests_of_the_operator("");
+    assert!(!requests.is_empty(), "the audit log holds nothing of the operator");
+    let forbidden: BTreeSet<_> = requests
+        .iter()
+        .filter(|one| one.code == 403 && !one.uri.contains("dryRun"))
+        .map(|one| format!("{one:?}"))
+        .collect();
+    // A namespace that is going, a quota and a policy answer 403 too; a missing right names the resource as a whole.
+    let unexplained: Vec<_> = forbidden.iter().filter(|one| !one.contains("e2e-")).collect();
+    assert!(unexplained.is_empty(), "{unexplained:#?}");
+
+    let mut used: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for one in &requests {
+        *used.entry((&one.verb, &one.resource)).or_default() += 1;
+    }
+    println!("what the operator asked: {used:#?}");
+    for (verb, resource) in used.keys() {
+        assert_ne!(*verb, "deletecollection", "{resource}");
+        let deletable = ["statefulsets", "configmaps", "leases"];
+        assert!(*verb != "delete" || deletable.contains(resource), "the operator deleted {resource}");
+        let exec = resource.contains("/exec") || resource.contains("/proxy") || resource.contains("secrets");
+        assert!(!exec, "the operator used {verb} {resource}");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_counts_no_restart_that_it_caused_and_keeps_no_journal() {
+    let api = Api::connect().await;
+    assert!(operator::metric(&api, "rso_pod_restarts_caused_total", "").await.abs() < f64::EPSILON);
+    assert!(!operator::journals_as_yaml().await.contains("rso-journal-"), "{}", operator::journals_as_yaml().await);
+}
