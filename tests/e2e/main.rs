@@ -6,6 +6,8 @@
 // A test ends by panicking, and says what it saw on the way.
 #![allow(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::float_arithmetic,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,

@@ -99,12 +99,6 @@ impl Api {
         self.send(Method::PATCH, &format!("{}/{name}?fieldManager=e2e", kind.path(namespace)), Some(patch)).await
     }
 
-    /// Merges the patch into the object's status.
-    pub async fn patch_status(&self, kind: Kind, namespace: &str, name: &str, patch: &Value) -> Result<Value, Refused> {
-        let path = format!("{}/{name}/status?fieldManager=e2e", kind.path(namespace));
-        self.send(Method::PATCH, &path, Some(patch)).await
-    }
-
     /// Deletes it with these DeleteOptions.
     pub async fn delete(&self, kind: Kind, namespace: &str, name: &str, options: &Value) -> Result<Value, Refused> {
         self.send(Method::DELETE, &format!("{}/{name}", kind.path(namespace)), Some(options)).await

@@ -12,7 +12,6 @@ pub struct Request {
     pub verb: String,
     pub resource: String,
     pub namespace: String,
-    pub name: String,
     pub uri: String,
     pub code: u64,
     /// RFC 3339, to the microsecond: sorts as text.
@@ -55,7 +54,6 @@ fn read(event: &Value) -> Request {
         verb: text(&event["verb"]),
         resource: format!("{}{subresource}", text(&object["resource"])),
         namespace: text(&object["namespace"]),
-        name: text(&object["name"]),
         uri: text(&event["requestURI"]),
         code: event["responseStatus"]["code"].as_u64().unwrap_or(0),
         at: text(&event["requestReceivedTimestamp"]),

@@ -28,7 +28,6 @@ pub struct Claim {
     /// Asked for more than it has, or somebody is still at it.
     pub growing: bool,
     pub deleting: bool,
-    pub owners: Vec<String>,
 }
 
 /// A set and all that hangs on it.
@@ -117,14 +116,6 @@ impl Facts {
         assert_eq!(without_sizes(&self.set), without_sizes(&before.set), "more than sizes differs");
     }
 
-    /// The owners of the claims are those of before, by kind.
-    pub fn claims_have_the_owners_of(&self, before: &Self) {
-        let owners = |facts: &Self| -> BTreeMap<String, Vec<String>> {
-            facts.claims.iter().map(|(name, claim)| (name.clone(), claim.owners.clone())).collect()
-        };
-        assert_eq!(owners(self), owners(before), "the owners of the claims");
-    }
-
     /// Not even the set's resource version's worth of change: sizes, identity and managers are as they were.
     pub fn nothing_happened_since(&self, before: &Self) {
         assert_eq!(self.uid(), before.uid(), "the set was replaced");
@@ -172,12 +163,6 @@ fn read_claim(claim: &Value) -> Claim {
         capacity,
         growing: capacity < requested || !status["allocatedResourceStatuses"].is_null(),
         deleting: !metadata["deletionTimestamp"].is_null(),
-        owners: metadata["ownerReferences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|owner| text(&owner["kind"]))
-            .collect(),
     }
 }
 

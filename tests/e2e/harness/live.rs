@@ -121,21 +121,13 @@ impl<'a> Live<'a> {
         .await;
     }
 
-    /// All claims of the template that a pod of the set uses have been asked to be at least that large.
-    pub async fn claims_are_asked(&self, template: &str, size: &str) {
-        self.claims(template, size, "be asked for", |claim, size| claim.requested >= size).await;
-    }
-
     /// All claims of the template that a pod of the set uses have become that large, filesystem included.
     pub async fn claims_have_grown(&self, template: &str, size: &str) {
-        self.claims(template, size, "have", |claim, size| claim.requested >= size && !claim.growing).await;
-    }
-
-    async fn claims(&self, template: &str, size: &str, verb: &str, enough: fn(&super::facts::Claim, Bytes) -> bool) {
         let wanted: Bytes = size.parse().unwrap();
-        until(&format!("the claims {template} of {} to {verb} {size}", self.name), PATIENCE, async || {
+        until(&format!("the claims {template} of {} to have {size}", self.name), PATIENCE, async || {
             let facts = self.facts().await;
-            let short: Vec<_> = facts.claims_in_use(template).filter(|(_, claim)| !enough(claim, wanted)).collect();
+            let in_use = facts.claims_in_use(template);
+            let short: Vec<_> = in_use.filter(|(_, claim)| claim.requested < wanted || claim.growing).collect();
             expect(short.is_empty(), || format!("{short:?}"))
         })
         .await;

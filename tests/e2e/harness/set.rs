@@ -95,11 +95,6 @@ impl Set {
         self
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// What is sent to the server.
     pub fn manifest(&self) -> Value {
         let mut manifest = json!({
