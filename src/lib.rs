@@ -20,6 +20,7 @@
 //!
 //! Layers 0 and 1 are pure: no I/O and no clock, `now` is an argument. `docs/architecture.md` tells the rest.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod cluster;
