@@ -9,7 +9,6 @@ MAKEFLAGS += --no-print-directory
 TOP     := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 STATE   := $(TOP)/.cluster
 TOOLS   := $(STATE)/tools
-CLUSTER := $(TOP)/tests/cluster
 PHASE   := $(TOP)/tests/phase.sh
 export PATH := $(STATE)/bin:$(TOOLS)/bin:$(PATH)
 
@@ -73,3 +72,60 @@ shell:
 
 tools:
 	@$(TOP)/tests/tools.sh
+
+##@ Try it
+
+# CLUSTER=current: the cluster of your own kubeconfig, instead of one on this machine. CLUSTER_ID=1 … 15: a further one.
+CLUSTER    ?= local
+CLUSTER_ID ?= 0
+export CLUSTER CLUSTER_ID
+ifneq ($(CLUSTER),current)
+export KUBECONFIG := $(STATE)/kubeconfig$(if $(filter-out 0,$(CLUSTER_ID)),-$(CLUSTER_ID))
+endif
+K8S := $(TOP)/tests/cluster
+
+.PHONY: cluster-up cluster-down cluster-status cluster-programs binaries image image-load deploy undeploy
+ifeq ($(CLUSTER),current)
+cluster-up cluster-down cluster-status:
+	@echo "CLUSTER=current: yours is left as it is: $$(kubectl config current-context)"
+else
+cluster-up: ## start a real Kubernetes on this machine (nothing to do when it is up)
+	@$(K8S)/status.sh 2>/dev/null || { $(MAKE) cluster-programs binaries && $(K8S)/up.sh; }
+
+cluster-down: ## stop it and leave no trace
+	@$(K8S)/down.sh
+
+cluster-status: ## is it up and well
+	@$(K8S)/status.sh
+endif
+
+cluster-programs:
+	@$(K8S)/deps.sh
+	@$(K8S)/build.sh
+
+# Static programs: they run in an empty image, and on any Linux. The profile for tests is built in a third of the time.
+PROFILE ?= dist
+TRIPLE  := $(shell uname -m)-unknown-linux-musl
+binaries: ## static rso and rso-agent, into .cluster/bin
+	@$(K8S)/deps.sh build
+	@rustup target list --installed 2>/dev/null | grep -qx $(TRIPLE) || rustup target add $(TRIPLE)
+	@cargo build --locked --quiet --profile $(PROFILE) --target $(TRIPLE) --bins
+	@mkdir -p $(STATE)/bin
+	@install -C -m 755 -t $(STATE)/bin $${CARGO_TARGET_DIR:-$(TOP)/target}/$(TRIPLE)/$(PROFILE)/rso $${CARGO_TARGET_DIR:-$(TOP)/target}/$(TRIPLE)/$(PROFILE)/rso-agent
+
+image: binaries ## container images of the two programs, as archives in .cluster/images.built
+	@for program in rso rso-agent; do \
+	  root=$$(mktemp -d); trap 'rm -rf "$$root"' EXIT; \
+	  cp $(STATE)/bin/$$program $$root/; \
+	  $(K8S)/image.sh localhost/$$program:dev $$root $(STATE)/images.built/$$program.tar --entrypoint /$$program --user 65532:65532; \
+	  rm -rf "$$root"; \
+	done
+
+image-load: ## bring an image archive into the cluster: make image-load TAR=my-image.tar
+	@$(K8S)/load.sh $(TAR)
+
+deploy: image ## install or upgrade the operator from this checkout
+	@$(K8S)/deploy.sh
+
+undeploy: ## uninstall the operator; volumes and sets stay as they are
+	@helm uninstall rso --namespace rso-system --wait

@@ -9,6 +9,7 @@ export HERE TOP
 export STATE=$TOP/.cluster           # all that is kept in the checkout
 export BIN=$STATE/bin                # programs: links into $STATE/programs
 export IMAGES=$STATE/images          # archives that every cluster gets at its start
+export BUILT=$STATE/images.built     # archives of this project, by `make image`
 export RUN=$STATE/run/$CLUSTER_ID    # a running cluster: gone after `down`
 export LOG=$STATE/log/$CLUSTER_ID    # its logs: kept after `down`, begun anew by `up`
 suffix=; [ "$CLUSTER_ID" = 0 ] || suffix=-$CLUSTER_ID
