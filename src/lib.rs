@@ -27,3 +27,4 @@ pub mod cluster;
 pub mod controller;
 pub mod csi;
 pub mod policy;
+pub mod telemetry;

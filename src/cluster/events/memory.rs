@@ -9,7 +9,7 @@ use crate::api::names::Uid;
 use crate::api::reasons::{Note, Reason, Severity};
 
 /// An unchanged reason is not repeated within this time.
-pub const QUIET: Duration = Duration::from_secs(3600);
+pub(super) const QUIET: Duration = Duration::from_secs(3600);
 
 /// The most different notes that one reason of one object may bring within [`QUIET`], whatever its text does.
 const DIFFERENT: usize = 10;
@@ -19,7 +19,7 @@ const REMEMBERED: usize = 10_000;
 
 /// What makes two notes the same: the object, the reason, and the text without what varies by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub(super) struct Key {
     uid: Uid,
     reason: Reason,
     gist: String,
@@ -27,7 +27,7 @@ pub struct Key {
 
 /// What is to be done with a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Not told before, or forgotten: a new Event.
     Tell,
     /// Told more than an hour ago, and so many times since it was first told: the Event becomes a series.
@@ -48,7 +48,7 @@ struct Entry {
 
 /// What was told.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(super) struct Memory {
     entries: HashMap<Key, Entry>,
     /// Notes of one reason of one object since the time given.
     different: HashMap<(Uid, Reason), (Timestamp, usize)>,
@@ -57,12 +57,12 @@ pub struct Memory {
 
 impl Key {
     /// The key of a note about the object.
-    pub fn new(uid: &Uid, note: &Note) -> Self {
+    pub(super) fn new(uid: &Uid, note: &Note) -> Self {
         Self { uid: uid.clone(), reason: note.reason, gist: gist(note) }
     }
 
     /// The same key gives the same number, on every replica and after every restart: Events are named by it.
-    pub fn digest(&self) -> String {
+    pub(super) fn digest(&self) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
         for part in [self.uid.as_str(), self.reason.as_str(), &self.gist] {
@@ -75,7 +75,7 @@ impl Key {
 
 impl Memory {
     /// Judges a note and remembers that it was judged.
-    pub fn judge(&mut self, key: &Key, now: Timestamp) -> Verdict {
+    pub(super) fn judge(&mut self, key: &Key, now: Timestamp) -> Verdict {
         self.uses += 1;
         if let Some(entry) = self.entries.get_mut(key) {
             entry.used = self.uses;
@@ -95,7 +95,7 @@ impl Memory {
     }
 
     /// The note did not reach the server: the next one like it is told.
-    pub fn forget(&mut self, key: &Key) {
+    pub(super) fn forget(&mut self, key: &Key) {
         self.entries.remove(key);
     }
 

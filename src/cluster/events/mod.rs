@@ -19,8 +19,6 @@ use crate::api::reasons::{Note, Severity};
 
 use self::memory::{Key, Memory, Verdict};
 
-pub use self::memory::QUIET;
-
 /// `reportingController` of every Event.
 pub const CONTROLLER: &str = "resize-statefulset-operator";
 

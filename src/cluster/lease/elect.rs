@@ -81,7 +81,7 @@ impl Record {
 }
 
 /// The lease as `holder` writes it over `before`, whose resourceVersion stays as the precondition. `now` is a MicroTime.
-pub fn written(before: &Value, holder: &str, now: &str) -> Value {
+pub(super) fn written(before: &Value, holder: &str, now: &str) -> Value {
     let mut lease = before.clone();
     let held_before = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
     let transitions = lease["spec"]["leaseTransitions"].as_u64().unwrap_or(0);
@@ -97,7 +97,7 @@ pub fn written(before: &Value, holder: &str, now: &str) -> Value {
 }
 
 /// The lease given back: nobody holds it, and whoever looks next may take it.
-pub fn released(before: &Value, now: &str) -> Value {
+pub(super) fn released(before: &Value, now: &str) -> Value {
     let mut lease = before.clone();
     lease["spec"]["holderIdentity"] = json!("");
     lease["spec"]["leaseDurationSeconds"] = json!(1);
@@ -106,7 +106,7 @@ pub fn released(before: &Value, now: &str) -> Value {
 }
 
 /// A lease that was never there.
-pub fn first(name: &str, namespace: &str, holder: &str, now: &str) -> Value {
+pub(super) fn first(name: &str, namespace: &str, holder: &str, now: &str) -> Value {
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",

@@ -1,0 +1,34 @@
+//! How is the operator watched? Logs, metrics, health, and the wish to stop.
+
+pub mod health;
+pub mod logs;
+pub mod registry;
+pub mod serve;
+pub mod stop;
+
+use std::sync::Arc;
+
+use http::Method;
+
+use self::health::Health;
+use self::registry::Metrics;
+use crate::cluster::client::Witness;
+
+/// What all parts of the operator report to. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Telemetry {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether all is well.
+    pub health: Arc<Health>,
+}
+
+impl Witness for Telemetry {
+    fn answered(&self, method: &Method, code: &str) {
+        self.metrics.api_request(method, code);
+    }
+
+    fn heard(&self, watch: &str) {
+        self.health.beat(watch, health::WATCH_SILENCE);
+    }
+}

@@ -1,0 +1,418 @@
+//! What is counted? Every metric of the contract, once, with its labels and its meaning; `docs/reference/metrics.md` is made
+//! from here.
+//!
+//! Labels are bounded: by the sets and claims that exist (series go when those go), or by a list.
+
+mod reference;
+mod series;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Method;
+use jiff::Timestamp;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry};
+
+use self::series::{Labels, Series, labels};
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, SetName, TemplateName};
+use crate::api::reasons::Reason;
+
+pub use self::reference::reference;
+
+labels! {
+    OfSet { namespace: String, statefulset: String, result: &'static str }
+    OfTemplate { namespace: String, statefulset: String, volume_claim_template: String }
+    OfClaim { namespace: String, statefulset: String, volume_claim_template: String, persistentvolumeclaim: String }
+    OfVolume {
+        namespace: String, statefulset: String, volume_claim_template: String, persistentvolumeclaim: String, pod: String,
+    }
+    OfDecision {
+        namespace: String, statefulset: String, volume_claim_template: String, decision: &'static str, reason: &'static str,
+    }
+    OfResize {
+        namespace: String, statefulset: String, volume_claim_template: String, trigger: &'static str, result: &'static str,
+    }
+    OfPhase { phase: &'static str }
+    OfWebhook { webhook: &'static str, code: u16 }
+    OfReconcile { controller: &'static str, result: &'static str }
+    OfController { controller: &'static str }
+    OfQueue { name: &'static str }
+    OfRequest { code: String, method: String }
+    OfReader { source: &'static str, result: &'static str }
+    OfBuild { version: &'static str }
+}
+
+/// The `controller` and `name` labels of what every operator dashboard knows.
+const CONTROLLER: &str = "statefulset";
+
+/// Buckets of a time that should be milliseconds and must not be minutes, in seconds.
+const ABSENT: [f64; 15] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+/// Buckets of a pass over one set.
+const PASS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+/// Buckets of a resize: milliseconds for a PATCH, minutes for a slow driver.
+const RESIZE: [f64; 13] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+
+type Times<L> = Series<L, Histogram, fn() -> Histogram>;
+
+/// A volume: which claim of which set, and the pod that uses it.
+#[derive(Clone, Copy, Debug)]
+pub struct Volume<'a> {
+    /// The set.
+    pub set: &'a SetName,
+    /// The template of the claim.
+    pub template: &'a TemplateName,
+    /// The claim.
+    pub claim: &'a ClaimName,
+    /// The pod.
+    pub pod: &'a str,
+}
+
+/// What a volume says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Fill {
+    /// The filesystem's size.
+    pub capacity: Bytes,
+    /// What is in use.
+    pub used: Bytes,
+    /// What an ordinary user may still write.
+    pub available: Bytes,
+    /// All inodes and those in use, where there is a fixed number.
+    pub inodes: Option<(u64, u64)>,
+    /// When it was measured.
+    pub at: Timestamp,
+}
+
+/// How a pass over a set ended, in controller-runtime's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Nothing more to do until something changes.
+    Success,
+    /// To be looked at again after a while.
+    RequeueAfter,
+    /// It failed.
+    Error,
+}
+
+/// All metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    described: Vec<reference::Described>,
+    capacity: Series<OfVolume, Gauge>,
+    used: Series<OfVolume, Gauge>,
+    available: Series<OfVolume, Gauge>,
+    inodes: Series<OfVolume, Gauge>,
+    inodes_used: Series<OfVolume, Gauge>,
+    read_at: Series<OfVolume, Gauge>,
+    claim_requested: Series<OfClaim, Gauge>,
+    template_requested: Series<OfTemplate, Gauge>,
+    decision: Series<OfDecision, Gauge>,
+    resizes: Series<OfResize, Counter>,
+    resize_time: Times<OfPhase>,
+    recreates: Series<OfSet, Counter>,
+    absent: Histogram,
+    restarts: Counter,
+    webhook: Series<OfWebhook, Counter>,
+    reconciles: Series<OfReconcile, Counter>,
+    reconcile_errors: Series<OfController, Counter>,
+    reconcile_time: Times<OfController>,
+    depth: Series<OfQueue, Gauge>,
+    requests: Series<OfRequest, Counter>,
+    leads: Series<OfQueue, Gauge>,
+    readings: Series<OfReader, Counter>,
+    events_dropped: Counter,
+    build: Series<OfBuild, Gauge>,
+    /// Bounds the work of [`Metrics::forget`]: a walk over all series is done by one caller at a time.
+    forgetting: Mutex<()>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            described: Vec::new(),
+            capacity: Series::default(),
+            used: Series::default(),
+            available: Series::default(),
+            inodes: Series::default(),
+            inodes_used: Series::default(),
+            read_at: Series::default(),
+            claim_requested: Series::default(),
+            template_requested: Series::default(),
+            decision: Series::default(),
+            resizes: Series::default(),
+            resize_time: Series::with(|| Histogram::new(RESIZE)),
+            recreates: Series::default(),
+            absent: Histogram::new(ABSENT),
+            restarts: Counter::default(),
+            webhook: Series::default(),
+            reconciles: Series::default(),
+            reconcile_errors: Series::default(),
+            reconcile_time: Series::with(|| Histogram::new(PASS)),
+            depth: Series::default(),
+            requests: Series::default(),
+            leads: Series::default(),
+            readings: Series::default(),
+            events_dropped: Counter::default(),
+            build: Series::default(),
+            forgetting: Mutex::default(),
+        };
+        metrics.register();
+        metrics.build.of(&OfBuild { version: env!("CARGO_PKG_VERSION") }).set(1);
+        metrics.leads.of(&OfQueue { name: crate::cluster::lease::NAME }).set(0);
+        metrics.depth.of(&OfQueue { name: CONTROLLER }).set(0);
+        metrics
+    }
+}
+
+impl Metrics {
+    /// The text for a scrape.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// How full a volume is.
+    pub fn volume(&self, volume: Volume<'_>, fill: &Fill) {
+        let labels = volume.labels();
+        self.capacity.of(&labels).set(whole(fill.capacity.0));
+        self.used.of(&labels).set(whole(fill.used.0));
+        self.available.of(&labels).set(whole(fill.available.0));
+        self.read_at.of(&labels).set(fill.at.as_second());
+        if let Some((total, used)) = fill.inodes {
+            self.inodes.of(&labels).set(whole(total));
+            self.inodes_used.of(&labels).set(whole(used));
+        }
+    }
+
+    /// What a claim asks for.
+    pub fn claim_requested(&self, set: &SetName, template: &TemplateName, claim: &ClaimName, size: Bytes) {
+        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
+        let persistentvolumeclaim = claim.to_string();
+        let labels = OfClaim { namespace, statefulset, volume_claim_template, persistentvolumeclaim };
+        self.claim_requested.of(&labels).set(whole(size.0));
+    }
+
+    /// What a template of a set asks for.
+    pub fn template_requested(&self, set: &SetName, template: &TemplateName, size: Bytes) {
+        self.template_requested.of(&of_template(set, template)).set(whole(size.0));
+    }
+
+    /// What was decided for a template and why; takes the place of what was decided before.
+    pub fn decided(&self, set: &SetName, template: &TemplateName, decision: &'static str, reason: Option<Reason>) {
+        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
+        let reason = reason.map_or("", Reason::as_str);
+        let labels = OfDecision { namespace, statefulset, volume_claim_template, decision, reason };
+        if self.decision.of(&labels).set(1) == 1 {
+            return;
+        }
+        self.decision.retain(|other| {
+            *other == labels
+                || other.volume_claim_template != labels.volume_claim_template
+                || other.statefulset != labels.statefulset
+                || other.namespace != labels.namespace
+        });
+    }
+
+    /// A template was grown, or could not be.
+    pub fn resized(&self, set: &SetName, template: &TemplateName, trigger: &'static str, result: &'static str) {
+        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
+        self.resizes.of(&OfResize { namespace, statefulset, volume_claim_template, trigger, result }).inc();
+    }
+
+    /// How long a phase of a resize took: `patch`, `expand`, `recreate`.
+    pub fn resize_took(&self, phase: &'static str, time: Duration) {
+        self.resize_time.of(&OfPhase { phase }).observe(time.as_secs_f64());
+    }
+
+    /// A set was recreated, or could not be.
+    pub fn recreated(&self, set: &SetName, result: &'static str) {
+        let (namespace, statefulset) = (set.namespace.clone(), set.name.clone());
+        self.recreates.of(&OfSet { namespace, statefulset, result }).inc();
+    }
+
+    /// For how long a name had no set, in one recreate.
+    pub fn absent(&self, time: Duration) {
+        self.absent.observe(time.as_secs_f64());
+    }
+
+    /// Pods that were restarted by something we did.
+    pub fn restarts_caused(&self, pods: u64) {
+        self.restarts.inc_by(pods);
+    }
+
+    /// An admission request was answered.
+    pub fn webhook(&self, webhook: &'static str, code: u16) {
+        self.webhook.of(&OfWebhook { webhook, code }).inc();
+    }
+
+    /// A pass over a set has ended.
+    pub fn passed(&self, pass: Pass, time: Duration) {
+        let controller = CONTROLLER;
+        let result = match pass {
+            Pass::Success => "success",
+            Pass::RequeueAfter => "requeue_after",
+            Pass::Error => "error",
+        };
+        self.reconciles.of(&OfReconcile { controller, result }).inc();
+        self.reconcile_time.of(&OfController { controller }).observe(time.as_secs_f64());
+        if pass == Pass::Error {
+            self.reconcile_errors.of(&OfController { controller }).inc();
+        }
+    }
+
+    /// Sets that wait for a pass.
+    pub fn queued(&self, depth: usize) {
+        self.depth.of(&OfQueue { name: CONTROLLER }).set(i64::try_from(depth).unwrap_or(i64::MAX));
+    }
+
+    /// A request to the API server was answered.
+    pub fn api_request(&self, method: &Method, code: &str) {
+        self.requests.of(&OfRequest { code: code.to_owned(), method: method.to_string() }).inc();
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leads.of(&OfQueue { name: crate::cluster::lease::NAME }).set(i64::from(leads));
+    }
+
+    /// An agent or kubelet (`source`) was asked, and answered, or not: `ok`, `silent`, `refused`.
+    pub fn reading(&self, source: &'static str, result: &'static str) {
+        self.readings.of(&OfReader { source, result }).inc();
+    }
+
+    /// An Event could not be told.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// Takes away all series of a set that is not there, or not managed, any more.
+    pub fn forget(&self, set: &SetName) {
+        let _one = self.forgetting.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = |namespace: &str, name: &str| namespace != set.namespace || name != set.name;
+        self.each_volume(|labels| other(&labels.namespace, &labels.statefulset));
+        self.claim_requested.retain(|labels| other(&labels.namespace, &labels.statefulset));
+        self.template_requested.retain(|labels| other(&labels.namespace, &labels.statefulset));
+        self.decision.retain(|labels| other(&labels.namespace, &labels.statefulset));
+        self.resizes.retain(|labels| other(&labels.namespace, &labels.statefulset));
+        self.recreates.retain(|labels| other(&labels.namespace, &labels.statefulset));
+    }
+
+    /// Takes away the series of a claim that the set has no more: it was scaled down.
+    pub fn forget_claim(&self, set: &SetName, claim: &ClaimName) {
+        let _one = self.forgetting.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = |namespace: &str, name: &str| namespace != set.namespace || name != claim.as_str();
+        self.each_volume(|labels| other(&labels.namespace, &labels.persistentvolumeclaim));
+        self.claim_requested.retain(|labels| other(&labels.namespace, &labels.persistentvolumeclaim));
+    }
+
+    fn each_volume(&self, wanted: impl Fn(&OfVolume) -> bool) {
+        for series in [&self.capacity, &self.used, &self.available, &self.inodes, &self.inodes_used, &self.read_at] {
+            series.retain(&wanted);
+        }
+    }
+
+    fn register(&mut self) {
+        self.register_volumes();
+        self.register_growth();
+        self.register_operator();
+    }
+
+    fn register_volumes(&mut self) {
+        let volume = OfVolume::NAMES;
+        self.add("rso_volume_capacity_bytes", volume, "Size of the filesystem", self.capacity.family.clone());
+        self.add("rso_volume_used_bytes", volume, "What is in use", self.used.family.clone());
+        let help = "What an ordinary user may still write";
+        self.add("rso_volume_available_bytes", volume, help, self.available.family.clone());
+        let help = "Inodes of the filesystem, where it has a fixed number of them";
+        self.add("rso_volume_inodes", volume, help, self.inodes.family.clone());
+        self.add("rso_volume_inodes_used", volume, "Inodes in use", self.inodes_used.family.clone());
+        let help = "When the volume was measured last, as Unix time";
+        self.add("rso_volume_reading_timestamp_seconds", volume, help, self.read_at.family.clone());
+        let help = "Times an agent or a kubelet was asked how full its volumes are";
+        self.add("rso_usage_requests", OfReader::NAMES, help, self.readings.family.clone());
+    }
+
+    fn register_growth(&mut self) {
+        let help = "What the claim asks for";
+        self.add("rso_claim_requested_bytes", OfClaim::NAMES, help, self.claim_requested.family.clone());
+        let help = "What the template of the set asks for";
+        self.add("rso_template_requested_bytes", OfTemplate::NAMES, help, self.template_requested.family.clone());
+        let help = "1 for what was decided last, with the reason of the Event, if there was one";
+        self.add("rso_decision_info", OfDecision::NAMES, help, self.decision.family.clone());
+        let help = "Growths of a template";
+        self.add("rso_resizes", OfResize::NAMES, help, self.resizes.family.clone());
+        let help = "Time that a phase of a growth took";
+        self.add("rso_resize_duration_seconds", OfPhase::NAMES, help, self.resize_time.family.clone());
+        let help = "Recreates of a set with a larger template";
+        self.add("rso_template_recreates", OfSet::NAMES, help, self.recreates.family.clone());
+        let help = "For how long the name of a set was absent in a recreate";
+        self.add("rso_template_absent_seconds", &[], help, self.absent.clone());
+        let help = "Pods that were restarted by a recreate. Must stay 0; alert on anything else";
+        self.add("rso_pod_restarts_caused", &[], help, self.restarts.clone());
+    }
+
+    fn register_operator(&mut self) {
+        let help = "Admission requests by the code of the answer";
+        self.add("rso_webhook_requests", OfWebhook::NAMES, help, self.webhook.family.clone());
+        let help = "Events that could not be written";
+        self.add("rso_events_dropped", &[], help, self.events_dropped.clone());
+        self.add("rso_build_info", OfBuild::NAMES, "1, with the version", self.build.family.clone());
+        let help = "Passes over a set by their result";
+        self.add("controller_runtime_reconcile", OfReconcile::NAMES, help, self.reconciles.family.clone());
+        let help = "Passes over a set that failed";
+        self.add(
+            "controller_runtime_reconcile_errors",
+            OfController::NAMES,
+            help,
+            self.reconcile_errors.family.clone(),
+        );
+        let help = "Time that a pass over a set took";
+        self.add(
+            "controller_runtime_reconcile_time_seconds",
+            OfController::NAMES,
+            help,
+            self.reconcile_time.family.clone(),
+        );
+        self.add("workqueue_depth", OfQueue::NAMES, "Sets that wait for a pass", self.depth.family.clone());
+        let help = "Requests to the API server by method and code; `<error>` when there was no answer";
+        self.add("rest_client_requests", OfRequest::NAMES, help, self.requests.family.clone());
+        let help = "1 on the replica that leads, 0 on the others";
+        self.add("leader_election_master_status", OfQueue::NAMES, help, self.leads.family.clone());
+    }
+
+    fn add(&mut self, name: &'static str, labels: &'static [&'static str], help: &'static str, metric: impl Metric) {
+        self.described.push(reference::Described { name, kind: metric.metric_type(), labels, help });
+        self.registry.register(name, help, metric);
+    }
+}
+
+impl Volume<'_> {
+    fn labels(&self) -> OfVolume {
+        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(self.set, self.template);
+        let (persistentvolumeclaim, pod) = (self.claim.to_string(), self.pod.to_owned());
+        OfVolume { namespace, statefulset, volume_claim_template, persistentvolumeclaim, pod }
+    }
+}
+
+fn of_template(set: &SetName, template: &TemplateName) -> OfTemplate {
+    OfTemplate {
+        namespace: set.namespace.clone(),
+        statefulset: set.name.clone(),
+        volume_claim_template: template.to_string(),
+    }
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The page about metrics, made from the registry itself.
+
+use std::fmt::Write;
+
+use prometheus_client::metrics::MetricType;
+
+use super::Metrics;
+
+/// A metric for the page.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    pub(super) kind: MetricType,
+    pub(super) labels: &'static [&'static str],
+    pub(super) help: &'static str,
+}
+
+impl Described {
+    /// As it is scraped: OpenMetrics adds `_total` to counters.
+    pub(super) fn scraped(&self) -> String {
+        match self.kind {
+            MetricType::Counter => format!("{}_total", self.name),
+            MetricType::Gauge | MetricType::Histogram | MetricType::Info | MetricType::Unknown => self.name.to_owned(),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.kind {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+            MetricType::Info | MetricType::Unknown => "other",
+        }
+    }
+}
+
+/// The text of `docs/reference/metrics.md`.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n<!-- Made from src/telemetry/registry by `make gen`; do not edit. -->\n\n\
+         Served on port 8080 at `/metrics`, in the OpenMetrics text format. Sizes are bytes, times seconds. Series of a set or \
+         a claim end when it does.\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n",
+    );
+    for metric in Metrics::default().described {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, help) = (metric.scraped(), metric.kind(), metric.help);
+        // Writing into a String cannot fail.
+        let _ = writeln!(page, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+    }
+    page
+}

@@ -1,0 +1,137 @@
+use super::*;
+
+fn fill(used: u64) -> Fill {
+    Fill {
+        capacity: Bytes(100),
+        used: Bytes(used),
+        available: Bytes(100 - used),
+        inodes: Some((10, 3)),
+        at: Timestamp::from_second(1_700_000_000).unwrap(),
+    }
+}
+
+fn with_two_sets() -> (Metrics, SetName, SetName) {
+    let metrics = Metrics::default();
+    let (db, web) = (SetName::new("shop", "db"), SetName::new("shop", "web"));
+    for set in [&db, &web] {
+        let template = TemplateName::from("data");
+        for ordinal in 0..2 {
+            let claim = ClaimName::of(&template, set, crate::api::names::Ordinal(ordinal));
+            let pod = format!("{}-{ordinal}", set.name);
+            metrics.volume(Volume { set, template: &template, claim: &claim, pod: &pod }, &fill(80));
+            metrics.claim_requested(set, &template, &claim, Bytes(100));
+        }
+        metrics.template_requested(set, &template, Bytes(100));
+        metrics.decided(set, &template, "Grow", Some(Reason::AutoResizeTriggered));
+        metrics.resized(set, &template, "usage", "success");
+        metrics.recreated(set, "success");
+    }
+    (metrics, db, web)
+}
+
+fn lines<'a>(text: &'a str, part: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| !line.starts_with('#') && line.contains(part)).collect()
+}
+
+#[test]
+fn a_reading_is_scraped_under_the_names_of_the_contract() {
+    let (metrics, ..) = with_two_sets();
+    let text = metrics.render();
+    let at = r#"{namespace="shop",statefulset="db",volume_claim_template="data",persistentvolumeclaim="data-db-0",pod="db-0"}"#;
+    for (name, value) in [
+        ("rso_volume_capacity_bytes", "100"),
+        ("rso_volume_used_bytes", "80"),
+        ("rso_volume_available_bytes", "20"),
+        ("rso_volume_inodes", "10"),
+        ("rso_volume_inodes_used", "3"),
+        ("rso_volume_reading_timestamp_seconds", "1700000000"),
+    ] {
+        assert!(text.contains(&format!("{name}{at} {value}\n")), "{name} in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn what_must_stay_zero_is_scraped_from_the_start() {
+    let text = Metrics::default().render();
+    assert!(text.contains("rso_pod_restarts_caused_total 0\n"), "{text}");
+    assert!(text.contains("leader_election_master_status{name=\"rso\"} 0\n"), "{text}");
+    assert!(text.contains("workqueue_depth{name=\"statefulset\"} 0\n"), "{text}");
+}
+
+#[test]
+fn a_set_that_is_gone_leaves_no_series_behind() {
+    let (metrics, db, _) = with_two_sets();
+    let before = lines(&metrics.render(), "statefulset=\"db\"").len();
+    assert_eq!(before, 6 * 2 + 2 + 4);
+    metrics.forget(&db);
+    let text = metrics.render();
+    assert_eq!(lines(&text, "\"db\""), Vec::<&str>::new());
+    assert_eq!(lines(&text, "statefulset=\"web\"").len(), before);
+}
+
+#[test]
+fn a_claim_that_was_scaled_away_leaves_no_series_behind() {
+    let (metrics, db, _) = with_two_sets();
+    metrics.forget_claim(&db, &"data-db-1".into());
+    let text = metrics.render();
+    assert_eq!(lines(&text, "data-db-1"), Vec::<&str>::new());
+    assert_eq!(lines(&text, "data-db-0").len(), 7);
+}
+
+#[test]
+fn a_template_has_one_decision_at_a_time() {
+    let (metrics, db, _) = with_two_sets();
+    metrics.decided(&db, &"data".into(), "Keep", None);
+    let text = metrics.render();
+    assert_eq!(
+        lines(&text, "rso_decision_info{namespace=\"shop\",statefulset=\"db\""),
+        [
+            r#"rso_decision_info{namespace="shop",statefulset="db",volume_claim_template="data",decision="Keep",reason=""} 1"#
+        ]
+    );
+    assert_eq!(lines(&text, "decision=\"Grow\"").len(), 1);
+}
+
+#[test]
+fn the_time_a_name_was_absent_is_told_from_a_millisecond_to_a_minute() {
+    let metrics = Metrics::default();
+    metrics.absent(Duration::from_millis(15));
+    let text = metrics.render();
+    assert!(text.contains("rso_template_absent_seconds_bucket{le=\"0.01\"} 0\n"), "{text}");
+    assert!(text.contains("rso_template_absent_seconds_bucket{le=\"0.02\"} 1\n"), "{text}");
+    assert!(text.contains("rso_template_absent_seconds_bucket{le=\"60.0\"} 1\n"), "{text}");
+}
+
+#[test]
+fn dashboards_find_the_names_they_know() {
+    let metrics = Metrics::default();
+    metrics.passed(Pass::Error, Duration::from_millis(3));
+    metrics.passed(Pass::RequeueAfter, Duration::from_millis(3));
+    metrics.api_request(&Method::PATCH, "409");
+    metrics.leads(true);
+    metrics.queued(7);
+    metrics.webhook("absorb", 200);
+    let text = metrics.render();
+    for line in [
+        r#"controller_runtime_reconcile_total{controller="statefulset",result="error"} 1"#,
+        r#"controller_runtime_reconcile_total{controller="statefulset",result="requeue_after"} 1"#,
+        r#"controller_runtime_reconcile_errors_total{controller="statefulset"} 1"#,
+        r#"controller_runtime_reconcile_time_seconds_count{controller="statefulset"} 2"#,
+        r#"rest_client_requests_total{code="409",method="PATCH"} 1"#,
+        r#"leader_election_master_status{name="rso"} 1"#,
+        r#"workqueue_depth{name="statefulset"} 7"#,
+        r#"rso_webhook_requests_total{webhook="absorb",code="200"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+}
+
+#[test]
+fn the_reference_names_every_metric_that_can_be_scraped() {
+    let page = reference();
+    for metric in Metrics::default().described {
+        assert!(page.contains(&format!("| `{}` |", metric.scraped())));
+        assert!(!metric.help.ends_with('.'), "the exposition adds the full stop");
+    }
+}

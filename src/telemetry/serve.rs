@@ -1,0 +1,113 @@
+//! Where is it asked? `/metrics` on one port, `/livez` and `/readyz` on another.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use super::Telemetry;
+use super::health::{Health, Report};
+use super::registry::Metrics;
+use super::stop::Stop;
+
+/// OpenMetrics text.
+const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Why a port does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The port cannot be had.
+    #[error("failed to listen on {0}; is the port taken?")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The server ended.
+    #[error("failed to serve on {0}")]
+    Serve(SocketAddr, #[source] io::Error),
+}
+
+/// Serves `/metrics` until the stop.
+///
+/// # Errors
+/// When the port cannot be had.
+pub async fn metrics(address: SocketAddr, telemetry: &Telemetry, stop: Stop) -> Result<(), ServeError> {
+    let router = Router::new().route("/metrics", get(exposition)).with_state(telemetry.metrics.clone());
+    serve(address, router, stop).await
+}
+
+/// Serves `/livez` and `/readyz`. It goes on while the process stops, and says that it is not ready: drop it at the end.
+///
+/// # Errors
+/// When the port cannot be had.
+pub async fn health(address: SocketAddr, telemetry: &Telemetry, stop: Stop) -> Result<(), ServeError> {
+    let router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .with_state((telemetry.health.clone(), stop));
+    let (_never, forever) = Stop::by_hand();
+    serve(address, router, forever).await
+}
+
+async fn serve(address: SocketAddr, router: Router, stop: Stop) -> Result<(), ServeError> {
+    let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen(address, source))?;
+    let stopped = async move { stop.wait().await };
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stopped)
+        .await
+        .map_err(|source| ServeError::Serve(address, source))
+}
+
+async fn exposition(State(metrics): State<Arc<Metrics>>) -> Response {
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], metrics.render()).into_response()
+}
+
+async fn livez(State((health, _)): State<(Arc<Health>, Stop)>) -> Response {
+    told(health.live())
+}
+
+async fn readyz(State((health, stop)): State<(Arc<Health>, Stop)>) -> Response {
+    let mut report = health.ready();
+    if stop.is_set() {
+        report.well = false;
+        report.lines.push("[-]stopping".to_owned());
+    }
+    told(report)
+}
+
+fn told(report: Report) -> Response {
+    let code = if report.well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut text = report.lines.join("\n");
+    text.push_str(if report.well { "\nok\n" } else { "\nfailed\n" });
+    (code, text.trim_start().to_owned()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(router: Router, path: &str) -> (u16, String) {
+        let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+        let answer = router.oneshot(request).await.unwrap();
+        let code = answer.status().as_u16();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (code, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_process_that_stops_is_alive_but_not_ready() {
+        let health = Arc::new(Health::default());
+        health.condition("caches", true);
+        let (stopper, stop) = Stop::by_hand();
+        let router = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state((health, stop));
+        assert_eq!(ask(router.clone(), "/readyz").await, (200, "[+]caches ok\nok\n".to_owned()));
+        stopper.stop();
+        assert_eq!(ask(router.clone(), "/readyz").await, (503, "[+]caches ok\n[-]stopping\nfailed\n".to_owned()));
+        assert_eq!(ask(router, "/livez").await, (200, "ok\n".to_owned()));
+    }
+}
