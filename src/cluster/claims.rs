@@ -1,0 +1,333 @@
+//! What is there of a claim, and how is it made to grow?
+//!
+//! A growth is one PATCH of one field with the time of it, on exactly the object that was decided on, tried dry first: so
+//! that a quota, a policy or a class that forbids it is known before anything is written.
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::storage::v1::StorageClass;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::client::{Address, Client, Error, Outcome, Patch, Run};
+use super::lease::Leadership;
+use crate::api::annotations::RESIZED_AT;
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
+use crate::policy::claim::{Claim, Class, Phase, Resize};
+
+/// Why a claim cannot be looked at.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ReadError {
+    /// A part that every claim has is missing or cannot be read.
+    #[error("failed to read persistentvolumeclaims {claim}: {part} is missing or not what it should be")]
+    Part {
+        /// `namespace/name`.
+        claim: String,
+        /// Which part.
+        part: &'static str,
+    },
+    /// It belongs to another template or set.
+    #[error("failed to read persistentvolumeclaims {claim}: it is not a claim of template {template} of {set}")]
+    Foreign {
+        /// `namespace/name`.
+        claim: String,
+        /// The template that was asked for.
+        template: TemplateName,
+        /// Its set.
+        set: SetName,
+    },
+}
+
+/// How an attempt to grow a claim ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// The API server has accepted the size.
+    Committed,
+    /// The claim has changed since it was looked at: look again.
+    Conflict,
+    /// The claim is not there.
+    Gone,
+    /// This replica may not write now.
+    NotLeading,
+    /// A quota leaves no room. Carries the server's words.
+    QuotaExceeded(String),
+    /// An admission plugin or policy forbids it, as it does where the class cannot expand. Carries the server's words.
+    Forbidden(String),
+    /// The size is not acceptable. Carries the server's words.
+    Invalid(String),
+}
+
+/// Looks at a claim of this template of this set. `class` is the claim's StorageClass, if it exists.
+///
+/// # Errors
+/// When it is another's claim, or no identity or size can be read: such a claim must not be touched.
+pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option<Class>) -> Result<Claim, ReadError> {
+    let (meta, spec, status) = (&claim["metadata"], &claim["spec"], &claim["status"]);
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let name = ClaimName::new(text(&meta["name"]).unwrap_or_default());
+    let told = || format!("{}/{name}", meta["namespace"].as_str().unwrap_or_default());
+    let missing = |part| ReadError::Part { claim: told(), part };
+    let ours = meta["namespace"].as_str() == Some(set.namespace.as_str());
+    let ordinal = name.ordinal_of(template, set).filter(|_| ours);
+    let Some(ordinal) = ordinal else {
+        return Err(ReadError::Foreign { claim: told(), template: template.clone(), set: set.clone() });
+    };
+    Ok(Claim {
+        template: template.clone(),
+        ordinal,
+        uid: text(&meta["uid"]).map(Uid::new).ok_or_else(|| missing("metadata.uid"))?,
+        resource_version: text(&meta["resourceVersion"]).ok_or_else(|| missing("metadata.resourceVersion"))?,
+        phase: phase(&status["phase"]),
+        deleting: meta["deletionTimestamp"].is_string(),
+        block_mode: spec["volumeMode"] == "Block",
+        requested: size(&spec["resources"]["requests"]).ok_or_else(|| missing("spec.resources.requests.storage"))?,
+        capacity: size(&status["capacity"]),
+        resize: resize(status),
+        class,
+        resized_at: meta["annotations"][RESIZED_AT].as_str().and_then(|time| time.parse().ok()),
+        name,
+    })
+}
+
+/// The same for a claim from a cache.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_typed(
+    claim: &PersistentVolumeClaim,
+    set: &SetName,
+    template: &TemplateName,
+    class: Option<Class>,
+) -> Result<Claim, ReadError> {
+    read(&untyped(claim), set, template, class)
+}
+
+/// The name of the class of a claim; an empty one means that the claim has none.
+pub fn class_name(claim: &PersistentVolumeClaim) -> Option<&str> {
+    claim.spec.as_ref()?.storage_class_name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// Looks at a StorageClass. Expansion is allowed only where the class says so.
+pub fn class(class: &Value) -> Class {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Class {
+        name: text(&class["metadata"]["name"]),
+        expandable: class["allowVolumeExpansion"] == true,
+        provisioner: text(&class["provisioner"]),
+    }
+}
+
+/// The same for a class from a cache.
+pub fn class_typed(typed: &StorageClass) -> Class {
+    class(&untyped(typed))
+}
+
+/// Asks for a size: first dry, then for real, both on the version of the claim that was looked at.
+///
+/// # Errors
+/// When the API server cannot be asked or the operator lacks the right. After an error of class
+/// [`Unknown`](super::client::Class::Unknown) the size may or may not have been accepted.
+pub async fn grow(
+    client: &Client,
+    leadership: &Leadership,
+    namespace: &str,
+    claim: &Claim,
+    to: Bytes,
+    now: jiff::Timestamp,
+) -> Result<Growth, Error> {
+    let address = Address::claim(namespace, &claim.name);
+    let patch = Patch::Merge(growth(claim, to, now));
+    let dry = ended(client.patch(&address, &patch, Run::Dry).await)?;
+    if dry != Growth::Committed {
+        return Ok(dry);
+    }
+    let Some(permit) = leadership.permit() else { return Ok(Growth::NotLeading) };
+    ended(permit.client(client).patch(&address, &patch, Run::Real).await)
+}
+
+/// Size and time in one patch, so that the two cannot part; the resourceVersion is the precondition.
+fn growth(claim: &Claim, to: Bytes, now: jiff::Timestamp) -> Value {
+    json!({
+        "metadata": {
+            "resourceVersion": claim.resource_version,
+            "annotations": {RESIZED_AT: format!("{now:.0}")},
+        },
+        "spec": {"resources": {"requests": {"storage": to}}},
+    })
+}
+
+fn ended(outcome: Result<Outcome<Value>, Error>) -> Result<Growth, Error> {
+    match outcome {
+        Ok(Outcome::Done(_)) => Ok(Growth::Committed),
+        Ok(Outcome::Conflict(_) | Outcome::AlreadyExists) => Ok(Growth::Conflict),
+        Ok(Outcome::NotFound) => Ok(Growth::Gone),
+        // The plugin's name for it; the code is the same as that of every other plugin.
+        Err(Error::Refused { message, .. }) if message.contains("exceeded quota") => {
+            Ok(Growth::QuotaExceeded(bare(&message)))
+        }
+        Err(Error::Refused { message, .. }) => Ok(Growth::Forbidden(bare(&message))),
+        Err(Error::Invalid { message, .. }) => Ok(Growth::Invalid(bare(&message))),
+        Err(error) => Err(error),
+    }
+}
+
+/// The server's words without `persistentvolumeclaims "x" is forbidden: `, which the reader knows.
+fn bare(message: &str) -> String {
+    let known = [" is forbidden: ", " is invalid: "];
+    let cut = known.iter().find_map(|words| message.split_once(words));
+    cut.map_or(message, |(_, rest)| rest).to_owned()
+}
+
+fn untyped(object: &impl Serialize) -> Value {
+    // A struct of strings and maps always serialises; if ever not, everything is missing and the claim is left alone.
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn size(of: &Value) -> Option<Bytes> {
+    of["storage"].as_str()?.parse().ok()
+}
+
+fn phase(phase: &Value) -> Phase {
+    match phase.as_str() {
+        Some("Bound") => Phase::Bound,
+        Some("Lost") => Phase::Lost,
+        _ => Phase::Pending,
+    }
+}
+
+/// Since 1.34 the status word tells it all; older servers, and resizers without it, tell it by conditions.
+fn resize(status: &Value) -> Resize {
+    if let Some(word) = status["allocatedResourceStatuses"]["storage"].as_str() {
+        return Resize::from_word(word);
+    }
+    let is = |kind: &str| {
+        let conditions = status["conditions"].as_array();
+        conditions.into_iter().flatten().any(|condition| condition["type"] == kind && condition["status"] == "True")
+    };
+    if is("FileSystemResizePending") {
+        return Resize::FileSystemResizePending;
+    }
+    if is("Resizing") { Resize::ControllerInProgress } else { Resize::None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::{Call, Effect};
+    use super::*;
+
+    fn set() -> SetName {
+        SetName::new("shop", "db")
+    }
+
+    fn claim(change: impl FnOnce(&mut Value)) -> Value {
+        let mut claim = json!({
+            "metadata": {"namespace": "shop", "name": "data-db-3", "uid": "u-1", "resourceVersion": "7"},
+            "spec": {"resources": {"requests": {"storage": "10Gi"}}, "storageClassName": "fast"},
+            "status": {"phase": "Bound", "capacity": {"storage": "10737418240"}},
+        });
+        change(&mut claim);
+        claim
+    }
+
+    fn look(change: impl FnOnce(&mut Value)) -> Result<Claim, ReadError> {
+        read(&claim(change), &set(), &"data".into(), None)
+    }
+
+    #[test]
+    fn a_claim_is_read_with_every_part_that_deciding_needs() {
+        let read = look(|claim| {
+            claim["metadata"]["annotations"] = json!({RESIZED_AT: "2026-01-02T03:04:05Z"});
+            claim["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+            claim["spec"]["volumeMode"] = json!("Block");
+        });
+        let read = read.unwrap();
+        assert_eq!((read.name.as_str(), read.ordinal.0, read.uid.as_str()), ("data-db-3", 3, "u-1"));
+        assert_eq!((read.requested, read.capacity), (Bytes::gib(10), Some(Bytes::gib(10))));
+        assert_eq!((read.phase, read.resize), (Phase::Bound, Resize::None));
+        assert!(read.deleting && read.block_mode);
+        assert_eq!(read.resized_at, Some("2026-01-02T03:04:05Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_may_be_missing_is_missing_without_harm() {
+        let read = look(|claim| {
+            claim["status"] = Value::Null;
+            claim["metadata"]["annotations"] = json!({RESIZED_AT: "yesterday"});
+        });
+        let read = read.unwrap();
+        assert_eq!((read.phase, read.capacity, read.resized_at), (Phase::Pending, None, None));
+    }
+
+    #[test]
+    fn a_claim_without_identity_or_size_or_of_another_set_is_not_touched() {
+        let check = |change: fn(&mut Value), part: &str| {
+            let told = look(change).unwrap_err().to_string();
+            assert!(told.contains(part), "{told}");
+        };
+        check(|claim| claim["metadata"]["uid"] = Value::Null, "metadata.uid");
+        check(|claim| claim["metadata"]["resourceVersion"] = Value::Null, "metadata.resourceVersion");
+        check(|claim| claim["spec"]["resources"]["requests"]["storage"] = json!("ten"), "requests.storage");
+        check(|claim| claim["metadata"]["name"] = json!("wal-db-3"), "not a claim of template data of shop/db");
+        check(|claim| claim["metadata"]["namespace"] = json!("other"), "not a claim of template data of shop/db");
+        assert!(read(&Value::Null, &set(), &"data".into(), None).is_err());
+    }
+
+    #[test]
+    fn an_expansion_is_seen_by_its_word_or_else_by_its_condition() {
+        let check = |status: Value, expected: Resize| assert_eq!(resize(&status), expected, "{status}");
+        let word = |word: &str| json!({"allocatedResourceStatuses": {"storage": word}});
+        let condition = |kind: &str, status: &str| json!({"conditions": [{"type": kind, "status": status}]});
+        check(json!({}), Resize::None);
+        check(word("ControllerResizeInProgress"), Resize::ControllerInProgress);
+        check(word("NodeResizeInfeasible"), Resize::NodeInfeasible);
+        check(condition("Resizing", "True"), Resize::ControllerInProgress);
+        check(condition("Resizing", "False"), Resize::None);
+        check(condition("FileSystemResizePending", "True"), Resize::FileSystemResizePending);
+        check(condition("Unused", "True"), Resize::None);
+    }
+
+    #[test]
+    fn a_class_grows_volumes_only_where_it_says_so() {
+        let check = |allowed: Value, expected: bool| {
+            let object = json!({"metadata": {"name": "fast"}, "provisioner": "p", "allowVolumeExpansion": allowed});
+            assert_eq!(class(&object), Class { name: "fast".into(), expandable: expected, provisioner: "p".into() });
+        };
+        check(json!(true), true);
+        check(json!(false), false);
+        check(Value::Null, false);
+    }
+
+    #[test]
+    fn a_growth_is_one_patch_of_size_and_time_on_one_version() {
+        let claim = look(|_| ()).unwrap();
+        assert_eq!(
+            growth(&claim, Bytes::gib(12), "2026-01-02T03:04:05.678Z".parse().unwrap()),
+            json!({
+                "metadata": {"resourceVersion": "7", "annotations": {RESIZED_AT: "2026-01-02T03:04:05Z"}},
+                "spec": {"resources": {"requests": {"storage": "12Gi"}}},
+            })
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_kind_and_in_the_words_of_the_server() {
+        let call = || Call { verb: "patch", resource: String::new(), object: String::new(), effect: Effect::Looks };
+        let refused = |message: &str| ended(Err(Error::Refused { call: call(), message: message.into() })).unwrap();
+        assert_eq!(
+            refused("persistentvolumeclaims \"data-db-0\" is forbidden: exceeded quota: q, requested: 2Gi"),
+            Growth::QuotaExceeded("exceeded quota: q, requested: 2Gi".into())
+        );
+        assert_eq!(
+            refused(
+                "persistentvolumeclaims \"data-db-0\" is forbidden: only dynamically provisioned pvc can be resized"
+            ),
+            Growth::Forbidden("only dynamically provisioned pvc can be resized".into())
+        );
+        let message = "PersistentVolumeClaim \"x\" is invalid: spec: too small".into();
+        let invalid = ended(Err(Error::Invalid { call: call(), code: 422, message })).unwrap();
+        assert_eq!(invalid, Growth::Invalid("spec: too small".into()));
+        assert_eq!(ended(Ok(Outcome::Conflict("x".into()))).unwrap(), Growth::Conflict);
+        let lost = Error::NoAnswer { call: call(), source: "reset".into() };
+        assert!(ended(Err(lost)).is_err());
+    }
+}
