@@ -16,6 +16,7 @@ pub struct Request {
     pub code: u64,
     /// RFC 3339, to the microsecond: sorts as text.
     pub at: String,
+    answered: String,
 }
 
 impl Request {
@@ -25,16 +26,30 @@ impl Request {
             && self.resource != "leases"
             && !self.uri.contains("dryRun=All")
     }
+
+    /// When the server received it.
+    pub fn begun(&self) -> jiff::Timestamp {
+        self.at.parse().unwrap()
+    }
+
+    /// When the server had answered it.
+    pub fn done(&self) -> jiff::Timestamp {
+        self.answered.parse().unwrap()
+    }
 }
 
 /// What the operator's service account asked since `since` (RFC 3339).
 pub fn requests_of_the_operator(since: &str) -> Vec<Request> {
+    requests_of(&format!("system:serviceaccount:{NAMESPACE}:"), since)
+}
+
+/// What users whose name begins so asked since then.
+pub fn requests_of(user: &str, since: &str) -> Vec<Request> {
     let path = super::cluster_dir().join("audit.log");
     let log = std::fs::File::open(&path).unwrap_or_else(|e| panic!("no audit log at {}: {e}", path.display()));
-    let user = format!("system:serviceaccount:{NAMESPACE}:");
-    let lines = BufReader::new(log).lines().map_while(Result::ok).filter(|line| line.contains(&user));
+    let lines = BufReader::new(log).lines().map_while(Result::ok).filter(|line| line.contains(user));
     let parsed = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-    let ours = parsed.filter(|event| event["user"]["username"].as_str().is_some_and(|name| name.starts_with(&user)));
+    let ours = parsed.filter(|event| event["user"]["username"].as_str().is_some_and(|name| name.starts_with(user)));
     ours.filter(|event| event["stage"] != "RequestReceived")
         .map(|event| read(&event))
         .filter(|one| one.at.as_str() >= since)
@@ -57,5 +72,6 @@ fn read(event: &Value) -> Request {
         uri: text(&event["requestURI"]),
         code: event["responseStatus"]["code"].as_u64().unwrap_or(0),
         at: text(&event["requestReceivedTimestamp"]),
+        answered: text(&event["stageTimestamp"]),
     }
 }

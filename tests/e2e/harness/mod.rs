@@ -37,9 +37,18 @@ pub fn cluster_dir() -> PathBuf {
     std::env::var_os("CLUSTER_DIR").map_or_else(default, PathBuf::from)
 }
 
-/// The kubeconfig of the cluster under test.
+/// The kubeconfig of the cluster under test. One that merely happens to be in the environment is never used, for it may
+/// be that of somebody's production: `CLUSTER=current` has to be said.
 pub fn kubeconfig() -> PathBuf {
-    cluster_dir().join("kubeconfig")
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    if variable("CLUSTER") == "current" {
+        let home = || PathBuf::from(variable("HOME")).join(".kube/config");
+        return std::env::var_os("KUBECONFIG").map_or_else(home, PathBuf::from);
+    }
+    match variable("CLUSTER_ID").as_str() {
+        "" | "0" => cluster_dir().join("kubeconfig"),
+        id => cluster_dir().join(format!("kubeconfig-{id}")),
+    }
 }
 
 /// Looks until it is there, and gives it. Panics with `what` and the last thing seen when patience ends.

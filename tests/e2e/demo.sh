@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# A full disk that grows by itself, shown to somebody who has never seen the project. Needs nothing to be running;
+# CLUSTER=current shows it on the cluster of your own kubeconfig (which has to have the images, see docs/guide.md).
+set -euo pipefail
+top=$(dirname "$(readlink -f "$0")")/../..
+cd "$top"
+export PATH="$PWD/.cluster/bin:$PATH"
+[ "${CLUSTER:-local}" = current ] || export KUBECONFIG="${KUBECONFIG:-$PWD/.cluster/kubeconfig}"
+ns=rso-demo
+k() { kubectl --namespace "$ns" "$@"; }
+
+bold='' dim='' green='' plain=''
+if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' plain=$'\e[0m'; fi
+chapter() { printf '\n%s── %s %s\n' "$bold" "$1" "$plain"; }
+say() { printf '%s\n' "$1" | fold -s -w 100; }
+shown() { printf '%s$ %s%s\n' "$dim" "$1" "$plain"; }
+
+# The screen of `rso status`, drawn over the one before. Into a file or a pipe: every fifth of them, one below the other.
+lines=0 frame=0
+draw() {
+    local screen; screen=$(rso status shop --namespace "$ns" 2>/dev/null || true)
+    [ -n "$screen" ] || return 0
+    if [ -t 1 ]; then
+        [ "$lines" = 0 ] || printf '\e[%dA\e[J' "$lines"
+        printf '%s\n' "$screen"
+        lines=$(wc -l <<<"$screen")
+    else
+        [ $((frame % 5)) != 0 ] || printf '%s\n\n' "$screen"
+    fi
+    frame=$((frame + 1))
+}
+
+# Of every pod: its UID and how often its containers were restarted.
+pods() { k get pods -l app=shop --sort-by=.metadata.name -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.containerStatuses[0].restartCount}{.status.initContainerStatuses[0].restartCount}{"\n"}{end}'; }
+template() { k get statefulset shop -o 'jsonpath={.spec.volumeClaimTemplates[0].spec.resources.requests.storage}' 2>/dev/null || true; }
+claims() { k get pvc -l app=shop -o 'jsonpath={range .items[*]}{.status.capacity.storage}{"\n"}{end}' | sort -u | paste -sd ' '; }
+filesystem() { k exec shop-0 -c shop -- df -h /data | awk 'NR == 2 {print $2 " (" $5 " used)"}'; }
+# When pod 0 said something, in seconds.
+said() { k logs shop-0 -c shop --timestamps | awk -v what="$1" 'index($0, what) {print $1; exit}' | xargs -r -I{} date -d {} +%s.%N; }
+# Seconds for which the name was absent, and how often, over all operators.
+absent() {
+    local pod
+    for pod in $(kubectl -n rso-system get pods -o name | grep -v agent); do
+        kubectl get --raw "/api/v1/namespaces/rso-system/pods/${pod#pod/}:8080/proxy/metrics" 2>/dev/null || true
+    done | awk '/^rso_template_absent_seconds_sum/ {sum += $NF} /^rso_template_absent_seconds_count/ {n += $NF} END {print sum + 0, n + 0}'
+}
+between() { awk -v a="${1:-}" -v b="${2:-}" 'BEGIN {if (a == "" || b == "") print "not seen"; else printf "%.1f s", b - a}'; }
+
+printf '%sresize-statefulset-operator: volumes that grow by themselves%s\n\n' "$bold" "$plain"
+say "A StatefulSet gives each of its pods a disk of a fixed size, written in a field that Kubernetes never lets you change. So when disks fill up, somebody is called at night. Here is what happens with this operator instead, on a real Kubernetes, in about three minutes. Nothing is simulated."
+
+chapter "1. A Kubernetes cluster"
+if [ "${CLUSTER:-local}" = current ]; then
+    say "Yours: $(kubectl config current-context)"
+else
+    say "One node on this machine, in namespaces of its own; it cannot reach the network, and leaves no trace when stopped. (The first time, its programs are built: up to fifteen minutes.)"
+fi
+make --no-print-directory cluster-up
+
+chapter "2. The operator, installed with Helm"
+make --no-print-directory deploy
+
+chapter "3. A shop whose disks fill up"
+k delete namespace "$ns" --ignore-not-found --wait >/dev/null 2>&1
+kubectl create namespace "$ns" >/dev/null
+say "Three pods, each with a disk of 400Mi, each writing orders at its own pace. All that is asked of the operator is in the annotations:"
+echo; sed -n '/annotations:/,/^spec:/p' tests/e2e/demo.yaml | grep -v '^spec:'; echo
+shown "kubectl apply -f tests/e2e/demo.yaml"
+k apply -f tests/e2e/demo.yaml >/dev/null
+k rollout status statefulset/shop --timeout=120s >/dev/null
+pods_before=$(pods) template_before=$(template) claims_before=$(claims) filesystem_before=$(filesystem)
+read -r absent_before recreates_before <<<"$(absent)"
+
+chapter "4. Watch"
+say "Pod 0 writes fastest. When its disk is four fifths full, all three disks grow by half, so that the replicas stay alike; then the set's template follows, so that a fourth replica would start large too."
+shown "rso status shop --namespace $ns --watch"; echo
+began=$SECONDS
+until [ "$(template)" != "$template_before" ] && [ -n "$(template)" ] && [ -n "$(said 'larger now')" ]; do
+    if [ $((SECONDS - began)) -gt 180 ]; then
+        echo "Nothing grew within three minutes. What the operator says about it:" >&2
+        k get events --sort-by=.lastTimestamp >&2
+        exit 1
+    fi
+    draw; sleep 1
+done
+draw; sleep 2; lines=0; frame=0; draw
+
+chapter "5. What happened"
+k get events.events.k8s.io --sort-by=.metadata.creationTimestamp -o 'jsonpath={range .items[?(@.regarding.kind=="StatefulSet")]}{.reason}|{.note}{"\n"}{end}' |
+    awk -F'|' -v dim="$dim" -v plain="$plain" '/Sync|Auto|Backup|Expanded|Resize/ {printf "  %-20s %s%s%s\n", $1, dim, $2, plain}'
+pods_after=$(pods)
+read -r absent_after recreates_after <<<"$(absent)"
+recreates=$((recreates_after - recreates_before))
+name_absent=$(awk -v a="$absent_before" -v b="$absent_after" -v n="$recreates" 'BEGIN {if (n < 1) print "not seen"; else printf "%.0f ms", (b - a) * 1000 / n}')
+failed=$(k logs -l app=shop -c shop --tail=-1 --prefix | grep -c 'could not write' || true)
+
+row() { printf '  %-34s %-24s %s\n' "$1" "$2" "$3"; }
+echo; row "" "${bold}before${plain}" "${bold}   after${plain}"
+while read -r name uid restarts; do
+    read -r _ uid_now restarts_now < <(grep "^$name " <<<"$pods_after")
+    row "pod $name, UID" "${uid%%-*}…" "${uid_now%%-*}…"
+    row "pod $name, restarts" "$((10#$restarts))" "$((10#$restarts_now))"
+done <<<"$pods_before"
+row "size in the claims" "$claims_before" "$(claims)"
+row "size in the set's template" "$template_before" "$(template)"
+row "disk as pod 0 sees it" "$filesystem_before" "$(filesystem)"
+row "writes that failed" "" "$failed"
+echo
+row "80 % full → the disk is larger" "" "$(between "$(said 'crossed 80%')" "$(said 'larger now')")"
+row "the set's name was absent for" "" "$name_absent"
+echo
+if [ "$pods_before" = "$pods_after" ] && [ "$failed" = 0 ]; then
+    printf '%sNo pod was restarted, no write failed, and nobody was called.%s\n' "$green" "$plain"
+else
+    echo "This is not what should have happened. Please report it, with: kubectl -n rso-system logs -l app.kubernetes.io/name=rso" >&2
+    exit 1
+fi
+
+chapter "The cluster stays up. Try it yourself"
+[ "${CLUSTER:-local}" = current ] || echo "  export KUBECONFIG=$KUBECONFIG PATH=$PWD/.cluster/bin:\$PATH"
+echo "  rso status -n $ns                            # how full, how large"
+echo "  rso resize shop 800Mi -n $ns --wait          # ask for a size yourself"
+echo "  kubectl -n $ns scale statefulset shop --replicas=4   # a new replica starts large"
+printf '\nTo stop it: '
+if [ "${CLUSTER:-local}" = current ]; then echo "kubectl delete namespace $ns && make undeploy CLUSTER=current"; else echo "make cluster-down"; fi
