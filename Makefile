@@ -24,7 +24,8 @@ demo: ## a real cluster on this machine, and in it a full disk that grows by its
 	@$(TOP)/tests/e2e/demo.sh
 
 bench: ## measure: times, memory, API requests; prints runs, min, median, max
-	@$(TOP)/tests/e2e/bench.sh
+	@$(MAKE) cluster-up deploy
+	@cargo test --locked --quiet --test bench
 
 ##@ Change it
 

@@ -24,4 +24,6 @@ if ! tests/cluster/status.sh >/dev/null 2>&1; then
     $phase "cluster up" make cluster-up
 fi
 $phase "deploy" make deploy
-$phase "tests on the cluster" cargo test --locked --test e2e
+$phase "tests on the cluster" cargo test --locked --test e2e -- --test-threads=4 parallel::
+# These take the operator away from all others.
+$phase "tests on the cluster, one at a time" cargo test --locked --test e2e -- --test-threads=1 --nocapture serial::

@@ -64,20 +64,20 @@ impl Growth {
         let writes: Vec<_> = asked.iter().filter(|one| one.is_a_write()).collect();
         let first = |verb: &str, resource: &str| writes.iter().find(|one| one.verb == verb && one.resource == resource);
         if let Some(patched) = first("patch", "persistentvolumeclaims") {
-            self.crossed_to_patched.push(ms(crossed, patched.done()));
-            self.patched_to_larger.push(ms(patched.done(), larger));
+            self.crossed_to_patched.push(ms(crossed, done(patched)));
+            self.patched_to_larger.push(ms(done(patched), larger));
         }
         let (Some(deleted), Some(created)) = (first("delete", "statefulsets"), first("create", "statefulsets")) else {
             panic!("no recreate in the audit log: {writes:?}");
         };
-        let before_create = writes.iter().filter(|one| one.resource == "statefulsets" && one.done() < created.done());
-        let released = before_create.max_by_key(|one| one.done()).expect("nothing released the set");
-        self.name_absent.push(ms(released.done(), created.done()));
+        let before_create = writes.iter().filter(|one| one.resource == "statefulsets" && done(one) < done(created));
+        let released = before_create.max_by_key(|one| done(one)).expect("nothing released the set");
+        self.name_absent.push(ms(done(released), done(created)));
         let adoptions =
             audit::requests_of("system:serviceaccount:kube-system:statefulset-controller", &started.to_string());
         let adopted = adoptions.iter().filter(|one| one.namespace == space.name && one.resource == "pods");
-        if let Some(last) = adopted.filter(|one| one.verb == "patch").map(Request::done).max() {
-            self.deleted_to_adopted.push(ms(deleted.begun(), last));
+        if let Some(last) = adopted.filter(|one| one.verb == "patch").map(done).max() {
+            self.deleted_to_adopted.push(ms(begun(deleted), last));
         }
     }
 }
@@ -98,6 +98,16 @@ async fn said(set: &Live<'_>, word: &str, since: Timestamp) -> Timestamp {
         Ok(first.unwrap_or_default())
     })
     .await
+}
+
+/// When the server had received it.
+fn begun(request: &Request) -> Timestamp {
+    request.at.parse().unwrap()
+}
+
+/// When the server had answered it.
+fn done(request: &Request) -> Timestamp {
+    request.answered.parse().unwrap()
 }
 
 fn ms(from: Timestamp, to: Timestamp) -> f64 {
