@@ -14,14 +14,11 @@ use super::{PATIENCE, expect, until};
 /// The namespace that `make deploy` installs it in.
 pub const NAMESPACE: &str = "rso-system";
 
-/// Journals that are about this set: its image names it.
+/// The phase of each journal about this set. `Guarded` is one that has landed and keeps the claims safe for a while.
 pub async fn journals_about(api: &Api, namespace: &str, set: &str) -> Vec<String> {
     let journals = api.list(Kind::ConfigMap, NAMESPACE, &format!("{KIND_LABEL}=journal")).await;
-    let about = |journal: &&Value| {
-        let text = journal.to_string();
-        text.contains(&format!("{namespace}/{set}")) || (text.contains(namespace) && text.contains(set))
-    };
-    journals.iter().filter(about).map(|one| one["metadata"]["name"].to_string()).collect()
+    let about = journals.iter().filter(|journal| journal["data"]["set"] == format!("{namespace}/{set}"));
+    about.map(|journal| journal["data"]["phase"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// All journals, for a dump.

@@ -144,8 +144,11 @@ async fn a_set_deleted_by_its_owner_before_it_is_held_stays_deleted() {
             } else {
                 set.template_is("data", "500Mi").await;
             }
-            let journals = operator::journals_about(&space.api, &space.name, name).await;
-            assert!(journals.is_empty(), "{journals:?}");
+            until("its journal to be gone", PATIENCE, async || {
+                let journals = operator::journals_about(&space.api, &space.name, name).await;
+                expect(journals.is_empty(), || format!("{journals:?}"))
+            })
+            .await;
         }
     })
     .await;

@@ -135,6 +135,12 @@ async fn claims_that_go_with_their_set_outlive_its_recreate_and_no_more() {
         let after = live.facts().await;
         after.pods_are_the_same_as(&before);
         after.claims_only_grew_since(&before);
+        // Again, while the claims still carry the guards of the first time.
+        live.asks("resize-0", "600Mi").await;
+        live.reaches("data", "600Mi").await;
+        let after = live.facts().await;
+        after.pods_are_the_same_as(&before);
+        after.claims_only_grew_since(&before);
         let kept = &after.set["spec"]["persistentVolumeClaimRetentionPolicy"];
         assert_eq!(kept, &before.set["spec"]["persistentVolumeClaimRetentionPolicy"]);
 
