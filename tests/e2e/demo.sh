@@ -40,7 +40,7 @@ said() { k logs shop-0 -c shop --timestamps | awk -v what="$1" 'index($0, what) 
 # Seconds for which the name was absent, and how often, over all operators.
 absent() {
     local pod
-    for pod in $(kubectl -n rso-system get pods -o name | grep -v agent); do
+    for pod in $(kubectl -n rso-system get pods -l app.kubernetes.io/name=rso -o name); do
         kubectl get --raw "/api/v1/namespaces/rso-system/pods/${pod#pod/}:8080/proxy/metrics" 2>/dev/null || true
     done | awk '/^rso_template_absent_seconds_sum/ {sum += $NF} /^rso_template_absent_seconds_count/ {n += $NF} END {print sum + 0, n + 0}'
 }

@@ -14,6 +14,9 @@ use super::{PATIENCE, expect, until};
 /// The namespace that `make deploy` installs it in.
 pub const NAMESPACE: &str = "rso-system";
 
+/// The name of its release, its Deployment and its ServiceAccount.
+pub const NAME: &str = "rso";
+
 /// The phase of each journal about this set. `Guarded` is one that has landed and keeps the claims safe for a while.
 pub async fn journals_about(api: &Api, namespace: &str, set: &str) -> Vec<String> {
     let journals = api.list(Kind::ConfigMap, NAMESPACE, &format!("{KIND_LABEL}=journal")).await;
@@ -42,25 +45,15 @@ pub async fn log_lines_about(namespace: &str) -> String {
 
 /// The pods of the operator.
 pub async fn pods(api: &Api) -> Vec<Value> {
-    let all = api.list(Kind::Pod, NAMESPACE, "").await;
-    let controllers = |pod: &Value| pod["spec"]["containers"].to_string().contains("controller");
-    all.into_iter().filter(controllers).collect()
-}
-
-/// The name of its Deployment.
-pub async fn deployment(api: &Api) -> String {
-    let all = api.list(Kind::Deployment, NAMESPACE, "").await;
-    let controller = all.iter().find(|one| one["spec"]["template"].to_string().contains("controller"));
-    controller.and_then(|one| one["metadata"]["name"].as_str()).expect("no operator; run `make deploy`").to_owned()
+    api.list(Kind::Pod, NAMESPACE, "app.kubernetes.io/name=rso").await
 }
 
 /// Sets how many replicas of it run, and waits until that many do.
 pub async fn scale(api: &Api, replicas: u64) {
-    let name = deployment(api).await;
-    api.patch(Kind::Deployment, NAMESPACE, &name, &json!({"spec": {"replicas": replicas}})).await.unwrap();
+    api.patch(Kind::Deployment, NAMESPACE, NAME, &json!({"spec": {"replicas": replicas}})).await.unwrap();
     until(&format!("{replicas} operators"), PATIENCE, async || {
         let running = pods(api).await.len();
-        let ready = api.get(Kind::Deployment, NAMESPACE, &name).await.unwrap_or_default();
+        let ready = api.get(Kind::Deployment, NAMESPACE, NAME).await.unwrap_or_default();
         let ready = ready["status"]["readyReplicas"].as_u64().unwrap_or(0);
         expect(running as u64 == replicas && ready == replicas, || format!("{running} pods, {ready} ready"))
     })

@@ -126,11 +126,7 @@ async fn stop(process: &mut Child) {
 /// The cluster's kubeconfig, with a token of the operator's service account: its rights are tested too.
 async fn kubeconfig_of_the_operator() -> std::path::PathBuf {
     let path = cluster_dir().join("crash.kubeconfig");
-    let api = Api::connect().await;
-    let name = operator::deployment(&api).await;
-    let deployment = api.get(crate::harness::api::Kind::Deployment, operator::NAMESPACE, &name).await.unwrap();
-    let account = deployment["spec"]["template"]["spec"]["serviceAccountName"].as_str().unwrap().to_owned();
-    let token = kubectl(&["-n", operator::NAMESPACE, "create", "token", &account]).await.ok();
+    let token = kubectl(&["-n", operator::NAMESPACE, "create", "token", operator::NAME, "--duration=6h"]).await.ok();
     let flat = kubectl(&["config", "view", "--raw", "--flatten", "-o", "json"]).await.ok();
     let mut config: serde_json::Value = serde_json::from_str(&flat).unwrap();
     for user in config["users"].as_array_mut().unwrap() {

@@ -36,14 +36,13 @@ async fn a_leader_that_is_told_to_go_hands_over_and_every_resize_ends_well() {
 
 #[tokio::test]
 async fn an_operator_that_is_upgraded_midway_finishes_what_the_old_one_began() {
-    let api = Api::connect().await;
     in_namespace("upgrade", async |space| {
         let names = ["a", "b", "c"];
         let set = |name: &str| Set::named(name).template("data", "400Mi");
         let sets: Vec<Live<'_>> = join_all(names.map(async |name| space.run(&set(name)).await)).await;
         let before = join_all(sets.iter().map(Live::facts)).await;
         join_all(sets.iter().map(|set| set.asks("resize-0", "500Mi"))).await;
-        let deployment = format!("deployment/{}", operator::deployment(&api).await);
+        let deployment = format!("deployment/{}", operator::NAME);
         programs::kubectl(&["-n", operator::NAMESPACE, "rollout", "restart", &deployment]).await.ok();
         let rolled = ["-n", operator::NAMESPACE, "rollout", "status", &deployment, "--timeout=120s"];
         programs::kubectl(&rolled).await.ok();
