@@ -11,7 +11,7 @@ use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::TemplateName;
 use crate::api::reasons::{Note, Reason};
 
-use super::values::{self, Meaning, quote};
+use super::values::{self, quote};
 
 /// What the cluster's administrator allows, by flags. Beats every annotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub struct TemplateSettings {
     /// The mode of the set.
     pub template_sync: TemplateSync,
     /// Where each setting comes from, by its key; what is missing is the default.
-    pub origins: BTreeMap<&'static str, Origin>,
+    pub origins: BTreeMap<String, Origin>,
 }
 
 impl TemplateSettings {
@@ -122,7 +122,7 @@ impl TemplateSettings {
     pub fn new(name: TemplateName, limits: &Limits) -> Self {
         let mut origins = BTreeMap::new();
         if limits.max_size.is_some() {
-            origins.insert("max-size", Origin::Limit);
+            origins.insert("max-size".to_owned(), Origin::Limit);
         }
         Self {
             name,
@@ -214,11 +214,11 @@ impl TemplateSettings {
             && self.max_size.is_none_or(|max| max > limit)
         {
             self.max_size = Some(limit);
-            self.origins.insert("max-size", Origin::Limit);
+            self.origins.insert("max-size".to_owned(), Origin::Limit);
         }
         if self.cooldown.is_some_and(|cooldown| cooldown < limits.min_cooldown) {
             self.cooldown = Some(limits.min_cooldown);
-            self.origins.insert("cooldown", Origin::Limit);
+            self.origins.insert("cooldown".to_owned(), Origin::Limit);
         }
     }
 
@@ -277,9 +277,10 @@ impl Reader<'_> {
                 Ok(())
             }
             Some((base, template)) => {
-                let set = setting(base, value, origin).ok_or(Fault::Unknown)??;
-                set(self.template(template)?);
-                Ok(())
+                if !KEYS.iter().any(|doc| doc.per_template && doc.key == base) {
+                    return Err(Fault::Unknown);
+                }
+                change(self.template(template)?, base, value, origin)
             }
             None => self.of_the_set(key, value, origin),
         }
@@ -294,15 +295,16 @@ impl Reader<'_> {
                 self.settings.template_sync = mode;
                 self.settings.templates.values_mut().for_each(|template| {
                     template.template_sync = mode;
-                    template.origins.insert("template-sync", origin.clone());
+                    template.origins.insert(key.to_owned(), origin.clone());
                 });
             }
             "requested" => self.absorbed(key, value)?,
             // State of ours that says nothing about sizes.
             "transaction" | "resized-at" => {}
             _ => {
-                let set = setting(key, value, origin).ok_or(Fault::Unknown)??;
-                self.settings.templates.values_mut().for_each(set);
+                for template in self.settings.templates.values_mut() {
+                    change(template, key, value, origin)?;
+                }
             }
         }
         Ok(())
@@ -361,37 +363,21 @@ impl Reader<'_> {
     }
 }
 
-/// What a value does to a template it holds for; none when there is no such key.
-type Change = Box<dyn Fn(&mut TemplateSettings)>;
-
-fn setting(key: &str, value: &str, origin: &Origin) -> Option<Meaning<Change>> {
-    fn change<T: Clone + 'static>(
-        key: &'static str,
-        origin: &Origin,
-        meaning: Meaning<T>,
-        put: impl Fn(&mut TemplateSettings, T) + 'static,
-    ) -> Option<Meaning<Change>> {
-        let origin = origin.clone();
-        Some(meaning.map(|value| -> Change {
-            Box::new(move |template| {
-                put(template, value.clone());
-                template.origins.insert(key, origin.clone());
-            })
-        }))
-    }
+/// Puts one value into one template.
+fn change(template: &mut TemplateSettings, key: &str, value: &str, origin: &Origin) -> Result<(), Fault> {
     match key {
-        "auto-scaled" => change("auto-scaled", origin, values::auto(value), |t, auto| t.auto = auto),
-        "threshold" => change("threshold", origin, values::threshold(value), |t, share| t.threshold = share),
-        "inodes-threshold" => {
-            change("inodes-threshold", origin, values::threshold(value), |t, share| t.inodes_threshold = share)
-        }
-        "increase" => change("increase", origin, values::increase(value), |t, step| t.increase = step),
-        "min-increase" => change("min-increase", origin, values::size(value), |t, step| t.min_increase = step),
-        "max-size" => change("max-size", origin, values::some_size(value), |t, max| t.max_size = Some(max)),
-        "cooldown" => change("cooldown", origin, values::duration(value), |t, time| t.cooldown = Some(time)),
-        "lead-time" => change("lead-time", origin, values::duration(value), |t, time| t.lead_time = Some(time)),
-        _ => None,
+        "auto-scaled" => template.auto = values::auto(value)?,
+        "threshold" => template.threshold = values::threshold(value)?,
+        "inodes-threshold" => template.inodes_threshold = values::threshold(value)?,
+        "increase" => template.increase = values::increase(value)?,
+        "min-increase" => template.min_increase = values::size(value)?,
+        "max-size" => template.max_size = Some(values::some_size(value)?),
+        "cooldown" => template.cooldown = Some(values::duration(value)?),
+        "lead-time" => template.lead_time = Some(values::duration(value)?),
+        _ => return Err(Fault::Unknown),
     }
+    template.origins.insert(key.to_owned(), origin.clone());
+    Ok(())
 }
 
 /// A key as it is shown: the API server allows only plain characters in it, but not everybody asks the API server.
