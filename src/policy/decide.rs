@@ -25,7 +25,7 @@ use super::settings::{Auto, Increase, Request, TemplateSettings, TemplateSync};
 use super::usage::{Inodes, Reading, Unknown, Usage};
 use super::{elapsed, spoken};
 use crate::api::bytes::{Bytes, Percent};
-use crate::api::names::ClaimName;
+use crate::api::names::{ClaimName, TemplateName};
 use crate::api::reasons::{Note, Reason};
 
 /// From this fullness on a driver's shorter cooldown holds.
@@ -80,6 +80,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    const fn is_by_usage(self) -> bool {
+        matches!(self, Self::Grow { trigger: Trigger::Usage, .. })
+    }
+
     /// The label of the metric, in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -179,28 +183,32 @@ fn template_target(settings: &TemplateSettings, template_size: Bytes, target: By
 fn notes(settings: &TemplateSettings, claims: &[Claim], usage: &UsageWish, verdict: Verdict) -> Vec<Note> {
     let name = &settings.name;
     let mut notes = Vec::new();
-    match (verdict, &usage.wish) {
-        (Verdict::Grow { trigger: Trigger::Usage, .. }, Wish::Grow { note, .. })
-        | (Verdict::Recommend { .. }, Wish::Grow { note, .. }) => notes.push(note.clone()),
-        (Verdict::Grow { to, trigger: Trigger::Annotation | Trigger::Apply }, _) => notes.push(requested(settings, to)),
-        (Verdict::Grow { to, trigger: Trigger::Siblings }, _) => {
-            let small = claims.iter().filter(|claim| claim.requested < to).count();
-            notes.push(Note::new(
-                Reason::ResizeRequested,
-                format!(
-                    "template {name}: {small} of {} claims are raised to {to}, the size of the others",
-                    claims.len()
-                ),
-            ));
-        }
-        (Verdict::Keep | Verdict::Refuse(_) | Verdict::Recommend { .. } | Verdict::Grow { .. }, _) => {}
+    match verdict {
+        Verdict::Grow { to, trigger: Trigger::Annotation | Trigger::Apply } => notes.push(requested(settings, to)),
+        Verdict::Grow { to, trigger: Trigger::Siblings } => notes.push(levelled(name, claims, to)),
+        Verdict::Grow { trigger: Trigger::Usage, .. }
+        | Verdict::Recommend { .. }
+        | Verdict::Refuse(_)
+        | Verdict::Keep => {}
     }
-    if let Wish::Refused(note) = &usage.wish {
-        notes.push(note.clone());
+    match &usage.wish {
+        Wish::Grow { note, .. } if settings.auto == Auto::Recommend || verdict.is_by_usage() => {
+            notes.push(note.clone())
+        }
+        Wish::Refused(note) => notes.push(note.clone()),
+        // More is asked for by a person anyway.
+        Wish::None | Wish::Grow { .. } => {}
     }
     notes.extend(over_the_limit(settings));
     notes.extend(usage.unknown.clone());
     notes
+}
+
+fn levelled(template: &TemplateName, claims: &[Claim], to: Bytes) -> Note {
+    let small = claims.iter().filter(|claim| claim.requested < to).count();
+    let text =
+        format!("template {template}: {small} of {} claims are raised to {to}, the size of the others", claims.len());
+    Note::new(Reason::ResizeRequested, text)
 }
 
 fn requested(settings: &TemplateSettings, to: Bytes) -> Note {
@@ -363,8 +371,11 @@ impl Look<'_> {
                 ),
             ));
         }
-        let text =
-            format!("claim {claim} is {}: template {} grows from {capacity} to {to}", crossing.why, self.settings.name);
+        let grows = if self.settings.auto == Auto::Recommend { "should grow" } else { "grows" };
+        let text = format!(
+            "claim {claim} is {}: template {} {grows} from {capacity} to {to}",
+            crossing.why, self.settings.name
+        );
         Wish::Grow { to, note: Note::new(Reason::AutoResizeTriggered, text) }
     }
 

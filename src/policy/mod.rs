@@ -13,6 +13,8 @@ use jiff::Timestamp;
 pub mod claim;
 pub mod decide;
 pub mod drivers;
+#[cfg(test)]
+mod samples;
 pub mod settings;
 pub mod usage;
 mod values;

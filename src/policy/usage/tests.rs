@@ -1,1 +1,258 @@
+use super::*;
+use crate::policy::samples::{at, claim, reading, usage};
 
+const GIB: u64 = Bytes::GIB;
+
+#[test]
+fn fullness_is_that_of_df() {
+    let check = |used: u64, available: u64, expected: Option<Percent>| {
+        let usage = Usage { used: Bytes(used), available: Bytes(available), ..usage(&claim(0, Bytes::gib(1)), 0) };
+        assert_eq!(usage.fullness(), expected);
+    };
+    check(80, 20, Some(Percent::whole(80)));
+    check(0, 100, Some(Percent(0)));
+    check(100, 0, Some(Percent::whole(100)));
+    check(2, 1, Some(Percent(66_666)));
+    check(u64::MAX, u64::MAX, Some(Percent::whole(100)));
+    check(0, 0, None);
+}
+
+#[test]
+fn a_filesystem_without_fixed_inodes_has_no_inode_fullness() {
+    let check = |inodes: Option<Inodes>, expected: Option<Percent>| {
+        let usage = Usage { inodes, ..usage(&claim(0, Bytes::gib(1)), 0) };
+        assert_eq!(usage.inode_fullness(), expected);
+    };
+    check(None, None);
+    check(Some(Inodes { total: 100, free: 25 }), Some(Percent::whole(75)));
+    check(Some(Inodes { total: 100, free: 200 }), Some(Percent(0)));
+}
+
+#[test]
+fn what_is_said_is_judged_against_the_claim() {
+    let ten = claim(0, Bytes::gib(10));
+    let check = |change: &dyn Fn(&mut Usage), expected: &str| {
+        let mut said = usage(&ten, 50);
+        change(&mut said);
+        let told = match judge(said, &ten, 0) {
+            Reading::Measured { .. } => "measured".to_owned(),
+            Reading::Unknown(why) => format!("{why:?}"),
+        };
+        assert!(told.starts_with(expected), "{told}, not {expected}");
+    };
+    let sized = |total: u64| {
+        move |usage: &mut Usage| (usage.total, usage.used, usage.available) = (Bytes(total), Bytes(0), Bytes(total))
+    };
+    check(&|_| {}, "measured");
+    // Within what metadata takes, and what a driver rounds up.
+    check(&sized(9 * GIB), "measured");
+    check(&sized(11 * GIB), "measured");
+    check(&sized(15 * GIB), "measured");
+    check(&sized(15 * GIB + 1), "NotIsolated");
+    check(&sized(250 * GIB), "NotIsolated");
+    check(&|usage| usage.shared = true, "NotIsolated");
+    // The filesystem of before a step of 20 %.
+    check(&sized(8 * GIB + GIB / 3), "Behind");
+    check(&sized(1), "Behind");
+    check(&sized(0), "Implausible");
+    check(&sized(u64::MAX), "Implausible");
+    check(&|usage| usage.used = Bytes(11 * GIB), "Implausible");
+    check(&|usage| usage.available = Bytes(6 * GIB), "Implausible");
+    check(&|usage| usage.inodes = Some(Inodes { total: 1, free: 2 }), "Implausible");
+    check(&|usage| usage.inodes = None, "measured");
+    // What root keeps for itself is neither used nor available.
+    check(&|usage| usage.available = Bytes(0), "measured");
+}
+
+#[test]
+fn a_small_filesystem_may_lose_much_to_its_log() {
+    let check = |capacity: Bytes, total: Bytes| {
+        let claim = claim(0, capacity);
+        let said = Usage { total, used: Bytes(0), available: total, ..usage(&claim, 0) };
+        assert!(matches!(judge(said, &claim, 0), Reading::Measured { .. }), "{total} of {capacity}");
+    };
+    // XFS: the log takes 64 MiB.
+    check(Bytes::mib(300), Bytes::mib(236));
+    check(Bytes::gib(1), Bytes::mib(960));
+    check(Bytes::mib(50), Bytes::mib(1));
+}
+
+#[test]
+fn a_claim_that_cannot_be_judged_is_unknown() {
+    let ten = claim(0, Bytes::gib(10));
+    let check = |claim: Claim, expected: Unknown| {
+        assert_eq!(judge(usage(&ten, 50), &claim, 0), Reading::Unknown(expected));
+    };
+    check(Claim { block_mode: true, ..ten.clone() }, Unknown::BlockMode);
+    check(Claim { capacity: None, ..ten.clone() }, Unknown::BeforeGrowth);
+}
+
+#[test]
+fn a_reading_counts_only_while_it_is_of_the_present_volume() {
+    let check = |source: Source, now: i64, resized: Option<i64>, expected: Result<(), Unknown>| {
+        let claim = Claim { resized_at: resized.map(at), ..claim(0, Bytes::gib(10)) };
+        let usage = Usage { source, ..usage(&claim, 50) };
+        let reading = Reading::Measured { usage, rate: 0, capacity: Bytes::gib(10) };
+        assert_eq!(reading.current(&claim, at(now)).map(|_| ()), expected, "{source:?} {now} {resized:?}");
+    };
+    check(Source::Agent, 0, None, Ok(()));
+    check(Source::Agent, 180, None, Ok(()));
+    check(Source::Agent, 181, None, Err(Unknown::Stale));
+    check(Source::Kubelet, 300, None, Ok(()));
+    check(Source::Kubelet, 301, None, Err(Unknown::Stale));
+    // A clock that ran back.
+    check(Source::Agent, -3600, None, Ok(()));
+    check(Source::Agent, 5, Some(0), Err(Unknown::BeforeGrowth));
+    check(Source::Agent, 5, Some(3), Err(Unknown::BeforeGrowth));
+    check(Source::Agent, 5, Some(-1), Ok(()));
+    check(Source::Kubelet, 5, Some(-1), Err(Unknown::BeforeGrowth));
+    check(Source::Kubelet, 5, Some(-119), Err(Unknown::BeforeGrowth));
+    check(Source::Kubelet, 5, Some(-120), Ok(()));
+    // A stamp from the future says nothing.
+    check(Source::Agent, 5, Some(1_000_000), Ok(()));
+}
+
+#[test]
+fn a_reading_of_another_capacity_is_from_before_the_growth() {
+    let small = claim(0, Bytes::gib(10));
+    let large = claim(0, Bytes::gib(12));
+    assert_eq!(reading(&small, 85).current(&large, at(0)), Err(Unknown::BeforeGrowth));
+}
+
+#[test]
+fn of_several_pods_on_one_claim_the_fullest_counts() {
+    let claim = claim(0, Bytes::gib(10));
+    let unknown = || Reading::Unknown(Unknown::NoPod);
+    let by_inodes = Reading::Measured {
+        usage: Usage { inodes: Some(Inodes { total: 100, free: 5 }), ..usage(&claim, 10) },
+        rate: 0,
+        capacity: Bytes::gib(10),
+    };
+    let check = |a: Reading, b: Reading, expected: &Reading| {
+        assert_eq!(&a.clone().fuller(b.clone()), expected);
+        assert_eq!(&b.fuller(a), expected);
+    };
+    check(reading(&claim, 50), reading(&claim, 60), &reading(&claim, 60));
+    check(unknown(), reading(&claim, 1), &reading(&claim, 1));
+    check(reading(&claim, 90), by_inodes.clone(), &by_inodes);
+    check(unknown(), unknown(), &unknown());
+}
+
+#[test]
+fn the_next_look_comes_before_the_threshold_can_be_crossed() {
+    let check = |percent: u64, fastest: u64, source: Source, seconds: u64| {
+        let usage = Usage { source, ..usage(&claim(0, Bytes::gib(100)), percent) };
+        assert_eq!(
+            next_look(&usage, Percent::whole(80), fastest),
+            Duration::from_secs(seconds),
+            "{percent}% {fastest}"
+        );
+    };
+    check(0, GIB, Source::Agent, 60);
+    check(50, GIB, Source::Agent, 30);
+    check(79, GIB, Source::Agent, 1);
+    check(80, GIB, Source::Agent, 1);
+    check(100, GIB, Source::Agent, 1);
+    check(50, GIB, Source::Kubelet, 30);
+    check(79, GIB, Source::Kubelet, 15);
+    check(50, 0, Source::Agent, 60);
+    check(0, 1, Source::Agent, 60);
+}
+
+#[test]
+fn the_answer_of_an_agent_is_read() {
+    let body = br#"[
+        {"dir":"/a","pvc_name":"data-db-0","all_bytes":1000,"free_bytes":400,"available_bytes":350,"inodes":10,"inodes_free":3},
+        {"dir":"/b","pvc_name":"wal-db-0","all_bytes":1000,"free_bytes":400,"new_field":{}},
+        {"dir":"/c","pvc_name":"x-db-0","all_bytes":0,"free_bytes":0,"error":"failed to look at /c"},
+        {"dir":"/d","pvc_name":"y-db-0","all_bytes":1,"free_bytes":2},
+        {"dir":"/e","pvc_name":"z-db-0","all_bytes":1,"free_bytes":0,"shared":true},
+        {"dir":"/f","pvc_name":""}
+    ]"#;
+    let read = read_agent(body, at(0)).expect("read");
+    let expected = Usage {
+        claim: "data-db-0".into(),
+        total: Bytes(1000),
+        used: Bytes(600),
+        available: Bytes(350),
+        inodes: Some(Inodes { total: 10, free: 3 }),
+        shared: false,
+        at: at(0),
+        source: Source::Agent,
+    };
+    let sparse = Usage { claim: "wal-db-0".into(), available: Bytes(400), inodes: None, ..expected.clone() };
+    assert_eq!(read.len(), 5);
+    assert_eq!(read[0].usage, Ok(expected));
+    assert_eq!(read[1].usage, Ok(sparse));
+    assert_eq!(read[2].usage, Err("failed to look at /c".to_owned()));
+    assert_eq!(read[3].usage, Err("2 bytes free of 1".to_owned()));
+    assert_eq!(read[4].usage.as_ref().map(|usage| usage.shared), Ok(true));
+}
+
+#[test]
+fn a_hostile_answer_is_refused() {
+    let check = |body: &[u8]| assert!(read_agent(body, at(0)).is_err(), "{:?}", String::from_utf8_lossy(body));
+    for number in ["-1", "1.5", "\"1\"", "1e3", "18446744073709551616", "NaN", "null", "true", "[]"] {
+        check(format!(r#"[{{"pvc_name":"a","all_bytes":{number},"free_bytes":0}}]"#).as_bytes());
+    }
+    check(b"");
+    check(b"{}");
+    check(b"[{}]");
+    check(b"[");
+    check(b"\xff\xfe");
+    check("[".repeat(60_000).as_bytes());
+    check(&[b' '; MAX_AGENT_BODY + 1]);
+    let long = format!(r#"[{{"pvc_name":"{}"}}]"#, "a".repeat(300));
+    assert_eq!(read_agent(long.as_bytes(), at(0)).expect("read"), []);
+    let shouting = format!(r#"[{{"pvc_name":"a","error":"{}"}}]"#, "a".repeat(60_000));
+    let read = read_agent(shouting.as_bytes(), at(0)).expect("read");
+    assert_eq!(read[0].usage.as_ref().err().map(String::len), Some(200));
+}
+
+#[test]
+fn the_summary_of_a_kubelet_is_read() {
+    let body = br#"{
+        "node": {"nodeName": "n"},
+        "pods": [
+            {"podRef": {"name": "db-0", "namespace": "a", "uid": "1"}, "volume": [
+                {"time": "2026-01-01T00:00:00Z", "availableBytes": 350, "capacityBytes": 1000, "usedBytes": 600,
+                 "inodesFree": 3, "inodes": 10, "inodesUsed": 7, "name": "data",
+                 "pvcRef": {"name": "data-db-0", "namespace": "a"}, "volumeHealthStats": {"abnormal": false}},
+                {"availableBytes": 1, "capacityBytes": 1, "usedBytes": 0, "name": "token"},
+                {"availableBytes": 1, "capacityBytes": 1, "name": "wal", "pvcRef": {"name": "wal-db-0", "namespace": "a"}}
+            ]},
+            {"podRef": {"name": "no-volumes", "namespace": "b"}}
+        ]
+    }"#;
+    let read = read_summary(body, at(0)).expect("read");
+    let [volume] = read.as_slice() else { panic!("{read:?}") };
+    assert_eq!((volume.namespace.as_str(), volume.pod.as_str()), ("a", "db-0"));
+    let expected = Usage {
+        claim: "data-db-0".into(),
+        total: Bytes(1000),
+        used: Bytes(600),
+        available: Bytes(350),
+        inodes: Some(Inodes { total: 10, free: 3 }),
+        shared: false,
+        at: "2026-01-01T00:00:00Z".parse().expect("a time"),
+        source: Source::Kubelet,
+    };
+    assert_eq!(volume.usage, expected);
+}
+
+#[test]
+fn a_kubelet_whose_clock_is_ahead_is_not_believed_about_the_time() {
+    let body = br#"{"pods": [{"podRef": {"name": "p", "namespace": "a"}, "volume": [{"time": "2999-01-01T00:00:00Z",
+        "availableBytes": 1, "capacityBytes": 1, "usedBytes": 0, "pvcRef": {"name": "c", "namespace": "a"}}]}]}"#;
+    assert_eq!(read_summary(body, at(7)).expect("read")[0].usage.at, at(7));
+}
+
+#[test]
+fn what_is_no_summary_is_refused() {
+    let check = |body: &[u8]| assert!(read_summary(body, at(0)).is_err());
+    check(b"");
+    check(b"[]x");
+    check(br#"{"pods": {}}"#);
+    check(&vec![b' '; MAX_SUMMARY_BODY + 1]);
+    assert_eq!(read_summary(b"{}", at(0)).expect("an empty node"), []);
+}
