@@ -6,4 +6,5 @@ pub mod clock;
 pub mod events;
 pub mod lease;
 pub mod sets;
+pub mod usage;
 pub mod watch;

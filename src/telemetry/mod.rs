@@ -31,4 +31,8 @@ impl Witness for Telemetry {
     fn heard(&self, watch: &str) {
         self.health.beat(watch, health::WATCH_SILENCE);
     }
+
+    fn measured(&self, who: &'static str, result: &'static str) {
+        self.metrics.reading(who, result);
+    }
 }

@@ -176,6 +176,11 @@ impl Client {
         &self.config
     }
 
+    /// Who is told of requests.
+    pub(super) fn witness(&self) -> Arc<dyn Witness> {
+        self.witness.clone()
+    }
+
     /// The namespace of the kubeconfig's context or of the pod.
     pub fn namespace(&self) -> &str {
         self.kube.default_namespace()

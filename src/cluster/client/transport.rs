@@ -25,6 +25,9 @@ pub trait Witness: Send + Sync + 'static {
     /// The watch of this URL path was opened, or brought something, if only a bookmark. Watches of a single object are not
     /// told: they come and go.
     fn heard(&self, watch: &str);
+    /// An `agent` or a `kubelet` was asked how full its volumes are: `ok`, `silent`, `refused` (its answer is unusable),
+    /// `resting` (it failed a moment ago and was not asked).
+    fn measured(&self, who: &'static str, result: &'static str);
 }
 
 /// A witness who looks away.
@@ -34,6 +37,7 @@ pub struct Nobody;
 impl Witness for Nobody {
     fn answered(&self, _method: &Method, _code: &str) {}
     fn heard(&self, _watch: &str) {}
+    fn measured(&self, _who: &'static str, _result: &'static str) {}
 }
 
 /// A request may carry its own deadline in its extensions.

@@ -283,7 +283,7 @@ impl Metrics {
         self.leads.of(&OfQueue { name: crate::cluster::lease::NAME }).set(i64::from(leads));
     }
 
-    /// An agent or kubelet (`source`) was asked, and answered, or not: `ok`, `silent`, `refused`.
+    /// An agent or kubelet (`source`) was asked: `ok`, `silent`, `refused`, or `resting` when it was left alone.
     pub fn reading(&self, source: &'static str, result: &'static str) {
         self.readings.of(&OfReader { source, result }).inc();
     }

@@ -1,0 +1,192 @@
+//! What do the kubelets say? Asked directly, with the right `nodes/stats`; never through `nodes/proxy`, which is a shell in
+//! every pod.
+//!
+//! One answer has all pods of a node, so it serves everybody who asks within a while. The kubelet itself computes anew only
+//! every minute or two.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use kube::client::ConfigExt;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
+
+use super::ask::{AskError, Question, ask, connect};
+use super::rest::Resting;
+use crate::cluster::client::{Client, resources};
+use crate::cluster::clock::{now, since_boot};
+use crate::policy::usage::{MAX_SUMMARY_BODY, PodVolume, read_summary};
+
+/// A large node takes a second or two to add up its volumes.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Kubelets that are asked at the same time: an answer may have megabytes.
+const AT_ONCE: usize = 4;
+
+/// For so long an answer serves all who ask.
+const FRESH: Duration = Duration::from_secs(15);
+
+/// The port, unless the node says otherwise.
+const PORT: u64 = 10_250;
+
+/// Whether the kubelet must prove that it is the kubelet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Its certificate is signed by the cluster's CA.
+    #[default]
+    ClusterCa,
+    /// Its certificate is signed by one of this file.
+    Ca(PathBuf),
+    /// Any certificate will do, as many clusters leave kubelets with self-signed ones: whoever can answer in the kubelet's
+    /// place reads the operator's token.
+    Anyone,
+}
+
+/// Asks kubelets.
+pub struct Kubelets {
+    client: Client,
+    tls: TlsConnector,
+    slots: Semaphore,
+    nodes: Mutex<HashMap<String, Arc<Node>>>,
+    resting: Mutex<Resting<String>>,
+}
+
+/// What a kubelet said last, and since when (time since boot). Who asks while it is being asked waits for that answer.
+#[derive(Default)]
+struct Node(tokio::sync::Mutex<Option<(Duration, Arc<Vec<PodVolume>>)>>);
+
+impl Kubelets {
+    /// Prepares to ask kubelets with the client's own credentials.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used.
+    pub fn new(client: &Client, trust: Trust) -> Result<Self, AskError> {
+        let mut config = client.config().clone();
+        config.tls_server_name = None;
+        match trust {
+            Trust::ClusterCa => {}
+            Trust::Ca(file) => config.root_cert_file = Some(file),
+            Trust::Anyone => config.accept_invalid_certs = true,
+        }
+        let tls = config.rustls_client_config().map_err(AskError::Certificates)?;
+        Ok(Self {
+            client: client.clone(),
+            tls: TlsConnector::from(Arc::new(tls)),
+            slots: Semaphore::new(AT_ONCE),
+            nodes: Mutex::default(),
+            resting: Mutex::default(),
+        })
+    }
+
+    /// All volumes of the pods of a node, as its kubelet sees them.
+    ///
+    /// # Errors
+    /// When it does not answer well, or failed a moment ago.
+    pub async fn ask(&self, node: &str) -> Result<Arc<Vec<PodVolume>>, AskError> {
+        let known = self.known(node);
+        let mut last = known.0.lock().await;
+        if let Some((at, volumes)) = &*last
+            && since_boot() < at.saturating_add(FRESH)
+        {
+            return Ok(volumes.clone());
+        }
+        if self.resting().rests(&node.to_owned(), since_boot()) {
+            return Err(AskError::Resting);
+        }
+        let _slot = self.slots.acquire().await;
+        let asked = since_boot();
+        let answer = tokio::time::timeout(DEADLINE, self.exchange(node)).await;
+        match answer.unwrap_or(Err(AskError::Slow(DEADLINE))) {
+            Ok(volumes) => {
+                self.resting().answered(&node.to_owned());
+                Ok(last.insert((asked, Arc::new(volumes))).1.clone())
+            }
+            Err(error) => {
+                *last = None;
+                self.resting().failed(&node.to_owned(), since_boot());
+                Err(error)
+            }
+        }
+    }
+
+    async fn exchange(&self, node: &str) -> Result<Vec<PodVolume>, AskError> {
+        let object = self.client.get(&resources::NODES.global(node)).await;
+        let object = object.map_err(|error| AskError::Node(Box::new(error)))?.unwrap_or_default();
+        let kubelet = address(&object).ok_or_else(|| AskError::NoAddress(node.to_owned()))?;
+        let token = self.token().await?;
+        let stream = connect(kubelet).await?;
+        let name = ServerName::IpAddress(kubelet.ip().into());
+        let stream = self.tls.connect(name, stream).await.map_err(|source| AskError::Tls(kubelet, source))?;
+        let question = Question {
+            path: "/stats/summary",
+            token: token.as_deref(),
+            accepts: |code| code == StatusCode::OK,
+            largest: MAX_SUMMARY_BODY,
+        };
+        let body = ask(stream, kubelet, &question).await?;
+        Ok(read_summary(&body, now())?)
+    }
+
+    /// The token as it is now: the file changes about once an hour.
+    async fn token(&self) -> Result<Option<String>, AskError> {
+        let Some(file) = &self.client.config().auth_info.token_file else { return Ok(None) };
+        let token = tokio::fs::read_to_string(file).await.map_err(AskError::Token)?;
+        Ok(Some(token.trim().to_owned()))
+    }
+
+    fn known(&self, node: &str) -> Arc<Node> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nodes come and go with every upgrade; those nobody waits for are asked anew.
+        if nodes.len() > 10_000 {
+            nodes.clear();
+        }
+        nodes.entry(node.to_owned()).or_default().clone()
+    }
+
+    fn resting(&self) -> std::sync::MutexGuard<'_, Resting<String>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The address on the cluster's own network, and the port that the kubelet has told.
+fn address(node: &Value) -> Option<SocketAddr> {
+    let addresses = node["status"]["addresses"].as_array()?;
+    let internal = addresses.iter().filter(|address| address["type"] == "InternalIP");
+    let ip: IpAddr = internal.filter_map(|address| address["address"].as_str()?.parse().ok()).next()?;
+    let port = &node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
+    let port = u16::try_from(port.as_u64().filter(|port| *port != 0).unwrap_or(PORT)).ok()?;
+    Some(SocketAddr::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_kubelet_is_asked_on_the_network_of_the_cluster() {
+        let check = |status: Value, expected: Option<&str>| {
+            let found = address(&json!({"status": status})).map(|address| address.to_string());
+            assert_eq!(found.as_deref(), expected, "{status}");
+        };
+        let addresses = json!([
+            {"type": "Hostname", "address": "n1"},
+            {"type": "ExternalIP", "address": "203.0.113.1"},
+            {"type": "InternalIP", "address": "10.0.0.5"},
+        ]);
+        let endpoints = |port: u64| json!({"kubeletEndpoint": {"Port": port}});
+        check(json!({"addresses": addresses}), Some("10.0.0.5:10250"));
+        check(json!({"addresses": addresses, "daemonEndpoints": endpoints(10_255)}), Some("10.0.0.5:10255"));
+        check(json!({"addresses": addresses, "daemonEndpoints": endpoints(99_999)}), None);
+        check(json!({"addresses": [{"type": "InternalIP", "address": "fd00::5"}]}), Some("[fd00::5]:10250"));
+        check(json!({"addresses": [{"type": "ExternalIP", "address": "203.0.113.1"}]}), None);
+        check(Value::Null, None);
+    }
+}

@@ -1,0 +1,225 @@
+//! How full are the volumes of a pod? Its agent is asked first, then the kubelet of its node. What they say is only passed on
+//! for claims that the pod really has; whether it is plausible is for `policy::usage` to judge.
+
+mod agents;
+mod ask;
+mod kubelets;
+mod rest;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::client::{Client, Witness, chain};
+use crate::api::names::ClaimName;
+use crate::policy::usage::{AgentVolume, PodVolume, Usage};
+
+pub use self::agents::{Agents, PORT};
+pub use self::ask::AskError;
+pub use self::kubelets::{Kubelets, Trust};
+
+/// A pod whose volumes are asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Pod<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Where its agent listens, if it has one: the pod's IP from its status, and the port.
+    pub agent: Option<SocketAddr>,
+    /// The node it runs on.
+    pub node: Option<&'a str>,
+    /// The claims it uses, those that are asked about.
+    pub claims: &'a [ClaimName],
+}
+
+/// For each claim what was said of it, or why nothing was.
+pub type Answers = BTreeMap<ClaimName, Result<Usage, String>>;
+
+/// Whom to ask.
+pub struct Sources {
+    agents: Agents,
+    kubelets: Option<Kubelets>,
+    witness: Arc<dyn Witness>,
+}
+
+/// Whether kubelets are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KubeletUse {
+    /// Those of pods without a good answer from an agent.
+    Ask(Trust),
+    /// Never: the operator lacks the right.
+    Never,
+}
+
+impl Sources {
+    /// Prepares to ask.
+    ///
+    /// # Errors
+    /// When the certificates for the kubelets cannot be used.
+    pub fn new(client: &Client, kubelets: KubeletUse) -> Result<Self, AskError> {
+        let kubelets = match kubelets {
+            KubeletUse::Ask(trust) => Some(Kubelets::new(client, trust)?),
+            KubeletUse::Never => None,
+        };
+        Ok(Self { agents: Agents::default(), kubelets, witness: client.witness() })
+    }
+
+    /// Asks about the claims of a pod. Every one of them has an answer.
+    pub async fn ask(&self, pod: &Pod<'_>) -> Answers {
+        let mut answers = Answers::new();
+        match pod.agent {
+            Some(agent) => match self.agents.ask(agent).await {
+                Ok(volumes) => {
+                    self.witness.measured("agent", "ok");
+                    by_agent(&mut answers, volumes);
+                }
+                Err(error) => self.silent(&mut answers, pod, "agent", &error),
+            },
+            None => all(&mut answers, pod, "the pod has no agent"),
+        }
+        if open(&answers, pod).next().is_some() {
+            self.ask_kubelet(pod, &mut answers).await;
+        }
+        answers.retain(|claim, _| pod.claims.contains(claim));
+        for claim in pod.claims {
+            answers.entry(claim.clone()).or_insert_with(|| Err("nobody spoke of this claim".to_owned()));
+        }
+        answers
+    }
+
+    async fn ask_kubelet(&self, pod: &Pod<'_>, answers: &mut Answers) {
+        let (Some(kubelets), Some(node)) = (&self.kubelets, pod.node) else { return };
+        match kubelets.ask(node).await {
+            Ok(volumes) => {
+                self.witness.measured("kubelet", "ok");
+                by_kubelet(answers, pod, &volumes);
+            }
+            Err(error) => self.silent(answers, pod, "kubelet", &error),
+        }
+    }
+
+    /// Adds to what is told of each open claim.
+    fn silent(&self, answers: &mut Answers, pod: &Pod<'_>, who: &'static str, error: &AskError) {
+        let result = error.kind();
+        self.witness.measured(who, result);
+        all(answers, pod, &format!("{who}: {}", chain(error)));
+    }
+}
+
+/// The claims of the pod that nobody has measured yet.
+fn open<'a>(answers: &'a Answers, pod: &Pod<'a>) -> impl Iterator<Item = &'a ClaimName> {
+    pod.claims.iter().filter(|claim| !matches!(answers.get(*claim), Some(Ok(_))))
+}
+
+fn all(answers: &mut Answers, pod: &Pod<'_>, why: &str) {
+    for claim in pod.claims {
+        match answers.get_mut(claim) {
+            Some(Ok(_)) => {}
+            Some(Err(before)) => *before = format!("{before}; {why}"),
+            None => {
+                answers.insert(claim.clone(), Err(why.to_owned()));
+            }
+        }
+    }
+}
+
+/// Of several volumes of one claim the fullest counts.
+fn by_agent(answers: &mut Answers, volumes: Vec<AgentVolume>) {
+    for AgentVolume { claim, usage } in volumes {
+        match usage {
+            Ok(usage) => keep_fuller(answers, usage),
+            Err(why) => {
+                answers.entry(claim).or_insert_with(|| Err(format!("agent: {why}")));
+            }
+        }
+    }
+}
+
+fn by_kubelet(answers: &mut Answers, pod: &Pod<'_>, volumes: &[PodVolume]) {
+    let of_pod = volumes.iter().filter(|volume| volume.namespace == pod.namespace && volume.pod == pod.name);
+    let wanted: Vec<ClaimName> = open(answers, pod).cloned().collect();
+    for volume in of_pod.filter(|volume| wanted.contains(&volume.usage.claim)) {
+        keep_fuller(answers, volume.usage.clone());
+    }
+    all(answers, pod, "kubelet: nothing about this claim yet");
+}
+
+fn keep_fuller(answers: &mut Answers, usage: Usage) {
+    match answers.get(&usage.claim) {
+        Some(Ok(known)) if known.fullness() >= usage.fullness() => {}
+        Some(_) | None => {
+            answers.insert(usage.claim.clone(), Ok(usage));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::bytes::Bytes;
+    use crate::policy::usage::Source;
+
+    fn usage(claim: &str, used: u64, source: Source) -> Usage {
+        Usage {
+            claim: claim.into(),
+            total: Bytes(100),
+            used: Bytes(used),
+            available: Bytes(100 - used),
+            inodes: None,
+            shared: false,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            source,
+        }
+    }
+
+    fn pod(claims: &[ClaimName]) -> Pod<'_> {
+        Pod { namespace: "shop", name: "db-0", agent: None, node: None, claims }
+    }
+
+    fn said(claim: &str, usage: Result<Usage, String>) -> AgentVolume {
+        AgentVolume { claim: claim.into(), usage }
+    }
+
+    #[test]
+    fn the_fullest_volume_of_a_claim_counts() {
+        let mut answers = Answers::new();
+        let of = |used| said("a", Ok(usage("a", used, Source::Agent)));
+        by_agent(&mut answers, vec![of(10), of(90), of(50), said("a", Err("late".into()))]);
+        assert_eq!(answers[&ClaimName::from("a")], Ok(usage("a", 90, Source::Agent)));
+    }
+
+    #[test]
+    fn the_kubelet_fills_in_only_what_the_agent_of_this_pod_left_open() {
+        let claims = ["a".into(), "b".into(), "c".into(), "d".into()];
+        let mut answers = Answers::new();
+        let by = said("b", Err("hangs".into()));
+        by_agent(&mut answers, vec![said("a", Ok(usage("a", 10, Source::Agent))), by]);
+        let volume = |namespace: &str, pod: &str, claim: &str| PodVolume {
+            namespace: namespace.into(),
+            pod: pod.into(),
+            usage: usage(claim, 70, Source::Kubelet),
+        };
+        let volumes = [
+            volume("shop", "db-0", "a"),
+            volume("shop", "db-0", "b"),
+            volume("other", "db-0", "c"),
+            volume("shop", "db-1", "d"),
+            volume("shop", "db-0", "not-asked-about"),
+        ];
+        by_kubelet(&mut answers, &pod(&claims), &volumes);
+        let told: Vec<_> = answers.into_values().map(|answer| answer.map(|usage| usage.source)).collect();
+        let nothing = || Err("kubelet: nothing about this claim yet".to_owned());
+        assert_eq!(told, [Ok(Source::Agent), Ok(Source::Kubelet), nothing(), nothing()]);
+    }
+
+    #[test]
+    fn why_nobody_answered_is_told_in_the_order_of_asking() {
+        let claims = ["a".into()];
+        let mut answers = Answers::new();
+        all(&mut answers, &pod(&claims), "agent: nothing came within 2 s");
+        all(&mut answers, &pod(&claims), "kubelet: it answered 403 Forbidden");
+        let expected = "agent: nothing came within 2 s; kubelet: it answered 403 Forbidden";
+        assert_eq!(answers.into_values().next().unwrap().unwrap_err(), expected);
+    }
+}
