@@ -28,3 +28,4 @@ pub mod controller;
 pub mod csi;
 pub mod policy;
 pub mod telemetry;
+pub mod recreate;

@@ -1,0 +1,126 @@
+//! What is saved of a set before it is touched, for people?
+//!
+//! A ConfigMap in the set's namespace that is restored with `kubectl` alone. The controller never reads its body: a tenant
+//! can write there (hazard 13).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::journal::{self, JournalError, base64_of, bytes_of, checksum, pack, unpack};
+use super::manifest::bare;
+use super::observed::{BackupHead, Guard, LiveSet};
+use crate::api::annotations::{KIND_LABEL, STATEFULSET_LABEL, TRANSACTION};
+use crate::api::names::{SetName, Uid};
+
+/// The value of the kind label.
+pub const KIND: &str = "backup";
+/// The key of the body.
+pub const BODY: &str = "statefulset.json.gz";
+/// The longest name of an object.
+const LONGEST_NAME: usize = 253;
+/// The longest value of a label.
+const LONGEST_LABEL: usize = 63;
+
+/// The name of a set's backup number `n`: `<set>-backup-<n>`, the set's name cut and hashed when that is too long.
+pub fn name_of(set: &SetName, number: u64) -> String {
+    let ending = format!("-backup-{number}");
+    format!("{}{ending}", shortened(&set.name, LONGEST_NAME - ending.len()))
+}
+
+/// The value of the label that says which set a backup is of.
+pub fn label_of(set: &SetName) -> String {
+    shortened(&set.name, LONGEST_LABEL)
+}
+
+/// The selector of a set's backups.
+pub fn selector_of(set: &SetName) -> String {
+    format!("{KIND_LABEL}={KIND},{STATEFULSET_LABEL}={}", label_of(set))
+}
+
+fn shortened(name: &str, longest: usize) -> String {
+    if name.len() <= longest {
+        return name.to_owned();
+    }
+    let hash = &checksum(name.as_bytes())[..10];
+    // A name is ASCII; a cut may leave a dot at the end, before which no name may end.
+    let kept: String = name.chars().take(longest - hash.len() - 1).collect();
+    format!("{}-{hash}", kept.trim_end_matches(['.', '-']))
+}
+
+/// The ConfigMap.
+///
+/// # Errors
+/// When the set does not fit.
+pub fn encode(
+    set: &SetName,
+    live: &LiveSet,
+    number: u64,
+    transaction: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Value, JournalError> {
+    let body = pack(&bare(&live.object))?;
+    let sizes: Vec<String> = live.spec.templates.iter().map(|(name, size)| format!("{name}={size}")).collect();
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name_of(set, number),
+            "namespace": set.namespace,
+            "labels": { KIND_LABEL: KIND, STATEFULSET_LABEL: label_of(set) },
+            "annotations": { TRANSACTION: transaction },
+        },
+        "immutable": true,
+        "data": {
+            "taken-at": now.to_string(),
+            "reason": reason,
+            "uid": live.uid.as_str(),
+            "resource-version": live.resource_version,
+            "sizes": sizes.join(","),
+            "sha256": checksum(&body),
+        },
+        "binaryData": { BODY: base64_of(&body) },
+    }))
+}
+
+/// The StatefulSet in a backup.
+///
+/// # Errors
+/// Why it cannot be read, or is not what was written.
+pub fn decode(config_map: &Value) -> Result<Value, JournalError> {
+    let body = config_map["binaryData"][BODY].as_str().ok_or(JournalError::Missing("body"))?;
+    let body = bytes_of(body)?;
+    if config_map["data"]["sha256"] != checksum(&body) {
+        return Err(JournalError::Checksum);
+    }
+    unpack(&body)
+}
+
+/// The number of a backup of this set, by its name.
+pub fn number_of(set: &SetName, name: &str) -> Option<u64> {
+    let number = name.rsplit('-').next()?.parse().ok()?;
+    (name_of(set, number) == name).then_some(number)
+}
+
+/// Reads the heads of the backups of a set from their metadata.
+pub fn heads_of<'a>(set: &SetName, metadata: impl Iterator<Item = &'a Value>) -> BTreeMap<u64, BackupHead> {
+    metadata.filter_map(|metadata| Some((number_of(set, metadata["name"].as_str()?)?, head_of(metadata)?))).collect()
+}
+
+fn head_of(metadata: &Value) -> Option<BackupHead> {
+    Some(BackupHead {
+        name: metadata["name"].as_str()?.to_owned(),
+        guard: Guard {
+            uid: Uid::new(metadata["uid"].as_str()?),
+            resource_version: metadata["resourceVersion"].as_str()?.to_owned(),
+        },
+        transaction: metadata["annotations"][TRANSACTION].as_str().map(str::to_owned),
+    })
+}
+
+/// The id of a transaction: different for each, and not to be guessed from the object alone.
+pub(super) fn transaction_id(uid: &Uid, now: Timestamp) -> String {
+    journal::checksum(format!("{uid} {}", now.as_nanosecond()).as_bytes())[..16].to_owned()
+}

@@ -1,0 +1,284 @@
+//! What is carried over from the old set to the new one, and what is not?
+//!
+//! JSON in, JSON out. A field that this program has never heard of is carried like any other (hazard 7); only what the
+//! server owns is left behind. Nothing here makes a size smaller.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::journal;
+use super::observed::{Spec, WhenDeleted};
+use super::restore::{Raised, RestoreError, RestorePlan};
+use crate::api::annotations::{HOLD, TRANSACTION};
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, SetName, TemplateName};
+
+/// The name under which the controller writes; `managedFields` knows us by it.
+pub const MANAGER: &str = "rso-controller";
+
+/// The garbage collector's finalizers, put on by a DELETE.
+pub const GC_FINALIZERS: [&str; 2] = ["orphan", "foregroundDeletion"];
+
+/// What the server writes into `metadata` by itself.
+const SERVER_OWNED: [&str; 8] = [
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "selfLink",
+    "managedFields",
+];
+
+/// The object as the journal keeps it: everything but its status, which the new object earns anew.
+pub fn image(live: &Value) -> Value {
+    let mut image = live.clone();
+    remove(&mut image, "status");
+    image
+}
+
+/// The object as somebody could have applied it: without what the server owns, without what is ours.
+pub fn bare(object: &Value) -> Value {
+    let mut bare = image(object);
+    if let Some(metadata) = bare["metadata"].as_object_mut() {
+        metadata.retain(|key, _| !SERVER_OWNED.contains(&key.as_str()));
+        drop_our_finalizers(metadata);
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.remove(TRANSACTION);
+        }
+        metadata.retain(|key, value| !(matches!(key.as_str(), "annotations" | "finalizers") && is_empty(value)));
+    }
+    for template in templates_mut(&mut bare) {
+        remove(template, "status");
+        if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("creationTimestamp");
+        }
+    }
+    bare
+}
+
+fn drop_our_finalizers(metadata: &mut Map<String, Value>) {
+    if let Some(finalizers) = metadata.get_mut("finalizers").and_then(Value::as_array_mut) {
+        finalizers.retain(|name| !is_transient(name.as_str().unwrap_or_default()));
+    }
+}
+
+/// Whether a finalizer is there only while the set is being replaced.
+pub fn is_transient(finalizer: &str) -> bool {
+    finalizer == HOLD || GC_FINALIZERS.contains(&finalizer)
+}
+
+/// Whether two states of a set differ only in what the server owns.
+pub fn same(one: &Value, other: &Value) -> bool {
+    bare(one) == bare(other)
+}
+
+/// `spec.volumeClaimTemplates` with each named template at least that large.
+pub fn templates(object: &Value, targets: &BTreeMap<TemplateName, Bytes>) -> Value {
+    with_sizes(object, targets)["spec"]["volumeClaimTemplates"].take()
+}
+
+/// The object with each named template at least that large.
+fn with_sizes(object: &Value, targets: &BTreeMap<TemplateName, Bytes>) -> Value {
+    let mut larger = object.clone();
+    for template in templates_mut(&mut larger) {
+        let name = TemplateName::new(template["metadata"]["name"].as_str().unwrap_or_default());
+        let size = &mut template["spec"]["resources"]["requests"]["storage"];
+        let present = size.as_str().and_then(|text| text.parse::<Bytes>().ok());
+        if let Some(target) = targets.get(&name)
+            && present.is_none_or(|present| present < *target)
+        {
+            *size = json!(target);
+        }
+    }
+    larger
+}
+
+/// The object to create: the image with the new sizes, and three things that [`restored_spec`] takes back.
+///
+/// `OnDelete`: should the server change the template on its way in, no pod is restarted (hazard 6). `Retain`: no claim
+/// gets an owner before all is well. The annotation: we know our own.
+pub fn to_create(image: &Value, targets: &BTreeMap<TemplateName, Bytes>, id: &str) -> Value {
+    let mut object = with_sizes(&bare(image), targets);
+    object["metadata"]["annotations"][TRANSACTION] = json!(id);
+    object["spec"]["updateStrategy"] = json!({ "type": "OnDelete" });
+    let retention = &mut object["spec"]["persistentVolumeClaimRetentionPolicy"];
+    if retention.is_object() {
+        retention["whenDeleted"] = json!("Retain");
+    } else {
+        remove(&mut object["spec"], "persistentVolumeClaimRetentionPolicy");
+    }
+    object
+}
+
+/// The merge patch of `spec` that takes back `OnDelete` and `Retain`; none when there is nothing to take back, or
+/// somebody has chosen otherwise meanwhile.
+pub fn restored_spec(live: &Value, image: &Value, when_deleted: WhenDeleted) -> Option<Value> {
+    let mut patch = Map::new();
+    let wanted = &image["spec"]["updateStrategy"];
+    if live["spec"]["updateStrategy"]["type"] == "OnDelete" && wanted["type"] != "OnDelete" && wanted.is_object() {
+        patch.insert("updateStrategy".to_owned(), wanted.clone());
+    }
+    let retention = &live["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"];
+    if when_deleted == WhenDeleted::Delete && retention != "Delete" {
+        patch.insert("persistentVolumeClaimRetentionPolicy".to_owned(), json!({ "whenDeleted": "Delete" }));
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+/// `metadata.managedFields` as the tools had them, together with what others have written since.
+///
+/// A CREATE makes us the owner of every field, and every later server-side apply would conflict with us (hazard 9). Status
+/// entries are the new object's own.
+pub fn managed_fields(live: &Value, image: &Value) -> Value {
+    let entries = |object: &Value| object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let ours = |entry: &Value| entry["manager"] == MANAGER && entry["subresource"].is_null();
+    let before = entries(image).into_iter().filter(|entry| entry["subresource"].is_null() && !is_hold_only(entry));
+    let mut merged: Vec<Value> = before.collect();
+    for entry in entries(live).into_iter().filter(|entry| !ours(entry)) {
+        match merged.iter_mut().find(|known| same_manager(known, &entry)) {
+            Some(known) => {
+                unite(&mut known["fieldsV1"], &entry["fieldsV1"]);
+                known["time"] = entry["time"].clone();
+            }
+            None => merged.push(entry),
+        }
+    }
+    Value::Array(merged)
+}
+
+/// Our own entry in the image tells of the hold and of `Retain` at most, both of which are gone.
+fn is_hold_only(entry: &Value) -> bool {
+    entry["manager"] == MANAGER
+}
+
+fn same_manager(one: &Value, other: &Value) -> bool {
+    ["manager", "operation", "apiVersion", "subresource"].iter().all(|key| one[key] == other[key])
+}
+
+/// Adds the fields of one set of fields to another. Both are trees of objects.
+fn unite(into: &mut Value, from: &Value) {
+    if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
+        for (key, value) in from {
+            unite(into.entry(key.as_str()).or_insert_with(|| json!({})), value);
+        }
+    }
+}
+
+/// Whether somebody else than us has written the pod template of this object since we created it. What a webhook changes
+/// on our CREATE is booked on us.
+pub fn template_is_edited(live: &Value) -> bool {
+    let entries = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let writes_template = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:template"].is_null();
+    entries.iter().filter(writes_template).any(|entry| entry["manager"] != MANAGER)
+}
+
+/// SHA-256 of the pod template, independent of the order of keys.
+pub fn template_checksum(object: &Value) -> String {
+    // serde_json's map is sorted, so that equal values have one text.
+    journal::checksum(object["spec"]["template"].to_string().as_bytes())
+}
+
+/// Where two sets differ in what they ask for, sizes of templates aside. Paths, without values: a template may hold
+/// secrets.
+pub fn differences(one: &Value, other: &Value) -> Vec<String> {
+    let comparable = |object: &Value| {
+        let mut bare = bare(object);
+        for template in templates_mut(&mut bare) {
+            remove(&mut template["spec"]["resources"]["requests"], "storage");
+        }
+        bare
+    };
+    let mut paths = Vec::new();
+    compare(&comparable(one), &comparable(other), String::new(), &mut paths);
+    paths
+}
+
+fn compare(one: &Value, other: &Value, path: String, paths: &mut Vec<String>) {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let keys: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            for key in keys {
+                let (one, other) = (one.get(key).unwrap_or(&Value::Null), other.get(key).unwrap_or(&Value::Null));
+                compare(one, other, join(&path, key), paths);
+            }
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            for (index, (one, other)) in one.iter().zip(other).enumerate() {
+                compare(one, other, format!("{path}[{index}]"), paths);
+            }
+        }
+        (one, other) if one != other => paths.push(path),
+        _ => {}
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// See [`super::restore::plan`].
+pub(super) fn restore(
+    backup: &Value,
+    live: Option<&Value>,
+    claims: &BTreeMap<ClaimName, Bytes>,
+) -> Result<RestorePlan, RestoreError> {
+    let malformed = |text: &str| RestoreError::Malformed(text.to_owned());
+    if backup["kind"] != "StatefulSet" {
+        return Err(malformed("it is not a StatefulSet"));
+    }
+    let text = |key: &str| backup["metadata"][key].as_str().filter(|text| !text.is_empty());
+    let namespace = text("namespace").ok_or_else(|| malformed("metadata.namespace is missing"))?;
+    let name = text("name").ok_or_else(|| malformed("metadata.name is missing"))?;
+    let set = SetName::new(namespace, name);
+    let spec = Spec::read(backup).map_err(|error| RestoreError::Malformed(error.to_string()))?;
+    if let Some(live) = live {
+        if !live["metadata"]["deletionTimestamp"].is_null() {
+            return Err(RestoreError::Deleting(set));
+        }
+        let differences = differences(backup, live);
+        return if differences.is_empty() {
+            Ok(RestorePlan::Nothing)
+        } else {
+            Err(RestoreError::Exists { set, differences })
+        };
+    }
+    let raised = raised(&spec, &set, claims);
+    let sizes = raised.iter().map(|raised| (raised.template.clone(), raised.to)).collect();
+    let manifest = Box::new(with_sizes(&bare(backup), &sizes));
+    Ok(RestorePlan::Create { manifest, raised })
+}
+
+fn raised(spec: &Spec, set: &SetName, claims: &BTreeMap<ClaimName, Bytes>) -> Vec<Raised> {
+    let largest = |template: &TemplateName| {
+        let own = claims.iter().filter(|(claim, _)| claim.ordinal_of(template, set).is_some());
+        own.max_by_key(|(_, size)| **size)
+    };
+    let raise = |(template, from): &(TemplateName, Bytes)| {
+        let (claim, to) = largest(template).filter(|(_, to)| **to > *from)?;
+        Some(Raised { template: template.clone(), from: *from, to: *to, claim: claim.clone() })
+    };
+    spec.templates.iter().filter_map(raise).collect()
+}
+
+fn templates_mut(object: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let templates = object.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
+    templates.into_iter().flatten()
+}
+
+fn remove(value: &mut Value, key: &str) {
+    if let Some(object) = value.as_object_mut() {
+        object.remove(key);
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(object) => object.is_empty(),
+        Value::Array(array) => array.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
