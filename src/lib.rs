@@ -27,5 +27,5 @@ pub mod cluster;
 pub mod controller;
 pub mod csi;
 pub mod policy;
-pub mod telemetry;
 pub mod recreate;
+pub mod telemetry;

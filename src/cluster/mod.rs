@@ -1,10 +1,12 @@
 //! Layer 2: what is there, and how is it changed? The only place that talks to Kubernetes and to what runs in it.
 
 pub mod claims;
+pub mod act;
 pub mod client;
 pub mod clock;
 pub mod events;
 pub mod lease;
+pub mod observe;
 pub mod sets;
 pub mod usage;
 pub mod watch;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::journal::{self, JournalError, base64_of, bytes_of, checksum, pack, unpack};
 use super::manifest::bare;
-use super::observed::{BackupHead, Guard, LiveSet};
+use super::observed::{BackupHead, LiveSet};
 use crate::api::annotations::{KIND_LABEL, STATEFULSET_LABEL, TRANSACTION};
 use crate::api::names::{SetName, Uid};
 
@@ -112,10 +112,7 @@ pub fn heads_of<'a>(set: &SetName, metadata: impl Iterator<Item = &'a Value>) ->
 fn head_of(metadata: &Value) -> Option<BackupHead> {
     Some(BackupHead {
         name: metadata["name"].as_str()?.to_owned(),
-        guard: Guard {
-            uid: Uid::new(metadata["uid"].as_str()?),
-            resource_version: metadata["resourceVersion"].as_str()?.to_owned(),
-        },
+        guard: journal::guard_of(metadata)?,
         transaction: metadata["annotations"][TRANSACTION].as_str().map(str::to_owned),
     })
 }

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::Ending;
 use super::observed::{Guard, JournalHead, WhenDeleted};
-use crate::api::annotations::{KIND_LABEL, PREFIX};
+use crate::api::annotations::KIND_LABEL;
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName, Uid};
 use crate::api::reasons::Note;
@@ -163,7 +163,9 @@ impl Journal {
     /// When it does not fit.
     pub fn encode(&self, namespace: &str) -> Result<Value, JournalError> {
         let body = pack(&serde_json::to_value(self).map_err(|error| JournalError::Decode(error.to_string()))?)?;
-        let checksum = checksum(&body);
+        let mut data = self.head();
+        data.insert("version", VERSION.to_string());
+        data.insert("sha256", checksum(&body));
         Ok(json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -171,22 +173,19 @@ impl Journal {
                 "name": self.name(),
                 "namespace": namespace,
                 "labels": { KIND_LABEL: KIND },
-                "annotations": self.head(),
             },
-            "data": { "version": VERSION.to_string(), "sha256": checksum },
+            "data": data,
             "binaryData": { BODY: base64_of(&body) },
         }))
     }
 
-    /// What a list without bodies tells, and a person with `kubectl describe`.
-    fn head(&self) -> BTreeMap<String, String> {
-        let fields = [
-            ("namespace", self.set.namespace.clone()),
-            ("name", self.set.name.clone()),
+    /// What can be told without unpacking, by a watch or by a person with `kubectl describe`.
+    fn head(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("set", self.set.to_string()),
             ("phase", self.phase.as_str().to_owned()),
             ("phase-at", self.phase_at.to_string()),
-        ];
-        fields.into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect()
+        ])
     }
 
     /// Reads a ConfigMap. Whatever is not exactly what was written is refused.
@@ -212,7 +211,6 @@ impl Journal {
     }
 
     fn agrees_with(&self, config_map: &Value, version: u32) -> Result<(), JournalError> {
-        let annotations = &config_map["metadata"]["annotations"];
         if self.version != version {
             return Err(JournalError::Head("version"));
         }
@@ -220,8 +218,8 @@ impl Journal {
             return Err(JournalError::Head("name"));
         }
         for (key, value) in self.head() {
-            if annotations[&key] != value {
-                return Err(JournalError::Head("annotation"));
+            if config_map["data"][key] != value {
+                return Err(JournalError::Head(key));
             }
         }
         Ok(())
@@ -233,20 +231,24 @@ pub fn name_of(uid: &Uid) -> String {
     format!("rso-journal-{uid}")
 }
 
-/// Reads the head of a journal from its metadata; none when the annotations are not a head.
-pub fn head_of(metadata: &Value) -> Option<JournalHead> {
-    let annotation = |key: &str| metadata["annotations"][format!("{PREFIX}{key}")].as_str();
-    let phase = annotation("phase")?;
+/// Reads the head of a journal without unpacking it; none when it is not a head.
+pub fn head_of(config_map: &Value) -> Option<JournalHead> {
+    let data = |key: &str| config_map["data"][key].as_str();
+    let (namespace, name) = data("set")?.split_once('/')?;
+    let phase = data("phase")?;
     Some(JournalHead {
-        name: metadata["name"].as_str()?.to_owned(),
-        guard: Guard {
-            uid: Uid::new(metadata["uid"].as_str()?),
-            resource_version: metadata["resourceVersion"].as_str()?.to_owned(),
-        },
-        set: SetName::new(annotation("namespace")?, annotation("name")?),
+        name: config_map["metadata"]["name"].as_str()?.to_owned(),
+        guard: guard_of(&config_map["metadata"])?,
+        set: SetName::new(namespace, name),
         phase: Phase::ALL.into_iter().find(|known| known.as_str() == phase)?,
-        phase_at: annotation("phase-at")?.parse().ok()?,
+        phase_at: data("phase-at")?.parse().ok()?,
     })
+}
+
+/// The precondition of a write to the object with this metadata.
+pub fn guard_of(metadata: &Value) -> Option<Guard> {
+    let resource_version = metadata["resourceVersion"].as_str()?.to_owned();
+    Some(Guard { uid: Uid::new(metadata["uid"].as_str()?), resource_version })
 }
 
 /// gzip of JSON, small enough for a ConfigMap.

@@ -148,8 +148,13 @@ pub struct Wait {
 pub enum Look {
     /// Dry runs with these objects.
     Probes(Box<ProbeRequest>),
-    /// The watch's DELETED event of the object that vanished, from this state on.
-    LastObject(Guard),
+    /// The watch's DELETED event of the object that vanished.
+    LastObject {
+        /// The object, and the state from which on to look.
+        of: Guard,
+        /// The transaction whose new set may have come and gone meanwhile.
+        transaction: String,
+    },
 }
 
 /// What the dry runs send.

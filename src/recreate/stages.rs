@@ -409,8 +409,8 @@ impl Transaction<'_> {
         let latest = match &self.seen.last {
             LastObject::NotAsked => {
                 let resource_version = self.journal.image["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-                let guard = Guard { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
-                return Step::Look(Look::LastObject(guard));
+                let of = Guard { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
+                return Step::Look(Look::LastObject { of, transaction: self.journal.id.clone() });
             }
             LastObject::SuccessorGone => return self.close(Ending::Deleted),
             LastObject::Unknown => &self.journal.image,

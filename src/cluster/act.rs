@@ -1,0 +1,162 @@
+//! How is each action of a recreate carried out, and what came of it?
+//!
+//! One request an action, none repeated. Whether we may write is asked here, once per act; the permit also bounds how long
+//! the write may take, so that none outlives our leadership. What is not plainly done is a reason to observe again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::client::resources::{CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, PODS};
+use super::client::{Address, Class, Client, Dependents, Error, Outcome, Patch, Run, chain};
+use super::lease::Leadership;
+use super::observe::{Ground, guarded_patch, last_in, precondition, watch};
+use crate::api::annotations::TRANSACTION;
+use crate::api::names::SetName;
+use crate::recreate::observed::{Guard, Kind, LastObject};
+use crate::recreate::{Action, Journal};
+
+/// How long the DELETED event of a released set is waited for. It comes with the answer of the PATCH; without it, the
+/// history is searched.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What came of an action.
+#[derive(Debug)]
+pub enum Acted {
+    /// Done; what the server answered.
+    Done(Value),
+    /// The set is released: the name is free. The last state of the old set.
+    Released(LastObject),
+    /// The world was not as observed: a precondition did not hold, the object is gone, the name is taken.
+    Moved,
+    /// Nothing was changed, and the same will be refused until something else changes. The server's words.
+    Refused(String),
+    /// The server asks to come back later. Nothing was changed.
+    Busy(Duration),
+    /// It may or may not have been done.
+    Unknown(String),
+    /// Another replica leads now. Nothing was sent.
+    NotLeading,
+}
+
+/// Carries out one action.
+pub async fn act(ground: &Ground, leadership: &Leadership, set: &SetName, action: &Action) -> Acted {
+    let Some(permit) = leadership.permit() else { return Acted::NotLeading };
+    let ground = Ground { client: permit.client(&ground.client), ..ground.clone() };
+    match action {
+        Action::Release { guard, finalizers } => release(&ground, set, guard, finalizers).await,
+        other => judge(request(&ground, set, other).await),
+    }
+}
+
+async fn request(ground: &Ground, set: &SetName, action: &Action) -> Result<Outcome<Value>, Error> {
+    let client = &ground.client;
+    let within = Some(set.namespace.as_str());
+    let own = |name: &str| CONFIG_MAPS.of(&ground.namespace, name);
+    match action {
+        Action::CreateJournal(journal) => match journal.encode(&ground.namespace) {
+            Ok(object) => client.create(&CONFIG_MAPS, Some(&ground.namespace), &object, Run::Real).await,
+            Err(error) => Err(unfit(&own(&journal.name()), "create", &error)),
+        },
+        Action::UpdateJournal { journal, guard } => update_journal(ground, journal, guard).await,
+        Action::DeleteJournal { name, guard, .. } => delete(client, &own(name), guard).await,
+        Action::CreateBackup(object) => client.create(&CONFIG_MAPS, within, object, Run::Real).await,
+        Action::DeleteBackup { name, guard } => delete(client, &CONFIG_MAPS.of(&set.namespace, name), guard).await,
+        Action::SetOwners { kind, name, guard, owners, .. } => {
+            let kind = match kind {
+                Kind::Pod => &PODS,
+                Kind::Revision => &CONTROLLER_REVISIONS,
+                Kind::Claim => &CLAIMS,
+            };
+            let owners = json!({ "metadata": { "ownerReferences": owners } });
+            patch(client, &kind.of(&set.namespace, name), guard, owners).await
+        }
+        Action::PatchTemplates { guard, templates } => {
+            patch_set(client, set, guard, json!({ "spec": { "volumeClaimTemplates": templates } })).await
+        }
+        Action::SetRetention { guard, when_deleted } => {
+            let policy = json!({ "whenDeleted": when_deleted.as_str() });
+            patch_set(client, set, guard, json!({ "spec": { "persistentVolumeClaimRetentionPolicy": policy } })).await
+        }
+        Action::SetFinalizers { guard, finalizers } | Action::Release { guard, finalizers } => {
+            patch_set(client, set, guard, json!({ "metadata": { "finalizers": finalizers } })).await
+        }
+        Action::Delete { guard } => {
+            client.delete(&Address::set(set), Dependents::Orphan, &precondition(guard), Run::Real).await
+        }
+        Action::Create(object) => client.create(Address::set(set).resource, within, object, Run::Real).await,
+        Action::RestoreSpec { guard, spec } => patch_set(client, set, guard, json!({ "spec": spec })).await,
+        Action::RestoreOwnership { guard, managed_fields } => {
+            let annotations = json!({ TRANSACTION: null });
+            let metadata = json!({ "managedFields": managed_fields, "annotations": annotations });
+            patch_set(client, set, guard, json!({ "metadata": metadata })).await
+        }
+    }
+}
+
+async fn update_journal(ground: &Ground, journal: &Journal, guard: &Guard) -> Result<Outcome<Value>, Error> {
+    let address = CONFIG_MAPS.of(&ground.namespace, journal.name());
+    let mut object = journal.encode(&ground.namespace).map_err(|error| unfit(&address, "update", &error))?;
+    object["metadata"]["uid"] = json!(guard.uid.as_str());
+    object["metadata"]["resourceVersion"] = json!(guard.resource_version);
+    ground.client.replace(&address, &object, Run::Real).await
+}
+
+async fn delete(client: &Client, object: &Address, guard: &Guard) -> Result<Outcome<Value>, Error> {
+    client.delete(object, Dependents::Background, &precondition(guard), Run::Real).await
+}
+
+async fn patch_set(client: &Client, set: &SetName, guard: &Guard, change: Value) -> Result<Outcome<Value>, Error> {
+    patch(client, &Address::set(set), guard, change).await
+}
+
+/// A merge patch that only this object in this state takes.
+async fn patch(client: &Client, object: &Address, guard: &Guard, change: Value) -> Result<Outcome<Value>, Error> {
+    let mut body = change;
+    if let Some(metadata) = guarded_patch(guard)["metadata"].as_object() {
+        for (key, value) in metadata {
+            body["metadata"][key] = value.clone();
+        }
+    }
+    client.patch(object, &Patch::Merge(body), Run::Real).await
+}
+
+/// Frees the name. The watch is open before: its DELETED event tells the last state of the set, with an edit that slipped
+/// in between the check of the resourceVersion and the removal (hazard 4).
+async fn release(ground: &Ground, set: &SetName, guard: &Guard, finalizers: &[String]) -> Acted {
+    let events = watch(ground, set, &guard.resource_version, FAREWELL).await;
+    let change = json!({ "metadata": { "finalizers": finalizers } });
+    let answer = patch_set(&ground.client, set, guard, change).await;
+    match (answer, events) {
+        (Ok(Outcome::Done(_)), Ok(events)) if finalizers.is_empty() => {
+            Acted::Released(last_in(events, &guard.uid, "", FAREWELL).await)
+        }
+        (answer, _) => judge(answer),
+    }
+}
+
+fn judge(answer: Result<Outcome<Value>, Error>) -> Acted {
+    match answer {
+        Ok(Outcome::Done(object)) => Acted::Done(object),
+        Ok(Outcome::NotFound | Outcome::Conflict(_) | Outcome::AlreadyExists) => Acted::Moved,
+        Err(error) => match error.class() {
+            Class::Permanent => Acted::Refused(chain(&error)),
+            Class::Retry { after } => Acted::Busy(after.unwrap_or_default()),
+            Class::Unknown => Acted::Unknown(chain(&error)),
+        },
+    }
+}
+
+/// A journal that does not fit is a request that the server would not have taken.
+fn unfit(address: &Address, verb: &'static str, error: &crate::recreate::journal::JournalError) -> Error {
+    Error::Invalid {
+        call: super::client::Call {
+            verb,
+            resource: address.resource.plural.to_owned(),
+            object: address.to_string(),
+            effect: super::client::Effect::Looks,
+        },
+        code: 413,
+        message: error.to_string(),
+    }
+}

@@ -1,0 +1,357 @@
+//! What is known of one set right now? Consistent reads, never a cache, for the recreate.
+//!
+//! The reads of a round run side by side. Should one fail, the round fails: no step is chosen on half the knowledge.
+
+use std::time::Duration;
+
+use futures::{StreamExt, try_join};
+use http::Request;
+use jiff::Timestamp;
+use kube::core::WatchEvent;
+use serde_json::{Value, json};
+
+use super::client::resources::{CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, NAMESPACES, PODS};
+use super::client::{
+    Address, Class, Client, Dependents, Error, List, Outcome, Patch, Precondition, Run, Selector, chain,
+};
+use crate::api::annotations::{KIND_LABEL, TRANSACTION};
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, SetName, Uid, pod_name};
+use crate::recreate::journal::{self, Journal};
+use crate::recreate::observed::{
+    Backups, Claim, Dependent, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Malformed, Namespace, Probes, Spec,
+    Stored, Verdict, owners_changed,
+};
+use crate::recreate::{Intent, Observed, Phase, ProbeRequest, Rules, backup};
+
+/// How long the watch's history is searched for an object that vanished.
+const SEARCH: Duration = Duration::from_secs(2);
+
+/// Where a recreate is carried out.
+#[derive(Clone)]
+pub struct Ground {
+    /// Talks to the API server.
+    pub client: Client,
+    /// The operator's own namespace: the journals are there.
+    pub namespace: String,
+    /// The numbers.
+    pub rules: Rules,
+}
+
+/// Why a round failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The API server did not answer as it should.
+    #[error(transparent)]
+    Read(#[from] Error),
+    /// The set is not one.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// All journals, as they are stored.
+pub async fn journals(ground: &Ground) -> Result<Vec<Value>, Error> {
+    let labels = format!("{KIND_LABEL}={}", journal::KIND);
+    let selector = Selector { labels: Some(&labels), fields: None };
+    Ok(ground.client.list(&CONFIG_MAPS, Some(&ground.namespace), selector).await?.items)
+}
+
+/// Everything that the next step of a recreate of this set depends on.
+///
+/// # Errors
+/// When a read fails, or the set cannot be read.
+pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) -> Result<Observed, ObserveError> {
+    let client = &ground.client;
+    let (within, all) = (Some(set.namespace.as_str()), Selector::default());
+    let (object, home) = (Address::set(set), NAMESPACES.global(&set.namespace));
+    let backups = backup::selector_of(set);
+    let (live, namespace, journals, pods, revisions, claims, backups) = try_join!(
+        client.get(&object),
+        client.get(&home),
+        journals(ground),
+        client.list(&PODS, within, all),
+        client.list(&CONTROLLER_REVISIONS, within, all),
+        client.list(&CLAIMS, within, all),
+        client.list(&CONFIG_MAPS, within, Selector { labels: Some(&backups), fields: None }),
+    )?;
+    let live = match live {
+        None => Live::Absent,
+        Some(object) => Live::Present(Box::new(LiveSet::read(object)?)),
+    };
+    let (journal, others, guarded) = sort_journals(set, &live, &journals);
+    let concern = Concern::of(set, &live, &journal, &guarded);
+    let backups = free_number(ground, set, backups, intent.is_some() || is_prepared(&journal)).await?;
+    Ok(Observed {
+        set: set.clone(),
+        last: LastObject::NotAsked,
+        pods: concern.dependents(Kind::Pod, &pods),
+        revisions: concern.dependents(Kind::Revision, &revisions),
+        claims: concern.claims(&claims),
+        namespace: read_namespace(namespace.as_ref()),
+        live,
+        journal,
+        others,
+        backups,
+        intent: intent.cloned(),
+        probes: None,
+        rules: ground.rules,
+    })
+}
+
+fn read_namespace(namespace: Option<&Value>) -> Namespace {
+    let Some(namespace) = namespace else { return Namespace { uid: Uid::new(""), terminating: true } };
+    let uid = Uid::new(namespace["metadata"]["uid"].as_str().unwrap_or_default());
+    Namespace { uid, terminating: namespace["status"]["phase"] == "Terminating" }
+}
+
+fn is_prepared(journal: &Stored) -> bool {
+    matches!(journal, Stored::Some { journal, .. } if journal.phase <= Phase::Deleting)
+}
+
+/// The journal in flight for this set, the heads of all others, and what the guarded ones of this set remember.
+fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<JournalHead>, Vec<Value>) {
+    let (mut own, mut others, mut guarded) = (Stored::None, Vec::new(), Vec::new());
+    let by_uid = match live {
+        Live::Present(live) => Some(journal::name_of(&live.uid)),
+        Live::Absent => None,
+    };
+    for config_map in stored {
+        let head = journal::head_of(config_map);
+        let named = by_uid.is_some() && config_map["metadata"]["name"].as_str() == by_uid.as_deref();
+        match head {
+            Some(head) if head.set == *set && head.phase == Phase::Guarded => {
+                guarded.extend(Journal::decode(config_map).ok().map(|journal| journal.image));
+                others.push(head);
+            }
+            Some(head) if head.set != *set && !named => others.push(head),
+            Some(_) => own = read_journal(config_map),
+            None if named => own = read_journal(config_map),
+            None => {}
+        }
+    }
+    (own, others, guarded)
+}
+
+/// The journal in a ConfigMap: one of a list, or what a write to it answered.
+pub fn read_journal(config_map: &Value) -> Stored {
+    let Some(guard) = journal::guard_of(&config_map["metadata"]) else { return Stored::None };
+    match Journal::decode(config_map) {
+        Ok(journal) => Stored::Some { journal: Box::new(journal), guard },
+        Err(error) => {
+            let name = config_map["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            Stored::Unreadable { name, guard, error }
+        }
+    }
+}
+
+/// Which pods, revisions and claims concern a set: by name, or because they refer to it, old or new.
+struct Concern<'a> {
+    set: &'a SetName,
+    uids: Vec<&'a Uid>,
+    specs: Vec<Spec>,
+    revisions: Vec<&'a String>,
+}
+
+impl<'a> Concern<'a> {
+    fn of(set: &'a SetName, live: &'a Live, journal: &'a Stored, guarded: &[Value]) -> Self {
+        let (mut uids, mut specs, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
+        if let Live::Present(live) = live {
+            uids.push(&live.uid);
+            specs.push(live.spec.clone());
+        }
+        if let Stored::Some { journal, .. } = journal {
+            uids.push(&journal.uid);
+            uids.extend(&journal.successor);
+            specs.extend(Spec::read(&journal.image));
+            revisions.extend(journal.snapshot.revisions.keys());
+        }
+        specs.extend(guarded.iter().filter_map(|image| Spec::read(image).ok()));
+        Self { set, uids, specs, revisions }
+    }
+
+    fn dependents(&self, kind: Kind, list: &List) -> Vec<Dependent> {
+        let all = list.items.iter().filter_map(|object| dependent(kind, object));
+        all.filter(|dependent| self.is_named(dependent) || self.is_referring(dependent)).collect()
+    }
+
+    fn claims(&self, list: &List) -> Vec<Claim> {
+        let all = list.items.iter().filter_map(|object| {
+            let requested = object.pointer("/spec/resources/requests/storage").and_then(Value::as_str);
+            // A request that cannot be read counts as nothing: below every target, so that nothing begins.
+            let requested = requested.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0));
+            Some(Claim { object: dependent(Kind::Claim, object)?, requested })
+        });
+        all.filter(|claim| self.is_named(&claim.object) || self.is_referring(&claim.object)).collect()
+    }
+
+    fn is_referring(&self, dependent: &Dependent) -> bool {
+        self.uids.iter().any(|uid| dependent.refers_to(uid))
+    }
+
+    fn is_named(&self, dependent: &Dependent) -> bool {
+        match dependent.kind {
+            Kind::Pod => dependent
+                .name
+                .rsplit_once('-')
+                .and_then(|(_, ordinal)| ordinal.parse().ok())
+                .is_some_and(|ordinal| pod_name(self.set, crate::api::names::Ordinal(ordinal)) == dependent.name),
+            Kind::Revision => self.revisions.contains(&&dependent.name),
+            Kind::Claim => {
+                let name = ClaimName::new(dependent.name.as_str());
+                self.specs.iter().any(|spec| spec.place_of(&name, self.set).is_some())
+            }
+        }
+    }
+}
+
+fn dependent(kind: Kind, object: &Value) -> Option<Dependent> {
+    let metadata = &object["metadata"];
+    let Guard { uid, resource_version } = journal::guard_of(metadata)?;
+    Some(Dependent {
+        kind,
+        name: metadata["name"].as_str()?.to_owned(),
+        uid,
+        resource_version,
+        owners: metadata["ownerReferences"].as_array().cloned().unwrap_or_default(),
+        revision: metadata["labels"]["controller-revision-hash"].as_str().map(str::to_owned),
+        deleting: !metadata["deletionTimestamp"].is_null(),
+        owners_changed: owners_changed(metadata),
+    })
+}
+
+/// The backups, and a number above them whose name nobody else has taken.
+async fn free_number(ground: &Ground, set: &SetName, list: List, is_needed: bool) -> Result<Backups, Error> {
+    let taken = backup::heads_of(set, list.items.iter().map(|object| &object["metadata"]));
+    let mut next = taken.keys().last().map_or(1, |last| last + 1);
+    while is_needed && ground.client.get(&CONFIG_MAPS.of(&set.namespace, backup::name_of(set, next))).await?.is_some() {
+        next += 1;
+    }
+    Ok(Backups { taken, next })
+}
+
+// ── Dry runs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Asks the API server what it would say to each write that is to come.
+pub async fn probe(ground: &Ground, set: &SetName, request: &ProbeRequest, now: Timestamp) -> Probes {
+    let (client, within) = (&ground.client, Some(set.namespace.as_str()));
+    let object = Address::set(set);
+    let sets = object.resource;
+    let only = precondition(&request.guard);
+    let mut hold = guarded_patch(&request.guard);
+    hold["metadata"]["finalizers"] = json!(request.finalizers);
+    let mut native = guarded_patch(&request.guard);
+    native["spec"] = json!({ "volumeClaimTemplates": request.templates });
+    let (hold, native) = (Patch::Merge(hold), Patch::Merge(native));
+    let (create, delete, hold, backup, native) = futures::join!(
+        client.create(sets, within, &request.create, Run::Dry),
+        client.delete(&object, Dependents::Orphan, &only, Run::Dry),
+        client.patch(&object, &hold, Run::Dry),
+        client.create(&CONFIG_MAPS, within, &request.backup, Run::Dry),
+        client.patch(&object, &native, Run::Dry),
+    );
+    Probes {
+        uid: request.guard.uid.clone(),
+        generation: request.generation,
+        targets: request.targets.clone(),
+        at: now,
+        create: verdict(create),
+        delete: verdict(delete),
+        hold: verdict(hold),
+        backup: verdict(backup),
+        native: has_grown(native, request),
+    }
+}
+
+fn verdict(answer: Result<Outcome<Value>, Error>) -> Verdict {
+    match answer {
+        Ok(Outcome::Done(_)) => Verdict::Accepted,
+        Ok(Outcome::AlreadyExists) => Verdict::AlreadyExists,
+        Ok(Outcome::Conflict(_)) => Verdict::Conflict,
+        Ok(Outcome::NotFound) => Verdict::Unknown("it is gone".to_owned()),
+        Err(error) => match error.class() {
+            Class::Permanent => Verdict::Refused(chain(&error)),
+            Class::Retry { .. } | Class::Unknown => Verdict::Unknown(chain(&error)),
+        },
+    }
+}
+
+/// A server that takes the PATCH and drops the change is no native support.
+fn has_grown(answer: Result<Outcome<Value>, Error>, request: &ProbeRequest) -> Verdict {
+    let grown = |object: &Value| {
+        let spec = Spec::read(object).ok();
+        spec.is_some_and(|spec| request.targets.iter().all(|(name, size)| spec.size_of(name) >= Some(*size)))
+    };
+    match answer {
+        Ok(Outcome::Done(object)) if !grown(&object) => Verdict::Refused("the change was dropped".to_owned()),
+        answer => verdict(answer),
+    }
+}
+
+/// The start of a merge patch that only this object in this state takes.
+pub(super) fn guarded_patch(guard: &Guard) -> Value {
+    json!({ "metadata": { "uid": guard.uid.as_str(), "resourceVersion": guard.resource_version } })
+}
+
+/// The same for a DELETE.
+pub(super) fn precondition(guard: &Guard) -> Precondition {
+    Precondition { uid: Some(guard.uid.clone()), resource_version: Some(guard.resource_version.clone()) }
+}
+
+// ── Watches ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A watch of the one object of a set's name.
+pub(super) type Events = futures::stream::BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
+
+/// Watches the set from this state on.
+pub(super) async fn watch(
+    ground: &Ground,
+    set: &SetName,
+    after: &str,
+    at_most: Duration,
+) -> Result<Events, kube::Error> {
+    let seconds = at_most.as_secs() + 1;
+    let path = Address::set(set).resource.path(Some(&set.namespace));
+    let uri = format!(
+        "{path}?watch=1&fieldSelector=metadata.name%3D{}&resourceVersion={after}&timeoutSeconds={seconds}",
+        set.name
+    );
+    let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    Ok(ground.client.kube().request_events::<Value>(request).await?.boxed())
+}
+
+/// Waits until the set is no longer in this state, at most so long. A watch that fails only waits shorter.
+pub async fn change(ground: &Ground, set: &SetName, after: &str, at_most: Duration) {
+    let first = async {
+        match watch(ground, set, after, at_most).await {
+            Ok(mut events) => drop(events.next().await),
+            // Rather too early than never: the next round looks anyway.
+            Err(_) => tokio::time::sleep(at_most.min(Duration::from_millis(100))).await,
+        }
+    };
+    drop(tokio::time::timeout(at_most, first).await);
+}
+
+/// The last state of an object that vanished, from the watch's history; and whether what we made in its place has come and
+/// gone as well.
+pub async fn last_object(ground: &Ground, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
+    let Ok(events) = watch(ground, set, &of.resource_version, SEARCH).await else { return LastObject::Unknown };
+    last_in(events, &of.uid, transaction, SEARCH).await
+}
+
+/// Reads on until the object is deleted. Then the history is read to its end, since a successor may have followed.
+pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at_most: Duration) -> LastObject {
+    let deadline = tokio::time::Instant::now() + at_most;
+    loop {
+        let object = match tokio::time::timeout_at(deadline, events.next()).await {
+            Ok(Some(Ok(WatchEvent::Deleted(object)))) => object,
+            Ok(Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Bookmark(_)))) => continue,
+            Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None) | Err(_) => return LastObject::Unknown,
+        };
+        if object["metadata"]["uid"] == uid.as_str() {
+            return LastObject::Seen(Box::new(object));
+        }
+        if object["metadata"]["annotations"][TRANSACTION] == transaction {
+            return LastObject::SuccessorGone;
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Drives the recreate of one set: observe → next → act, until somebody else has to move.
+//!
+//! Nothing is remembered between rounds but how long things took. The answer to a write is itself an observation; where
+//! the set is unmanaged it is used at once instead of reading everything again: between the release and the CREATE
+//! there is one round trip.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::api::names::{SetName, Uid};
+use crate::api::reasons::{Note, Reason};
+use crate::cluster::act::{Acted, act};
+use crate::cluster::clock::now;
+use crate::cluster::lease::Leadership;
+use crate::cluster::observe::{self, Ground, ObserveError};
+use crate::recreate::observed::{Live, LiveSet, Probes, Stored};
+use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Report, Step, Wait, next};
+
+/// One call drives a recreate for at most so long; what is not done then goes on with the next.
+const PASS: Duration = Duration::from_secs(60);
+/// The first pause after something went wrong; doubled each time.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A set that is absent for this long is told.
+const ABSENT_TOO_LONG: Duration = Duration::from_secs(10);
+
+/// What came of driving a recreate.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Advance {
+    /// Nothing is to be done; with a time, guards are to be dropped then.
+    Rest(Option<Duration>),
+    /// It must not begin now.
+    Refused(Note),
+    /// It is in flight and waits; call again then.
+    Waiting(Duration),
+    /// It ended in this call.
+    Ended(Report),
+    /// Another replica leads.
+    NotLeading,
+}
+
+/// The result of one call, and what people should hear.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advanced {
+    /// What came of it.
+    pub result: Advance,
+    /// For Events, in order. They are about the object with this uid where the set was replaced.
+    pub notes: Vec<Note>,
+    /// The object that is there now, if any.
+    pub uid: Option<Uid>,
+}
+
+/// Drives the recreate of a set: begins one if `intent` asks for it and the gates are open, goes on with one in flight,
+/// drops guards that are due. Call it with no intent for every set of [`interrupted`].
+///
+/// # Errors
+/// When the set cannot be observed. Whatever was begun is in the journal; call again.
+pub async fn advance(
+    ground: &Ground,
+    leadership: &Leadership,
+    set: &SetName,
+    intent: Option<&Intent>,
+) -> Result<Advanced, ObserveError> {
+    let mut drive = Drive::new(ground, leadership, set, intent);
+    let result = drive.run().await;
+    drive.finish(result)
+}
+
+/// The sets that have a journal, also one that only waits to drop its guards. To be asked at start-up and now and then: the
+/// recovery of an absent set never depends on an event of it.
+///
+/// # Errors
+/// When the journals cannot be listed.
+pub async fn interrupted(ground: &Ground) -> Result<Vec<SetName>, crate::cluster::client::Error> {
+    let stored = observe::journals(ground).await?;
+    let (mut sets, mut strange) = (Vec::new(), Vec::new());
+    for config_map in &stored {
+        match crate::recreate::journal::head_of(config_map) {
+            Some(head) => sets.push(head.set),
+            None => strange.push(config_map["metadata"]["name"].as_str().unwrap_or_default()),
+        }
+    }
+    if !strange.is_empty() {
+        tracing::warn!(config_maps = ?strange, "journals without a head: somebody changed them; look at the sets they are of");
+    }
+    sets.sort();
+    sets.dedup();
+    Ok(sets)
+}
+
+/// One call's state: the round at hand and the times.
+struct Drive<'a> {
+    ground: &'a Ground,
+    leadership: &'a Leadership,
+    set: &'a SetName,
+    intent: Option<&'a Intent>,
+    started: Instant,
+    probes: Option<Probes>,
+    notes: Vec<Note>,
+    uid: Option<Uid>,
+    troubles: u32,
+    absent_since: Option<Instant>,
+    times: Times,
+    /// The journal as last seen, for what is told at the end.
+    journal: Option<Box<Journal>>,
+    ending: Option<Ending>,
+}
+
+/// When the marks of a recreate were passed in this call.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    deleted: Option<Instant>,
+    released: Option<Instant>,
+    created: Option<Instant>,
+    adopted: Option<Instant>,
+}
+
+/// Whether to look at the same round again, at a new one, or to return.
+enum Turn {
+    Same,
+    Fresh,
+    Return(Advance),
+}
+
+impl<'a> Drive<'a> {
+    fn new(ground: &'a Ground, leadership: &'a Leadership, set: &'a SetName, intent: Option<&'a Intent>) -> Self {
+        Self {
+            ground,
+            leadership,
+            set,
+            intent,
+            started: Instant::now(),
+            probes: None,
+            notes: Vec::new(),
+            uid: None,
+            troubles: 0,
+            absent_since: None,
+            times: Times::default(),
+            journal: None,
+            ending: None,
+        }
+    }
+
+    async fn run(&mut self) -> Result<Advance, ObserveError> {
+        while self.started.elapsed() < PASS {
+            let mut seen = match observe::observe(self.ground, self.set, self.intent).await {
+                Ok(seen) => seen,
+                Err(error) if self.absent_since.is_some() => match self.pause(&error.to_string()).await {
+                    Some(result) => return Ok(result),
+                    None => continue,
+                },
+                Err(error) => return Err(error),
+            };
+            seen.probes = self.probes.clone();
+            if let Some(result) = self.round(&mut seen).await {
+                return Ok(result);
+            }
+        }
+        Ok(Advance::Waiting(Duration::from_secs(1)))
+    }
+
+    /// Follows one round's knowledge as far as it reaches.
+    async fn round(&mut self, seen: &mut Observed) -> Option<Advance> {
+        loop {
+            self.remember(seen);
+            let turn = match next(seen, now()) {
+                Step::Done { again } => Turn::Return(self.ended().unwrap_or(Advance::Rest(again))),
+                Step::Refuse(note) => Turn::Return(self.ended().unwrap_or(Advance::Refused(note))),
+                Step::Wait(wait) => self.wait(wait).await,
+                Step::Look(look) => self.look(seen, look).await,
+                Step::Write(action) => self.write(seen, action).await,
+            };
+            match turn {
+                Turn::Same => {}
+                Turn::Fresh => return None,
+                Turn::Return(result) => return Some(result),
+            }
+        }
+    }
+
+    fn remember(&mut self, seen: &Observed) {
+        self.uid = seen.live().map(|live| live.uid.clone());
+        if let Stored::Some { journal, .. } = &seen.journal {
+            let absent = matches!(seen.live, Live::Absent) && journal.phase <= Phase::Releasing;
+            self.absent_since = absent.then(|| self.absent_since.unwrap_or_else(Instant::now));
+            // What an earlier call has tried for long is not tried as if it were new.
+            if absent && now().duration_since(journal.phase_at).unsigned_abs() > ABSENT_TOO_LONG {
+                self.troubles = self.troubles.max(6);
+            }
+            self.journal = Some(journal.clone());
+        }
+    }
+
+    async fn wait(&mut self, wait: Wait) -> Turn {
+        if let Some(note) = wait.note {
+            self.tell(note);
+            return Turn::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
+        }
+        match wait.change_after {
+            Some(after) => observe::change(self.ground, self.set, &after, wait.at_most).await,
+            None => tokio::time::sleep(wait.at_most).await,
+        }
+        Turn::Fresh
+    }
+
+    async fn look(&mut self, seen: &mut Observed, look: Look) -> Turn {
+        match look {
+            Look::Probes(request) => {
+                self.probes = Some(observe::probe(self.ground, self.set, &request, now()).await);
+                Turn::Fresh
+            }
+            Look::LastObject { of, transaction } => {
+                seen.last = observe::last_object(self.ground, self.set, &of, &transaction).await;
+                Turn::Same
+            }
+        }
+    }
+
+    async fn write(&mut self, seen: &mut Observed, action: Action) -> Turn {
+        self.mark_before(&action);
+        let sent = Instant::now();
+        let acted = act(self.ground, self.leadership, self.set, &action).await;
+        tracing::debug!(
+            namespace = self.set.namespace,
+            statefulset = self.set.name,
+            state = action.state().as_str(),
+            took = ?sent.elapsed(),
+            done = matches!(acted, Acted::Done(_) | Acted::Released(_)),
+            "recreate"
+        );
+        match acted {
+            Acted::Done(answer) => {
+                self.troubles = 0;
+                self.mark_after(&action);
+                if absorb(seen, &action, &answer) { Turn::Same } else { Turn::Fresh }
+            }
+            Acted::Released(last) => {
+                seen.live = Live::Absent;
+                seen.last = last;
+                Turn::Same
+            }
+            Acted::Moved => self.trouble("the world has moved", None).await,
+            Acted::Refused(words) => self.trouble(&words, None).await,
+            Acted::Unknown(words) => self.trouble(&words, None).await,
+            Acted::Busy(after) => self.trouble("the API server asks to come back later", Some(after)).await,
+            Acted::NotLeading => Turn::Return(Advance::NotLeading),
+        }
+    }
+
+    fn mark_before(&mut self, action: &Action) {
+        let now = Some(Instant::now());
+        match action {
+            Action::Delete { .. } => self.times.deleted = now,
+            Action::Release { .. } => self.times.released = now,
+            Action::RestoreSpec { .. } | Action::RestoreOwnership { .. } => {
+                self.times.adopted = self.times.adopted.or(now);
+            }
+            Action::DeleteJournal { ending, .. } => self.ending = self.ending.or(*ending),
+            Action::UpdateJournal { journal, .. } => self.ending = self.ending.or(journal.ending),
+            _ => {}
+        }
+    }
+
+    fn mark_after(&mut self, action: &Action) {
+        match action {
+            Action::CreateJournal(journal) => {
+                self.tell(Note::new(Reason::TemplateSyncing, sizes_of(&journal)));
+            }
+            Action::CreateBackup(object) => {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                self.tell(Note::new(
+                    Reason::BackupCreated,
+                    format!("the set is saved in ConfigMap {name}; restore it with `rso restore` if ever needed"),
+                ));
+            }
+            Action::PatchTemplates { .. } => {
+                self.tell(Note::new(Reason::TemplateSynced, "the API server took the larger templates in place"));
+            }
+            Action::Create(_) => self.times.created = Some(Instant::now()),
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, note: Note) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Something did not go as it should. The first few times that is only a reason to look again.
+    async fn trouble(&mut self, why: &str, after: Option<Duration>) -> Turn {
+        self.troubles += 1;
+        if self.troubles == 1 && after.is_none() {
+            return Turn::Fresh;
+        }
+        match self.pause_for(why, after.unwrap_or_default()).await {
+            Some(result) => Turn::Return(result),
+            None => Turn::Fresh,
+        }
+    }
+
+    async fn pause(&mut self, why: &str) -> Option<Advance> {
+        self.troubles += 1;
+        self.pause_for(why, Duration::ZERO).await
+    }
+
+    /// Waits a little longer each time. An absent set is tried for again and again, here and by the next call; anything
+    /// else is left to the next call after a while.
+    async fn pause_for(&mut self, why: &str, at_least: Duration) -> Option<Advance> {
+        let pause = PAUSE.saturating_mul(1 << self.troubles.min(8)).min(LONGEST_PAUSE).max(at_least);
+        let patience =
+            ABSENT_TOO_LONG.saturating_sub(self.absent_since.map_or(Duration::ZERO, |since| since.elapsed()));
+        let is_over = if self.absent_since.is_some() { patience.is_zero() } else { self.troubles > 6 };
+        if !is_over {
+            tokio::time::sleep(pause).await;
+            return None;
+        }
+        tracing::warn!(namespace = self.set.namespace, statefulset = self.set.name, why, "recreate is stuck");
+        let text = match self.absent_since {
+            Some(_) => format!(
+                "the set cannot be created again: {why}. Its pods run on, unmanaged; it is tried every few seconds until it \
+                 succeeds. Allow it, or exempt the operator"
+            ),
+            None => format!("the recreate does not get on: {why}. It is tried again; if that lasts, allow it"),
+        };
+        self.tell(Note::new(Reason::TemplateSyncBlocked, text));
+        Some(Advance::Waiting(LONGEST_PAUSE))
+    }
+
+    /// The end of a transaction, if this call wrote it.
+    fn ended(&self) -> Option<Advance> {
+        let ending = self.ending?;
+        let span = |from: Option<Instant>, to: Option<Instant>| Some(to?.duration_since(from?));
+        Some(Advance::Ended(Report {
+            ending,
+            uid: self.uid.clone(),
+            absent: span(self.times.released, self.times.created),
+            unmanaged: span(self.times.deleted, self.times.adopted),
+        }))
+    }
+
+    fn finish(mut self, result: Result<Advance, ObserveError>) -> Result<Advanced, ObserveError> {
+        let result = match (result, self.ended()) {
+            // The end is written; that the look after it failed does not undo it.
+            (Err(_) | Ok(Advance::Waiting(_)), Some(ended)) => ended,
+            (result, _) => result?,
+        };
+        if let Advance::Ended(report) = &result {
+            let notes = self.journal.as_ref().map(|journal| tell_end(journal, report)).unwrap_or_default();
+            notes.into_iter().for_each(|note| self.tell(note));
+            self.log(report);
+        }
+        Ok(Advanced { result, notes: self.notes, uid: self.uid })
+    }
+
+    fn log(&self, report: &Report) {
+        tracing::info!(
+            namespace = self.set.namespace,
+            statefulset = self.set.name,
+            uid = report.uid.as_ref().map(Uid::as_str),
+            result = report.ending.as_str(),
+            absent_ms = report.absent.map(|span| span.as_millis()),
+            unmanaged_ms = report.unmanaged.map(|span| span.as_millis()),
+            took_ms = self.started.elapsed().as_millis(),
+            "recreate ended"
+        );
+    }
+}
+
+/// Takes what a write answered into the round's knowledge, where that is enough to go on: the journal, and the set that was
+/// just created. Only while the set is unmanaged; elsewhere nothing is in a hurry, and all is read again.
+fn absorb(seen: &mut Observed, action: &Action, answer: &Value) -> bool {
+    match action {
+        Action::UpdateJournal { journal, .. } if journal.phase == Phase::Releasing => {
+            seen.journal = observe::read_journal(answer);
+            matches!(seen.journal, Stored::Some { .. })
+        }
+        Action::Create(_) => match LiveSet::read(answer.clone()) {
+            Ok(live) => {
+                seen.live = Live::Present(Box::new(live));
+                true
+            }
+            Err(_) => false,
+        },
+        _ => false,
+    }
+}
+
+fn sizes_of(journal: &Journal) -> String {
+    let sizes: Vec<String> = journal.targets.iter().map(|(name, size)| format!("{name} to {size}")).collect();
+    format!(
+        "the set is recreated with larger templates ({}) because {}; its pods run on",
+        sizes.join(", "),
+        journal.reason
+    )
+}
+
+fn tell_end(journal: &Journal, report: &Report) -> Vec<Note> {
+    let mut notes = journal.incidents.clone();
+    match report.ending {
+        Ending::Landed => {
+            let sizes: Vec<String> = journal.targets.iter().map(|(name, size)| format!("{name} {size}")).collect();
+            let spans = match (report.absent, report.unmanaged) {
+                (Some(absent), Some(unmanaged)) => {
+                    format!(" The name was absent for {} ms, the pods unmanaged for {} ms.", absent.as_millis(), unmanaged.as_millis())
+                }
+                _ => String::new(),
+            };
+            notes.push(Note::new(
+                Reason::TemplateSynced,
+                format!("the templates are {}; no pod was restarted.{spans} Nothing is to be done", sizes.join(", ")),
+            ));
+        }
+        Ending::Superseded => notes.push(Note::new(
+            Reason::TemplateSyncDeferred,
+            "somebody else created the set while it was being recreated; theirs is kept as it is and looked at afresh",
+        )),
+        Ending::Undone => notes.push(Note::new(
+            Reason::TemplateSyncDeferred,
+            "the recreate was taken back before anything was deleted; it is tried again by itself when the set is settled",
+        )),
+        Ending::Deleted | Ending::NamespaceGone => {}
+    }
+    notes
+}
