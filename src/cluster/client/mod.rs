@@ -141,13 +141,17 @@ impl Client {
         manager: &'static str,
         witness: Arc<dyn Witness>,
     ) -> Result<Self, ConnectError> {
-        let mut config = match source {
+        let config = match source {
             Source::Infer => kube::Config::infer().await.map_err(ConnectError::Nowhere)?,
             Source::Pod => kube::Config::incluster().map_err(ConnectError::Pod)?,
             Source::Kubeconfig { path, context } => {
                 kubeconfig(path.as_deref(), context.clone()).await.map_err(ConnectError::Kubeconfig)?
             }
         };
+        Self::of(config, manager, witness)
+    }
+
+    fn of(mut config: kube::Config, manager: &'static str, witness: Arc<dyn Witness>) -> Result<Self, ConnectError> {
         config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("rso/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, agent));
