@@ -1,0 +1,49 @@
+//! What every pass has at hand.
+
+use std::sync::Arc;
+
+use crate::api::names::SetName;
+use crate::cluster::client::Client;
+use crate::cluster::events::Recorder;
+use crate::cluster::lease::Leadership;
+use crate::cluster::usage::Readers;
+use crate::cluster::watch::Cache;
+use crate::policy::drivers::Drivers;
+use crate::policy::settings::Limits;
+use crate::recreate::Rules;
+use crate::telemetry::Telemetry;
+
+use super::memory::Memories;
+
+/// What every pass has at hand. One for the process.
+pub struct Context {
+    /// Talks to the API server.
+    pub client: Client,
+    /// Whether this replica may write.
+    pub leadership: Leadership,
+    /// What is there.
+    pub cache: Arc<Cache>,
+    /// Who is asked how full a volume is.
+    pub readers: Readers,
+    /// Where Events go.
+    pub recorder: Recorder,
+    /// Metrics and health.
+    pub telemetry: Telemetry,
+    /// The administrator's limits.
+    pub limits: Limits,
+    /// What the storage drivers allow.
+    pub drivers: Drivers,
+    /// The numbers of a recreate.
+    pub rules: Rules,
+    /// The operator's own namespace, where the journals are.
+    pub namespace: String,
+    /// What is remembered between passes.
+    pub memories: Memories,
+}
+
+impl Context {
+    /// The set is gone, or none of ours any more.
+    pub fn forget(&self, set: &SetName) {
+        self.telemetry.metrics.forget(set);
+    }
+}

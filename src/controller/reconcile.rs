@@ -1,0 +1,262 @@
+//! One pass over one set, as a table of contents: look → measure → decide → plan → act, and at one exit, report.
+//!
+//! A pass makes at most one write outside of a recreate; the change that the write causes begins the next pass. Nothing is
+//! carried from one pass to the next but [`Memory`], which may be lost at any time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::context::Context;
+use super::look::{self, Seen};
+use super::measure;
+use super::memory::{Growing, Memory};
+use super::plan::{self, Plan, Step, Template};
+use super::recreate::{self, Progress};
+use super::report;
+use super::retry;
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, SetName, TemplateName};
+use crate::api::reasons::{Note, Reason};
+use crate::cluster::claims::{self, Growth};
+use crate::cluster::client::Error;
+use crate::cluster::clock;
+use crate::policy::claim::{Claim, refusal};
+use crate::policy::decide::{Trigger, decide};
+use crate::policy::settings::{Settings, concerns_us};
+use crate::policy::usage::Reading;
+use crate::recreate::Intent;
+
+/// When the set is to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When something changes.
+    Change,
+    /// After this, or when something changes.
+    After(Duration),
+}
+
+/// Passes over a set and reports how it went. Answers when to come back.
+pub async fn reconcile(context: &Context, name: &SetName) -> Option<Duration> {
+    let began = clock::since_boot();
+    let mut memory = context.memories.take(name);
+    let ended = pass(context, name, &mut memory, clock::now()).await;
+    let next = report::ended(context, name, &mut memory, ended, clock::since_boot().saturating_sub(began));
+    match next {
+        None => context.forget(name),
+        Some(_) => context.memories.keep(name.clone(), memory),
+    }
+    match next {
+        Some(Next::After(delay)) => Some(delay),
+        Some(Next::Change) | None => None,
+    }
+}
+
+/// `None`: the set is none of ours.
+async fn pass(context: &Context, name: &SetName, memory: &mut Memory, now: Timestamp) -> Result<Option<Next>, Error> {
+    let unfinished = unfinished(context, name, memory, now).await?; // client, if a recreate is in flight
+    if let Unfinished::Busy(next) = unfinished {
+        return Ok(Some(next));
+    }
+    let Some(seen) = look::look(&context.cache, name) else { return Ok(unfinished.or_none()) }; // cache
+    if !concerns_us(&seen.set.annotations, &seen.set.labels) || seen.set.deleting {
+        return Ok(unfinished.or_none());
+    }
+    let set = &seen.set;
+    let (settings, problems) = Settings::read(&set.annotations, &set.labels, &set.template_names(), &context.limits); // pure
+    report::problems(context, &seen, &problems, now);
+    if settings.paused {
+        return Ok(Some(unfinished.or_change()));
+    }
+    let readings = measure::readings(context, &seen, &settings, &mut memory.gauges, now).await; // client, when due
+    remember(memory, &seen, now);
+    let templates = decided(context, &seen, &settings, &readings, now); // pure
+    let plan = plan::plan(&templates, &memory.refused, now); // pure
+    report::planned(context, &seen, &templates, &plan, memory, now);
+    let next = act(context, &seen, &settings, plan, memory, now).await?; // client, one write or one recreate
+    Ok(Some(soonest([next, unfinished.or_change(), measure::next(&memory.gauges, now)])))
+}
+
+/// What is in flight from before.
+#[derive(Clone, Copy)]
+enum Unfinished {
+    /// A recreate; nothing else is done meanwhile.
+    Busy(Next),
+    /// Guards to drop, later.
+    Later(Duration),
+    /// Nothing.
+    Nothing,
+}
+
+impl Unfinished {
+    fn or_none(self) -> Option<Next> {
+        match self {
+            Self::Busy(next) => Some(next),
+            Self::Later(delay) => Some(Next::After(delay)),
+            Self::Nothing => None,
+        }
+    }
+
+    fn or_change(self) -> Next {
+        self.or_none().unwrap_or(Next::Change)
+    }
+}
+
+/// A recreate that has begun comes before everything else, whatever the annotations say now.
+async fn unfinished(context: &Context, name: &SetName, memory: &mut Memory, now: Timestamp) -> Result<Unfinished, Error> {
+    let marked = look::look(&context.cache, name).is_some_and(|seen| seen.set.marked);
+    if !marked && !context.cache.has_journal(name) {
+        memory.guards_until = None;
+        return Ok(Unfinished::Nothing);
+    }
+    if let Some(left) = memory.guards_until.and_then(|until| Duration::try_from(until.duration_since(now)).ok())
+        && !left.is_zero()
+        && !marked
+    {
+        return Ok(Unfinished::Later(left));
+    }
+    match recreate::advance(context, name, None).await? {
+        Progress::Done { again: Some(delay) } => {
+            memory.guards_until = now.checked_add(delay).ok();
+            Ok(Unfinished::Later(delay))
+        }
+        Progress::Done { again: None } => Ok(Unfinished::Nothing),
+        Progress::Refused(note) => Ok(Unfinished::Busy(refused(context, name, memory, note, "in flight", now))),
+        Progress::Waiting(delay) => Ok(Unfinished::Busy(Next::After(delay))),
+    }
+}
+
+/// What the last look taught: sizes that a driver refused, claims that are on their way.
+fn remember(memory: &mut Memory, seen: &Seen, now: Timestamp) {
+    for claim in seen.claims.values().flatten() {
+        match refusal(claim, memory.refused.get(&claim.name), now) {
+            Some(refused) => memory.refused.insert(claim.name.clone(), refused),
+            None => memory.refused.remove(&claim.name),
+        };
+        if let Some(from) = claim.capacity.filter(|_| !claim.is_done()) {
+            let since = claim.resized_at.unwrap_or(now);
+            let growing = || Growing { template: claim.template.clone(), from, since, trigger: Trigger::Siblings };
+            memory.growing.entry(claim.name.clone()).or_insert_with(growing);
+        }
+    }
+}
+
+fn decided<'a>(
+    context: &Context,
+    seen: &Seen,
+    settings: &'a Settings,
+    readings: &BTreeMap<ClaimName, Reading>,
+    now: Timestamp,
+) -> Vec<Template<'a>> {
+    let decided = |template: &crate::cluster::sets::Template| {
+        let settings = settings.templates.get(&template.name)?;
+        let claims = seen.claims.get(&template.name).cloned().unwrap_or_default();
+        let provisioner = claims.iter().find_map(|claim| claim.class.as_ref()).map(|class| class.provisioner.as_str());
+        let driver = context.drivers.get(provisioner.unwrap_or_default());
+        let decision = decide(settings, &driver, template.size?, &claims, readings, now);
+        // Only where something is about to change is it worth to look for what scaling down has left.
+        let leftovers = match decision.template {
+            Some(_) => look::leftovers(&context.cache, &seen.set, &template.name),
+            None => Vec::new(),
+        };
+        Some(Template { settings, driver, decision, claims, leftovers })
+    };
+    seen.set.templates.iter().filter_map(decided).collect()
+}
+
+async fn act(
+    context: &Context,
+    seen: &Seen,
+    settings: &Settings,
+    plan: Plan,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Next, Error> {
+    match plan.step {
+        Step::Rest => Ok(Next::Change),
+        Step::Grow { claim, to, trigger } => grow(context, seen, &claim, to, trigger, memory, now).await,
+        Step::Sync(targets) => follow(context, seen, settings, targets, memory, now).await,
+    }
+}
+
+async fn grow(
+    context: &Context,
+    seen: &Seen,
+    claim: &Claim,
+    to: Bytes,
+    trigger: Trigger,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Next, Error> {
+    let namespace = &seen.set.name.namespace;
+    let growth = claims::grow(&context.client, &context.leadership, namespace, claim, to, now).await?;
+    report::grown(context, seen, claim, to, trigger, &growth, now);
+    Ok(match growth {
+        Growth::Committed => {
+            let from = claim.capacity.unwrap_or(claim.requested);
+            let growing = Growing { template: claim.template.clone(), from, since: now, trigger };
+            memory.growing.insert(claim.name.clone(), growing);
+            // The watch tells of the write; should it be slow, the next pass meets a Conflict and changes nothing.
+            Next::After(Duration::from_secs(2))
+        }
+        Growth::Conflict | Growth::Gone => Next::After(Duration::from_millis(100)),
+        Growth::NotLeading => Next::Change,
+        Growth::QuotaExceeded(_) | Growth::Forbidden(_) | Growth::Invalid(_) => {
+            memory.errors = memory.errors.saturating_add(1);
+            Next::After(retry::delay(crate::cluster::client::Class::Permanent, memory.errors))
+        }
+    })
+}
+
+/// Lets the templates follow their claims.
+async fn follow(
+    context: &Context,
+    seen: &Seen,
+    settings: &Settings,
+    targets: BTreeMap<TemplateName, Bytes>,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Next, Error> {
+    let name = &seen.set.name;
+    let about = format!("{} {targets:?} {:?} {:?}", seen.set.uid, settings.allow_owner, seen.set.ordinals);
+    if let Some(left) = memory.deferral.left(&about, now) {
+        return Ok(Next::After(left));
+    }
+    let intent = Intent {
+        set: name.clone(),
+        uid: Some(seen.set.uid.clone()),
+        reason: reason(&targets),
+        targets,
+        allow_owner: settings.allow_owner.clone(),
+    };
+    Ok(match recreate::advance(context, name, Some(intent)).await? {
+        Progress::Done { again } => {
+            memory.deferral.done();
+            memory.guards_until = again.and_then(|delay| now.checked_add(delay).ok());
+            again.map_or(Next::Change, Next::After)
+        }
+        Progress::Refused(note) => refused(context, name, memory, note, &about, now),
+        Progress::Waiting(delay) => Next::After(delay),
+    })
+}
+
+fn refused(context: &Context, name: &SetName, memory: &mut Memory, note: Note, about: &str, now: Timestamp) -> Next {
+    report::note(context, name, &note, now);
+    let delay = memory.deferral.refused(about.to_owned(), now);
+    // A rollout that ends is seen by the watch, but not that its owner references have settled.
+    Next::After(if note.reason == Reason::TemplateSyncDeferred { delay.min(Duration::from_secs(15)) } else { delay })
+}
+
+fn reason(targets: &BTreeMap<TemplateName, Bytes>) -> String {
+    let sizes: Vec<_> = targets.iter().map(|(template, size)| format!("{template} to {size}")).collect();
+    format!("raise {}", sizes.join(", "))
+}
+
+fn soonest<const N: usize>(nexts: [Next; N]) -> Next {
+    let delays = nexts.into_iter().filter_map(|next| match next {
+        Next::After(delay) => Some(delay),
+        Next::Change => None,
+    });
+    delays.min().map_or(Next::Change, Next::After)
+}

@@ -1,0 +1,192 @@
+//! What is told of a pass: the one exit to Events, metrics and the log.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{debug, info, warn};
+
+use super::context::Context;
+use super::look::Seen;
+use super::memory::{Growing, Memory};
+use super::plan::{Plan, Template};
+use super::reconcile::Next;
+use super::retry;
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, SetName};
+use crate::api::reasons::{Note, Reason, Severity};
+use crate::cluster::claims::Growth;
+use crate::cluster::client::{Address, Error, chain};
+use crate::cluster::events::Subject;
+use crate::policy::claim::Claim;
+use crate::policy::decide::{Trigger, Verdict};
+use crate::telemetry::registry::Pass;
+
+/// What was being done, for the `action` of an Event.
+const ACTION: &str = "Resize";
+
+/// How a pass ended: counts it, and answers when to come back.
+pub(super) fn ended(
+    context: &Context,
+    set: &SetName,
+    memory: &mut Memory,
+    ended: Result<Option<Next>, Error>,
+    took: Duration,
+) -> Option<Next> {
+    let metrics = &context.telemetry.metrics;
+    let next = match ended {
+        Ok(next) => {
+            memory.errors = if next == Some(Next::Change) { 0 } else { memory.errors };
+            let pass = if matches!(next, Some(Next::After(_))) { Pass::RequeueAfter } else { Pass::Success };
+            metrics.passed(pass, took);
+            next
+        }
+        Err(error) => {
+            memory.errors = memory.errors.saturating_add(1);
+            let delay = retry::delay(error.class(), memory.errors);
+            metrics.passed(Pass::Error, took);
+            warn!(namespace = set.namespace, statefulset = set.name, error = chain(&error), retry_in = ?delay, "pass failed");
+            Some(Next::After(delay))
+        }
+    };
+    debug!(namespace = set.namespace, statefulset = set.name, ?next, ?took, "passed");
+    next
+}
+
+/// Annotations that have no effect, claims that cannot be read.
+pub(super) fn problems(context: &Context, seen: &Seen, problems: &[Note], now: Timestamp) {
+    problems.iter().for_each(|problem| of_set(context, seen, problem, now));
+    for unreadable in &seen.unreadable {
+        warn!(namespace = seen.set.name.namespace, statefulset = seen.set.name.name, error = unreadable, "claim left alone");
+    }
+}
+
+/// What was decided and planned, and which claims have arrived meanwhile.
+pub(super) fn planned(
+    context: &Context,
+    seen: &Seen,
+    templates: &[Template<'_>],
+    plan: &Plan,
+    memory: &mut Memory,
+    now: Timestamp,
+) {
+    plan.of_the_set.iter().for_each(|note| of_set(context, seen, note, now));
+    for (name, note) in &plan.of_claims {
+        of_claim(context, seen, name, note, now);
+    }
+    templates.iter().for_each(|template| measured(context, seen, template));
+    for claim in seen.claims.values().flatten().filter(|claim| claim.is_done()) {
+        if let Some(growing) = memory.growing.remove(&claim.name) {
+            arrived(context, seen, claim, &growing, now);
+        }
+    }
+}
+
+/// How an attempt to grow a claim ended.
+pub(super) fn grown(
+    context: &Context,
+    seen: &Seen,
+    claim: &Claim,
+    to: Bytes,
+    trigger: Trigger,
+    growth: &Growth,
+    now: Timestamp,
+) {
+    let set = &seen.set.name;
+    let told = |reason, text: String| of_claim(context, seen, &claim.name, &Note::new(reason, text), now);
+    let result = match growth {
+        Growth::Committed => {
+            info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %claim.requested, %to,
+                  trigger = trigger.as_str(), "asked the claim to grow");
+            "committed"
+        }
+        Growth::Conflict | Growth::Gone | Growth::NotLeading => {
+            debug!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, ?growth, "looks again");
+            return;
+        }
+        Growth::QuotaExceeded(words) => {
+            told(
+                Reason::QuotaExceeded,
+                format!("claim {} cannot grow to {to}: {words}; raise the ResourceQuota of namespace {}", claim.name, set.namespace),
+            );
+            "quota_exceeded"
+        }
+        Growth::Forbidden(words) => {
+            told(
+                Reason::ExpansionInfeasible,
+                format!("claim {} must not grow to {to}: {words}; change the policy or the storage class", claim.name),
+            );
+            "forbidden"
+        }
+        Growth::Invalid(words) => {
+            told(
+                Reason::ExpansionInfeasible,
+                format!("claim {} cannot grow to {to}: {words}; ask for another size", claim.name),
+            );
+            "invalid"
+        }
+    };
+    context.telemetry.metrics.resized(set, &claim.template, trigger.as_str(), result);
+}
+
+/// A note about the set, by name.
+pub(super) fn note(context: &Context, set: &SetName, note: &Note, now: Timestamp) {
+    log(set, None, note);
+    if let Some(uid) = context.cache.uid(set) {
+        context.recorder.record(&Subject { address: Address::set(set), uid }, ACTION, note, now);
+    }
+}
+
+fn of_set(context: &Context, seen: &Seen, note: &Note, now: Timestamp) {
+    log(&seen.set.name, None, note);
+    let subject = Subject { address: Address::set(&seen.set.name), uid: seen.set.uid.clone() };
+    context.recorder.record(&subject, ACTION, note, now);
+}
+
+/// On the claim, and on its set: who looks at either shall see it.
+fn of_claim(context: &Context, seen: &Seen, name: &ClaimName, note: &Note, now: Timestamp) {
+    log(&seen.set.name, Some(name), note);
+    let set = Subject { address: Address::set(&seen.set.name), uid: seen.set.uid.clone() };
+    context.recorder.record(&set, ACTION, note, now);
+    if let Some(claim) = seen.claims.values().flatten().find(|claim| claim.name == *name) {
+        let address = Address::claim(&seen.set.name.namespace, name);
+        context.recorder.record(&Subject { address, uid: claim.uid.clone() }, ACTION, note, now);
+    }
+}
+
+/// The Event is the word for people; the log has it for those who come later.
+fn log(set: &SetName, claim: Option<&ClaimName>, note: &Note) {
+    let claim = claim.map(ClaimName::as_str);
+    match note.reason.severity() {
+        Severity::Normal => debug!(namespace = set.namespace, statefulset = set.name, claim, reason = %note.reason, "{}", note.text),
+        Severity::Warning => debug!(namespace = set.namespace, statefulset = set.name, claim, reason = %note.reason, attention = true, "{}", note.text),
+    }
+}
+
+fn measured(context: &Context, seen: &Seen, template: &Template<'_>) {
+    let (metrics, set, name) = (&context.telemetry.metrics, &seen.set.name, &template.settings.name);
+    let reason = match template.decision.verdict {
+        Verdict::Refuse(reason) => Some(reason),
+        Verdict::Keep | Verdict::Grow { .. } | Verdict::Recommend { .. } => template.decision.notes.first().map(|note| note.reason),
+    };
+    metrics.decided(set, name, template.decision.verdict.as_str(), reason);
+    if let Some(size) = seen.set.templates.iter().find(|known| known.name == *name).and_then(|known| known.size) {
+        metrics.template_requested(set, name, size);
+    }
+    for claim in &template.claims {
+        metrics.claim_requested(set, name, &claim.name, claim.requested);
+    }
+}
+
+fn arrived(context: &Context, seen: &Seen, claim: &Claim, growing: &Growing, now: Timestamp) {
+    let to = claim.capacity.unwrap_or(claim.requested);
+    if to <= growing.from {
+        return;
+    }
+    let took = Duration::try_from(now.duration_since(growing.since)).unwrap_or_default();
+    let text = format!("claim {} has grown from {} to {to}; its filesystem is larger", claim.name, growing.from);
+    of_claim(context, seen, &claim.name, &Note::new(Reason::ClaimExpanded, text), now);
+    let set = &seen.set.name;
+    info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %growing.from, %to, ?took, "claim has grown");
+    context.telemetry.metrics.resized(set, &growing.template, growing.trigger.as_str(), "expanded");
+    context.telemetry.metrics.resize_took("expand", took);
+}

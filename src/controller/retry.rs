@@ -1,0 +1,53 @@
+//! After an error: how soon is the set looked at again?
+//!
+//! The class of the error decides, not the call that failed. Every delay grows with the errors in a row and is cut, so that
+//! a broken set costs little and a mended one is noticed.
+
+use std::time::Duration;
+
+use crate::cluster::client::Class;
+
+/// The delay before the next look after so many errors in a row (1: this is the first).
+pub fn delay(class: Class, in_a_row: u32) -> Duration {
+    let (first, longest) = match class {
+        // A write may have happened: looking again is cheap and tells.
+        Class::Unknown => (Duration::from_millis(200), Duration::from_secs(15)),
+        Class::Retry { .. } => (Duration::from_millis(500), Duration::from_secs(30)),
+        // Only a person, or another object, changes that. What they change is mostly watched.
+        Class::Permanent => (Duration::from_secs(10), Duration::from_secs(300)),
+    };
+    let doubled = first.saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
+    let asked = match class {
+        Class::Retry { after } => after.unwrap_or_default(),
+        Class::Unknown | Class::Permanent => Duration::ZERO,
+    };
+    doubled.min(longest).max(asked)
+}
+
+/// The delay before a template that could not follow is tried again, when nothing changed meanwhile.
+pub fn deferral(in_a_row: u32) -> Duration {
+    let doubled = Duration::from_secs(1).saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
+    doubled.min(Duration::from_secs(120))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_their_limit() {
+        let check = |class, in_a_row, expected| assert_eq!(delay(class, in_a_row), expected, "{class:?} {in_a_row}");
+        check(Class::Unknown, 1, Duration::from_millis(200));
+        check(Class::Unknown, 3, Duration::from_millis(800));
+        check(Class::Unknown, 4_000_000_000, Duration::from_secs(15));
+        check(Class::Permanent, 1, Duration::from_secs(10));
+        check(Class::Permanent, 40, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_kept() {
+        let busy = Class::Retry { after: Some(Duration::from_secs(20)) };
+        assert_eq!(delay(busy, 1), Duration::from_secs(20));
+        assert_eq!(delay(busy, 10), Duration::from_secs(30));
+    }
+}
