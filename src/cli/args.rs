@@ -40,6 +40,8 @@ pub enum Command {
     Restore(restore::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
+    /// Run the operator
+    Controller(crate::controller::Args),
     /// Serve local volumes of this node to Kubernetes
     Csi(crate::csi::Args),
 }

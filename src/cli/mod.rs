@@ -41,6 +41,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Backup(args) => block_on(backup::run(&args, &connection)),
         Command::Restore(args) => block_on(restore::run(&args, &connection)),
         Command::Completions(args) => completions::run(&args, program.as_ref()),
+        Command::Controller(args) => block_on(controller(args)),
         Command::Csi(args) => block_on(csi(args)),
     };
     match ended {
@@ -50,6 +51,12 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// The operator.
+async fn controller(args: crate::controller::Args) -> Result<Exit, Failure> {
+    let ended = crate::controller::run(args).await;
+    ended.map(|()| Exit::Yes).map_err(|error| Failure::no(crate::cluster::client::chain(&error)))
 }
 
 /// A role logs to stderr, as JSON; `RUST_LOG` says how much.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::api::bytes::Bytes;
 use crate::cluster::watch::Scope;
-use crate::policy::drivers::{Driver, DriverError, Drivers};
+use crate::policy::drivers::{DriverError, Drivers};
 use crate::policy::settings::Limits;
+use crate::telemetry::logs::Format;
 
 /// Flags of the operator. The limits here beat every annotation.
 #[derive(clap::Args, Clone, Debug)]
@@ -48,8 +49,8 @@ pub struct Args {
     #[arg(long, env = "RSO_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
     /// How it is logged
-    #[arg(long, value_enum, default_value_t)]
-    pub log_format: LogFormat,
+    #[arg(long, value_name = "json|text", default_value = "json")]
+    pub log_format: Format,
     /// This replica's name in the lease
     #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "rso", hide_env_values = true)]
     pub pod_name: String,
@@ -58,20 +59,20 @@ pub struct Args {
     pub pod_namespace: String,
 }
 
-/// The form of a log line.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line
-    #[default]
-    Json,
-    /// For reading at a terminal
-    Text,
-}
-
 impl Args {
     /// The administrator's limits.
     pub fn limits(&self) -> Limits {
         Limits { max_size: self.max_size, max_step: self.max_step, min_cooldown: self.min_cooldown }
+    }
+
+    /// What the storage drivers allow.
+    ///
+    /// # Errors
+    /// Which `--driver` is wrong.
+    pub fn drivers(&self) -> Result<Drivers, DriverError> {
+        let mut drivers = Drivers::default();
+        self.drivers.iter().try_for_each(|line| drivers.set(line))?;
+        Ok(drivers)
     }
 
     /// The namespaces that are watched.

@@ -6,11 +6,11 @@ use crate::api::names::SetName;
 use crate::cluster::client::Client;
 use crate::cluster::events::Recorder;
 use crate::cluster::lease::Leadership;
-use crate::cluster::usage::Readers;
+use crate::cluster::observe::Ground;
+use crate::cluster::usage::Sources;
 use crate::cluster::watch::Cache;
 use crate::policy::drivers::Drivers;
 use crate::policy::settings::Limits;
-use crate::recreate::Rules;
 use crate::telemetry::Telemetry;
 
 use super::memory::Memories;
@@ -24,7 +24,7 @@ pub struct Context {
     /// What is there.
     pub cache: Arc<Cache>,
     /// Who is asked how full a volume is.
-    pub readers: Readers,
+    pub sources: Sources,
     /// Where Events go.
     pub recorder: Recorder,
     /// Metrics and health.
@@ -33,10 +33,8 @@ pub struct Context {
     pub limits: Limits,
     /// What the storage drivers allow.
     pub drivers: Drivers,
-    /// The numbers of a recreate.
-    pub rules: Rules,
-    /// The operator's own namespace, where the journals are.
-    pub namespace: String,
+    /// Where recreates are carried out.
+    pub ground: Ground,
     /// What is remembered between passes.
     pub memories: Memories,
 }

@@ -53,7 +53,8 @@ pub async fn readings(
     let wanted = wanted(seen, settings);
     gauges.0.retain(|name, _| wanted.values().flatten().any(|(claim, _)| claim.name == *name));
     let due = wanted.iter().filter(|(_, claims)| claims.iter().any(|(claim, _)| gauges.is_due(claim, now)));
-    let answers = join_all(due.map(|(ordinal, claims)| async { (*ordinal, ask(context, seen, *ordinal, claims).await) })).await;
+    let answers =
+        join_all(due.map(|(ordinal, claims)| async { (*ordinal, ask(context, seen, *ordinal, claims).await) })).await;
     for (ordinal, mut answers) in answers {
         for (claim, thresholds) in wanted.get(&ordinal).into_iter().flatten() {
             let answer = answers.remove(&claim.name).unwrap_or(Err(Unknown::NoPod));
@@ -118,7 +119,8 @@ async fn ask(context: &Context, seen: &Seen, ordinal: Ordinal, claims: &[(&Claim
     let Some(pod) = context.cache.pod(set, ordinal).filter(|pod| is_running(pod)) else {
         return claims.iter().map(|(claim, _)| (claim.name.clone(), Err(Unknown::NoPod))).collect();
     };
-    let names: Vec<ClaimName> = claims.iter().map(|(claim, _)| claim.name.clone()).filter(|name| uses(&pod, name)).collect();
+    let names: Vec<ClaimName> =
+        claims.iter().map(|(claim, _)| claim.name.clone()).filter(|name| uses(&pod, name)).collect();
     let asked = usage::Pod {
         namespace: &set.namespace,
         name: &pod_name(set, ordinal),
@@ -137,7 +139,9 @@ fn is_running(pod: &Pod) -> bool {
 /// Whether the pod has this claim: an agent is only believed about the volumes of its own pod.
 fn uses(pod: &Pod, claim: &ClaimName) -> bool {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref()).any(|volume| volume.claim_name == claim.as_str())
+    volumes
+        .filter_map(|volume| volume.persistent_volume_claim.as_ref())
+        .any(|volume| volume.claim_name == claim.as_str())
 }
 
 /// Where the agent of the pod listens, if it has one.
@@ -152,8 +156,6 @@ fn count(context: &Context, seen: &Seen, ordinal: Ordinal, claim: &Claim, usage:
     let (set, pod) = (&seen.set.name, pod_name(&seen.set.name, ordinal));
     let volume = Volume { set, template: &claim.template, claim: &claim.name, pod: &pod };
     let inodes = usage.inodes.map(|inodes| (inodes.total, inodes.total.saturating_sub(inodes.free)));
-    let fill =
-        Fill { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
+    let fill = Fill { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
     context.telemetry.metrics.volume(volume, &fill);
 }
-

@@ -22,7 +22,7 @@ use self::context::Context;
 use self::queue::Triggers;
 use crate::cluster::client::{Client, ConnectError, Source};
 use crate::cluster::events;
-use crate::cluster::lease::{self, Election, Leadership, Role};
+use crate::cluster::lease::{self, Election, Role};
 use crate::cluster::observe::Ground;
 use crate::cluster::usage::{AskError, KubeletUse, Sources, Trust};
 use crate::cluster::watch::{self, Change, Changes};
@@ -100,10 +100,11 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), scope = ?args.scope(), "started");
 
     let (drained, over) = Stop::by_hand();
+    let (_never, to_the_end) = Stop::by_hand();
     let elected = tokio::spawn(async move { election.run(async move { over.wait().await }).await });
     let told = tokio::spawn(sender.run());
     let ended = tokio::select! {
-        ended = serve::metrics(args.metrics_address, &telemetry, stop.clone()), if !stop.is_set() => ended.map_err(RunError::from),
+        ended = serve::metrics(args.metrics_address, &telemetry, to_the_end) => ended.map_err(RunError::from),
         ended = serve::health(args.health_address, &telemetry, stop.clone()) => ended.map_err(RunError::from),
         ended = operate(&context, changes, &stop) => ended,
     };
@@ -198,4 +199,3 @@ fn kubelets(args: &Args) -> KubeletUse {
         (false, false) => KubeletUse::Ask(Trust::ClusterCa),
     }
 }
-

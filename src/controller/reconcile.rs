@@ -13,20 +13,23 @@ use super::look::{self, Seen};
 use super::measure;
 use super::memory::{Growing, Memory};
 use super::plan::{self, Plan, Step, Template};
-use super::recreate::{self, Progress};
+use super::recreate::{self, Advance};
 use super::report;
 use super::retry;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::{Note, Reason};
 use crate::cluster::claims::{self, Growth};
-use crate::cluster::client::Error;
 use crate::cluster::clock;
+use crate::cluster::observe::ObserveError;
 use crate::policy::claim::{Claim, refusal};
 use crate::policy::decide::{Trigger, decide};
 use crate::policy::settings::{Settings, concerns_us};
 use crate::policy::usage::Reading;
 use crate::recreate::Intent;
+
+/// The caches have what a recreate made within this; if not, the next look changes nothing either.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// When the set is to be looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,12 @@ pub async fn reconcile(context: &Context, name: &SetName) -> Option<Duration> {
 }
 
 /// `None`: the set is none of ours.
-async fn pass(context: &Context, name: &SetName, memory: &mut Memory, now: Timestamp) -> Result<Option<Next>, Error> {
+async fn pass(
+    context: &Context,
+    name: &SetName,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Option<Next>, ObserveError> {
     let unfinished = unfinished(context, name, memory, now).await?; // client, if a recreate is in flight
     if let Unfinished::Busy(next) = unfinished {
         return Ok(Some(next));
@@ -104,7 +112,12 @@ impl Unfinished {
 }
 
 /// A recreate that has begun comes before everything else, whatever the annotations say now.
-async fn unfinished(context: &Context, name: &SetName, memory: &mut Memory, now: Timestamp) -> Result<Unfinished, Error> {
+async fn unfinished(
+    context: &Context,
+    name: &SetName,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Unfinished, ObserveError> {
     let marked = look::look(&context.cache, name).is_some_and(|seen| seen.set.marked);
     if !marked && !context.cache.has_journal(name) {
         memory.guards_until = None;
@@ -116,15 +129,30 @@ async fn unfinished(context: &Context, name: &SetName, memory: &mut Memory, now:
     {
         return Ok(Unfinished::Later(left));
     }
-    match recreate::advance(context, name, None).await? {
-        Progress::Done { again: Some(delay) } => {
+    Ok(match advance(context, name, None, now).await? {
+        Advance::Rest(Some(delay)) => {
             memory.guards_until = now.checked_add(delay).ok();
-            Ok(Unfinished::Later(delay))
+            Unfinished::Later(delay)
         }
-        Progress::Done { again: None } => Ok(Unfinished::Nothing),
-        Progress::Refused(note) => Ok(Unfinished::Busy(refused(context, name, memory, note, "in flight", now))),
-        Progress::Waiting(delay) => Ok(Unfinished::Busy(Next::After(delay))),
-    }
+        Advance::Rest(None) => Unfinished::Nothing,
+        Advance::Refused(note) => Unfinished::Busy(refused(context, name, memory, note, "in flight", now)),
+        Advance::Waiting(delay) => Unfinished::Busy(Next::After(delay)),
+        // What is there now comes with the watch.
+        Advance::Ended(_) => Unfinished::Busy(Next::After(SETTLE)),
+        Advance::NotLeading => Unfinished::Busy(Next::Change),
+    })
+}
+
+/// Drives the recreate of a set as far as it goes now, and tells what is to be told.
+async fn advance(
+    context: &Context,
+    name: &SetName,
+    intent: Option<&Intent>,
+    now: Timestamp,
+) -> Result<Advance, ObserveError> {
+    let advanced = recreate::advance(&context.ground, &context.leadership, name, intent).await?;
+    report::advanced(context, name, &advanced, now);
+    Ok(advanced.result)
 }
 
 /// What the last look taught: sizes that a driver refused, claims that are on their way.
@@ -172,7 +200,7 @@ async fn act(
     plan: Plan,
     memory: &mut Memory,
     now: Timestamp,
-) -> Result<Next, Error> {
+) -> Result<Next, ObserveError> {
     match plan.step {
         Step::Rest => Ok(Next::Change),
         Step::Grow { claim, to, trigger } => grow(context, seen, &claim, to, trigger, memory, now).await,
@@ -188,7 +216,7 @@ async fn grow(
     trigger: Trigger,
     memory: &mut Memory,
     now: Timestamp,
-) -> Result<Next, Error> {
+) -> Result<Next, ObserveError> {
     let namespace = &seen.set.name.namespace;
     let growth = claims::grow(&context.client, &context.leadership, namespace, claim, to, now).await?;
     report::grown(context, seen, claim, to, trigger, &growth, now);
@@ -217,7 +245,7 @@ async fn follow(
     targets: BTreeMap<TemplateName, Bytes>,
     memory: &mut Memory,
     now: Timestamp,
-) -> Result<Next, Error> {
+) -> Result<Next, ObserveError> {
     let name = &seen.set.name;
     let about = format!("{} {targets:?} {:?} {:?}", seen.set.uid, settings.allow_owner, seen.set.ordinals);
     if let Some(left) = memory.deferral.left(&about, now) {
@@ -230,14 +258,14 @@ async fn follow(
         targets,
         allow_owner: settings.allow_owner.clone(),
     };
-    Ok(match recreate::advance(context, name, Some(intent)).await? {
-        Progress::Done { again } => {
+    Ok(match advance(context, name, Some(&intent), now).await? {
+        Advance::Rest(_) | Advance::Ended(_) => {
             memory.deferral.done();
-            memory.guards_until = again.and_then(|delay| now.checked_add(delay).ok());
-            again.map_or(Next::Change, Next::After)
+            Next::After(SETTLE)
         }
-        Progress::Refused(note) => refused(context, name, memory, note, &about, now),
-        Progress::Waiting(delay) => Next::After(delay),
+        Advance::Refused(note) => refused(context, name, memory, note, &about, now),
+        Advance::Waiting(delay) => Next::After(delay),
+        Advance::NotLeading => Next::Change,
     })
 }
 

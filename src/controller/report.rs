@@ -10,13 +10,15 @@ use super::look::Seen;
 use super::memory::{Growing, Memory};
 use super::plan::{Plan, Template};
 use super::reconcile::Next;
+use super::recreate::{Advance, Advanced};
 use super::retry;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName};
 use crate::api::reasons::{Note, Reason, Severity};
 use crate::cluster::claims::Growth;
-use crate::cluster::client::{Address, Error, chain};
+use crate::cluster::client::{Address, Class, chain};
 use crate::cluster::events::Subject;
+use crate::cluster::observe::ObserveError;
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
 use crate::telemetry::registry::Pass;
@@ -29,7 +31,7 @@ pub(super) fn ended(
     context: &Context,
     set: &SetName,
     memory: &mut Memory,
-    ended: Result<Option<Next>, Error>,
+    ended: Result<Option<Next>, ObserveError>,
     took: Duration,
 ) -> Option<Next> {
     let metrics = &context.telemetry.metrics;
@@ -42,7 +44,7 @@ pub(super) fn ended(
         }
         Err(error) => {
             memory.errors = memory.errors.saturating_add(1);
-            let delay = retry::delay(error.class(), memory.errors);
+            let delay = retry::delay(class(&error), memory.errors);
             metrics.passed(Pass::Error, took);
             warn!(namespace = set.namespace, statefulset = set.name, error = chain(&error), retry_in = ?delay, "pass failed");
             Some(Next::After(delay))
@@ -52,11 +54,40 @@ pub(super) fn ended(
     next
 }
 
+fn class(error: &ObserveError) -> Class {
+    match error {
+        ObserveError::Read(error) => error.class(),
+        ObserveError::Malformed(_) => Class::Permanent,
+    }
+}
+
+/// What a recreate did, told about the object that is there now.
+pub(super) fn advanced(context: &Context, set: &SetName, advanced: &Advanced, now: Timestamp) {
+    let metrics = &context.telemetry.metrics;
+    let uid = advanced.uid.clone().or_else(|| context.cache.uid(set));
+    for note in &advanced.notes {
+        log(set, None, note);
+        if let Some(uid) = uid.clone() {
+            context.recorder.record(&Subject { address: Address::set(set), uid }, ACTION, note, now);
+        }
+    }
+    if let Advance::Ended(report) = &advanced.result {
+        metrics.recreated(set, report.ending.as_str());
+        report.absent.into_iter().for_each(|time| metrics.absent(time));
+        report.unmanaged.into_iter().for_each(|time| metrics.resize_took("recreate", time));
+    }
+}
+
 /// Annotations that have no effect, claims that cannot be read.
 pub(super) fn problems(context: &Context, seen: &Seen, problems: &[Note], now: Timestamp) {
     problems.iter().for_each(|problem| of_set(context, seen, problem, now));
     for unreadable in &seen.unreadable {
-        warn!(namespace = seen.set.name.namespace, statefulset = seen.set.name.name, error = unreadable, "claim left alone");
+        warn!(
+            namespace = seen.set.name.namespace,
+            statefulset = seen.set.name.name,
+            error = unreadable,
+            "claim left alone"
+        );
     }
 }
 
@@ -106,7 +137,10 @@ pub(super) fn grown(
         Growth::QuotaExceeded(words) => {
             told(
                 Reason::QuotaExceeded,
-                format!("claim {} cannot grow to {to}: {words}; raise the ResourceQuota of namespace {}", claim.name, set.namespace),
+                format!(
+                    "claim {} cannot grow to {to}: {words}; raise the ResourceQuota of namespace {}",
+                    claim.name, set.namespace
+                ),
             );
             "quota_exceeded"
         }
@@ -157,8 +191,12 @@ fn of_claim(context: &Context, seen: &Seen, name: &ClaimName, note: &Note, now: 
 fn log(set: &SetName, claim: Option<&ClaimName>, note: &Note) {
     let claim = claim.map(ClaimName::as_str);
     match note.reason.severity() {
-        Severity::Normal => debug!(namespace = set.namespace, statefulset = set.name, claim, reason = %note.reason, "{}", note.text),
-        Severity::Warning => debug!(namespace = set.namespace, statefulset = set.name, claim, reason = %note.reason, attention = true, "{}", note.text),
+        Severity::Normal => {
+            debug!(namespace = set.namespace, statefulset = set.name, claim, reason = %note.reason, "{}", note.text)
+        }
+        Severity::Warning => {
+            debug!(namespace = set.namespace, statefulset = set.name, claim, reason = %note.reason, attention = true, "{}", note.text)
+        }
     }
 }
 
@@ -166,7 +204,9 @@ fn measured(context: &Context, seen: &Seen, template: &Template<'_>) {
     let (metrics, set, name) = (&context.telemetry.metrics, &seen.set.name, &template.settings.name);
     let reason = match template.decision.verdict {
         Verdict::Refuse(reason) => Some(reason),
-        Verdict::Keep | Verdict::Grow { .. } | Verdict::Recommend { .. } => template.decision.notes.first().map(|note| note.reason),
+        Verdict::Keep | Verdict::Grow { .. } | Verdict::Recommend { .. } => {
+            template.decision.notes.first().map(|note| note.reason)
+        }
     };
     metrics.decided(set, name, template.decision.verdict.as_str(), reason);
     if let Some(size) = seen.set.templates.iter().find(|known| known.name == *name).and_then(|known| known.size) {

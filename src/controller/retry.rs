@@ -26,7 +26,8 @@ pub fn delay(class: Class, in_a_row: u32) -> Duration {
 
 /// The delay before a template that could not follow is tried again, when nothing changed meanwhile.
 pub fn deferral(in_a_row: u32) -> Duration {
-    let doubled = Duration::from_secs(1).saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
+    let doubled =
+        Duration::from_secs(1).saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
     doubled.min(Duration::from_secs(120))
 }
 
