@@ -61,7 +61,6 @@ unit:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
 
-# --offline: the crates are there once anything was compiled; without it a network is asked for an index.
 licences:
 	cargo deny --locked check licenses bans sources
 
