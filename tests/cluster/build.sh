@@ -64,9 +64,9 @@ build_csi-sanity() { module csi-sanity csi-sanity csi-sanity "" github.com/kuber
 build_images() {
   local root applet
   root=$(mktemp -d)
-  if [ ! -e "$IMAGES/pause.tar" ] || [ "$HERE/pause.c" -nt "$IMAGES/pause.tar" ]; then
+  if [ ! -e "$IMAGES/pause.tar" ] || [ "$HERE/pause/pause.c" -nt "$IMAGES/pause.tar" ]; then
     mkdir "$root/pause"
-    cc -static -Os -s -o "$root/pause/pause" "$HERE/pause.c"
+    cc -static -Os -s -o "$root/pause/pause" "$HERE/pause/pause.c"
     "$HERE/image.sh" localhost/pause:1 "$root/pause" "$IMAGES/pause.tar" --entrypoint /pause
     since "image localhost/pause:1"
   fi
