@@ -134,7 +134,7 @@ fn register(
     let endpoint = args.endpoint.display().to_string();
     let service = RegistrationService { name: args.driver_name.clone(), endpoint };
     let server = Server::builder().add_service(RegistrationServer::new(service));
-    serve(server, &folder.join(format!("{}-reg.sock", args.driver_name)), stopping)
+    serve(server, &folder.join(registration::socket_name(&args.driver_name)), stopping)
 }
 
 fn serve(

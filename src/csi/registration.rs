@@ -10,6 +10,14 @@ const KIND: &str = "CSIPlugin";
 /// The kubelet asks for a major version it knows.
 const VERSION: &str = "1.0.0";
 
+/// The name of the socket for a driver of this name.
+///
+/// The kubelet sends the socket's path as the `:authority` of its calls, with `%2F` for each slash, and `http` takes a
+/// percent sign only before an `@`; without one every call ends as a PROTOCOL_ERROR before it gets here.
+pub fn socket_name(driver: &str) -> String {
+    format!("csi@{driver}-reg.sock")
+}
+
 /// Serves the registration.
 #[derive(Debug, Clone)]
 pub struct RegistrationService {
@@ -42,5 +50,17 @@ impl Registration for RegistrationService {
             tracing::warn!(driver = self.name, error, "the kubelet refused the registration");
         }
         Ok(Response::new(RegistrationStatusResponse {}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::socket_name;
+
+    #[test]
+    fn what_the_kubelet_calls_the_socket_is_an_authority() {
+        let path = format!("/var/lib/kubelet/plugins_registry/{}", socket_name("local.csi.example"));
+        let as_sent = path.replace('/', "%2F");
+        assert!(as_sent.parse::<http::uri::Authority>().is_ok(), "{as_sent}");
     }
 }
