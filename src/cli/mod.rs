@@ -9,6 +9,7 @@ mod backup;
 mod bar;
 mod completions;
 mod failure;
+mod measure;
 mod reach;
 mod resize;
 mod restore;
