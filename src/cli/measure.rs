@@ -66,7 +66,8 @@ pub(super) async fn measure(client: &Client, pods: &[Value], claims: &BTreeMap<K
     let near = client.within(PATIENCE);
     let agents = stream::iter(users.iter().filter(|user| user.agent).map(|user| ask_agent(&near, user, claims)));
     measured.take(agents.buffer_unordered(AT_ONCE).collect().await);
-    let silent = |user: &&User| user.claims.iter().any(|claim| !measured.knows(&(user.namespace.clone(), claim.clone())));
+    let silent =
+        |user: &&User| user.claims.iter().any(|claim| !measured.knows(&(user.namespace.clone(), claim.clone())));
     let nodes: BTreeSet<&str> = users.iter().filter(silent).map(|user| user.node.as_str()).collect();
     let kubelets = stream::iter(nodes.into_iter().map(|node| ask_kubelet(client, node, claims)));
     let answers = kubelets.buffer_unordered(AT_ONCE).collect().await;

@@ -8,6 +8,7 @@ pub mod args;
 mod backup;
 mod bar;
 mod completions;
+mod compose;
 mod failure;
 mod measure;
 mod reach;

@@ -136,10 +136,13 @@ fn row(template: &TemplateStatus, claim: &ClaimStatus, bar: usize, look: Look) -
 
 /// `of 10Gi`, and the size it grows to.
 fn size(claim: &ClaimStatus) -> String {
-    match claim.capacity {
-        None => format!("of {} asked", short(claim.requested)),
-        Some(capacity) if claim.requested > capacity => format!("of {} → {}", short(capacity), short(claim.requested)),
-        Some(capacity) => format!("of {}", short(capacity)),
+    match (claim.capacity, claim.requested) {
+        (None, None) => "-".to_owned(),
+        (None, Some(requested)) => format!("of {} asked", short(requested)),
+        (Some(capacity), Some(requested)) if requested > capacity => {
+            format!("of {} → {}", short(capacity), short(requested))
+        }
+        (Some(capacity), _) => format!("of {}", short(capacity)),
     }
 }
 

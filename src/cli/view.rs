@@ -108,12 +108,14 @@ pub(super) struct ClaimStatus {
     pub(super) name: String,
     pub(super) pod: String,
     pub(super) class: Option<String>,
-    pub(super) requested: Bytes,
+    pub(super) requested: Option<Bytes>,
     /// What the volume has.
     pub(super) capacity: Option<Bytes>,
     pub(super) state: State,
     /// How full it is, when somebody says so.
     pub(super) usage: Option<UsageStatus>,
+    /// Why nobody says so.
+    pub(super) unknown: Option<String>,
     /// When it grew last.
     pub(super) resized_at: Option<Timestamp>,
 }

@@ -30,10 +30,11 @@ fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimStatus {
         name: name.into(),
         pod: "db-0".into(),
         class: Some("fast".into()),
-        requested: capacity,
+        requested: Some(capacity),
         capacity: Some(capacity),
         state: State::Settled,
         usage,
+        unknown: None,
         resized_at: None,
     }
 }
@@ -62,7 +63,7 @@ fn set(templates: Vec<TemplateStatus>) -> SetStatus {
 
 fn busy() -> SetStatus {
     let growing = ClaimStatus {
-        requested: Bytes::gib(12),
+        requested: Some(Bytes::gib(12)),
         state: State::Growing,
         ..claim("data-db-1", Some(81), Bytes::gib(10))
     };
@@ -129,7 +130,7 @@ fn colours_are_only_paint() {
 #[test]
 fn what_a_person_must_act_on_is_told_below_the_volumes() {
     let mut infeasible = claim("data-db-0", Some(97), Bytes::gib(10));
-    (infeasible.state, infeasible.requested) = (State::Infeasible, Bytes::gib(12));
+    (infeasible.state, infeasible.requested) = (State::Infeasible, Some(Bytes::gib(12)));
     let mut data = template("data", Bytes::gib(10), by_usage(), vec![infeasible]);
     data.notes = vec![Note::new(
         Reason::ExpansionInfeasible,
