@@ -61,17 +61,14 @@ pub struct Connection {
     pub kubeconfig: Option<PathBuf>,
 }
 
-/// The form of an answer.
+/// The form of an answer. Its variants are told in one line of the help, not each on its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "clap would make a paragraph of each")]
 pub enum Output {
-    /// For people
     #[default]
     Table,
-    /// For people, with more columns
     Wide,
-    /// For programs
     Json,
-    /// For programs and people
     Yaml,
 }
 

@@ -5,7 +5,7 @@ use owo_colors::Style;
 
 use super::bar::{self, Mood};
 use super::table::{Cell, Paint, columns, wrapped};
-use super::view::{ClaimStatus, EventStatus, Growth, Rule, SetStatus, State, TemplateStatus, ago};
+use super::view::{ClaimStatus, EventStatus, Growth, Rule, SetStatus, TemplateStatus, ago};
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Severity};
 

@@ -55,6 +55,11 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 impl Screen {
+    /// Nothing was drawn yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+
     /// Draws the picture. At a terminal it replaces the last one; elsewhere it is appended when it is another.
     pub(super) fn draw(&mut self, picture: String, terminal: Terminal) {
         match terminal.height {

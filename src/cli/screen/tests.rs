@@ -2,7 +2,7 @@ use insta::assert_snapshot;
 use jiff::SignedDuration;
 
 use super::super::bar;
-use super::super::view::{Phase, UsageStatus};
+use super::super::view::{Phase, State, UsageStatus};
 use super::*;
 use crate::api::bytes::Percent;
 use crate::api::reasons::Reason;

@@ -1,0 +1,108 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::names::Ordinal;
+use crate::cli::Exit;
+use crate::policy::claim::{Class, Phase, Resize};
+
+fn claim(ordinal: u32, size: u64, expandable: bool) -> Claim {
+    Claim {
+        name: ClaimName::new(format!("data-db-{ordinal}")),
+        template: "data".into(),
+        ordinal: Ordinal(ordinal),
+        uid: "u".into(),
+        resource_version: "1".into(),
+        phase: Phase::Bound,
+        deleting: false,
+        block_mode: false,
+        requested: Bytes::gib(size),
+        capacity: Some(Bytes::gib(size)),
+        resize: Resize::None,
+        class: Some(Class { name: "fast".into(), expandable, provisioner: "csi.example.com".into() }),
+        resized_at: None,
+    }
+}
+
+/// A set with a template of 10Gi and claims of these sizes.
+fn seen(annotations: Value, metadata: Value, claims: Vec<Claim>) -> Seen {
+    let mut object = json!({
+        "metadata": {"name": "db", "namespace": "shop", "uid": "1", "annotations": annotations},
+        "spec": {
+            "serviceName": "db", "selector": {}, "template": {}, "replicas": claims.len(),
+            "volumeClaimTemplates": [
+                {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "10Gi"}}}},
+            ],
+        },
+    });
+    for (key, value) in metadata.as_object().unwrap() {
+        object["metadata"][key] = value.clone();
+    }
+    let set = SetView::of(&serde_json::from_value(object).unwrap()).unwrap();
+    Seen { set, ready: 0, claims, readings: BTreeMap::new(), events: vec![] }
+}
+
+fn planned(seen: &Seen, size: u64) -> Result<Plan, Failure> {
+    plan(seen, &Asked { template: "data".into(), size: Bytes::gib(size) }, Timestamp::UNIX_EPOCH)
+}
+
+fn change(seen: &Seen, size: u64) -> Change {
+    match planned(seen, size) {
+        Ok(Plan::Change(change)) => change,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn sizes(change: &Change) -> Vec<(u64, u64)> {
+    change.claims.iter().map(|(_, from, to)| (from.0 >> 30, to.0 >> 30)).collect()
+}
+
+#[test]
+fn a_larger_size_grows_claims_and_template() {
+    let change = change(&seen(json!({}), json!({}), vec![claim(0, 10, true), claim(1, 12, true)]), 20);
+    assert_eq!(sizes(&change), [(10, 20), (12, 20)]);
+    assert_eq!(change.template, Some((Bytes::gib(10), Bytes::gib(20))));
+    assert!(change.remarks[0].contains("its pods run on"), "{:?}", change.remarks);
+}
+
+#[test]
+fn a_set_without_replicas_gets_a_larger_template() {
+    let change = change(&seen(json!({}), json!({}), vec![]), 20);
+    assert_eq!((sizes(&change), change.template), (vec![], Some((Bytes::gib(10), Bytes::gib(20)))));
+}
+
+#[test]
+fn what_has_the_size_already_is_left_alone() {
+    let plan = planned(&seen(json!({}), json!({}), vec![claim(0, 10, true)]), 10);
+    assert_eq!(plan, Ok(Plan::Nothing("statefulset.apps/db data is 10Gi already".into())));
+}
+
+#[test]
+fn nothing_is_made_smaller_and_nothing_impossible_is_asked_for() {
+    let check = |seen: Seen, size: u64, expected: &str| {
+        let failure = planned(&seen, size).unwrap_err();
+        assert_eq!(failure.exit, Exit::Refused, "{failure}");
+        assert!(failure.what.contains(expected), "{failure}");
+    };
+    let max = json!({"resize-statefulset-operator/max-size": "15Gi"});
+    let deleting = json!({"deletionTimestamp": "2026-05-01T12:00:00Z"});
+    check(seen(json!({}), json!({}), vec![claim(0, 10, true)]), 9, "template data of shop/db has 10Gi");
+    check(seen(json!({}), json!({}), vec![claim(0, 12, true)]), 11, "claim data-db-0 has 12Gi");
+    check(seen(json!({}), json!({}), vec![claim(0, 10, false)]), 20, "does not allow expansion");
+    check(seen(max, json!({}), vec![claim(0, 10, true)]), 20, "max-size of 15Gi");
+    check(seen(json!({}), deleting, vec![claim(0, 10, true)]), 20, "is being deleted");
+}
+
+#[test]
+fn what_holds_it_up_is_said() {
+    let check = |annotations: Value, metadata: Value, with_template: bool, expected: &str| {
+        let change = change(&seen(annotations, metadata, vec![claim(0, 10, true)]), 20);
+        assert!(change.remarks.iter().any(|remark| remark.contains(expected)), "{:?}", change.remarks);
+        assert_eq!(change.template.is_some(), with_template);
+    };
+    let owner = json!([{"apiVersion": "v1", "kind": "Postgres", "name": "pg", "uid": "2", "controller": true}]);
+    let owned = json!({"ownerReferences": owner});
+    check(json!({"resize-statefulset-operator/paused": "true"}), json!({}), true, "paused");
+    check(json!({"resize-statefulset-operator/template-sync": "Never"}), json!({}), false, "template-sync is Never");
+    check(json!({"resize-statefulset-operator/resize-0": "30Gi"}), json!({}), true, "resize-0 asks for 30Gi");
+    check(json!({}), owned, false, "Postgres pg owns the set");
+}
