@@ -105,9 +105,16 @@ pub struct Disk {
     pub in_images: u64,
 }
 
+/// Nothing is promised on a disk with less than this left, however large the overcommit: the log of a new XFS takes it,
+/// and a filesystem that grows writes tables, which must not fail halfway.
+pub const HEADROOM: u64 = 64 << 20;
+
 /// What can still be promised, bytes. What others keep on the same disk is never promised.
 #[must_use]
 pub fn room(disk: Disk, promised: u64, overcommit: Overcommit) -> u64 {
+    if disk.available < HEADROOM {
+        return 0;
+    }
     overcommit.of(disk.available.saturating_add(disk.in_images)).saturating_sub(promised)
 }
 
@@ -180,17 +187,25 @@ mod tests {
         check(4 * GIB + 1, 0, Err(tonic::Code::OutOfRange));
     }
 
+    const fn disk(available: u64, in_images: u64) -> Disk {
+        Disk { available: available * GIB, in_images: in_images * GIB }
+    }
+
     #[test]
     fn room_is_what_the_disk_has_less_what_is_promised() {
-        let disk = Disk { available: 60, in_images: 40 };
-        assert_eq!(room(disk, 30, Overcommit::HONEST), 70);
-        assert_eq!(room(disk, 130, Overcommit::HONEST), 0);
+        assert_eq!(room(disk(60, 40), 30 * GIB, Overcommit::HONEST), 70 * GIB);
+        assert_eq!(room(disk(60, 40), 130 * GIB, Overcommit::HONEST), 0);
     }
 
     #[test]
     fn writing_into_a_volume_leaves_the_room_as_it_is() {
-        let before = room(Disk { available: 60, in_images: 40 }, 50, Overcommit::HONEST);
-        let after = room(Disk { available: 50, in_images: 50 }, 50, Overcommit::HONEST);
-        assert_eq!(before, after);
+        let after = |written: u64| room(disk(60 - written, 40 + written), 50 * GIB, Overcommit::HONEST);
+        assert_eq!(after(0), after(10));
+    }
+
+    #[test]
+    fn nothing_is_promised_on_a_disk_that_is_physically_full() {
+        let full = Disk { available: HEADROOM - 1, in_images: 100 * GIB };
+        assert_eq!(room(full, 0, Overcommit::HONEST), 0);
     }
 }

@@ -125,8 +125,9 @@ impl Driver {
             if device::is_attached(&id)? {
                 return Err(Fault::NotNow(format!("volume {id} is still mounted: it is removed when it is unmounted")));
             }
+            self.store.doom(&id)?;
             self.images.discard(&id)?;
-            self.store.remove(&id)?;
+            self.store.forget(&id)?;
             tracing::info!(volume = %id, "volume removed");
         }
         Ok(DeleteVolumeResponse {})

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::id::VolumeId;
 use super::image::file_name;
 use super::mounts::Device;
-use super::tool;
+use super::tool::Tools;
 
 /// What the kernel adds to the name of a backing file that was removed.
 const REMOVED: &str = " (deleted)";
@@ -45,8 +45,8 @@ pub fn is_attached(id: &VolumeId) -> Result<bool, Fault> {
 ///
 /// # Errors
 /// As losetup says.
-pub fn refresh(device: Device) -> Result<(), Fault> {
-    tool::run("losetup", &["--set-capacity".as_ref(), node(device)?.as_os_str()])?;
+pub fn refresh(tools: &Tools, device: Device) -> Result<(), Fault> {
+    tools.run("losetup", &["--set-capacity".as_ref(), node(device)?.as_os_str()])?;
     Ok(())
 }
 

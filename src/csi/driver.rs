@@ -11,6 +11,7 @@ use super::image::Images;
 use super::locks::Locks;
 use super::proto::v1::Topology;
 use super::state::{Entry, StateError, Store, Volume};
+use super::tool::Tools;
 
 /// One node's driver. All its work is system calls and short child processes, so calls run on the blocking pool.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Driver {
     pub node_id: String,
     pub(super) store: Store,
     pub(super) images: Images,
+    pub(super) tools: Tools,
     pub(super) locks: Locks,
 }
 
@@ -36,8 +38,10 @@ impl Driver {
             std::fs::create_dir_all(path).map_err(error)
         };
         create(&trash)?;
-        let store = Store::open(&volumes)?;
-        Ok(Self { name, node_id, store, images: Images::new(volumes, trash), locks: Locks::default() })
+        let (store, lock) = Store::open(&volumes)?;
+        let tools = Tools::holding(lock);
+        let images = Images::new(volumes, trash, tools.clone());
+        Ok(Self { name, node_id, store, images, tools, locks: Locks::default() })
     }
 
     /// The topology key of the node.

@@ -13,7 +13,7 @@ use super::class::Filesystem;
 use super::durable;
 use super::fault::Fault;
 use super::id::VolumeId;
-use super::tool;
+use super::tool::Tools;
 
 /// How an image's name ends.
 pub const IMAGE: &str = "img";
@@ -29,13 +29,14 @@ const BLOCK: u64 = 4096;
 pub struct Images {
     folder: PathBuf,
     trash: PathBuf,
+    tools: Tools,
 }
 
 impl Images {
     /// Images in `folder`; `trash`, on the same filesystem, is where deleted ones wait to be freed.
     #[must_use]
-    pub fn new(folder: PathBuf, trash: PathBuf) -> Self {
-        Self { folder, trash }
+    pub fn new(folder: PathBuf, trash: PathBuf, tools: Tools) -> Self {
+        Self { folder, trash, tools }
     }
 
     /// Where the image of a volume is.
@@ -55,7 +56,7 @@ impl Images {
     /// is left behind.
     pub fn prepare(&self, id: &VolumeId, size: u64, filesystem: Filesystem) -> Result<(), Fault> {
         let path = self.path_of_new(id);
-        let made = make(&path, size, filesystem);
+        let made = make(&self.tools, &path, size, filesystem);
         if made.is_err() {
             let _ = durable::remove(&path);
         }
@@ -143,34 +144,35 @@ pub fn file_name(id: &VolumeId) -> String {
     format!("{id}.{IMAGE}")
 }
 
-fn make(path: &Path, size: u64, filesystem: Filesystem) -> Result<(), Fault> {
+fn make(tools: &Tools, path: &Path, size: u64, filesystem: Filesystem) -> Result<(), Fault> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).open(path).map_err(Fault::io("create", path))?;
     set_length(&file, path, size)?;
-    format(path, filesystem)?;
+    format(tools, path, filesystem)?;
     file.sync_all().map_err(Fault::io("write", path))
 }
 
 fn set_length(file: &fs::File, path: &Path, size: u64) -> Result<(), Fault> {
     let length = size.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX);
-    file.set_len(length).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => {
-            Fault::OutOfRange(format!("the node's filesystem cannot hold a file of {size} bytes ({})", path.display()))
+    file.set_len(length).map_err(|error| {
+        if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput) {
+            let path = path.display();
+            return Fault::OutOfRange(format!("the node's filesystem cannot hold a file of {size} bytes ({path})"));
         }
-        _ => Fault::io("lengthen", path)(error),
+        Fault::io("lengthen", path)(error)
     })
 }
 
-fn format(path: &Path, filesystem: Filesystem) -> Result<(), Fault> {
+fn format(tools: &Tools, path: &Path, filesystem: Filesystem) -> Result<(), Fault> {
     let path = path.as_os_str();
     match filesystem {
         // -K: nothing to discard in a new sparse file.
-        Filesystem::Xfs => tool::run("mkfs.xfs", &["-q".as_ref(), "-K".as_ref(), path])?,
+        Filesystem::Xfs => tools.run("mkfs.xfs", &["-q".as_ref(), "-K".as_ref(), path])?,
         // No blocks kept for root: what is promised is the pod's. nodiscard: as above.
         Filesystem::Ext4 => {
             let options = ["-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"];
             let arguments: Vec<_> = options.into_iter().map(std::ffi::OsStr::new).chain([path]).collect();
-            tool::run("mkfs.ext4", &arguments)?
+            tools.run("mkfs.ext4", &arguments)?
         }
     };
     Ok(())

@@ -23,6 +23,7 @@ pub mod image;
 pub mod locks;
 pub mod mounts;
 pub mod node;
+mod place;
 pub mod proto;
 pub mod registration;
 pub mod socket;
@@ -31,6 +32,7 @@ pub mod tool;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -94,6 +96,9 @@ pub enum Error {
     Signals(#[source] std::io::Error),
 }
 
+/// How long callers may keep their connections after a signal. Work that has begun is finished whatever it takes.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Serves until SIGTERM or SIGINT; calls that have begun are finished first. Volumes stay mounted.
 ///
 /// # Errors
@@ -123,7 +128,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
             None => Ok(()),
         }
     };
-    tokio::try_join!(csi, registered, signals).map(|_| ())
+    tokio::select! {
+        served = async { tokio::try_join!(csi, registered) } => served.map(|_| ()),
+        () = signals => Ok(()),
+    }
 }
 
 fn register(
@@ -152,8 +160,8 @@ fn serve(
     })
 }
 
-/// Ends, and lets the servers end, on the first signal.
-fn terminated(stop: watch::Sender<()>) -> Result<impl Future<Output = Result<(), Error>>, Error> {
+/// On the first signal lets the servers end, and ends a little later itself.
+fn terminated(stop: watch::Sender<()>) -> Result<impl Future<Output = ()>, Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     Ok(async move {
@@ -163,7 +171,7 @@ fn terminated(stop: watch::Sender<()>) -> Result<impl Future<Output = Result<(),
         }
         tracing::info!("stopping: volumes stay mounted");
         drop(stop);
-        Ok(())
+        tokio::time::sleep(GRACE).await;
     })
 }
 

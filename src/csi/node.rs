@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::mount::MountFlags;
@@ -12,8 +11,8 @@ use super::capability::Usage;
 use super::capacity::{Growth, Range, growth, wire};
 use super::driver::{Driver, known_id, required};
 use super::fault::Fault;
-use super::id::VolumeId;
-use super::mounts::{self, Mount, Table};
+use super::mounts::{self, Table};
+use super::place::{Occupant, existing, folder, mounted_at, occupant, unmounted};
 use super::proto::v1::node_server::Node;
 use super::proto::v1::node_service_capability::{Rpc, Type, rpc};
 use super::proto::v1::volume_usage::Unit;
@@ -30,14 +29,6 @@ use super::{device, filesystem};
 /// Serves Node.
 #[derive(Debug, Clone)]
 pub struct NodeService(pub Arc<Driver>);
-
-/// What is at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Occupant {
-    Nothing,
-    ThisVolume(Mount),
-    Another,
-}
 
 /// What publishing has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +74,11 @@ impl Driver {
                 return Err(Fault::Conflict(format!("something else is mounted at {}", path.display())));
             }
             Occupant::Nothing => {
-                filesystem::mount(volume.class.filesystem, &self.images.path(&id), &path, &usage.flags)?;
+                let image = self.images.path(&id);
+                if !device::is_attached(&id)? {
+                    filesystem::grow_offline(&self.tools, volume.class.filesystem, &image)?;
+                }
+                filesystem::mount(&self.tools, volume.class.filesystem, &image, &path, &usage.flags)?;
                 tracing::info!(volume = %id, path = %path.display(), "volume staged");
             }
         }
@@ -176,8 +171,8 @@ impl Driver {
         let size = self.promise(volume.clone(), range)?;
         // Done even when the promise is old: a call before this one may have ended right after it.
         self.images.lengthen(&id, size)?;
-        device::refresh(mount.device)?;
-        filesystem::grow(volume.class.filesystem, &mount, &Table::read()?)?;
+        device::refresh(&self.tools, mount.device)?;
+        filesystem::grow(&self.tools, volume.class.filesystem, &mount, &Table::read()?)?;
         tracing::info!(volume = %id, from = volume.size, to = size, "volume grown");
         Ok(NodeExpandVolumeResponse { capacity_bytes: wire(size) })
     }
@@ -201,64 +196,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// What is mounted at a path that is free of symbolic links.
-fn occupant(table: &Table, path: &Path, id: &VolumeId) -> Result<Occupant, Fault> {
-    Ok(match table.at(path) {
-        None => Occupant::Nothing,
-        Some(mount) if device::is_image_of(mount.device, id)? => Occupant::ThisVolume(mount.clone()),
-        Some(_) => Occupant::Another,
-    })
-}
-
-/// The mount of that volume at a caller's path.
-fn mounted_at(path: &str, id: &VolumeId) -> Result<(PathBuf, Mount), Fault> {
-    // A path without our mount shows the node's own disk: measuring or growing that would be a lie.
-    let not_there = || Fault::NotFound(format!("volume {id} is not mounted at {path}"));
-    let real = existing(path)?.ok_or_else(not_there)?;
-    match occupant(&Table::read()?, &real, id)? {
-        Occupant::ThisVolume(mount) => Ok((real, mount)),
-        Occupant::Nothing | Occupant::Another => Err(not_there()),
-    }
-}
-
-/// Takes every mount of that volume away from a path; `None` when there is no such path.
-fn unmounted(path: &str, id: &VolumeId) -> Result<Option<PathBuf>, Fault> {
-    let Some(path) = existing(path)? else { return Ok(None) };
-    loop {
-        match occupant(&Table::read()?, &path, id)? {
-            Occupant::ThisVolume(_) => mounts::detach(&path)?,
-            Occupant::Nothing => return Ok(Some(path)),
-            Occupant::Another => {
-                return Err(Fault::NotNow(format!(
-                    "{} is the mount of something else than volume {id}",
-                    path.display()
-                )));
-            }
-        }
-    }
-}
-
-/// A caller's path without symbolic links, as the mount table has it; `None` when it is not there, as no relative one is.
-fn existing(path: &str) -> Result<Option<PathBuf>, Fault> {
-    if Path::new(path).is_relative() {
-        return Ok(None);
-    }
-    match fs::canonicalize(path) {
-        Ok(path) => Ok(Some(path)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(Fault::io("look at", path)(error)),
-    }
-}
-
-/// The folder at a caller's path, made when it is not there.
-fn folder(path: &str) -> Result<PathBuf, Fault> {
-    if Path::new(path).is_relative() {
-        return Err(Fault::Invalid(format!("{path:?} is not an absolute path")));
-    }
-    fs::create_dir_all(path).map_err(Fault::io("create", path))?;
-    fs::canonicalize(path).map_err(Fault::io("look at", path))
 }
 
 #[tonic::async_trait]
@@ -327,5 +264,35 @@ impl Node for NodeService {
             max_volumes_per_node: 0,
             accessible_topology: Some(self.0.topology()),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::csi::mounts::{Device, Mount};
+
+    const RO: MountFlags = MountFlags::RDONLY;
+    const NOEXEC: MountFlags = MountFlags::NOEXEC;
+    const NONE: MountFlags = MountFlags::empty();
+
+    fn this(flags: MountFlags) -> Occupant {
+        Occupant::ThisVolume(Mount { device: Device { major: 7, minor: 0 }, point: "/t".into(), flags })
+    }
+
+    #[test]
+    fn publishing_mounts_once_and_only_over_nothing() {
+        let check = |target: Occupant, staged, wanted, expected: Result<Publish, tonic::Code>| {
+            let got = plan_publish(&target, staged, wanted).map_err(|fault| fault.code());
+            assert_eq!(got, expected, "{target:?} {staged:?} {wanted:?}");
+        };
+        check(Occupant::Nothing, NONE, NONE, Ok(Publish::Bind(NONE)));
+        check(Occupant::Nothing, NOEXEC, RO, Ok(Publish::Bind(NOEXEC | RO)));
+        check(Occupant::Another, NONE, NONE, Err(tonic::Code::AlreadyExists));
+        check(this(NONE), NONE, NONE, Ok(Publish::Nothing));
+        check(this(RO), NONE, RO, Ok(Publish::Nothing));
+        check(this(RO), RO, NONE, Ok(Publish::Nothing));
+        check(this(NOEXEC), NONE, RO, Ok(Publish::SetFlags(NOEXEC | RO)));
+        check(this(RO), NONE, NONE, Err(tonic::Code::AlreadyExists));
     }
 }

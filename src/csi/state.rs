@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,12 @@ use super::id::VolumeId;
 use super::image::{IMAGE, NEW};
 
 const RECORD: &str = "json";
+/// A record of a volume that is being deleted.
+const DOOMED: &str = "json.deleted";
+
+/// How long a start waits for the programs of a driver that was killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A volume's record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,12 +98,11 @@ impl StateError {
     }
 }
 
-/// All volumes of this node. Only one driver at a time has a folder open.
+/// All volumes of this node.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
     known: Mutex<Known>,
-    _lock: File,
 }
 
 #[derive(Debug, Default)]
@@ -115,15 +121,17 @@ pub struct Reservation<'a> {
 
 impl Store {
     /// Opens a folder of records, makes it when it is not there, finishes what a crash has interrupted, and removes what
-    /// was never handed out.
+    /// was never handed out. Comes with the lock file: the folder is ours while anybody has it open.
     ///
     /// # Errors
-    /// When the folder cannot be used at all. A record that cannot be read is no error.
-    pub fn open(folder: &Path) -> Result<Self, StateError> {
+    /// When the folder cannot be used at all, or is in another driver's use. A record that cannot be read is no error.
+    pub fn open(folder: &Path) -> Result<(Self, File), StateError> {
+        Self::open_within(folder, PATIENCE)
+    }
+
+    fn open_within(folder: &Path, patience: Duration) -> Result<(Self, File), StateError> {
         fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
-        let lock_path = folder.join("lock");
-        let lock = File::create(&lock_path).map_err(StateError::io("create", &lock_path))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| StateError::InUse(folder.to_owned()))?;
+        let lock = lock(folder, patience)?;
         clean(folder)?;
         let entries = load(folder)?;
         for (id, entry) in &entries {
@@ -131,7 +139,7 @@ impl Store {
                 tracing::warn!(volume = %id, reason, "a volume is out of service");
             }
         }
-        Ok(Self { folder: folder.to_owned(), known: Mutex::new(Known { entries, reserved: 0 }), _lock: lock })
+        Ok((Self { folder: folder.to_owned(), known: Mutex::new(Known { entries, reserved: 0 }) }, lock))
     }
 
     /// What is known under an id.
@@ -183,19 +191,41 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a volume. One that is gone is a success.
+    /// Decides that a volume is deleted: from here on the next start finishes it, whatever happens now.
+    ///
+    /// # Errors
+    /// When the decision could not be recorded.
+    pub fn doom(&self, id: &VolumeId) -> Result<(), StateError> {
+        let (record, tombstone) = (self.record(id), self.file(id, DOOMED));
+        match durable::rename(&record, &tombstone) {
+            // Never recorded, or doomed before.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => durable::write(&tombstone, b""),
+            other => other,
+        }
+        .map_err(StateError::io("write", &tombstone))?;
+        if let Some(entry) = self.known().entries.get_mut(id) {
+            *entry = Entry::Quarantined { reason: "it is being deleted".to_owned(), size: entry.promised() };
+        }
+        Ok(())
+    }
+
+    /// Forgets a doomed volume, whose image is gone.
     ///
     /// # Errors
     /// When the record could not be removed.
-    pub fn remove(&self, id: &VolumeId) -> Result<(), StateError> {
-        let path = self.record(id);
-        durable::remove(&path).map_err(StateError::io("remove", &path))?;
+    pub fn forget(&self, id: &VolumeId) -> Result<(), StateError> {
+        let tombstone = self.file(id, DOOMED);
+        durable::remove(&tombstone).map_err(StateError::io("remove", &tombstone))?;
         self.known().entries.remove(id);
         Ok(())
     }
 
     fn record(&self, id: &VolumeId) -> PathBuf {
-        self.folder.join(format!("{id}.{RECORD}"))
+        self.file(id, RECORD)
+    }
+
+    fn file(&self, id: &VolumeId, extension: &str) -> PathBuf {
+        self.folder.join(format!("{id}.{extension}"))
     }
 
     // Each change is one insert or remove, made after the disk has it: poison means nothing here.
@@ -225,6 +255,20 @@ impl Drop for Reservation<'_> {
     }
 }
 
+fn lock(folder: &Path, patience: Duration) -> Result<File, StateError> {
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(StateError::io("create", &path))?;
+    let mut waited = Duration::ZERO;
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if waited >= patience {
+            return Err(StateError::InUse(folder.to_owned()));
+        }
+        std::thread::sleep(PAUSE);
+        waited += PAUSE;
+    }
+    Ok(file)
+}
+
 /// The files of the folder by extension (`img.new` is one).
 fn files(folder: &Path) -> Result<Vec<(String, String)>, StateError> {
     let mut files = Vec::new();
@@ -238,7 +282,8 @@ fn files(folder: &Path) -> Result<Vec<(String, String)>, StateError> {
 }
 
 /// Finishes or undoes what a crash has interrupted. A volume is made in the order: image under its new name, record,
-/// image under its name; so a new image with a record is complete, and one without was never handed out.
+/// image under its name; so a new image with a record is complete, and one without was never handed out. It is deleted in
+/// the order: doomed record, no image, no record.
 fn clean(folder: &Path) -> Result<(), StateError> {
     for (stem, extension) in files(folder)? {
         let path = folder.join(format!("{stem}.{extension}"));
@@ -249,7 +294,11 @@ fn clean(folder: &Path) -> Result<(), StateError> {
             } else {
                 durable::remove(&path).map_err(StateError::io("remove", &path))?;
             }
-        } else if extension == format!("{RECORD}.{}", durable::UNFINISHED) {
+        } else if extension == DOOMED {
+            let image = folder.join(format!("{stem}.{IMAGE}"));
+            durable::remove(&image).map_err(StateError::io("remove", &image))?;
+            durable::remove(&path).map_err(StateError::io("remove", &path))?;
+        } else if extension.ends_with(durable::UNFINISHED) {
             durable::remove(&path).map_err(StateError::io("remove", &path))?;
         }
     }

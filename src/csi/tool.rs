@@ -1,7 +1,9 @@
 //! Runs the system's own programs (mount, losetup, mkfs.xfs, …): what the kernel offers only through ioctls.
 
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::fs::File;
+use std::process::{Command, Output};
+use std::sync::Arc;
 
 /// Every program that may be needed for any filesystem; `Probe` and the start look for them.
 pub const NEEDED: [&str; 4] = ["mount", "losetup", "mkfs.xfs", "xfs_growfs"];
@@ -38,17 +40,37 @@ impl ToolError {
     }
 }
 
-/// Runs `program` to its end, with English messages and no input, and returns its standard output.
+/// The way to run programs.
 ///
-/// # Errors
-/// When it cannot be started or does not exit with 0.
-pub fn run<A: AsRef<OsStr>>(program: &'static str, arguments: &[A]) -> Result<String, ToolError> {
-    let output = Command::new(program)
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| ToolError::Start { program, source })?;
+/// Each gets the lock file of the state folder as its (empty) input, and so holds the lock as long as it runs: when the
+/// driver is killed, the next one starts only after the mount or mkfs that was under way has ended, and meets no mount
+/// that happens behind its back.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    lock: Arc<File>,
+}
+
+impl Tools {
+    /// Tools that hold this lock.
+    #[must_use]
+    pub fn holding(lock: File) -> Self {
+        Self { lock: Arc::new(lock) }
+    }
+
+    /// Runs `program` to its end, with English messages and no input, and returns its standard output.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not exit with 0.
+    pub fn run<A: AsRef<OsStr>>(&self, program: &'static str, arguments: &[A]) -> Result<String, ToolError> {
+        let start = |source| ToolError::Start { program, source };
+        let lock = self.lock.try_clone().map_err(start)?;
+        let mut command = Command::new(program);
+        let output = command.args(arguments).env("LC_ALL", "C").stdin(lock).output().map_err(start)?;
+        outcome(program, &output)
+    }
+}
+
+fn outcome(program: &'static str, output: &Output) -> Result<String, ToolError> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() {
         return Ok(text(&output.stdout));
@@ -68,6 +90,10 @@ pub fn missing() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn run(program: &'static str, arguments: &[&str]) -> Result<String, ToolError> {
+        Tools::holding(tempfile::tempfile().unwrap()).run(program, arguments)
+    }
 
     #[test]
     fn what_a_program_says_is_in_the_error() {
