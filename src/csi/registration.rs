@@ -14,6 +14,7 @@ const VERSION: &str = "1.0.0";
 ///
 /// The kubelet sends the socket's path as the `:authority` of its calls, with `%2F` for each slash, and `http` takes a
 /// percent sign only before an `@`; without one every call ends as a PROTOCOL_ERROR before it gets here.
+#[must_use]
 pub fn socket_name(driver: &str) -> String {
     format!("csi@{driver}-reg.sock")
 }
