@@ -1,7 +1,7 @@
 //! Who is answered, and for how long? A few connections at a time, a few seconds each, whatever comes.
 
-use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,9 @@ use super::http::{self, Request, Response};
 const CONNECTIONS: usize = 4;
 /// A request must have come within this, and the answer must have gone within the same again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long, and how many times 512 bytes, are waited for when an answer has gone.
+const PARTING: Duration = Duration::from_millis(100);
+const LEFTOVERS: u32 = 16;
 /// After an accept that failed (no descriptor left), so that it does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,7 +46,22 @@ fn converse(mut stream: TcpStream, probes: &[Probe]) -> io::Result<()> {
     let request = http::read(&mut stream, Instant::now() + PATIENCE)?;
     let response = respond(request, probes);
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(response.encode().as_bytes())
+    stream.write_all(response.encode().as_bytes())?;
+    part(&mut stream)
+}
+
+/// Closes so that the answer arrives: a socket that is closed with bytes unread resets the connection, and the other side
+/// may lose what it was sent. What is left of an overlong request is thrown away, for a moment.
+fn part(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(PARTING))?;
+    let mut rest = [0; 512];
+    for _ in 0..LEFTOVERS {
+        if stream.read(&mut rest)? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn respond(request: Request, probes: &[Probe]) -> Response {

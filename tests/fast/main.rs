@@ -1,6 +1,7 @@
 //! What can be checked without a cluster, a module per topic. One binary: each one links the whole crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails loudly")]
 
+mod agent;
 mod architecture;
 mod chart;
 mod generated;
