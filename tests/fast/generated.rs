@@ -11,6 +11,7 @@ fn the_reference_pages_are_those_of_the_code() {
     same("docs/reference/annotations.md", &pages::annotations());
     same("docs/reference/events.md", &pages::events());
     same("docs/reference/cli.md", &pages::command_line());
+    same("docs/reference/metrics.md", &rso::telemetry::registry::reference());
     same("docs/reference/values.md", &pages::values(&chart::values()));
 }
 
