@@ -45,11 +45,13 @@ version() { awk -v path="$2" '$1 == path && $2 ~ /^v/ {print $2; exit} $2 == pat
 kubernetes=$(version . k8s.io/kubernetes)
 IFS=. read -r major minor _ <<<"${kubernetes#v}"
 
-# Without these a server calls itself v0.0.0 and charts refuse it; Helm likewise.
+# Without these a server calls itself v0.0.0 and charts refuse it; a client says so in the audit log.
 build_kubernetes() {
-  local variable=k8s.io/component-base/version
-  module kubernetes . "cluster kubectl csi-resizer" \
-    "-X $variable.gitVersion=$kubernetes -X $variable.gitMajor=$major -X $variable.gitMinor=$minor" \
+  local flags='' package
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    flags+=" -X $package.gitVersion=$kubernetes -X $package.gitMajor=$major -X $package.gitMinor=$minor -X $package.gitCommit=$kubernetes"
+  done
+  module kubernetes . "cluster kubectl csi-resizer" "$flags" \
     . k8s.io/kubernetes/cmd/kubectl github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer
 }
 build_helm() {
@@ -59,6 +61,11 @@ build_helm() {
 build_provisioner() { module provisioner provisioner csi-provisioner "" github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner; }
 build_coredns() { module coredns coredns coredns "" .; }
 build_csi-sanity() { module csi-sanity csi-sanity csi-sanity "" github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity; }
+build_containerd() {
+  local module=github.com/containerd/containerd/v2
+  module containerd containerd "containerd containerd-shim-runc-v2 ctr" "-X $module/version.Version=$(version containerd $module)" \
+    -tags=no_btrfs,no_devmapper,no_zfs $module/cmd/containerd $module/cmd/containerd-shim-runc-v2 $module/cmd/ctr
+}
 
 # The two images that every cluster has.
 build_images() {
@@ -81,7 +88,10 @@ build_images() {
   rm -rf "$root"
 }
 
-[ $# -gt 0 ] || set -- kubernetes helm provisioner coredns csi-sanity images
+if [ $# = 0 ]; then
+  set -- kubernetes helm provisioner coredns csi-sanity images
+  fit_containerd || set -- "$@" containerd
+fi
 for wanted in "$@"; do
   declare -F "build_$wanted" >/dev/null || die "build.sh does not know '$wanted'"
   "build_$wanted"

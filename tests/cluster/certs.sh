@@ -5,12 +5,15 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 mkdir -p "$1"; cd "$1"; umask 077
 
-key() { openssl ecparam -genkey -name prime256v1 -noout -out "$1.key" 2>/dev/null; }
+authority() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 3650 -subj /CN=rso-test-cluster \
+    -addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature 2>/dev/null
+}
 
 certificate() { # name subject usage [alternative names]
-  key "$1"
-  openssl req -new -key "$1.key" -subj "$2" 2>/dev/null | openssl x509 -req -CA ca.crt -CAkey ca.key -days 3650 \
-    -extfile <(printf 'extendedKeyUsage=%s\nkeyUsage=critical,digitalSignature\n%s\n' "$3" "${4:+subjectAltName=$4}") -out "$1.crt" 2>/dev/null
+  openssl req -x509 -CA ca.crt -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1.key" -out "$1.crt" \
+    -days 3650 -subj "$2" -addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature \
+    -addext "extendedKeyUsage=$3" ${4:+-addext "subjectAltName=$4"} 2>/dev/null
 }
 
 # The certificates are inside, so the file can be copied anywhere.
@@ -27,10 +30,9 @@ END
   chmod 600 "$1.kubeconfig"
 }
 
-key ca
-openssl req -x509 -new -key ca.key -subj /CN=rso-test-cluster -days 3650 -out ca.crt \
-  -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature
-key service-account; openssl ec -in service-account.key -pubout -out service-account.pub 2>/dev/null
+authority
+openssl ecparam -genkey -name prime256v1 -noout -out service-account.key 2>/dev/null
+openssl ec -in service-account.key -pubout -out service-account.pub 2>/dev/null
 
 api=kubernetes.default.svc
 certificate apiserver /CN=kube-apiserver serverAuth \

@@ -11,7 +11,7 @@ static_c() { local path; path=$(command -v cc) && "$path" -print-file-name=libc.
 python_venv() { python3 -c 'import venv, ensurepip' 2>/dev/null; }
 program() { command -v "$1" >/dev/null; }
 
-# what is asked | Debian's package | where else to get it
+# what is asked | Debian's package | where else to get it; a dash: it is built here
 to_build=(
   "program cc|gcc|your distribution's C compiler"
   "static_c|libc6-dev|your distribution's static libc (glibc-static)"
@@ -21,8 +21,7 @@ to_build=(
   "program curl|curl|your distribution's curl"
 )
 to_run=(
-  "program containerd|containerd|https://containerd.io/downloads (1.6 or newer)"
-  "program ctr|containerd|comes with containerd"
+  "fit_containerd|containerd|-"
   "program runc|runc|https://github.com/opencontainers/runc/releases"
   "cni_plugins|containernetworking-plugins|https://github.com/containernetworking/plugins/releases, into /opt/cni/bin"
   "program mkfs.xfs|xfsprogs|your distribution's xfsprogs"
@@ -54,7 +53,7 @@ fi
 
 wrong=
 while IFS='|' read -r need package elsewhere; do
-  [ -z "$need" ] || { wrong=yes; echo "missing: ${need#program }. On Debian: apt-get install $package. Elsewhere: $elsewhere" >&2; }
+  [ -z "$need" ] || [ "$elsewhere" = - ] || { wrong=yes; echo "missing: ${need#program }. On Debian: apt-get install $package. Elsewhere: $elsewhere" >&2; }
 done <<<"$lacking"
 program go || { wrong=yes; echo "missing: go, 1.26 or newer, which builds Kubernetes. Get it: https://go.dev/dl" >&2; }
 program cargo || { wrong=yes; echo "missing: cargo, which builds this project. Get it: https://rustup.rs" >&2; }

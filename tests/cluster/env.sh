@@ -50,5 +50,12 @@ init_pid() {
 # inside COMMAND...: runs it in the cluster's namespaces.
 inside() { local pid; pid=$(init_pid) || return 1; nsenter --target "$pid" --mount --pid --net -- "$@"; }
 
+# fit_containerd: has the distribution one that this kubelet can talk to? If not, ours is built.
+fit_containerd() {
+  local version
+  version=$(containerd --version 2>/dev/null | grep -oE '[ v][0-9]+\.[0-9]+' | head -n 1 | tr -d ' v') && command -v ctr >/dev/null || return 1
+  [ "${version%.*}" -ge 2 ] || [ "${version#*.}" -ge 6 ]
+}
+
 # ask PATH: the API server's answer, as the administrator.
 ask() { curl -sf --max-time 2 --cacert "$RUN/pki/ca.crt" --cert "$RUN/pki/admin.crt" --key "$RUN/pki/admin.key" "https://$NODE_IP:6443$1"; }

@@ -30,7 +30,15 @@ if [ -e "/run/netns/$NETNS" ] || [ -e "/sys/class/net/$LINK" ]; then "$HERE/down
 
 echo "starting cluster $CLUSTER_ID"
 rm -rf "$LOG"; mkdir -p "$RUN" "$LOG"; chmod 700 "$RUN"
-trap '[ $? = 0 ] || { echo "cluster $CLUSTER_ID did not start; the last words of each component:"; tail -qn 2 "$LOG"/*.log; "$HERE/down.sh" >/dev/null || true; echo "the logs are in $LOG"; } >&2' EXIT
+explain() { # when the start fails
+  local status=$? log
+  [ "$status" != 0 ] || return 0
+  echo "cluster $CLUSTER_ID did not start; the last words of each component:"
+  for log in "$LOG"/*.log; do echo "  $(basename "$log" .log): $(tail -n 1 "$log" | cut -c -300)"; done
+  "$HERE/down.sh" >/dev/null || true
+  echo "their logs are in $LOG"
+}
+trap 'explain >&2' EXIT
 
 # One veth pair joins it to this host, and it has no default route: nothing in it can leave the machine.
 ip netns add "$NETNS"
@@ -59,6 +67,7 @@ since "network, cgroup and certificates"
 setsid nohup nsenter --net="/run/netns/$NETNS" unshare --mount --pid --fork --kill-child --mount-proc \
   "$HERE/init.sh" "$RUN" </dev/null >"$LOG/init.log" 2>&1 9>&- &
 echo $! >"$RUN/pid"
+disown   # or this shell would tell of its end
 
 until_ready() { # seconds what command...
   local seconds=$1 what=$2; shift 2
