@@ -221,6 +221,14 @@ mod tests {
     }
 
     #[test]
+    fn every_parameter_is_in_the_reference() {
+        let page = include_str!("../../docs/reference/csi.md");
+        for parameter in PARAMETERS {
+            assert!(page.contains(&format!("| `{parameter}` |")), "{parameter}");
+        }
+    }
+
+    #[test]
     fn filesystems_must_agree() {
         assert_eq!(parse(&[("fsType", "ext4")], "").unwrap().filesystem, Filesystem::Ext4);
         assert_eq!(parse(&[("csi.storage.k8s.io/fstype", "ext4")], "ext4").unwrap().filesystem, Filesystem::Ext4);

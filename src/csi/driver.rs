@@ -1,5 +1,7 @@
 //! What all calls share: the node's volumes, and the one way in and out of a call.
 
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,12 +34,11 @@ impl Driver {
     /// # Errors
     /// When the folder cannot be used, or another driver uses it.
     pub fn open(name: String, node_id: String, state: &Path) -> Result<Self, StateError> {
+        // Whole disks of pods are in there: nobody but root looks inside.
+        let create = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        create(&state.join("trash")).map_err(StateError::io("create", state))?;
+        let state = fs::canonicalize(state).map_err(StateError::io("look at", state))?;
         let (volumes, trash) = (state.join("volumes"), state.join("trash"));
-        let create = |path: &Path| {
-            let error = |source| StateError::Io { what: "create", path: path.to_owned(), source };
-            std::fs::create_dir_all(path).map_err(error)
-        };
-        create(&trash)?;
         let (store, lock) = Store::open(&volumes)?;
         let tools = Tools::holding(lock);
         let images = Images::new(volumes, trash, tools.clone());

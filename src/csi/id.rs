@@ -90,6 +90,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn every_name_gives_an_id_that_is_a_plain_file_name(name: String) {
+            let id = VolumeId::from_name(&name);
+            proptest::prop_assert_eq!(VolumeId::parse(id.as_str()).ok(), Some(id.clone()));
+            proptest::prop_assert_eq!(std::path::Path::new(id.as_str()).components().count(), 1);
+        }
+    }
+
     #[test]
     fn a_provisioners_name_is_its_own_id() {
         let name = "pvc-0b1d9c2e-5d1c-4a1e-9f57-3f0f1a2b3c4d";

@@ -111,8 +111,14 @@ impl Images {
     /// Frees what was discarded; what cannot be freed now is tried again the next time.
     pub fn empty_trash(&self) {
         for entry in fs::read_dir(&self.trash).into_iter().flatten().flatten() {
-            if let Err(error) = fs::remove_file(entry.path()) {
-                tracing::warn!(path = %entry.path().display(), %error, "a deleted volume's space could not be freed yet");
+            match fs::remove_file(entry.path()) {
+                // Another call was quicker.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let path = entry.path();
+                    tracing::warn!(path = %path.display(), %error, "a deleted volume's space could not be freed yet");
+                }
+                Ok(()) => {}
             }
         }
     }

@@ -56,7 +56,7 @@ pub const DRIVER_NAME: &str = "local.csi.resize-statefulset-operator";
 /// Serve local volumes of this node to Kubernetes (CSI).
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Socket to serve CSI at, as the kubelet sees it: unix:///var/lib/kubelet/plugins/<driver>/csi.sock
+    /// Socket to serve CSI at, as the kubelet sees it: unix:///var/lib/kubelet/plugins/DRIVER/csi.sock
     #[arg(long, env = "CSI_ENDPOINT", value_parser = socket_path)]
     pub endpoint: PathBuf,
     /// Name of this node in the cluster

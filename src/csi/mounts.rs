@@ -165,6 +165,24 @@ garbage
         assert_eq!(read_only, [false, true]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_table_breaks_the_reader(bytes: Vec<u8>) {
+            Table::parse(&bytes);
+        }
+
+        #[test]
+        fn a_path_is_read_as_the_kernel_writes_it(name in "[ a-z\\\\\t\n]{1,12}") {
+            let escaped: String = name.chars().map(|c| match c {
+                ' ' | '\\' | '\t' | '\n' => format!("\\{:03o}", u32::from(c)),
+                plain => plain.to_string(),
+            }).collect();
+            let table = Table::parse(format!("1 2 7:0 / /{escaped} rw - xfs /dev/loop0 rw").as_bytes());
+            let path = PathBuf::from(format!("/{name}"));
+            proptest::prop_assert!(table.at(&path).is_some());
+        }
+    }
+
     #[test]
     fn options_of_the_filesystem_are_no_flags_of_a_mount() {
         assert_eq!(flags(["ro", "discard", "noexec"]), MountFlags::RDONLY | MountFlags::NOEXEC);

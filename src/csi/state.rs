@@ -92,7 +92,7 @@ impl StateError {
         matches!(self, Self::Io { source, .. } if is_disk_full(source))
     }
 
-    fn io<E: Into<io::Error>>(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
+    pub(super) fn io<E: Into<io::Error>>(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source: source.into() }
     }
