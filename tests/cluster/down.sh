@@ -3,6 +3,7 @@
 set -uo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 [ "$(id -u)" = 0 ] || die "taking a cluster down needs root"
+refuse_foreign
 
 cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "$CGROUP" 2>/dev/null; }
 # Loop devices over files in the cluster's folder, or freshly bound by it.

@@ -47,6 +47,15 @@ init_pid() {
   tr -d ' ' <"/proc/$holder/task/$holder/children" | grep .
 }
 
+# refuse_foreign: ends the script when a cluster of this number runs from another checkout.
+refuse_foreign() {
+  local process other
+  for process in $(grep -lzxE "/.*/\.cluster/run/$CLUSTER_ID" /proc/[0-9]*/cmdline 2>/dev/null); do
+    other=$(tr '\0' '\n' 2>/dev/null <"$process" | grep -xE "/.*/\.cluster/run/$CLUSTER_ID" | head -n 1) || continue
+    [ "$other" = "$RUN" ] || die "cluster $CLUSTER_ID belongs to another checkout (${other%/.cluster/*}): use another CLUSTER_ID, 0 to 15"
+  done
+}
+
 # inside COMMAND...: runs it in the cluster's namespaces.
 inside() { local pid; pid=$(init_pid) || return 1; nsenter --target "$pid" --mount --pid --net -- "$@"; }
 

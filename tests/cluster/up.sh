@@ -24,8 +24,7 @@ if [ -e "$RUN" ]; then
   rm -rf "$LOG.old"; [ ! -e "$LOG" ] || cp -a "$LOG" "$LOG.old"
   "$HERE/down.sh"
 fi
-other=$(grep -lzxE "/.*/\.cluster/run/$CLUSTER_ID" /proc/[0-9]*/cmdline 2>/dev/null | head -n 1 || true)
-[ -z "$other" ] || die "cluster $CLUSTER_ID belongs to another checkout ($(tr '\0' '\n' <"$other" | grep "/run/$CLUSTER_ID\$")): use another CLUSTER_ID, 0 to 15"
+refuse_foreign
 if [ -e "/run/netns/$NETNS" ] || [ -e "/sys/class/net/$LINK" ]; then "$HERE/down.sh" >/dev/null; fi   # left by a crash
 
 echo "starting cluster $CLUSTER_ID"
