@@ -82,6 +82,8 @@ impl Plan {
     fn take(&mut self, template: &Template<'_>, claim: &Claim, step: ClaimStep) {
         match step {
             ClaimStep::Settled => {}
+            // That it grows was told when it was asked to.
+            ClaimStep::Wait(note) if note.reason == Reason::ClaimExpanding => {}
             ClaimStep::Wait(note) | ClaimStep::Blocked(note) => self.of_claims.push((claim.name.clone(), note)),
             ClaimStep::Patch { to, note } if self.step == Step::Rest => {
                 self.of_claims.push((claim.name.clone(), note));
