@@ -13,7 +13,7 @@ use crate::policy::claim::{Claim, Class};
 
 /// A set with its claims.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(super) struct Seen {
     /// The set.
     pub set: SetView,
     /// The claims of its replicas, by template, in the order of the ordinals.
@@ -23,7 +23,7 @@ pub struct Seen {
 }
 
 /// Looks at a set. `None`: there is none of that name.
-pub fn look(cache: &Cache, name: &SetName) -> Option<Seen> {
+pub(super) fn look(cache: &Cache, name: &SetName) -> Option<Seen> {
     let set = SetView::of(cache.set(name)?.as_ref())?;
     let mut seen = Seen { claims: BTreeMap::new(), unreadable: Vec::new(), set };
     for template in seen.set.template_names() {
@@ -37,7 +37,7 @@ pub fn look(cache: &Cache, name: &SetName) -> Option<Seen> {
 }
 
 /// The claims that scaling down has left. A walk over all claims, so it is done only when something is about to change.
-pub fn leftovers(cache: &Cache, set: &SetView, template: &TemplateName) -> Vec<Claim> {
+pub(super) fn leftovers(cache: &Cache, set: &SetView, template: &TemplateName) -> Vec<Claim> {
     let found = cache.leftovers(&set.name, template, &set.ordinals);
     found.iter().filter_map(|claim| read(cache, &set.name, template, claim).ok()).collect()
 }

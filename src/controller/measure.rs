@@ -43,7 +43,7 @@ struct Gauge {
 }
 
 /// What is known of every volume that grows by usage. Asks those whose time has come.
-pub async fn readings(
+pub(super) async fn readings(
     context: &Context,
     seen: &Seen,
     settings: &Settings,
@@ -68,7 +68,7 @@ pub async fn readings(
 }
 
 /// When the next one is due.
-pub fn next(gauges: &Gauges, now: Timestamp) -> Next {
+pub(super) fn next(gauges: &Gauges, now: Timestamp) -> Next {
     let soonest = gauges.0.values().map(|gauge| gauge.due).min();
     soonest.map_or(Next::Change, |due| Next::After(Duration::try_from(due.duration_since(now)).unwrap_or_default()))
 }

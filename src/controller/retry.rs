@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cluster::client::Class;
 
 /// The delay before the next look after so many errors in a row (1: this is the first).
-pub fn delay(class: Class, in_a_row: u32) -> Duration {
+pub(super) fn delay(class: Class, in_a_row: u32) -> Duration {
     let (first, longest) = match class {
         // A write may have happened: looking again is cheap and tells.
         Class::Unknown => (Duration::from_millis(200), Duration::from_secs(15)),
@@ -25,7 +25,7 @@ pub fn delay(class: Class, in_a_row: u32) -> Duration {
 }
 
 /// The delay before a template that could not follow is tried again, when nothing changed meanwhile.
-pub fn deferral(in_a_row: u32) -> Duration {
+pub(super) fn deferral(in_a_row: u32) -> Duration {
     let doubled =
         Duration::from_secs(1).saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
     doubled.min(Duration::from_secs(120))
