@@ -50,10 +50,10 @@ init_pid() {
 # refuse_foreign: ends the script when a cluster of this number runs from another checkout.
 refuse_foreign() {
   local process other
-  for process in $(grep -lzxE "/.*/\.cluster/run/$CLUSTER_ID" /proc/[0-9]*/cmdline 2>/dev/null); do
+  while read -r process; do
     other=$(tr '\0' '\n' 2>/dev/null <"$process" | grep -xE "/.*/\.cluster/run/$CLUSTER_ID" | head -n 1) || continue
     [ "$other" = "$RUN" ] || die "cluster $CLUSTER_ID belongs to another checkout (${other%/.cluster/*}): use another CLUSTER_ID, 0 to 15"
-  done
+  done < <(grep -lzxE "/.*/\.cluster/run/$CLUSTER_ID" /proc/[0-9]*/cmdline 2>/dev/null)
 }
 
 # inside COMMAND...: runs it in the cluster's namespaces.
