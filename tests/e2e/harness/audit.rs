@@ -36,7 +36,7 @@ pub fn requests_of_the_operator(since: &str) -> Vec<Request> {
 
 /// What users whose name begins so asked since then.
 pub fn requests_of(user: &str, since: &str) -> Vec<Request> {
-    let path = super::cluster_dir().join("audit.log");
+    let path = super::cluster_dir().join(format!("audit{}.log", super::cluster_suffix()));
     let log = std::fs::File::open(&path).unwrap_or_else(|e| panic!("no audit log at {}: {e}", path.display()));
     let lines = BufReader::new(log).lines().map_while(Result::ok).filter(|line| line.contains(user));
     let parsed = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());

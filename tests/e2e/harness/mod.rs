@@ -45,9 +45,14 @@ pub fn kubeconfig() -> PathBuf {
         let home = || PathBuf::from(variable("HOME")).join(".kube/config");
         return std::env::var_os("KUBECONFIG").map_or_else(home, PathBuf::from);
     }
-    match variable("CLUSTER_ID").as_str() {
-        "" | "0" => cluster_dir().join("kubeconfig"),
-        id => cluster_dir().join(format!("kubeconfig-{id}")),
+    cluster_dir().join(format!("kubeconfig{}", cluster_suffix()))
+}
+
+/// What the files of a further cluster end in.
+pub fn cluster_suffix() -> String {
+    match std::env::var("CLUSTER_ID").unwrap_or_default().as_str() {
+        "" | "0" => String::new(),
+        id => format!("-{id}"),
     }
 }
 
