@@ -50,7 +50,7 @@ audit log of the tests on a cluster shows that none is unused and that nothing w
 # Journals of recreates. Nobody but the cluster's administrators can write here, so they can be trusted.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, create, update, patch, delete]
+  verbs: [get, list, watch, create, update, patch, delete]
 # Who leads. `create` cannot be limited by name.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
