@@ -101,7 +101,10 @@ impl Sender {
     pub async fn run(mut self) {
         while let Some(message) = self.queue.recv().await {
             if let Err(error) = self.deliver(&message).await {
-                lock(&self.memory).forget(&message.key);
+                // What will never be accepted counts as told, or every pass would try again.
+                if error.class() != Class::Permanent {
+                    lock(&self.memory).forget(&message.key);
+                }
                 (self.dropped)();
                 tracing::warn!(
                     subject = %message.subject.address, reason = %message.note.reason, error = chain(&error),
