@@ -4,6 +4,7 @@
 mod agent;
 mod architecture;
 mod chart;
+mod cli;
 mod generated;
 mod links;
 mod pages;
