@@ -13,6 +13,9 @@ use crate::api::reasons::{Note, Severity};
 const BAR: (usize, usize) = (8, 30);
 /// A longer name is cut in its middle when lines would not fit.
 const NAME: usize = 32;
+/// Room that is kept for a size to grow to (`→ 12Gi`) and for what happens to a claim, so that bars keep their width while
+/// it happens.
+const KEPT: (&str, &str) = ("of 10Gi → 12Gi", "grew 59m ago");
 /// A growth this long ago is no news.
 const NEWS: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
@@ -79,8 +82,11 @@ fn draw_set(set: &SetStatus, look: Look) -> String {
 
 /// What the other columns leave, in its bounds.
 fn bar_width(set: &SetStatus, look: Look) -> usize {
-    let rows: Vec<Vec<Cell>> =
-        set.templates.iter().flat_map(|t| t.claims.iter().map(|claim| row(t, claim, 0, look))).collect();
+    let rows = set.templates.iter().flat_map(|t| t.claims.iter().map(|claim| row(t, claim, 0, look)));
+    let mut kept = vec![Cell::default(); if look.detail == Detail::Wide { 9 } else { 6 }];
+    kept[4] = Cell::new(KEPT.0);
+    kept.push(Cell::new(KEPT.1));
+    let rows: Vec<Vec<Cell>> = rows.chain(std::iter::once(kept)).collect();
     let taken = columns(&rows, 4, Paint::Bare).lines().map(|line| line.chars().count()).max().unwrap_or(0);
     look.width.saturating_sub(taken).clamp(BAR.0, BAR.1)
 }

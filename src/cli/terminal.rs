@@ -65,7 +65,7 @@ impl Screen {
         match terminal.height {
             Some(height) => {
                 let enter = if self.last.is_empty() { ENTER } else { "" };
-                print(&format!("{enter}{}", frame(&picture, height)));
+                print(&format!("{enter}{}", frame(&picture, terminal.width, height)));
             }
             None if picture != self.last => print(&format!("{picture}\n")),
             None => {}
@@ -84,20 +84,35 @@ impl Drop for Screen {
 }
 
 /// The picture as one write, cut to the screen: each line clears what was behind it, so nothing flickers.
-fn frame(picture: &str, height: usize) -> String {
+fn frame(picture: &str, width: usize, height: usize) -> String {
     let lines: Vec<&str> = picture.lines().collect();
     let room = height.saturating_sub(1);
     let shown = if lines.len() > room { room.saturating_sub(1) } else { lines.len() };
     let mut frame = String::from("\x1b[H");
     for line in lines.iter().take(shown) {
-        frame.push_str(line);
+        frame.push_str(&clipped(line, width));
         frame.push_str("\x1b[K\r\n");
     }
     if lines.len() > shown {
-        frame.push_str(&format!("… {} more lines; a taller window shows them\x1b[K\r\n", lines.len() - shown));
+        let more = format!("… {} more lines; a taller window shows them", lines.len() - shown);
+        frame.push_str(&clipped(&more, width));
+        frame.push_str("\x1b[K\r\n");
     }
     frame.push_str("\x1b[J");
     frame
+}
+
+/// At most `width` cells of a line; its colours are kept, so that the last one still ends.
+fn clipped(line: &str, width: usize) -> String {
+    let (mut cells, mut colour) = (0, false);
+    let kept = |c: &char| {
+        colour |= *c == '\x1b';
+        let keep = colour || cells < width;
+        cells += usize::from(!colour);
+        colour &= *c != 'm';
+        keep
+    };
+    line.chars().filter(kept).collect()
 }
 
 #[cfg(test)]
@@ -106,8 +121,15 @@ mod tests {
 
     #[test]
     fn a_picture_taller_than_the_screen_says_what_is_missing() {
-        assert_eq!(frame("a\nb\n", 24), "\x1b[Ha\x1b[K\r\nb\x1b[K\r\n\x1b[J");
-        let cut = frame("a\nb\nc\nd\n", 4);
+        assert_eq!(frame("a\nb\n", 80, 24), "\x1b[Ha\x1b[K\r\nb\x1b[K\r\n\x1b[J");
+        let cut = frame("a\nb\nc\nd\n", 80, 4);
         assert_eq!(cut, "\x1b[Ha\x1b[K\r\nb\x1b[K\r\n… 2 more lines; a taller window shows them\x1b[K\r\n\x1b[J");
+    }
+
+    #[test]
+    fn a_line_wider_than_the_screen_is_cut_but_its_colour_ends() {
+        assert_eq!(clipped("abcdef", 4), "abcd");
+        assert_eq!(clipped("\x1b[31mabcdef\x1b[0m", 4), "\x1b[31mabcd\x1b[0m");
+        assert_eq!(clipped("███", 2), "██");
     }
 }

@@ -149,8 +149,8 @@ impl State {
         match self {
             Self::Settled => None,
             Self::Growing => Some("growing"),
-            Self::GrowingFilesystem => Some("filesystem growing"),
-            Self::WaitingForPod => Some("waits for its pod"),
+            Self::GrowingFilesystem => Some("growing fs"),
+            Self::WaitingForPod => Some("wants restart"),
             Self::Infeasible => Some("infeasible"),
             Self::Pending => Some("pending"),
             Self::Lost => Some("lost"),

@@ -120,7 +120,10 @@ fn the_person_sees_first_what_is_needed_first() {
     let help = said(rso(), &["--help"], kubeconfig.path()).out;
     let at = |verb: &str| help.find(&format!("\n  {verb} ")).unwrap_or_else(|| panic!("no {verb} in\n{help}"));
     assert!(at("status") < at("resize") && at("resize") < at("backup") && at("backup") < at("restore"), "{help}");
-    assert!(help.contains("Exit codes: 0 yes, 1 the answer is no, 2 usage, 3 cluster unreachable or forbidden"), "{help}");
+    assert!(
+        help.contains("Exit codes: 0 yes, 1 the answer is no, 2 usage, 3 cluster unreachable or forbidden"),
+        "{help}"
+    );
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
 }
 
