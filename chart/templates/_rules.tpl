@@ -10,14 +10,14 @@ audit log of the tests on a cluster shows that none is unused and that nothing w
 # Grown in place. There is no `delete`: a volume cannot be lost by this account.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # Looked at; `patch` only to take away a reference to the old set that the garbage collector missed.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 - apiGroups: [apps]
   resources: [controllerrevisions]
-  verbs: [get, list, patch]
+  verbs: [list, patch]
 # Backups, for people. RBAC cannot tell them from other ConfigMaps; the operator reads only those with its label.
 - apiGroups: [""]
   resources: [configmaps]
@@ -36,7 +36,7 @@ audit log of the tests on a cluster shows that none is unused and that nothing w
 # Whether a class allows expansion, and whose driver it is.
 - apiGroups: [storage.k8s.io]
   resources: [storageclasses]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- if .Values.usage.kubelet }}
 # The address of a node, and the summary of its kubelet. Never nodes/proxy: that is a shell in every pod.
 - apiGroups: [""]
@@ -50,7 +50,7 @@ audit log of the tests on a cluster shows that none is unused and that nothing w
 # Journals of recreates. Nobody but the cluster's administrators can write here, so they can be trusted.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [list, watch, create, update, delete]
 # Who leads. `create` cannot be limited by name.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use rso::api::annotations::KEYS;
 use rso::api::reasons::Reason;
+use rso::recreate::{Phase, State};
 
 use crate::tree;
 
@@ -42,7 +43,9 @@ const IMPURE: &[&str] = &[
     "std::net",
     "std::process",
     "std::env",
-    "std::io",
+    "io::stdin",
+    "io::stdout",
+    "io::stderr",
     "std::thread",
     "Timestamp::now",
     "Zoned::now",
@@ -136,6 +139,15 @@ fn the_guide_explains_every_annotation_and_every_reason() {
     let reasons = Reason::ALL.iter().map(|reason| format!("`{reason}`"));
     let missing: Vec<_> = keys.chain(reasons).filter(|word| !guide.contains(word.as_str())).collect();
     assert!(missing.is_empty(), "docs/guide.md does not explain {missing:?}");
+}
+
+#[test]
+fn the_recreate_page_has_every_state_and_every_phase() {
+    let page = tree::read("docs/recreate.md");
+    let states = State::ALL.iter().map(|state| format!("| `{}` |", state.as_str()));
+    let phases = Phase::ALL.iter().map(|phase| format!("| {}", phase.as_str()));
+    let missing: Vec<_> = states.chain(phases).filter(|cell| !page.contains(cell.as_str())).collect();
+    assert!(missing.is_empty(), "docs/recreate.md has no row for {missing:?}");
 }
 
 #[test]
