@@ -15,6 +15,10 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::policy::claim::{Claim, Class, Phase, Resize};
 
+/// Annotations of a claim that name its provisioner; the second is what old clusters wrote.
+const PROVISIONER: [&str; 2] =
+    ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
+
 /// Why a claim cannot be looked at.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReadError {
@@ -120,6 +124,14 @@ pub fn class(class: &Value) -> Class {
 /// The same for a class from a cache.
 pub fn class_typed(typed: &StorageClass) -> Class {
     class(&untyped(typed))
+}
+
+/// The class of a claim where classes cannot be read: the provisioner is on the claim, and whether it may grow is learned
+/// from the API server, whose dry run refuses what the class does not allow.
+pub fn class_unread(claim: &PersistentVolumeClaim, name: &str) -> Class {
+    let annotations = claim.metadata.annotations.as_ref();
+    let provisioner = annotations.and_then(|all| PROVISIONER.iter().find_map(|key| all.get(*key)));
+    Class { name: name.to_owned(), expandable: true, provisioner: provisioner.cloned().unwrap_or_default() }
 }
 
 /// Asks for a size: first dry, then for real, both on the version of the claim that was looked at.
@@ -284,6 +296,22 @@ mod tests {
         check(condition("Resizing", "False"), Resize::None);
         check(condition("FileSystemResizePending", "True"), Resize::FileSystemResizePending);
         check(condition("Unused", "True"), Resize::None);
+    }
+
+    #[test]
+    fn a_class_that_cannot_be_read_is_known_by_the_claim_alone() {
+        let check = |annotations: Value, expected: &str| {
+            let claim: PersistentVolumeClaim =
+                serde_json::from_value(json!({"metadata": {"annotations": annotations}})).unwrap();
+            assert_eq!(class_unread(&claim, "fast").provisioner, expected);
+            assert!(class_unread(&claim, "fast").expandable, "the API server is asked");
+        };
+        check(
+            json!({"volume.kubernetes.io/storage-provisioner": "new", "volume.beta.kubernetes.io/storage-provisioner": "old"}),
+            "new",
+        );
+        check(json!({"volume.beta.kubernetes.io/storage-provisioner": "old"}), "old");
+        check(json!({}), "");
     }
 
     #[test]

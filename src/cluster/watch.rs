@@ -62,13 +62,18 @@ impl Debug for Cache {
 /// What the watches tell, an error where one had to begin again (it does so by itself, with backoff).
 pub type Changes = SelectAll<BoxStream<'static, Result<Change, watcher::Error>>>;
 
-/// Opens the watches: sets, claims and pods of the scope, storage classes, journals of the operator's `own` namespace.
+/// Opens the watches: sets, claims and pods of the scope, journals of the operator's `own` namespace, and storage classes
+/// when the scope is the cluster.
 pub fn open(client: &Client, scope: &Scope, own: &str) -> (Arc<Cache>, Changes) {
     let mut streams = Vec::new();
     let sets = in_scope(client, scope, lean_set, |set| of_set(set).map(Change::Set), &mut streams);
     let claims = in_scope(client, scope, lean_claim, of_claim, &mut streams);
     let pods = in_scope(client, scope, lean_pod, |pod| set_of_pod(pod).map(Change::Set), &mut streams);
-    let classes = one(Api::all(client.clone()), config(), lean_class, |_| None, &mut streams);
+    let classes = match scope {
+        Scope::Cluster => vec![one(Api::all(client.clone()), config(), lean_class, |_| None, &mut streams)],
+        // They belong to the cluster, and rights in namespaces do not reach them.
+        Scope::Namespaces(_) => Vec::new(),
+    };
     let journal_label = format!("{KIND_LABEL}=journal");
     let journals = one(
         Api::namespaced(client.clone(), own),
@@ -77,7 +82,7 @@ pub fn open(client: &Client, scope: &Scope, own: &str) -> (Arc<Cache>, Changes) 
         |journal| set_of_journal(journal).map(Change::Set),
         &mut streams,
     );
-    let cache = Cache { sets, claims, pods, classes: Stores(vec![classes]), journals: Stores(vec![journals]) };
+    let cache = Cache { sets, claims, pods, classes: Stores(classes), journals: Stores(vec![journals]) };
     (Arc::new(cache), select_all(streams))
 }
 
@@ -246,6 +251,11 @@ impl Cache {
     /// The storage class, if there is one.
     pub fn class(&self, name: &str) -> Option<Arc<StorageClass>> {
         self.classes.get(&ObjectRef::new(name))
+    }
+
+    /// Whether storage classes are read at all: not with rights in some namespaces only.
+    pub fn reads_classes(&self) -> bool {
+        !self.classes.0.is_empty()
     }
 
     /// The pod of that ordinal, if there is one.

@@ -58,5 +58,10 @@ fn read(
 }
 
 fn class_of(cache: &Cache, claim: &PersistentVolumeClaim) -> Option<Class> {
-    Some(claims::class_typed(cache.class(claims::class_name(claim)?)?.as_ref()))
+    let name = claims::class_name(claim)?;
+    match cache.class(name) {
+        Some(class) => Some(claims::class_typed(&class)),
+        None if cache.reads_classes() => None,
+        None => Some(claims::class_unread(claim, name)),
+    }
 }
