@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::{backup, completions, resize, restore, status};
+use super::{backup, completions, resize, restore, status, uninstall};
 
 /// Keeps the volumes of StatefulSets large enough, without a restarted pod.
 #[derive(Debug, Parser)]
@@ -38,6 +38,8 @@ pub enum Command {
     Backup(backup::Args),
     /// Bring a deleted StatefulSet back from a backup
     Restore(restore::Args),
+    /// Ask whether the operator may be removed
+    Uninstall(uninstall::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Run the operator

@@ -22,6 +22,7 @@ mod screen;
 mod status;
 mod table;
 mod terminal;
+mod uninstall;
 mod view;
 
 use std::ffi::OsString;
@@ -46,6 +47,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Resize(args) => block_on(resize::run(&args, &connection)),
         Command::Backup(args) => block_on(backup::run(&args, &connection)),
         Command::Restore(args) => block_on(restore::run(&args, &connection)),
+        Command::Uninstall(args) => block_on(uninstall::run(&args, &connection)),
         Command::Completions(args) => completions::run(&args, program.as_ref()),
         Command::Controller(args) => block_on(controller(args)),
         Command::Csi(args) => block_on(csi(args)),
