@@ -32,11 +32,8 @@ fn same(path: &str, expected: &str) {
         return;
     }
     let found = fs::read_to_string(&file).unwrap_or_default();
-    let first = found
-        .lines()
-        .zip(expected.lines())
-        .position(|(a, b)| a != b)
-        .map_or_else(|| found.lines().count().min(expected.lines().count()), |line| line);
+    let differs = found.lines().zip(expected.lines()).position(|(a, b)| a != b);
+    let first = differs.unwrap_or_else(|| found.lines().count().min(expected.lines().count()));
     assert!(
         found == expected,
         "{path} is not what the code says, from line {}:\n  file: {}\n  code: {}\n{HOW}",
