@@ -16,6 +16,8 @@ pub struct SetView {
     pub name: SetName,
     /// Which object of that name.
     pub uid: Uid,
+    /// `metadata.resourceVersion`: another one means that something of it has changed.
+    pub resource_version: String,
     /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.labels`.
@@ -55,6 +57,7 @@ impl SetView {
         Some(Self {
             name,
             uid: Uid::new(meta.uid.clone()?),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
             marked: held || annotations.contains_key(TRANSACTION),
             annotations,
             labels: meta.labels.clone().unwrap_or_default(),

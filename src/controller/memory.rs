@@ -27,6 +27,8 @@ pub struct Memory {
     pub errors: u32,
     /// Until when the guards of claims stay, after a recreate of a set that owns them.
     pub guards_until: Option<Timestamp>,
+    /// Claims whose growth the API server has refused, and until when they are left alone.
+    pub held_back: HashMap<ClaimName, Timestamp>,
     /// When the template may be tried again.
     pub deferral: Deferral,
 }
@@ -45,31 +47,47 @@ pub struct Growing {
 }
 
 /// A template that could not follow is not tried again at every event.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deferral {
-    /// What was to be done, and for which state of the set; another one is tried at once.
-    about: Option<String>,
+    about: Option<About>,
     in_a_row: u32,
-    until: Option<Timestamp>,
+    since: Timestamp,
+}
+
+/// What was to be done, and in which state of the set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// What was to be done; something else is tried at once.
+    pub what: String,
+    /// The set's resourceVersion; when it is another one, what was in the way may be gone.
+    pub resource_version: String,
+}
+
+/// A set that changes all the time, as in a rollout, is not tried more often than this.
+const AFTER_A_CHANGE: Duration = Duration::from_secs(2);
+
+impl Default for Deferral {
+    fn default() -> Self {
+        Self { about: None, in_a_row: 0, since: Timestamp::UNIX_EPOCH }
+    }
 }
 
 impl Deferral {
     /// How long to wait before `about` is tried, if at all.
-    pub fn left(&self, about: &str, now: Timestamp) -> Option<Duration> {
-        if self.about.as_deref() != Some(about) {
-            return None;
-        }
-        let left = Duration::try_from(self.until?.duration_since(now)).ok()?;
+    pub fn left(&self, about: &About, now: Timestamp) -> Option<Duration> {
+        let refused = self.about.as_ref().filter(|refused| refused.what == about.what)?;
+        let delay = retry::deferral(self.in_a_row);
+        let delay = if refused == about { delay } else { delay.min(AFTER_A_CHANGE) };
+        let left = delay.saturating_sub(Duration::try_from(now.duration_since(self.since)).unwrap_or_default());
         (!left.is_zero()).then_some(left)
     }
 
     /// It was refused: the next try is later each time.
-    pub fn refused(&mut self, about: String, now: Timestamp) -> Duration {
+    pub fn refused(&mut self, about: About, now: Timestamp) -> Duration {
         self.in_a_row = if self.about.as_ref() == Some(&about) { self.in_a_row.saturating_add(1) } else { 1 };
-        let delay = retry::deferral(self.in_a_row);
-        self.until = now.checked_add(delay).ok();
+        self.since = now;
         self.about = Some(about);
-        delay
+        retry::deferral(self.in_a_row)
     }
 
     /// It went through.
@@ -107,6 +125,10 @@ impl Memories {
 mod tests {
     use super::*;
 
+    fn about(what: &str, resource_version: &str) -> About {
+        About { what: what.into(), resource_version: resource_version.into() }
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -114,11 +136,23 @@ mod tests {
     #[test]
     fn a_refusal_holds_for_what_was_refused_only_and_longer_each_time() {
         let mut deferral = Deferral::default();
-        assert_eq!(deferral.refused("a".into(), at(0)), Duration::from_secs(1));
-        assert_eq!(deferral.left("a", at(0)), Some(Duration::from_secs(1)));
-        assert_eq!(deferral.left("b", at(0)), None);
-        assert_eq!(deferral.left("a", at(1)), None);
-        assert_eq!(deferral.refused("a".into(), at(1)), Duration::from_secs(2));
-        assert_eq!(deferral.refused("b".into(), at(1)), Duration::from_secs(1));
+        assert_eq!(deferral.refused(about("a", "1"), at(0)), Duration::from_secs(1));
+        assert_eq!(deferral.left(&about("a", "1"), at(0)), Some(Duration::from_secs(1)));
+        assert_eq!(deferral.left(&about("b", "1"), at(0)), None);
+        assert_eq!(deferral.left(&about("a", "1"), at(1)), None);
+        assert_eq!(deferral.refused(about("a", "1"), at(1)), Duration::from_secs(2));
+        assert_eq!(deferral.refused(about("b", "1"), at(1)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_set_that_has_changed_is_tried_soon_however_long_it_was_refused() {
+        let mut deferral = Deferral::default();
+        for second in 0..20 {
+            deferral.refused(about("a", "1"), at(second));
+        }
+        assert_eq!(deferral.left(&about("a", "1"), at(20)), Some(Duration::from_secs(119)));
+        assert_eq!(deferral.left(&about("a", "2"), at(20)), Some(Duration::from_secs(1)));
+        assert_eq!(deferral.left(&about("a", "2"), at(21)), None);
+        assert_eq!(deferral.refused(about("a", "2"), at(21)), Duration::from_secs(1));
     }
 }

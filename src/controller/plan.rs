@@ -60,12 +60,21 @@ pub struct Plan {
 }
 
 /// Chooses the next thing to do for all templates of a set.
-pub fn plan(templates: &[Template<'_>], refused: &HashMap<ClaimName, Refusal>, now: Timestamp) -> Plan {
+///
+/// A claim that is `held_back` is not asked to grow now: the API server has just refused it.
+pub fn plan(
+    templates: &[Template<'_>],
+    refused: &HashMap<ClaimName, Refusal>,
+    held_back: impl Fn(&ClaimName) -> bool,
+    now: Timestamp,
+) -> Plan {
     let mut plan = Plan { step: Step::Rest, of_the_set: Vec::new(), of_claims: Vec::new() };
     for template in templates {
         plan.of_the_set.extend(template.decision.notes.iter().cloned());
         for (claim, step) in template.steps(refused, now) {
-            plan.take(template, claim, step);
+            if !held_back(&claim.name) {
+                plan.take(template, claim, step);
+            }
         }
     }
     if plan.step == Step::Rest {
@@ -212,6 +221,7 @@ mod tests {
         let seen = plan(
             &[template(&settings, 1, vec![claim(0, 2), claim(1, 1), claim(2, 1)], vec![])],
             &HashMap::new(),
+            |_| false,
             now(),
         );
         assert_eq!(grown(&seen), Some(("data-db-1", Bytes::gib(2))));
@@ -223,21 +233,23 @@ mod tests {
         let mut growing = claim(1, 1);
         growing.requested = Bytes::gib(2);
         growing.resize = Resize::ControllerInProgress;
-        let seen = plan(&[template(&settings, 1, vec![claim(0, 2), growing], vec![])], &HashMap::new(), now());
+        let seen =
+            plan(&[template(&settings, 1, vec![claim(0, 2), growing], vec![])], &HashMap::new(), |_| false, now());
         assert_eq!(seen.step, Step::Sync(BTreeMap::from([("data".into(), Bytes::gib(2))])));
     }
 
     #[test]
     fn claims_that_scaling_down_left_behind_grow_along() {
         let settings = settings(2);
-        let seen = plan(&[template(&settings, 1, vec![claim(0, 2)], vec![claim(3, 1)])], &HashMap::new(), now());
+        let seen =
+            plan(&[template(&settings, 1, vec![claim(0, 2)], vec![claim(3, 1)])], &HashMap::new(), |_| false, now());
         assert_eq!(grown(&seen), Some(("data-db-3", Bytes::gib(2))));
     }
 
     #[test]
     fn a_set_without_replicas_gets_the_larger_template_at_once() {
         let settings = settings(2);
-        let seen = plan(&[template(&settings, 1, vec![], vec![])], &HashMap::new(), now());
+        let seen = plan(&[template(&settings, 1, vec![], vec![])], &HashMap::new(), |_| false, now());
         assert_eq!(seen.step, Step::Sync(BTreeMap::from([("data".into(), Bytes::gib(2))])));
     }
 
@@ -246,10 +258,18 @@ mod tests {
         let settings = settings(2);
         let mut fixed = claim(0, 1);
         fixed.class = Some(Class { name: "fixed".into(), expandable: false, provisioner: "csi".into() });
-        let seen = plan(&[template(&settings, 1, vec![fixed], vec![])], &HashMap::new(), now());
+        let seen = plan(&[template(&settings, 1, vec![fixed], vec![])], &HashMap::new(), |_| false, now());
         assert_eq!(seen.step, Step::Rest);
         assert_eq!(seen.of_claims[0].1.reason, Reason::StorageClassNotExpandable);
         assert!(seen.of_the_set.iter().any(|note| note.reason == Reason::TemplateSyncDeferred));
+    }
+
+    #[test]
+    fn a_claim_that_is_held_back_lets_the_others_grow() {
+        let settings = settings(2);
+        let templates = [template(&settings, 1, vec![claim(0, 1), claim(1, 1)], vec![])];
+        let seen = plan(&templates, &HashMap::new(), |claim| claim.as_str() == "data-db-0", now());
+        assert_eq!(grown(&seen), Some(("data-db-1", Bytes::gib(2))));
     }
 
     #[test]
@@ -258,7 +278,7 @@ mod tests {
         let mut wal = settings(3);
         wal.name = "wal".into();
         let templates = [template(&data, 1, vec![claim(0, 2)], vec![]), template(&wal, 1, vec![claim(0, 3)], vec![])];
-        let seen = plan(&templates, &HashMap::new(), now());
+        let seen = plan(&templates, &HashMap::new(), |_| false, now());
         assert_eq!(
             seen.step,
             Step::Sync(BTreeMap::from([("data".into(), Bytes::gib(2)), ("wal".into(), Bytes::gib(3))]))
@@ -268,8 +288,12 @@ mod tests {
     #[test]
     fn what_has_arrived_is_left_alone() {
         let settings = settings(2);
-        let seen =
-            plan(&[template(&settings, 2, vec![claim(0, 2), claim(1, 2)], vec![claim(5, 2)])], &HashMap::new(), now());
+        let seen = plan(
+            &[template(&settings, 2, vec![claim(0, 2), claim(1, 2)], vec![claim(5, 2)])],
+            &HashMap::new(),
+            |_| false,
+            now(),
+        );
         assert_eq!(seen, Plan { step: Step::Rest, of_the_set: vec![], of_claims: vec![] });
     }
 }

@@ -11,15 +11,16 @@ use jiff::Timestamp;
 use super::context::Context;
 use super::look::{self, Seen};
 use super::measure;
-use super::memory::{Growing, Memory};
+use super::memory::{About, Growing, Memory};
 use super::plan::{self, Plan, Step, Template};
 use super::recreate::{self, Advance};
 use super::report;
 use super::retry;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
-use crate::api::reasons::{Note, Reason};
+use crate::api::reasons::Note;
 use crate::cluster::claims::{self, Growth};
+use crate::cluster::client::Class;
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
 use crate::policy::claim::{Claim, refusal};
@@ -44,7 +45,11 @@ pub enum Next {
 pub async fn reconcile(context: &Context, name: &SetName) -> Option<Duration> {
     let began = clock::since_boot();
     let mut memory = context.memories.take(name);
+    let errors = memory.errors;
     let ended = pass(context, name, &mut memory, clock::now()).await;
+    if ended.is_ok() && memory.errors == errors {
+        memory.errors = 0;
+    }
     let next = report::ended(context, name, &mut memory, ended, clock::since_boot().saturating_sub(began));
     match next {
         None => context.forget(name),
@@ -80,10 +85,12 @@ async fn pass(
     let readings = measure::readings(context, &seen, &settings, &mut memory.gauges, now).await; // client, when due
     remember(memory, &seen, now);
     let templates = decided(context, &seen, &settings, &readings, now); // pure
-    let plan = plan::plan(&templates, &memory.refused, now); // pure
+    memory.held_back.retain(|_, until| *until > now);
+    let plan = plan::plan(&templates, &memory.refused, |claim| memory.held_back.contains_key(claim), now); // pure
     report::planned(context, &seen, &templates, &plan, memory, now);
     let next = act(context, &seen, &settings, plan, memory, now).await?; // client, one write or one recreate
-    Ok(Some(soonest([next, unfinished.or_change(), measure::next(&memory.gauges, now)])))
+    let nexts = [next, unfinished.or_change(), measure::next(&memory.gauges, now), held_back(memory, now)];
+    Ok(Some(soonest(nexts)))
 }
 
 /// What is in flight from before.
@@ -135,7 +142,10 @@ async fn unfinished(
             Unfinished::Later(delay)
         }
         Advance::Rest(None) => Unfinished::Nothing,
-        Advance::Refused(note) => Unfinished::Busy(refused(context, name, memory, note, "in flight", now)),
+        Advance::Refused(note) => {
+            let about = About { what: "in flight".to_owned(), resource_version: String::new() };
+            Unfinished::Busy(refused(context, name, memory, note, about, now))
+        }
         Advance::Waiting(delay) => Unfinished::Busy(Next::After(delay)),
         // What is there now comes with the watch.
         Advance::Ended(_) => Unfinished::Busy(Next::After(SETTLE)),
@@ -232,7 +242,10 @@ async fn grow(
         Growth::NotLeading => Next::Change,
         Growth::QuotaExceeded(_) | Growth::Forbidden(_) | Growth::Invalid(_) => {
             memory.errors = memory.errors.saturating_add(1);
-            Next::After(retry::delay(crate::cluster::client::Class::Permanent, memory.errors))
+            let delay = retry::delay(Class::Permanent, memory.errors);
+            memory.held_back.insert(claim.name.clone(), now.checked_add(delay).unwrap_or(Timestamp::MAX));
+            // The others have their turn at once.
+            Next::After(Duration::ZERO)
         }
     })
 }
@@ -247,7 +260,10 @@ async fn follow(
     now: Timestamp,
 ) -> Result<Next, ObserveError> {
     let name = &seen.set.name;
-    let about = format!("{} {targets:?} {:?} {:?}", seen.set.uid, settings.allow_owner, seen.set.ordinals);
+    let about = About {
+        what: format!("{} {targets:?} {:?}", seen.set.uid, settings.allow_owner),
+        resource_version: seen.set.resource_version.clone(),
+    };
     if let Some(left) = memory.deferral.left(&about, now) {
         return Ok(Next::After(left));
     }
@@ -263,22 +279,26 @@ async fn follow(
             memory.deferral.done();
             Next::After(SETTLE)
         }
-        Advance::Refused(note) => refused(context, name, memory, note, &about, now),
+        Advance::Refused(note) => refused(context, name, memory, note, about, now),
         Advance::Waiting(delay) => Next::After(delay),
         Advance::NotLeading => Next::Change,
     })
 }
 
-fn refused(context: &Context, name: &SetName, memory: &mut Memory, note: Note, about: &str, now: Timestamp) -> Next {
+fn refused(context: &Context, name: &SetName, memory: &mut Memory, note: Note, about: About, now: Timestamp) -> Next {
     report::note(context, name, &note, now);
-    let delay = memory.deferral.refused(about.to_owned(), now);
-    // A rollout that ends is seen by the watch, but not that its owner references have settled.
-    Next::After(if note.reason == Reason::TemplateSyncDeferred { delay.min(Duration::from_secs(15)) } else { delay })
+    Next::After(memory.deferral.refused(about, now))
 }
 
 fn reason(targets: &BTreeMap<TemplateName, Bytes>) -> String {
     let sizes: Vec<_> = targets.iter().map(|(template, size)| format!("{template} to {size}")).collect();
     format!("raise {}", sizes.join(", "))
+}
+
+/// When a claim whose growth was refused may be tried again.
+fn held_back(memory: &Memory, now: Timestamp) -> Next {
+    let first = memory.held_back.values().min();
+    first.map_or(Next::Change, |until| Next::After(Duration::try_from(until.duration_since(now)).unwrap_or_default()))
 }
 
 fn soonest<const N: usize>(nexts: [Next; N]) -> Next {

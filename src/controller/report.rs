@@ -37,7 +37,6 @@ pub(super) fn ended(
     let metrics = &context.telemetry.metrics;
     let next = match ended {
         Ok(next) => {
-            memory.errors = if next == Some(Next::Change) { 0 } else { memory.errors };
             let pass = if matches!(next, Some(Next::After(_))) { Pass::RequeueAfter } else { Pass::Success };
             metrics.passed(pass, took);
             next
