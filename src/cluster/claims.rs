@@ -76,6 +76,7 @@ pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option
     let Some(ordinal) = ordinal else {
         return Err(ReadError::Foreign { claim: told(), template: template.clone(), set: set.clone() });
     };
+    let requested = size(&spec["resources"]["requests"]).ok_or_else(|| missing("spec.resources.requests.storage"))?;
     Ok(Claim {
         template: template.clone(),
         ordinal,
@@ -84,9 +85,9 @@ pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option
         phase: phase(&status["phase"]),
         deleting: meta["deletionTimestamp"].is_string(),
         block_mode: spec["volumeMode"] == "Block",
-        requested: size(&spec["resources"]["requests"]).ok_or_else(|| missing("spec.resources.requests.storage"))?,
+        requested,
         capacity: size(&status["capacity"]),
-        resize: resize(status),
+        resize: resize(status, requested),
         class,
         resized_at: meta["annotations"][RESIZED_AT].as_str().and_then(|time| time.parse().ok()),
         name,
@@ -207,19 +208,47 @@ fn phase(phase: &Value) -> Phase {
     }
 }
 
-/// Since 1.34 the status word tells it all; older servers, and resizers without it, tell it by conditions.
-fn resize(status: &Value) -> Resize {
-    if let Some(word) = status["allocatedResourceStatuses"]["storage"].as_str() {
-        return Resize::from_word(word);
-    }
-    let is = |kind: &str| {
-        let conditions = status["conditions"].as_array();
-        conditions.into_iter().flatten().any(|condition| condition["type"] == kind && condition["status"] == "True")
+/// Since 1.34 the status word tells where an expansion is; older servers, and resizers without it, tell it by conditions.
+fn resize(status: &Value, requested: Bytes) -> Resize {
+    let Some(word) = status["allocatedResourceStatuses"]["storage"].as_str() else {
+        return if condition(status, "FileSystemResizePending").is_some() {
+            Resize::FileSystemResizePending
+        } else if condition(status, "Resizing").is_some() {
+            Resize::ControllerInProgress
+        } else {
+            Resize::None
+        };
     };
-    if is("FileSystemResizePending") {
-        return Resize::FileSystemResizePending;
+    // What was refused is the size that was tried, which after a smaller request is still the one before it.
+    let tried = size(&status["allocatedResources"]).unwrap_or(requested);
+    let verdict = node_verdict(Resize::from_word(word), status);
+    if verdict == Resize::NodeInfeasible && tried != requested {
+        Resize::NodePending
+    } else if verdict == Resize::ControllerInfeasible && tried != requested {
+        Resize::ControllerInProgress
+    } else {
+        verdict
     }
-    if is("Resizing") { Resize::ControllerInProgress } else { Resize::None }
+}
+
+/// Where the driver grows volumes on the node alone, external-resizer 2.3 turns `NodeResizeInfeasible` back into
+/// `NodeResizePending` within moments (measured), and so it goes round and round; the kubelet's condition stays.
+fn node_verdict(word: Resize, status: &Value) -> Resize {
+    let under_way = matches!(word, Resize::NodePending | Resize::NodeInProgress);
+    let Some(said) = condition(status, "NodeResizeError").filter(|_| under_way) else { return word };
+    let said_code = |code: &str| said.contains(&format!("code = {code} "));
+    if ["OutOfRange", "InvalidArgument", "NotFound"].into_iter().any(said_code) {
+        return Resize::NodeInfeasible;
+    }
+    // Not while it is in use.
+    if said_code("FailedPrecondition") { Resize::FileSystemResizePending } else { word }
+}
+
+/// The message of a condition that is true.
+fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a str> {
+    let conditions = status["conditions"].as_array()?;
+    let found = conditions.iter().find(|condition| condition["type"] == kind && condition["status"] == "True")?;
+    Some(found["message"].as_str().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -286,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_expansion_is_seen_by_its_word_or_else_by_its_condition() {
-        let check = |status: Value, expected: Resize| assert_eq!(resize(&status), expected, "{status}");
+        let check = |status: Value, expected| assert_eq!(resize(&status, Bytes::gib(8)), expected, "{status}");
         let word = |word: &str| json!({"allocatedResourceStatuses": {"storage": word}});
         let condition = |kind: &str, status: &str| json!({"conditions": [{"type": kind, "status": status}]});
         check(json!({}), Resize::None);
@@ -312,6 +341,29 @@ mod tests {
         );
         check(json!({"volume.beta.kubernetes.io/storage-provisioner": "old"}), "old");
         check(json!({}), "");
+    }
+
+    #[test]
+    fn a_refusal_by_the_node_is_seen_although_the_resizer_rubs_it_out() {
+        let check = |word: &str, tried: &str, error: &str, expected: Resize| {
+            let message = format!("failed to expand pvc with … rpc error: code = {error} desc = why");
+            let status = json!({
+                "allocatedResources": {"storage": tried},
+                "allocatedResourceStatuses": {"storage": word},
+                "conditions": [{"type": "NodeResizeError", "status": "True", "message": message}],
+            });
+            assert_eq!(resize(&status, Bytes::gib(8)), expected, "{status}");
+        };
+        check("NodeResizePending", "8Gi", "OutOfRange", Resize::NodeInfeasible);
+        check("NodeResizeInProgress", "8Gi", "OutOfRange", Resize::NodeInfeasible);
+        check("NodeResizeInfeasible", "8Gi", "OutOfRange", Resize::NodeInfeasible);
+        check("NodeResizePending", "8Gi", "Unavailable", Resize::NodePending);
+        check("NodeResizeInProgress", "8Gi", "FailedPrecondition", Resize::FileSystemResizePending);
+        // The size asked for since is smaller, and was not tried yet.
+        check("NodeResizeInfeasible", "9Gi", "OutOfRange", Resize::NodePending);
+        check("NodeResizePending", "9Gi", "OutOfRange", Resize::NodePending);
+        check("ControllerResizeInfeasible", "9Gi", "", Resize::ControllerInProgress);
+        check("ControllerResizeInfeasible", "8Gi", "", Resize::ControllerInfeasible);
     }
 
     #[test]
