@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::client::resources::{CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, PODS};
 use super::client::{Address, Class, Client, Dependents, Error, Outcome, Patch, Run, chain};
@@ -25,8 +26,13 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub enum Acted {
     /// Done; what the server answered.
     Done(Value),
-    /// The set is released: the name is free. The last state of the old set.
-    Released(LastObject),
+    /// The set is released: the name is free.
+    Released {
+        /// The last state of the old set.
+        last: LastObject,
+        /// When the release was sent: the name was free no earlier.
+        sent: Instant,
+    },
     /// The world was not as observed: a precondition did not hold, the object is gone, the name is taken.
     Moved,
     /// Nothing was changed, and the same will be refused until something else changes. The server's words.
@@ -43,10 +49,10 @@ pub enum Acted {
 pub async fn act(ground: &Ground, leadership: &Leadership, set: &SetName, action: &Action) -> Acted {
     let Some(permit) = leadership.permit() else { return Acted::NotLeading };
     let ground = Ground { client: permit.client(&ground.client), ..ground.clone() };
-    match action {
-        Action::Release { guard, finalizers } => release(&ground, set, guard, finalizers).await,
-        other => judge(request(&ground, set, other).await),
+    if let Action::Release { guard, finalizers } = action {
+        return release(&ground, set, guard, finalizers).await;
     }
+    judge(request(&ground, set, action).await)
 }
 
 async fn request(ground: &Ground, set: &SetName, action: &Action) -> Result<Outcome<Value>, Error> {
@@ -126,10 +132,11 @@ async fn patch(client: &Client, object: &Address, guard: &Guard, change: Value) 
 async fn release(ground: &Ground, set: &SetName, guard: &Guard, finalizers: &[String]) -> Acted {
     let events = watch(ground, set, &guard.resource_version, FAREWELL).await;
     let change = json!({ "metadata": { "finalizers": finalizers } });
+    let sent = Instant::now();
     let answer = patch_set(&ground.client, set, guard, change).await;
     match (answer, events) {
         (Ok(Outcome::Done(_)), Ok(events)) if finalizers.is_empty() => {
-            Acted::Released(last_in(events, &guard.uid, "", FAREWELL).await)
+            Acted::Released { last: last_in(events, &guard.uid, "", FAREWELL).await, sent }
         }
         (answer, _) => judge(answer),
     }

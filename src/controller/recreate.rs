@@ -228,7 +228,7 @@ impl<'a> Drive<'a> {
             statefulset = self.set.name,
             state = action.state().as_str(),
             took = ?sent.elapsed(),
-            done = matches!(acted, Acted::Done(_) | Acted::Released(_)),
+            done = matches!(acted, Acted::Done(_) | Acted::Released { .. }),
             "recreate"
         );
         match acted {
@@ -237,7 +237,8 @@ impl<'a> Drive<'a> {
                 self.mark_after(&action);
                 if absorb(seen, &action, &answer) { Turn::Same } else { Turn::Fresh }
             }
-            Acted::Released(last) => {
+            Acted::Released { last, sent } => {
+                self.times.released = Some(sent);
                 seen.live = Live::Absent;
                 seen.last = last;
                 Turn::Same
@@ -254,20 +255,27 @@ impl<'a> Drive<'a> {
         let now = Some(Instant::now());
         match action {
             Action::Delete { .. } => self.times.deleted = now,
-            Action::Release { .. } => self.times.released = now,
             Action::RestoreSpec { .. } | Action::RestoreOwnership { .. } => {
                 self.times.adopted = self.times.adopted.or(now);
             }
             Action::DeleteJournal { ending, .. } => self.ending = self.ending.or(*ending),
             Action::UpdateJournal { journal, .. } => self.ending = self.ending.or(journal.ending),
-            _ => {}
+            Action::PatchTemplates { .. }
+            | Action::CreateJournal(_)
+            | Action::CreateBackup(_)
+            | Action::DeleteBackup { .. }
+            | Action::SetOwners { .. }
+            | Action::SetRetention { .. }
+            | Action::SetFinalizers { .. }
+            | Action::Release { .. }
+            | Action::Create(_) => {}
         }
     }
 
     fn mark_after(&mut self, action: &Action) {
         match action {
             Action::CreateJournal(journal) => {
-                self.tell(Note::new(Reason::TemplateSyncing, sizes_of(&journal)));
+                self.tell(Note::new(Reason::TemplateSyncing, sizes_of(journal)));
             }
             Action::CreateBackup(object) => {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -280,7 +288,16 @@ impl<'a> Drive<'a> {
                 self.tell(Note::new(Reason::TemplateSynced, "the API server took the larger templates in place"));
             }
             Action::Create(_) => self.times.created = Some(Instant::now()),
-            _ => {}
+            Action::UpdateJournal { .. }
+            | Action::DeleteJournal { .. }
+            | Action::DeleteBackup { .. }
+            | Action::SetOwners { .. }
+            | Action::SetRetention { .. }
+            | Action::SetFinalizers { .. }
+            | Action::Delete { .. }
+            | Action::Release { .. }
+            | Action::RestoreSpec { .. }
+            | Action::RestoreOwnership { .. } => {}
         }
     }
 
@@ -353,7 +370,9 @@ impl<'a> Drive<'a> {
             notes.into_iter().for_each(|note| self.tell(note));
             self.log(report);
         }
-        Ok(Advanced { result, notes: self.notes, uid: self.uid })
+        // While the set is absent, what is told is told about the object that is to come back.
+        let uid = self.uid.or_else(|| self.journal.map(|journal| journal.uid));
+        Ok(Advanced { result, notes: self.notes, uid })
     }
 
     fn log(&self, report: &Report) {
@@ -373,20 +392,19 @@ impl<'a> Drive<'a> {
 /// Takes what a write answered into the round's knowledge, where that is enough to go on: the journal, and the set that was
 /// just created. Only while the set is unmanaged; elsewhere nothing is in a hurry, and all is read again.
 fn absorb(seen: &mut Observed, action: &Action, answer: &Value) -> bool {
-    match action {
-        Action::UpdateJournal { journal, .. } if journal.phase == Phase::Releasing => {
-            seen.journal = observe::read_journal(answer);
-            matches!(seen.journal, Stored::Some { .. })
-        }
-        Action::Create(_) => match LiveSet::read(answer.clone()) {
-            Ok(live) => {
-                seen.live = Live::Present(Box::new(live));
-                true
-            }
-            Err(_) => false,
-        },
-        _ => false,
+    if let Action::UpdateJournal { journal, .. } = action
+        && journal.phase == Phase::Releasing
+    {
+        seen.journal = observe::read_journal(answer);
+        return matches!(seen.journal, Stored::Some { .. });
     }
+    if let Action::Create(_) = action
+        && let Ok(live) = LiveSet::read(answer.clone())
+    {
+        seen.live = Live::Present(Box::new(live));
+        return true;
+    }
+    false
 }
 
 fn sizes_of(journal: &Journal) -> String {
