@@ -74,13 +74,12 @@ pub enum Output {
     Yaml,
 }
 
-/// Whether anything is written.
+/// Whether anything is written, or only checked by the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "clap would make a paragraph of each")]
 pub enum DryRun {
-    /// Write
     #[default]
     None,
-    /// The server checks everything and writes nothing
     Server,
 }
 

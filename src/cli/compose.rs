@@ -34,6 +34,8 @@ pub(super) struct Seen {
     pub(super) readings: BTreeMap<ClaimName, Reading>,
     /// The Events about it and its claims.
     pub(super) events: Vec<EventStatus>,
+    /// Whether this person may not ask how full they are; the operator may, so that nothing is wrong.
+    pub(super) blind: bool,
 }
 
 impl Seen {
@@ -128,7 +130,10 @@ fn compose_template(
         size,
         wanted: wanted(&decision, size),
         growth: growth(settings),
-        notes: notes(&decision, &claims, &driver, now),
+        notes: notes(&decision, &claims, &driver, now)
+            .into_iter()
+            .filter(|note| !(seen.blind && note.reason == Reason::UsageUnknown))
+            .collect(),
         claims: seen.set.claims_of(&template.name).map(claim).collect(),
     }
 }

@@ -247,7 +247,7 @@ mod tests {
         });
         let set = set();
         let claim = crate::cluster::claims::read(&object, &set.name, &"data".into(), None).unwrap();
-        Seen { set, ready: 1, claims: vec![claim], readings: BTreeMap::new(), events: vec![] }
+        Seen { set, ready: 1, claims: vec![claim], readings: BTreeMap::new(), events: vec![], blind: false }
     }
 
     #[test]

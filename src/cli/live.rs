@@ -60,7 +60,7 @@ pub(super) async fn look(client: &Client, scope: &Scope) -> Result<Picture, Fail
         let claims: Vec<Claim> = claims.iter().filter_map(own).collect();
         let readings = measured.of(&set.name, &claims);
         let events = events_of(&set, &events);
-        Seen { set, ready, claims, readings, events }
+        Seen { set, ready, claims, readings, events, blind: measured.is_blind() || forbidden.is_some() }
     };
     let sets: Vec<Seen> = sets.into_iter().map(seen).collect();
     let missing = measured.missing_rights.iter().cloned().chain(forbidden);
@@ -79,7 +79,7 @@ pub(super) async fn look_at(client: &Client, set: &SetName) -> Result<Option<(Va
     let sets = [view];
     let claims = claims_of(&sets, &claims, &classes).into_iter().map(|(_, claim)| claim).collect();
     let [(set, ready)] = sets;
-    Ok(Some((object, Seen { set, ready, claims, readings: BTreeMap::new(), events: Vec::new() })))
+    Ok(Some((object, Seen { set, ready, claims, readings: BTreeMap::new(), events: Vec::new(), blind: false })))
 }
 
 async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(SetView, u32)>, Failure> {
@@ -173,7 +173,7 @@ fn class(classes: &Classes, name: String) -> Option<Class> {
 fn allowed(pods: Result<Vec<Value>, Error>) -> Result<(Vec<Value>, Option<String>), Failure> {
     match pods {
         Ok(pods) => Ok((pods, None)),
-        Err(Error::NotAllowed { call, .. }) => Ok((Vec::new(), Some(format!("{} on {}", call.verb, call.resource)))),
+        Err(Error::NotAllowed { call, .. }) => Ok((Vec::new(), Some(format!("{} {}", call.verb, call.resource)))),
         Err(error) => Err(error.into()),
     }
 }
@@ -219,7 +219,7 @@ fn rights_hint(sets: &[Seen], missing: BTreeSet<String>) -> Vec<String> {
     }
     let missing: Vec<String> = missing.into_iter().collect();
     vec![format!(
-        "? You lack a right to see how full {unknown} of the volumes are: {}. The operator needs none of yours.",
-        missing.join(", ")
+        "How full {unknown} of the volumes are is not shown: you lack the right to {}. The operator has its own rights.",
+        missing.join(" and to ")
     )]
 }

@@ -32,11 +32,16 @@ pub(super) type Key = (String, ClaimName);
 pub(super) struct Measured {
     /// For every claim that was asked about.
     pub(super) readings: BTreeMap<Key, Reading>,
-    /// The rights that were missing, as `verb on resource`.
+    /// The rights that were missing, as `get nodes/proxy`.
     pub(super) missing_rights: BTreeSet<String>,
 }
 
 impl Measured {
+    /// Whether something is unknown only because this person may not ask.
+    pub(super) fn is_blind(&self) -> bool {
+        !self.missing_rights.is_empty()
+    }
+
     /// The readings of the claims of one set.
     pub(super) fn of(&self, set: &SetName, claims: &[Claim]) -> BTreeMap<ClaimName, Reading> {
         let reading = |claim: &Claim| self.readings.get(&(set.namespace.clone(), claim.name.clone()));
@@ -152,7 +157,7 @@ async fn ask(client: &Client, address: Address) -> Result<Vec<u8>, Error> {
 
 fn refused(error: Error, keys: Vec<Key>) -> Refused {
     match error {
-        Error::NotAllowed { call, .. } => Refused::Right(format!("{} on {}", call.verb, call.resource)),
+        Error::NotAllowed { call, .. } => Refused::Right(format!("{} {}", call.verb, call.resource)),
         Error::Refused { message, .. }
         | Error::Invalid { message, .. }
         | Error::Busy { message, .. }
@@ -248,7 +253,7 @@ mod tests {
         measured.take(vec![
             Ok(vec![(key.clone(), known.clone())]),
             Err(Refused::Silent("gone".into(), vec![key.clone()])),
-            Err(Refused::Right("get on nodes/proxy".into())),
+            Err(Refused::Right("get nodes/proxy".into())),
         ]);
         assert_eq!(measured.readings[&key], known);
         assert_eq!(measured.missing_rights.len(), 1);

@@ -58,7 +58,7 @@ fn seen(set: SetView, percent: u64) -> Seen {
     };
     let claims = vec![claim(0, capacity, capacity), claim(1, capacity, capacity)];
     let reading = Reading::Measured { usage, rate: 0, capacity };
-    Seen { set, ready: 2, claims, readings: [("data-db-0".into(), reading)].into(), events: vec![] }
+    Seen { set, ready: 2, claims, readings: [("data-db-0".into(), reading)].into(), events: vec![], blind: false }
 }
 
 fn auto() -> Value {
@@ -82,6 +82,17 @@ fn a_set_without_our_annotations_is_shown_and_wants_nothing() {
     assert!(!status.managed);
     assert_eq!((status.templates[0].wanted, &status.templates[0].growth), (None, &Growth::OnRequest));
     assert!(status.templates[0].notes.is_empty() && status.notes.is_empty());
+}
+
+#[test]
+fn who_may_not_ask_is_not_told_that_nobody_answers() {
+    let mut seen = seen(set(auto(), json!({})), 10);
+    seen.readings.clear();
+    let reasons =
+        |seen: &Seen| compose(seen, now()).templates[0].notes.iter().map(|note| note.reason).collect::<Vec<_>>();
+    assert_eq!(reasons(&seen), [Reason::UsageUnknown]);
+    seen.blind = true;
+    assert_eq!(reasons(&seen), []);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::api::names::{ClaimName, TemplateName};
 use crate::cluster::sets::SetView;
 use crate::policy::claim::{self, Claim, ClaimStep};
 use crate::policy::decide::{Verdict, decide};
-use crate::policy::settings::{Settings, TemplateSync};
+use crate::policy::settings::{Origin, Settings, TemplateSettings, TemplateSync};
 
 /// What a person wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn plan(seen: &Seen, asked: &Asked, now: Timestamp) -> Result<Plan, F
     };
     if let Some(max) = own.max_size.filter(|max| *max < asked.size) {
         return Err(Failure::refused(format!("{} is more than the max-size of {max} that the set allows", asked.size))
-            .hint(format!("raise the annotation {PREFIX}max-size first")));
+            .hint(format!("raise the annotation {PREFIX}{} first", max_size_key(own))));
     }
     let driver = driver(&claims);
     let decision = decide(own, &driver, template_size, &claims, &BTreeMap::new(), now);
@@ -105,6 +105,14 @@ fn not_smaller(seen: &Seen, asked: &Asked, template_size: Bytes, claims: &[Claim
         ))
         .hint("to move to smaller volumes, copy the data to a new set")),
         false => Ok(()),
+    }
+}
+
+/// The annotation that says so: `max-size`, or `max-size.data`.
+fn max_size_key(settings: &TemplateSettings) -> &str {
+    match settings.origins.get("max-size") {
+        Some(Origin::Annotation(key)) => key,
+        Some(Origin::Label(_) | Origin::Limit) | None => "max-size",
     }
 }
 

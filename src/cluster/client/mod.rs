@@ -347,7 +347,8 @@ fn build(config: &kube::Config, witness: &Arc<dyn Witness>) -> Result<kube::Clie
 }
 
 fn call(verb: &'static str, resource: &Resource, subresource: Option<&str>, object: String, effect: Effect) -> Call {
-    let part = subresource.map(|part| format!("/{part}")).unwrap_or_default();
+    // `proxy/disk` is a path below the subresource `proxy`, which is what RBAC knows.
+    let part = subresource.and_then(|part| part.split('/').next()).map(|part| format!("/{part}")).unwrap_or_default();
     let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
     Call { verb, resource: format!("{}{part}{group}", resource.plural), object, effect }
 }

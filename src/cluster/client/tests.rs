@@ -73,6 +73,7 @@ fn a_right_is_named_as_rbac_names_it() {
     };
     check(&resources::CLAIMS, None, "persistentvolumeclaims");
     check(&resources::STATEFUL_SETS, Some("status"), "statefulsets/status.apps");
+    check(&resources::NODES, Some("proxy/stats/summary"), "nodes/proxy");
 }
 
 /// What the witness was told.

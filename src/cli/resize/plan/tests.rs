@@ -38,7 +38,7 @@ fn seen(annotations: Value, metadata: Value, claims: Vec<Claim>) -> Seen {
         object["metadata"][key] = value.clone();
     }
     let set = SetView::of(&serde_json::from_value(object).unwrap()).unwrap();
-    Seen { set, ready: 0, claims, readings: BTreeMap::new(), events: vec![] }
+    Seen { set, ready: 0, claims, readings: BTreeMap::new(), events: vec![], blind: false }
 }
 
 fn planned(seen: &Seen, size: u64) -> Result<Plan, Failure> {
@@ -83,7 +83,7 @@ fn nothing_is_made_smaller_and_nothing_impossible_is_asked_for() {
         assert_eq!(failure.exit, Exit::Refused, "{failure}");
         assert!(failure.what.contains(expected), "{failure}");
     };
-    let max = json!({"resize-statefulset-operator/max-size": "15Gi"});
+    let max = json!({"resize-statefulset-operator/max-size.data": "15Gi"});
     let deleting = json!({"deletionTimestamp": "2026-05-01T12:00:00Z"});
     check(seen(json!({}), json!({}), vec![claim(0, 10, true)]), 9, "template data of shop/db has 10Gi");
     check(seen(json!({}), json!({}), vec![claim(0, 12, true)]), 11, "claim data-db-0 has 12Gi");
