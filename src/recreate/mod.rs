@@ -37,6 +37,8 @@ pub mod manifest;
 pub mod observed;
 pub mod restore;
 mod stages;
+#[cfg(test)]
+mod tests;
 
 pub use journal::{Journal, Phase};
 pub use observed::{Guard, Intent, Observed, Rules};

@@ -1,0 +1,262 @@
+//! Each gate: what closes it, and whether that passes by itself.
+
+use serde_json::json;
+
+use super::super::observed::*;
+use super::super::*;
+use super::world::{World, controller_of, data, decide, pass, set_name};
+use crate::api::annotations::{ALLOW_OWNER, PAUSED};
+use crate::api::bytes::Bytes;
+use crate::api::names::SetName;
+use crate::api::reasons::Reason;
+
+/// The refusal after a change of the world, and a word that must be in it.
+fn check(change: impl FnOnce(&mut World), reason: Reason, word: &str) {
+    let mut world = World::settled();
+    change(&mut world);
+    match decide(&world) {
+        Step::Refuse(note) => {
+            assert_eq!(note.reason, reason, "{note}");
+            assert!(note.text.contains(word), "{word:?} is not in {note}");
+        }
+        other => panic!("expected a refusal about {word:?}, not {other:?}"),
+    }
+}
+
+const DEFERRED: Reason = Reason::TemplateSyncDeferred;
+const BLOCKED: Reason = Reason::TemplateSyncBlocked;
+
+#[test]
+fn a_terminating_namespace_begins_nothing() {
+    check(|world| world.namespace.terminating = true, BLOCKED, "namespace");
+}
+
+#[test]
+fn a_paused_set_begins_nothing_but_finishes_what_is_in_flight() {
+    let pause = |world: &mut World| world.edit(|set| set["metadata"]["annotations"][PAUSED] = json!("true"));
+    check(pause, DEFERRED, "paused");
+    let mut world = World::settled();
+    pass(&mut world);
+    pause(&mut world);
+    assert!(matches!(decide(&world), Step::Write(_)));
+}
+
+#[test]
+fn a_foreign_finalizer_blocks() {
+    check(|world| world.edit(|set| set["metadata"]["finalizers"] = json!(["x/y"])), BLOCKED, "x/y");
+}
+
+#[test]
+fn one_recreate_at_a_time_in_a_namespace() {
+    let other = |namespace: &str| {
+        let mut world = World::settled();
+        pass(&mut world);
+        let mut entry = world.journals.remove(0);
+        entry.0.set = SetName::new(namespace, "other");
+        entry.0.uid = format!("uid-of-{namespace}").as_str().into();
+        entry
+    };
+    check(|world| world.journals.push(other("shop")), DEFERRED, "shop/other");
+    check(|world| world.journals.extend((0..10).map(|n| other(&format!("ns-{n}")))), DEFERRED, "10 sets");
+    let mut world = World::settled();
+    world.journals.push(other("elsewhere"));
+    assert!(matches!(decide(&world), Step::Write(_)));
+}
+
+#[test]
+fn of_two_that_began_at_once_the_one_with_the_smaller_name_goes_on() {
+    let after_the_other = |uid: &str, phase: Phase| {
+        let mut world = World::settled();
+        pass(&mut world);
+        let mut entry = world.journals[0].clone();
+        entry.0.set = SetName::new("shop", "other");
+        entry.0.uid = uid.into();
+        entry.0.phase = phase;
+        world.journals.push(entry);
+        decide(&world)
+    };
+    assert!(matches!(after_the_other("uid-2", Phase::Prepared), Step::Write(Action::CreateBackup(_))));
+    assert!(matches!(after_the_other("uid-0", Phase::Prepared), Step::Wait(_)));
+    // One that is past the point of no return cannot be taken back, whatever its name.
+    assert!(matches!(after_the_other("uid-2", Phase::Deleting), Step::Wait(_)));
+}
+
+#[test]
+fn an_owner_blocks_unless_it_is_allowed() {
+    let own = |world: &mut World| {
+        let owner = json!({ "kind": "Prometheus", "name": "p", "uid": "u", "controller": true });
+        world.edit(|set| set["metadata"]["ownerReferences"] = json!([owner]));
+    };
+    check(own, BLOCKED, &format!("{ALLOW_OWNER}=Prometheus"));
+    let mut world = World::settled();
+    own(&mut world);
+    world.intent.as_mut().unwrap().allow_owner = Some("Prometheus".to_owned());
+    assert!(matches!(decide(&world), Step::Write(_)));
+}
+
+#[test]
+fn an_intent_about_an_earlier_object_is_looked_at_afresh() {
+    check(|world| world.intent.as_mut().unwrap().uid = Some("another".into()), DEFERRED, "replaced");
+}
+
+#[test]
+fn templates_must_exist_and_only_grow() {
+    let ask = |template: &str, size: Bytes| {
+        let template = template.into();
+        move |world: &mut World| {
+            world.intent.as_mut().unwrap().targets.insert(template, size);
+        }
+    };
+    check(ask("wal", Bytes::gib(1)), BLOCKED, "no volume claim template wal");
+    // A smaller wish beside a larger one is refused, not carried out; alone it is nothing to do.
+    check(
+        |world| {
+            world.edit(|set| {
+                let mut wal = set["spec"]["volumeClaimTemplates"][0].clone();
+                wal["metadata"]["name"] = json!("wal");
+                set["spec"]["volumeClaimTemplates"].as_array_mut().unwrap().push(wal);
+            });
+            ask("wal", Bytes(1))(world);
+        },
+        BLOCKED,
+        "cannot shrink",
+    );
+    let mut world = World::settled();
+    world.intent.as_mut().unwrap().targets = std::collections::BTreeMap::from([(data(), Bytes(1))]);
+    assert_eq!(decide(&world), Step::Done { again: None });
+}
+
+#[test]
+fn a_set_too_large_for_etcd_or_a_config_map_blocks() {
+    let noise = |bytes: usize| {
+        // Incompressible, and the same each time.
+        let mut state = 1_u64;
+        let text: String = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b' ' + (state >> 57) as u8 % 90)
+        })
+        .filter(|letter| !matches!(letter, '"' | '\\'))
+        .take(bytes)
+        .collect();
+        move |world: &mut World| world.edit(|set| set["spec"]["template"]["env"] = json!(text))
+    };
+    check(noise(1_600_000), BLOCKED, "etcd");
+    check(noise(1_400_000), BLOCKED, "ConfigMap");
+}
+
+#[test]
+fn a_set_that_is_not_settled_is_deferred() {
+    let status = |field: &'static str, value: serde_json::Value| {
+        move |world: &mut World| world.edit(|set| set["status"][field] = value)
+    };
+    check(status("observedGeneration", json!(0)), DEFERRED, "generation");
+    check(status("replicas", json!(1)), DEFERRED, "created");
+    check(status("readyReplicas", json!(null)), DEFERRED, "0 of 2 replicas are ready");
+    check(status("availableReplicas", json!(1)), DEFERRED, "available");
+    check(status("currentRevision", json!("db-0")), DEFERRED, "rollout");
+    check(status("updateRevision", json!("")), DEFERRED, "revision");
+    check(|world| world.pods[1].revision = Some("db-0".to_owned()), DEFERRED, "db-0");
+}
+
+#[test]
+fn with_on_delete_the_pods_tell_whether_it_is_rolled_out() {
+    let on_delete = |world: &mut World| {
+        world.edit(|set| {
+            set["spec"]["updateStrategy"] = json!({ "type": "OnDelete" });
+            set["status"]["currentRevision"] = json!("db-0");
+            set["status"]["observedGeneration"] = json!(2);
+        });
+    };
+    let mut world = World::settled();
+    on_delete(&mut world);
+    assert!(matches!(decide(&world), Step::Write(_)));
+    check(
+        |world| {
+            on_delete(world);
+            world.pods[0].revision = Some("db-0".to_owned());
+        },
+        DEFERRED,
+        "db-0 still has",
+    );
+}
+
+#[test]
+fn every_pod_must_be_there_and_owned() {
+    check(|world| drop(world.pods.remove(0)), DEFERRED, "db-0 is missing");
+    check(|world| world.pods[1].owners.clear(), DEFERRED, "does not belong");
+    check(|world| world.pods[1].deleting = true, DEFERRED, "terminating");
+}
+
+#[test]
+fn every_claim_must_be_there_whole_and_large() {
+    check(|world| drop(world.claims.remove(0)), DEFERRED, "data-db-0 is missing");
+    check(|world| world.claims[1].object.deleting = true, BLOCKED, "being deleted");
+    check(|world| world.claims[1].object.owners = vec![controller_of("uid-0")], BLOCKED, "earlier set");
+    check(|world| world.claims[1].requested = Bytes::gib(1), DEFERRED, "asks for 1Gi");
+}
+
+#[test]
+fn claims_of_ordinals_that_are_scaled_away_are_known_and_hold_nothing_up() {
+    let mut world = World::settled();
+    let mut leftover = world.claims[1].clone();
+    leftover.object.name = "data-db-7".to_owned();
+    leftover.requested = Bytes::gib(1);
+    world.claims.push(leftover);
+    let seen = world.observe();
+    let leftovers = seen.leftovers(&seen.live().unwrap().spec);
+    assert_eq!(leftovers.iter().map(|claim| claim.object.name.as_str()).collect::<Vec<_>>(), ["data-db-7"]);
+    assert!(matches!(decide(&world), Step::Write(_)));
+}
+
+#[test]
+fn ordinals_may_start_anywhere() {
+    let mut world = World::settled();
+    world.edit(|set| set["spec"]["ordinals"] = json!({ "start": 5 }));
+    for (index, ordinal) in [5, 6].into_iter().enumerate() {
+        world.pods[index].name = format!("db-{ordinal}");
+        world.claims[index].object.name = format!("data-db-{ordinal}");
+    }
+    world.controllers();
+    assert!(matches!(decide(&world), Step::Write(_)));
+}
+
+#[test]
+fn references_must_have_been_quiet_for_a_while() {
+    let recent = |world: &mut World| world.pods[0].owners_changed = Some(world.now - Duration::from_secs(1));
+    check(recent, DEFERRED, "k8s#131284");
+    let mut world = World::settled();
+    recent(&mut world);
+    world.now += Duration::from_secs(5);
+    assert!(matches!(decide(&world), Step::Write(_)));
+}
+
+#[test]
+fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
+    for index in 0..4 {
+        check(|world| world.verdicts[index] = Verdict::Refused("by policy".to_owned()), BLOCKED, "by policy");
+        check(|world| world.verdicts[index] = Verdict::Unknown("timeout".to_owned()), DEFERRED, "timeout");
+        check(|world| world.verdicts[index] = Verdict::Conflict, DEFERRED, "again");
+    }
+    // A CREATE of the same name that would be accepted: the set has just vanished.
+    check(|world| world.verdicts[0] = Verdict::Accepted, DEFERRED, "creating");
+}
+
+#[test]
+fn dry_runs_are_not_believed_for_ever() {
+    let world = World::settled();
+    let mut seen = world.observe();
+    let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
+    seen.probes = Some(world.probe(&request));
+    assert!(matches!(next(&seen, world.now), Step::Write(_)));
+    assert!(matches!(next(&seen, world.now + Duration::from_secs(31)), Step::Look(_)));
+    seen.probes.as_mut().unwrap().generation += 1;
+    assert!(matches!(next(&seen, world.now), Step::Look(_)));
+}
+
+#[test]
+fn every_gate_has_a_name_and_says_what_it_holds() {
+    let names: std::collections::BTreeSet<_> = gates::GATES.iter().map(|gate| gate.name).collect();
+    assert_eq!(names.len(), gates::GATES.len());
+    assert!(gates::GATES.iter().all(|gate| !gate.holds.is_empty()));
+    assert_eq!(set_name().to_string(), "shop/db");
+}

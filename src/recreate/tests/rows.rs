@@ -1,0 +1,517 @@
+//! The resume table, row by row: the phase and the set as a crash left them, and the one step that follows.
+
+use serde_json::{Value, json};
+
+use super::super::observed::*;
+use super::super::*;
+use super::world::{OLD, World, controller_of, decide, pass};
+use crate::api::annotations::{HOLD, TRANSACTION};
+use crate::api::reasons::Reason;
+
+/// A world whose recreate has come so far.
+fn until(mut world: World, is_there: impl Fn(&World) -> bool) -> World {
+    for _ in 0..100 {
+        if is_there(&world) {
+            return world;
+        }
+        if pass(&mut world).applied.is_none() {
+            world.controllers();
+        }
+    }
+    panic!("it never gets there");
+}
+
+fn at(phase: Phase) -> World {
+    until(World::settled(), |world| world.journals.first().is_some_and(|(journal, _)| journal.phase == phase))
+}
+
+fn held() -> World {
+    until(World::settled(), |world| is_held(world.set.as_ref().unwrap()))
+}
+
+fn deleted() -> World {
+    until(World::settled(), |world| world.deletes == 1)
+}
+
+fn released() -> World {
+    until(World::settled(), |world| world.set.is_none())
+}
+
+fn created() -> World {
+    until(World::settled(), |world| world.creates == 1)
+}
+
+fn is_held(set: &Value) -> bool {
+    set["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)))
+}
+
+fn written(world: &World) -> Action {
+    match decide(world) {
+        Step::Write(action) => action,
+        other => panic!("expected a write, not {other:?}"),
+    }
+}
+
+fn refused(world: &World) -> crate::api::reasons::Note {
+    match decide(world) {
+        Step::Refuse(note) => note,
+        other => panic!("expected a refusal, not {other:?}"),
+    }
+}
+
+fn phase_written(world: &World) -> Phase {
+    match written(world) {
+        Action::UpdateJournal { journal, .. } | Action::CreateJournal(journal) => journal.phase,
+        other => panic!("expected a journal, not {other:?}"),
+    }
+}
+
+fn ending_written(world: &World) -> Option<Ending> {
+    match written(world) {
+        Action::DeleteJournal { ending, .. } => ending,
+        other => panic!("expected the end, not {other:?}"),
+    }
+}
+
+#[test]
+fn it_begins_with_the_journal_and_touches_nothing_before() {
+    assert_eq!(phase_written(&World::settled()), Phase::Prepared);
+}
+
+#[test]
+fn a_template_that_is_large_enough_needs_nothing() {
+    let mut world = World::settled();
+    world.edit(|set| {
+        set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
+    });
+    assert_eq!(decide(&world), Step::Done { again: None });
+}
+
+#[test]
+fn a_server_that_grows_templates_in_place_needs_no_recreate() {
+    let mut world = World::settled();
+    world.verdicts[4] = Verdict::Accepted;
+    assert!(matches!(written(&world), Action::PatchTemplates { .. }));
+    pass(&mut world);
+    assert_eq!(world.size(), "2Gi");
+    assert_eq!(decide(&world), Step::Done { again: None });
+    assert_eq!(world.deletes, 0);
+}
+
+#[test]
+fn prepared_continues_with_the_backup_then_the_hold_then_the_phase_then_the_delete() {
+    let mut world = at(Phase::Prepared);
+    assert!(matches!(written(&world), Action::CreateBackup(_)));
+    pass(&mut world);
+    assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers == [HOLD]));
+    pass(&mut world);
+    world.controllers();
+    assert_eq!(phase_written(&world), Phase::Deleting);
+    pass(&mut world);
+    let expected = world.observe().live().unwrap().guard();
+    assert_eq!(written(&world), Action::Delete { guard: expected });
+}
+
+#[test]
+fn prepared_with_a_closed_gate_takes_everything_back_and_ends_undone() {
+    let mut world = held();
+    world.verdicts[0] = Verdict::Refused("policy".to_owned());
+    assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
+    pass(&mut world);
+    assert_eq!(ending_written(&world), Some(Ending::Undone));
+    pass(&mut world);
+    assert!(world.is_clean());
+    assert_eq!(refused(&world).reason, Reason::TemplateSyncBlocked);
+}
+
+#[test]
+fn prepared_with_a_gate_that_opens_by_itself_waits_a_little_before_it_is_taken_back() {
+    let mut world = held();
+    world.pods[0].deleting = true;
+    assert!(matches!(decide(&world), Step::Wait(_)));
+    world.now += Duration::from_secs(11);
+    assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
+}
+
+#[test]
+fn deleting_that_did_not_happen_is_tried_again_with_the_same_object() {
+    let world = at(Phase::Deleting);
+    assert!(matches!(written(&world), Action::Delete { guard } if guard.uid.as_str() == OLD));
+}
+
+#[test]
+fn deleting_after_an_edit_takes_a_fresh_image_first() {
+    let mut world = at(Phase::Deleting);
+    world.edit(|set| set["metadata"]["labels"]["edited"] = json!("yes"));
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => {
+            assert_eq!(journal.image["metadata"]["labels"]["edited"], "yes");
+            assert_eq!(journal.phase, Phase::Deleting);
+        }
+        other => panic!("expected a fresh image, not {other:?}"),
+    }
+}
+
+#[test]
+fn deleting_after_mere_status_noise_deletes_at_once() {
+    let mut world = at(Phase::Deleting);
+    world.edit(|set| set["status"]["availableReplicas"] = json!(2));
+    assert!(matches!(written(&world), Action::Delete { .. }));
+}
+
+#[test]
+fn deleting_with_a_closed_gate_goes_back_to_prepared_before_the_hold_goes() {
+    let mut world = at(Phase::Deleting);
+    world.verdicts[1] = Verdict::Refused("policy".to_owned());
+    assert_eq!(phase_written(&world), Phase::Prepared);
+}
+
+#[test]
+fn a_rollout_that_begins_while_it_is_held_is_not_deleted() {
+    let mut world = at(Phase::Deleting);
+    world.edit(|set| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("busybox:2"));
+    world.controllers();
+    world.now += Duration::from_secs(60);
+    assert_eq!(phase_written(&world), Phase::Prepared);
+}
+
+#[test]
+fn orphaning_waits_and_never_deletes_again() {
+    let world = deleted();
+    assert!(matches!(decide(&world), Step::Wait(Wait { state: State::Orphaning, .. })));
+}
+
+#[test]
+fn orphaning_is_assisted_when_the_garbage_collector_does_not_come() {
+    let mut world = deleted();
+    world.now += Duration::from_secs(31);
+    let mut stripped = 0;
+    while let Action::SetOwners { why: OwnersChange::Strip, owners, .. } = written(&world) {
+        assert!(owners.is_empty());
+        stripped += 1;
+        pass(&mut world);
+    }
+    assert_eq!(stripped, 3, "two pods and a revision");
+    assert_eq!(phase_written(&world), Phase::Releasing);
+    pass(&mut world);
+    assert!(matches!(written(&world), Action::Release { finalizers, .. } if finalizers.is_empty()));
+}
+
+#[test]
+fn a_reference_that_comes_late_is_stripped_before_the_release() {
+    let mut world = deleted();
+    world.controllers();
+    world.pods[1].owners.push(controller_of(OLD));
+    assert!(matches!(written(&world), Action::SetOwners { name, .. } if name == "db-1"));
+    pass(&mut world);
+    assert_eq!(phase_written(&world), Phase::Releasing);
+}
+
+#[test]
+fn an_edit_while_terminating_is_journalled_before_the_release() {
+    let mut world = until(deleted(), |world| world.journals[0].0.phase == Phase::Releasing);
+    world.edit(|set| set["spec"]["replicas"] = json!(5));
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => assert_eq!(journal.image["spec"]["replicas"], 5),
+        other => panic!("expected the journal, not {other:?}"),
+    }
+}
+
+#[test]
+fn absent_after_the_release_is_created() {
+    match written(&released()) {
+        Action::Create(set) => {
+            assert_eq!(set["spec"]["updateStrategy"], json!({ "type": "OnDelete" }));
+            assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "2Gi");
+            assert!(set["metadata"]["annotations"][TRANSACTION].is_string());
+            assert!(set["metadata"]["uid"].is_null() && set["status"].is_null());
+            assert_eq!(set["spec"]["futureField"]["kept"], true);
+        }
+        other => panic!("expected the CREATE, not {other:?}"),
+    }
+}
+
+#[test]
+fn absent_before_the_history_was_asked_asks_it() {
+    let world = released();
+    assert!(matches!(next(&world.observe(), world.now), Step::Look(Look::LastObject { .. })));
+}
+
+#[test]
+fn absent_with_a_history_that_is_gone_is_created_from_the_journal() {
+    let mut world = released();
+    world.removed.clear();
+    assert!(matches!(written(&world), Action::Create(_)));
+}
+
+#[test]
+fn absent_while_deleting_means_that_the_hold_was_forced_and_is_told() {
+    let mut world = deleted();
+    world.edit(|set| set["metadata"]["finalizers"] = json!([]));
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => {
+            assert_eq!((journal.phase, journal.incidents.len()), (Phase::Releasing, 1));
+        }
+        other => panic!("expected the journal, not {other:?}"),
+    }
+    pass(&mut world);
+    assert!(matches!(written(&world), Action::Create(_)));
+}
+
+#[test]
+fn absent_before_it_was_ever_held_stays_deleted() {
+    let mut world = at(Phase::Prepared);
+    world.delete(&[]);
+    assert_eq!(ending_written(&world), Some(Ending::Deleted));
+}
+
+#[test]
+fn a_new_set_that_somebody_deleted_is_not_created_again() {
+    let mut world = created();
+    world.delete(&[]);
+    assert!(world.set.is_none());
+    assert_eq!(ending_written(&world), Some(Ending::Deleted));
+    let mut world = until(created(), |world| world.journals[0].0.phase == Phase::Adopting);
+    world.delete(&[]);
+    assert_eq!(ending_written(&world), Some(Ending::Deleted));
+}
+
+#[test]
+fn a_delete_by_somebody_while_held_brings_the_set_back_and_is_told() {
+    let mut world = held();
+    world.delete(&[]);
+    while let Action::SetOwners { why: OwnersChange::Strip, .. } = written(&world) {
+        pass(&mut world);
+    }
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => {
+            assert_eq!((journal.phase, journal.incidents.len()), (Phase::Releasing, 1));
+        }
+        other => panic!("expected the journal, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_foreground_delete_while_held_loses_its_finalizer_with_the_hold() {
+    let mut world = held();
+    world.delete(&["foregroundDeletion"]);
+    let world = until(world, |world| world.journals[0].0.phase == Phase::Releasing);
+    assert!(matches!(written(&world), Action::Release { finalizers, .. } if finalizers.is_empty()));
+}
+
+#[test]
+fn the_new_set_is_journalled_before_anything_else() {
+    match written(&created()) {
+        Action::UpdateJournal { journal, .. } => {
+            assert_eq!(journal.phase, Phase::Adopting);
+            assert_eq!(journal.successor.unwrap().as_str(), "uid-new-1");
+        }
+        other => panic!("expected the journal, not {other:?}"),
+    }
+}
+
+fn adopting() -> World {
+    until(created(), |world| world.journals[0].0.phase == Phase::Adopting)
+}
+
+#[test]
+fn adopting_waits_for_every_pod_and_revision_of_the_snapshot() {
+    let mut world = adopting();
+    world.controllers();
+    assert!(matches!(written(&world), Action::RestoreSpec { .. }));
+    let mut without_pod = world.clone();
+    without_pod.pods[1].owners.clear();
+    assert!(matches!(decide(&without_pod), Step::Wait(Wait { state: State::Adopting, note: None, .. })));
+    without_pod.now += Duration::from_secs(61);
+    assert!(matches!(decide(&without_pod), Step::Wait(Wait { note: Some(_), .. })));
+    let mut without_revision = world.clone();
+    without_revision.revisions[0].owners.clear();
+    assert!(matches!(decide(&without_revision), Step::Wait(_)));
+    let mut unseen = world;
+    unseen.edit(|set| set["status"]["observedGeneration"] = json!(0));
+    assert!(matches!(decide(&unseen), Step::Wait(_)));
+}
+
+#[test]
+fn adopting_does_not_wait_for_a_pod_that_is_gone_or_another_now() {
+    let mut world = adopting();
+    world.controllers();
+    world.pods[0].owners.clear();
+    world.pods[0].uid = "uid-of-its-successor".into();
+    world.pods.remove(1);
+    assert!(matches!(written(&world), Action::RestoreSpec { .. }));
+}
+
+#[test]
+fn a_webhook_that_changes_the_template_on_its_way_in_restarts_no_pod() {
+    let mut world = adopting();
+    world.edit(|set| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("mutated:1"));
+    world.set.as_mut().unwrap()["metadata"]["managedFields"] = json!([]);
+    world.controllers();
+    assert!(matches!(decide(&world), Step::Wait(Wait { note: Some(_), .. })));
+    assert_eq!(world.set.as_ref().unwrap()["spec"]["updateStrategy"]["type"], "OnDelete");
+    // Somebody else applies a template: that is theirs, and lands.
+    world.set.as_mut().unwrap()["metadata"]["managedFields"] =
+        json!([{ "manager": "helm", "fieldsV1": { "f:spec": { "f:template": {} } } }]);
+    assert!(matches!(written(&world), Action::RestoreSpec { .. }));
+}
+
+#[test]
+fn landing_restores_the_strategy_then_the_ownership_then_ends() {
+    let mut world = adopting();
+    world.controllers();
+    pass(&mut world);
+    world.controllers();
+    match written(&world) {
+        Action::RestoreOwnership { managed_fields, .. } => assert_eq!(managed_fields[0]["manager"], "helm"),
+        other => panic!("expected the ownership, not {other:?}"),
+    }
+    pass(&mut world);
+    assert_eq!(ending_written(&world), Some(Ending::Landed));
+}
+
+#[test]
+fn a_foreign_set_is_never_deleted_and_ends_as_superseded() {
+    let mut world = released();
+    world.create_foreign("1Gi");
+    assert_eq!(ending_written(&world), Some(Ending::Superseded));
+    pass(&mut world);
+    assert!(world.set.is_some());
+}
+
+/// The world, with its journal in that phase.
+fn journalled(mut world: World, phase: Phase) -> World {
+    world.journals[0].0.phase = phase;
+    world
+}
+
+#[test]
+fn a_foreign_set_is_left_alone_in_every_phase() {
+    for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Guarded) {
+        let mut world = released();
+        world.create_foreign("1Gi");
+        let world = journalled(world, phase);
+        assert_eq!(ending_written(&world), Some(Ending::Superseded), "{phase:?}");
+    }
+}
+
+#[test]
+fn a_set_that_is_being_orphaned_is_never_deleted_again_in_any_phase() {
+    for phase in [Phase::Prepared, Phase::Deleting, Phase::Releasing] {
+        let world = journalled(deleted(), phase);
+        assert!(matches!(decide(&world), Step::Wait(Wait { state: State::Orphaning, .. })), "{phase:?}");
+    }
+}
+
+#[test]
+fn a_set_that_is_orphaned_is_verified_in_every_phase() {
+    for phase in [Phase::Prepared, Phase::Deleting, Phase::Releasing] {
+        let mut world = journalled(deleted(), phase);
+        world.controllers();
+        world.revisions[0].owners.push(controller_of(OLD));
+        assert!(matches!(written(&world), Action::SetOwners { kind: Kind::Revision, .. }), "{phase:?}");
+    }
+}
+
+#[test]
+fn a_foreign_set_with_pods_that_still_refer_to_the_old_one_has_them_stripped() {
+    let mut world = released();
+    world.create_foreign("2Gi");
+    world.pods[0].owners = vec![controller_of(OLD)];
+    assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Strip, .. }));
+}
+
+#[test]
+fn a_namespace_that_terminates_gets_its_hold_removed_and_the_journal_dropped() {
+    let mut world = deleted();
+    world.namespace.terminating = true;
+    assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers == ["orphan"]));
+    pass(&mut world);
+    assert_eq!(ending_written(&world), Some(Ending::NamespaceGone));
+}
+
+#[test]
+fn a_hold_without_a_journal_is_removed() {
+    let mut world = held();
+    world.journals.clear();
+    assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
+}
+
+#[test]
+fn a_held_and_deleted_set_without_a_journal_is_its_own_backup() {
+    let mut world = deleted();
+    world.journals.clear();
+    world.intent = None;
+    match written(&world) {
+        Action::CreateJournal(journal) => {
+            assert_eq!(journal.phase, Phase::Deleting);
+            assert_eq!(journal.image["metadata"]["uid"], OLD);
+            assert_eq!(journal.incidents.len(), 1);
+        }
+        other => panic!("expected a journal, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_marker_without_a_journal_waits_for_a_person() {
+    let mut world = adopting();
+    world.journals.clear();
+    assert_eq!(refused(&world).reason, Reason::TemplateSyncBlocked);
+}
+
+fn with_unreadable_journal(world: &World, error: journal::JournalError) -> Step {
+    let mut seen = world.observe();
+    let guard = Guard { uid: "uid-of-journal".into(), resource_version: "9".to_owned() };
+    seen.journal = Stored::Unreadable { name: "rso-journal-uid-1".to_owned(), guard, error };
+    next(&seen, world.now)
+}
+
+#[test]
+fn a_damaged_journal_is_only_dropped_while_the_set_is_there() {
+    let checksum = || journal::JournalError::Checksum;
+    let dropped = |step: Step| matches!(step, Step::Write(Action::DeleteJournal { ending: None, .. }));
+    assert!(dropped(with_unreadable_journal(&World::settled(), checksum())));
+    assert!(dropped(with_unreadable_journal(&deleted(), checksum())));
+    assert!(matches!(with_unreadable_journal(&held(), checksum()), Step::Write(Action::SetFinalizers { .. })));
+    assert!(matches!(with_unreadable_journal(&released(), checksum()), Step::Refuse(_)));
+    let newer = journal::JournalError::Newer(2);
+    assert!(matches!(with_unreadable_journal(&World::settled(), newer), Step::Refuse(_)));
+}
+
+#[test]
+fn guards_come_before_retain_and_are_dropped_ten_minutes_after_landing() {
+    let mut world = until(World::deleting_claims(), |world| !world.backups.is_empty());
+    for _ in 0..2 {
+        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Guard, .. }));
+        pass(&mut world);
+    }
+    assert!(matches!(written(&world), Action::SetRetention { when_deleted: WhenDeleted::Retain, .. }));
+    pass(&mut world);
+    let mut world = until(world, |world| world.journals[0].0.phase == Phase::Guarded);
+    world.controllers();
+    world.now += Duration::from_secs(599);
+    assert_eq!(decide(&world), Step::Done { again: Some(Duration::from_secs(1)) });
+    world.now += Duration::from_secs(1);
+    for _ in 0..2 {
+        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Unguard, .. }));
+        pass(&mut world);
+    }
+    assert_eq!(ending_written(&world), None);
+    pass(&mut world);
+    assert!(world.is_clean());
+    assert!(world.claims.iter().all(|claim| claim.object.controlled_by(&"uid-new-1".into())));
+}
+
+#[test]
+fn every_write_but_a_create_carries_a_precondition() {
+    let mut world = World::deleting_claims();
+    for _ in 0..100 {
+        if let Step::Write(action) = decide(&world) {
+            let creates = matches!(action, Action::Create(_) | Action::CreateJournal(_) | Action::CreateBackup(_));
+            assert_eq!(action.guard().is_none(), creates, "{action:?}");
+        }
+        if pass(&mut world).applied.is_none() {
+            world.controllers();
+        }
+    }
+}
