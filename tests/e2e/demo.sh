@@ -64,9 +64,9 @@ chapter "3. A shop whose disks fill up"
 k delete namespace "$ns" --ignore-not-found --wait >/dev/null 2>&1
 kubectl create namespace "$ns" >/dev/null
 say "Three pods, each with a disk of 400Mi, each writing orders at its own pace. All that is asked of the operator is in the annotations:"
-echo; sed -n '/annotations:/,/^spec:/p' tests/e2e/demo.yaml | grep -v '^spec:'; echo
-shown "kubectl apply -f tests/e2e/demo.yaml"
-k apply -f tests/e2e/demo.yaml >/dev/null
+echo; sed -n '/annotations:/,/^spec:/p' examples/demo.yaml | grep -v '^spec:'; echo
+shown "kubectl apply -f examples/demo.yaml"
+k apply -f examples/demo.yaml >/dev/null
 k rollout status statefulset/shop --timeout=120s >/dev/null
 pods_before=$(pods) template_before=$(template) claims_before=$(claims) filesystem_before=$(filesystem)
 read -r absent_before recreates_before <<<"$(absent)"
