@@ -11,8 +11,11 @@ use super::terminal::print;
 use super::{Connection, Exit, Failure};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName};
+use crate::api::reasons::{Note, Reason};
 use crate::cluster::client::resources::{CLAIMS, STATEFUL_SETS};
 use crate::cluster::client::{Address, Client, Outcome, Run, Selector};
+use crate::cluster::clock;
+use crate::cluster::events::{self, Subject};
 use crate::recreate::restore::{Raised, RestoreError, RestorePlan, plan};
 
 /// Arguments of `rso restore`.
@@ -73,8 +76,8 @@ async fn create(
         DryRun::None => (Run::Real, "restored"),
         DryRun::Server => (Run::Dry, "can be restored (server dry run)"),
     };
-    match client.create(&STATEFUL_SETS, Some(&set.namespace), manifest, run).await? {
-        Outcome::Done(_) => {}
+    let restored = match client.create(&STATEFUL_SETS, Some(&set.namespace), manifest, run).await? {
+        Outcome::Done(object) => object,
         Outcome::AlreadyExists | Outcome::Conflict(_) => {
             return Err(Failure::refused(format!("StatefulSet {set} was created by somebody else at this moment"))
                 .hint("`rso backup diff` shows how it differs from the backup"));
@@ -82,15 +85,27 @@ async fn create(
         Outcome::NotFound => {
             return Err(Failure::no(format!("namespace {} does not exist", set.namespace)));
         }
-    }
+    };
     print(&format!("statefulset.apps/{} {done} from backup {} of {}\n", set.name, saved.number, saved.taken_at));
     if dry_run == DryRun::None {
+        record(client, set, saved, &restored).await;
         eprintln!(
             "Its pods, if they still run, are adopted as they are; `rso status {} -n {}` shows it.",
             set.name, set.namespace
         );
     }
     Ok(Exit::Yes)
+}
+
+/// An Event, for those who were not there. A person who may not write one has restored the set all the same.
+async fn record(client: &Client, set: &SetName, saved: &Saved, restored: &Value) {
+    let Some(uid) = restored.pointer("/metadata/uid").and_then(Value::as_str) else { return };
+    let text = format!("the set was made again from backup {} of {}", saved.number, saved.taken_at);
+    let subject = Subject { address: Address::set(set), uid: uid.into() };
+    let (recorder, sender) = events::recorder(client.clone(), "rso restore", || {});
+    recorder.record(&subject, "Restore", &Note::new(Reason::RestoredFromBackup, text), clock::now());
+    drop(recorder);
+    sender.run().await;
 }
 
 fn told(raised: &Raised) -> String {

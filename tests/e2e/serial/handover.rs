@@ -18,9 +18,9 @@ async fn a_leader_that_is_told_to_go_hands_over_and_every_resize_ends_well() {
         let set = space.run(&set).await;
         let before = set.facts().await;
         for round in 1..=3 {
-            let (size, leader) = (Bytes::mib(400 + 16 * round).to_string(), operator::leader(&api).await);
+            let size = Bytes::mib(400 + 16 * round).to_string();
+            let (leader, pod) = leading_pod(&api).await;
             set.asks("resize-0", &size).await;
-            let pod = pod_of(&api, &leader).await;
             api.delete(Kind::Pod, operator::NAMESPACE, &pod, &serde_json::json!({})).await.unwrap();
             until("another leader", PATIENCE, async || {
                 let now = operator::leader(&api).await;
@@ -54,9 +54,13 @@ async fn an_operator_that_is_upgraded_midway_finishes_what_the_old_one_began() {
     .await;
 }
 
-/// The pod that has this identity, which begins with its name.
-async fn pod_of(api: &Api, identity: &str) -> String {
-    let pods = operator::pods(api).await;
-    let names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
-    names.filter(|name| identity.starts_with(name)).max().expect("the leader is no pod of ours").to_owned()
+/// Who leads, and its pod, whose name the identity begins with. One that was killed leads until its lease has run out.
+async fn leading_pod(api: &Api) -> (String, String) {
+    until("a pod to lead", PATIENCE, async || {
+        let (leader, pods) = (operator::leader(api).await, operator::pods(api).await);
+        let names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
+        let pod = names.filter(|name| leader.starts_with(name)).max().map(str::to_owned);
+        Ok((leader.clone(), pod.ok_or(leader)?))
+    })
+    .await
 }
