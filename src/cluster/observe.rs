@@ -26,6 +26,8 @@ use crate::recreate::{Intent, Observed, Phase, ProbeRequest, Rules, backup};
 
 /// How long the watch's history is searched for an object that vanished.
 const SEARCH: Duration = Duration::from_secs(2);
+/// The history comes in one piece: after so long without an event it is at its end.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// Where a recreate is carried out.
 #[derive(Clone)]
@@ -338,20 +340,62 @@ pub async fn last_object(ground: &Ground, set: &SetName, of: &Guard, transaction
     last_in(events, &of.uid, transaction, SEARCH).await
 }
 
-/// Reads on until the object is deleted. Then the history is read to its end, since a successor may have followed.
+/// Reads on until the object is deleted. With a transaction, the history is then read to its end: a successor may have
+/// followed and be gone as well, and what somebody deleted is not created a second time.
 pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at_most: Duration) -> LastObject {
-    let deadline = tokio::time::Instant::now() + at_most;
+    let mut until = tokio::time::Instant::now() + at_most;
+    let mut last = LastObject::Unknown;
     loop {
-        let object = match tokio::time::timeout_at(deadline, events.next()).await {
+        let object = match tokio::time::timeout_at(until, events.next()).await {
             Ok(Some(Ok(WatchEvent::Deleted(object)))) => object,
             Ok(Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Bookmark(_)))) => continue,
-            Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None) | Err(_) => return LastObject::Unknown,
+            Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None) | Err(_) => return last,
         };
         if object["metadata"]["uid"] == uid.as_str() {
-            return LastObject::Seen(Box::new(object));
-        }
-        if object["metadata"]["annotations"][TRANSACTION] == transaction {
+            last = LastObject::Seen(Box::new(object));
+            if transaction.is_empty() {
+                return last;
+            }
+            until = until.min(tokio::time::Instant::now() + SILENCE);
+        } else if object["metadata"]["annotations"][TRANSACTION] == transaction {
             return LastObject::SuccessorGone;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deleted(uid: &str, transaction: &str) -> WatchEvent<Value> {
+        WatchEvent::Deleted(json!({ "metadata": { "uid": uid, "annotations": { TRANSACTION: transaction } } }))
+    }
+
+    /// What is known of the old object after these events, on a watch that stays open.
+    async fn last_of(transaction: &str, events: Vec<WatchEvent<Value>>) -> LastObject {
+        let events = futures::stream::iter(events.into_iter().map(Ok)).chain(futures::stream::pending());
+        last_in(events.boxed(), &Uid::new("old"), transaction, Duration::from_millis(500)).await
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_came_and_went_is_found_behind_the_old_object() {
+        let events = vec![deleted("old", ""), WatchEvent::Added(json!({})), deleted("new", "ours")];
+        assert_eq!(last_of("ours", events).await, LastObject::SuccessorGone);
+    }
+
+    #[tokio::test]
+    async fn an_object_of_somebody_else_that_came_and_went_is_none_of_ours() {
+        let events = vec![deleted("old", ""), deleted("new", "")];
+        assert!(
+            matches!(last_of("ours", events).await, LastObject::Seen(object) if object["metadata"]["uid"] == "old")
+        );
+    }
+
+    #[tokio::test]
+    async fn at_the_release_the_first_word_counts_and_a_silent_watch_tells_nothing() {
+        let started = tokio::time::Instant::now();
+        assert!(matches!(last_of("", vec![deleted("old", "")]).await, LastObject::Seen(_)));
+        assert!(started.elapsed() < SILENCE);
+        assert_eq!(last_of("ours", Vec::new()).await, LastObject::Unknown);
     }
 }
