@@ -409,11 +409,7 @@ fn absorb(seen: &mut Observed, action: &Action, answer: &Value) -> bool {
 
 fn sizes_of(journal: &Journal) -> String {
     let sizes: Vec<String> = journal.targets.iter().map(|(name, size)| format!("{name} to {size}")).collect();
-    format!(
-        "the set is recreated with larger templates ({}) because {}; its pods run on",
-        sizes.join(", "),
-        journal.reason
-    )
+    format!("the set is recreated with larger templates: {}; its pods run on", sizes.join(", "))
 }
 
 fn tell_end(journal: &Journal, report: &Report) -> Vec<Note> {

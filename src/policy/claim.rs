@@ -178,7 +178,7 @@ pub fn refusal(claim: &Claim, before: Option<&Refusal>, now: Timestamp) -> Optio
 
 /// The next step of a claim that should have `target`.
 pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Driver, now: Timestamp) -> ClaimStep {
-    if let Some(step) = unfit(claim) {
+    if let Some(step) = unfit(claim, target) {
         return step;
     }
     let Some(capacity) = claim.capacity else {
@@ -197,12 +197,14 @@ pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Dr
 }
 
 /// A claim that cannot be asked to grow, whatever its size.
-fn unfit(claim: &Claim) -> Option<ClaimStep> {
+fn unfit(claim: &Claim, target: Bytes) -> Option<ClaimStep> {
     if claim.deleting {
         return Some(ClaimStep::Wait(deferred(claim, "is being deleted; the next one of this name is looked at anew")));
     }
     match claim.phase {
         Phase::Bound => None,
+        // Its volume will be made with the right size.
+        Phase::Pending if claim.is_committed(target) => Some(ClaimStep::Settled),
         Phase::Pending => Some(ClaimStep::Wait(deferred(claim, "is not bound yet; it can grow when it is"))),
         Phase::Lost => Some(ClaimStep::Blocked(Note::new(
             Reason::TemplateSyncBlocked,

@@ -185,8 +185,11 @@ fn notes(settings: &TemplateSettings, claims: &[Claim], usage: &UsageWish, verdi
     let mut notes = Vec::new();
     match verdict {
         Verdict::Grow { to, trigger: Trigger::Annotation | Trigger::Apply } => notes.push(requested(settings, to)),
-        Verdict::Grow { to, trigger: Trigger::Siblings } => notes.push(levelled(name, claims, to)),
-        Verdict::Grow { trigger: Trigger::Usage, .. }
+        // Else it is a growth under way, which was told when it began.
+        Verdict::Grow { to, trigger: Trigger::Siblings } if claims.iter().all(Claim::is_done) => {
+            notes.push(levelled(name, claims, to));
+        }
+        Verdict::Grow { trigger: Trigger::Siblings | Trigger::Usage, .. }
         | Verdict::Recommend { .. }
         | Verdict::Refuse(_)
         | Verdict::Keep => {}

@@ -86,7 +86,7 @@ done
 draw; sleep 2; lines=0; frame=0; draw
 
 chapter "5. What happened"
-k get events.events.k8s.io --sort-by=.metadata.creationTimestamp -o 'jsonpath={range .items[?(@.regarding.kind=="StatefulSet")]}{.reason}|{.note}{"\n"}{end}' |
+k get events.events.k8s.io --sort-by=.eventTime -o 'jsonpath={range .items[?(@.regarding.kind=="StatefulSet")]}{.reason}|{.note}{"\n"}{end}' |
     awk -F'|' -v dim="$dim" -v plain="$plain" '/Sync|Auto|Backup|Expanded|Resize/ {printf "  %-20s %s%s%s\n", $1, dim, $2, plain}'
 pods_after=$(pods)
 read -r absent_after recreates_after <<<"$(absent)"

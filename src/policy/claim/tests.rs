@@ -45,6 +45,7 @@ fn a_claim_that_cannot_be_asked_is_told() {
         assert_eq!(told(&next(&claim, TWELVE, None, &driver(), at(0))), expected, "{claim:?}");
     };
     check(Claim { phase: Phase::Pending, capacity: None, ..claim(0, TEN) }, "wait TemplateSyncDeferred");
+    check(Claim { phase: Phase::Pending, capacity: None, ..claim(0, TWELVE) }, "settled");
     check(Claim { phase: Phase::Lost, ..claim(0, TEN) }, "blocked TemplateSyncBlocked");
     check(Claim { deleting: true, ..claim(0, TEN) }, "wait TemplateSyncDeferred");
     check(Claim { capacity: None, ..claim(0, TEN) }, "wait TemplateSyncDeferred");

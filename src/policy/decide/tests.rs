@@ -254,14 +254,21 @@ fn nothing_more_is_asked_for_while_an_expansion_is_unfinished() {
 #[test]
 fn who_is_behind_is_raised_to_the_others() {
     let check = |change: &dyn Fn(&mut TemplateSettings), expected: &str| {
-        let claims = [claim(0, TEN), claim(1, Bytes::gib(12)), growing(TEN, Bytes::gib(12), Resize::None)];
-        assert_eq!(told(&decided(&settings(change), &claims, &readings(&claims, &[99, 10]))), expected);
+        let claims = [claim(0, TEN), claim(1, Bytes::gib(12))];
+        assert_eq!(told(&decided(&settings(change), &claims, &readings(&claims, &[10, 10]))), expected);
     };
     check(&|_| {}, "grow 12Gi siblings; template 12Gi; ResizeRequested");
     check(&|s| s.template_sync = TemplateSync::OnUserChange, "grow 12Gi siblings; ResizeRequested");
     check(&|s| s.max_size = Some(Bytes::gib(11)), "grow 11Gi siblings; template 11Gi; ResizeRequested");
     check(&|s| s.auto = Auto::Recommend, "keep");
     check(&|s| s.auto = Auto::Off, "keep");
+}
+
+#[test]
+fn a_growth_that_has_begun_is_not_told_again_as_levelling() {
+    let claims = [claim(0, TEN), growing(TEN, Bytes::gib(12), Resize::None), claim(2, TEN)];
+    let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[10, 10, 10]));
+    assert_eq!(told(&decision), "grow 12Gi siblings; template 12Gi");
 }
 
 #[test]
