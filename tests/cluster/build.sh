@@ -24,7 +24,7 @@ module() {
       command -v go >/dev/null || die "missing: go, 1.26 or newer. Get it: https://go.dev/dl"
       echo "  $name: building $programs ..."
       mkdir "$store/.$kept"
-      (cd "$folder" && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -buildvcs=false -ldflags="-s -w $flags" -o "$store/.$kept/" "$@")
+      (cd "$folder" && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -buildvcs=false -ldflags="-s -w $flags" -o "$store/.$kept/" "$@") 2> >(grep -v '^go: downloading ' >&2)
       mv "$store/.$kept" "$store/$kept"
       copy "$store/$kept" "$cache/$kept" || echo "  (not kept in $cache)"
       since "$name: built"

@@ -42,10 +42,10 @@ async fn an_operator_that_is_upgraded_midway_finishes_what_the_old_one_began() {
         let sets: Vec<Live<'_>> = join_all(names.map(async |name| space.run(&set(name)).await)).await;
         let before = join_all(sets.iter().map(Live::facts)).await;
         join_all(sets.iter().map(|set| set.asks("resize-0", "500Mi"))).await;
-        let deployment = format!("deployment/{}", operator::NAME);
-        programs::kubectl(&["-n", operator::NAMESPACE, "rollout", "restart", &deployment]).await.ok();
-        let rolled = ["-n", operator::NAMESPACE, "rollout", "status", &deployment, "--timeout=120s"];
-        programs::kubectl(&rolled).await.ok();
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/chart");
+        let replaced = format!("podAnnotations.replaced-for={}", space.name);
+        let upgrade = ["upgrade", "rso", chart, "-n", operator::NAMESPACE, "--reuse-values", "--set-string", &replaced];
+        programs::helm(&[&upgrade[..], &["--wait", "--timeout=2m"]].concat()).await.ok();
         for (set, before) in sets.iter().zip(&before) {
             set.reaches("data", "500Mi").await;
             set.facts().await.pods_are_the_same_as(before);

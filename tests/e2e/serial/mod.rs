@@ -3,4 +3,6 @@
 mod crash;
 mod handover;
 mod helm;
+mod namespaced;
+mod orphaning;
 mod verdict;

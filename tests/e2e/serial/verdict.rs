@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rso::api::annotations::KIND_LABEL;
+use serde_json::Value;
 
 use crate::harness::api::{Api, Kind};
+use crate::harness::programs::kubectl;
 use crate::harness::{audit, operator};
 
 #[tokio::test]
@@ -32,6 +34,30 @@ async fn no_request_of_the_operator_was_forbidden_and_none_was_beyond_its_work()
         let exec = resource.contains("/exec") || resource.contains("/proxy") || resource.contains("secrets");
         assert!(!exec, "the operator used {verb} {resource}");
     }
+}
+
+#[tokio::test]
+async fn every_right_that_the_chart_grants_was_used() {
+    // Asked of the kubelet, which asks the API server whether it may answer.
+    let elsewhere = BTreeSet::from([("get".to_owned(), "nodes/stats".to_owned())]);
+    let mut granted = BTreeSet::new();
+    for role in [&["clusterrole", operator::NAME][..], &["role", "rso-own", "-n", operator::NAMESPACE]] {
+        let text = kubectl(&[&["get"], role, &["-o", "json"]].concat()).await.ok();
+        let role: Value = serde_json::from_str(&text).unwrap();
+        granted.extend(role["rules"].as_array().unwrap().iter().flat_map(rights));
+    }
+    let requests = audit::requests_of_the_operator("");
+    let used = requests.into_iter().map(|one| (one.verb, one.resource)).collect();
+    let unused: Vec<_> = granted.difference(&used).filter(|right| !elsewhere.contains(right)).collect();
+    assert!(unused.is_empty(), "granted and never used: {unused:?}");
+}
+
+/// Every (verb, resource) of a rule.
+fn rights(rule: &Value) -> Vec<(String, String)> {
+    let words = |key: &str| -> Vec<String> { serde_json::from_value(rule[key].clone()).unwrap() };
+    let resources = words("resources");
+    let of_verb = |verb: String| resources.iter().map(move |resource| (verb.clone(), resource.clone()));
+    words("verbs").into_iter().flat_map(of_verb).collect()
 }
 
 #[tokio::test]
