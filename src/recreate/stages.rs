@@ -161,10 +161,18 @@ fn clean_up(seen: &Observed, now: Timestamp) -> Step {
     }
 }
 
+/// Drops a guard, and with it what a controller with an old cache has written meanwhile: a reference to a set of this name
+/// that is gone. Left alone with such a reference the claim would be deleted.
 fn drop_a_guard(seen: &Observed) -> Option<Step> {
     let guard = guard_of(seen);
     let claim = seen.claims.iter().find(|claim| claim.is_guarded_by(&seen.namespace.uid))?;
-    let owners = claim.object.owners.iter().filter(|owner| owner["uid"] != guard["uid"]).cloned().collect();
+    let is_stale = |owner: &serde_json::Value| {
+        let ours = owner["kind"] == "StatefulSet" && owner["name"] == seen.set.name.as_str();
+        // With the set gone, whoever deleted it has decided about its claims.
+        ours && seen.live().is_some_and(|live| owner["uid"] != live.uid.as_str())
+    };
+    let stays = |owner: &&serde_json::Value| owner["uid"] != guard["uid"] && !is_stale(owner);
+    let owners = claim.object.owners.iter().filter(stays).cloned().collect();
     Some(set_owners(&claim.object, owners, OwnersChange::Unguard))
 }
 

@@ -503,6 +503,27 @@ fn guards_come_before_retain_and_are_dropped_ten_minutes_after_landing() {
 }
 
 #[test]
+fn a_guard_goes_together_with_a_late_reference_to_the_old_set() {
+    let mut world = until(World::deleting_claims(), |world| {
+        world.journals.first().is_some_and(|(journal, _)| journal.phase == Phase::Guarded)
+    });
+    world.now += Duration::from_secs(600);
+    world.claims[0].object.owners.retain(|owner| owner["kind"] == "Namespace");
+    world.claims[0].object.owners.push(controller_of(OLD));
+    let (claim, new) = (world.claims[0].object.name.clone(), "uid-new-1");
+    match written(&world) {
+        Action::SetOwners { name, owners, .. } => assert_eq!((name, owners), (claim.clone(), Vec::new())),
+        other => panic!("expected the guard to be dropped, not {other:?}"),
+    }
+    // A reference to the set that is there stays.
+    world.claims[0].object.owners.push(controller_of(new));
+    match written(&world) {
+        Action::SetOwners { name, owners, .. } => assert_eq!((name, owners), (claim, vec![controller_of(new)])),
+        other => panic!("expected the guard to be dropped, not {other:?}"),
+    }
+}
+
+#[test]
 fn every_write_but_a_create_carries_a_precondition() {
     let mut world = World::deleting_claims();
     for _ in 0..100 {
