@@ -341,7 +341,7 @@ pub async fn last_object(ground: &Ground, set: &SetName, of: &Guard, transaction
 }
 
 /// Reads on until the object is deleted. With a transaction, the history is then read to its end: a successor may have
-/// followed and be gone as well, and what somebody deleted is not created a second time.
+/// followed and be gone as well, ours or somebody else's, and what somebody deleted is not created a second time.
 pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at_most: Duration) -> LastObject {
     let mut until = tokio::time::Instant::now() + at_most;
     let mut last = LastObject::Unknown;
@@ -357,7 +357,7 @@ pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at
                 return last;
             }
             until = until.min(tokio::time::Instant::now() + SILENCE);
-        } else if object["metadata"]["annotations"][TRANSACTION] == transaction {
+        } else if last != LastObject::Unknown || object["metadata"]["annotations"][TRANSACTION] == transaction {
             return LastObject::SuccessorGone;
         }
     }
@@ -384,11 +384,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_of_somebody_else_that_came_and_went_is_none_of_ours() {
-        let events = vec![deleted("old", ""), deleted("new", "")];
-        assert!(
-            matches!(last_of("ours", events).await, LastObject::Seen(object) if object["metadata"]["uid"] == "old")
-        );
+    async fn a_set_of_somebody_else_that_came_and_went_counts_as_deleted_too() {
+        assert_eq!(last_of("ours", vec![deleted("old", ""), deleted("new", "")]).await, LastObject::SuccessorGone);
+        let only_old = last_of("ours", vec![deleted("old", "")]).await;
+        assert!(matches!(only_old, LastObject::Seen(object) if object["metadata"]["uid"] == "old"));
     }
 
     #[tokio::test]

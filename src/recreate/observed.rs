@@ -162,7 +162,7 @@ pub enum LastObject {
     Unknown,
     /// The object as it was when it was deleted: it holds every edit that was accepted.
     Seen(Box<Value>),
-    /// What we had created in its place is gone as well: somebody deleted it.
+    /// What was created in its place, by us or by somebody else, is gone as well: somebody deleted it.
     SuccessorGone,
 }
 
