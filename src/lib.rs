@@ -16,6 +16,7 @@
 //! | 1 | [`recreate`] | How does the template catch up? |
 //! | 2 | [`cluster`] | What is there, and how is it changed? The only place that talks to Kubernetes |
 //! | 3 | [`controller`], [`agent`], [`csi`], [`cli`] | The programs: wiring and loops |
+//! | 3 | [`webhook`] | What is changed on its way in? |
 //! | 3 | [`telemetry`] | Logs, metrics, health |
 //!
 //! Layers 0 and 1 are pure: no I/O and no clock, `now` is an argument. `docs/architecture.md` tells the rest.
@@ -29,3 +30,4 @@ pub mod csi;
 pub mod policy;
 pub mod recreate;
 pub mod telemetry;
+pub mod webhook;

@@ -1,0 +1,84 @@
+//! How large must a new claim be? As large as its siblings, which may have grown since its template was written.
+//!
+//! A new replica of a set whose template lags behind would start with a volume that the others have outgrown. The claim is
+//! only ever raised, so one that is restored from a snapshot keeps at least the size of the snapshot.
+
+use serde_json::{Value, json};
+
+use super::patch::Op;
+use super::review::Answer;
+use crate::api::bytes::Bytes;
+use crate::api::names::TemplateName;
+
+const SIZE: &str = "/spec/resources/requests/storage";
+
+/// What the cache says of a claim that does not exist yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Siblings {
+    /// The template that all of them are made from.
+    pub template: TemplateName,
+    /// What the largest of them asks for.
+    pub largest: Bytes,
+}
+
+/// Answers the CREATE of a claim. `siblings`: none when it belongs to no set that we look after.
+pub fn floor(claim: &Value, siblings: Option<&Siblings>) -> Answer {
+    let Some(Siblings { template, largest }) = siblings else { return Answer::default() };
+    let asked = claim.pointer(SIZE).and_then(Value::as_str).and_then(|text| text.parse::<Bytes>().ok());
+    match asked {
+        Some(asked) if asked < *largest && is_free(&claim["spec"], *largest) => Answer {
+            patch: vec![Op::Replace(SIZE.to_owned(), json!(largest))],
+            warnings: vec![format!("raised from {asked} to {largest}, the size of the other claims of {template}")],
+            ..Answer::default()
+        },
+        Some(_) | None => Answer::default(),
+    }
+}
+
+/// Whether a larger volume can be had: not where a certain volume, or one of a kind made by hand, is meant.
+fn is_free(spec: &Value, size: Bytes) -> bool {
+    let certain = spec["volumeName"].as_str().is_some_and(|name| !name.is_empty());
+    let by_hand = spec["selector"].is_object() || spec["storageClassName"] == "";
+    let limit = spec["resources"]["limits"]["storage"].as_str().map(str::parse::<Bytes>);
+    !certain && !by_hand && limit.is_none_or(|limit| limit.is_ok_and(|limit| limit >= size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_raised_to_its_siblings_and_never_lowered() {
+        let check = |spec: Value, largest: Option<u64>, expected: Option<&str>| {
+            let siblings = largest.map(|gib| Siblings { template: "data".into(), largest: Bytes::gib(gib) });
+            let claim = json!({ "spec": spec });
+            let patch = floor(&claim, siblings.as_ref()).patch;
+            let expected: Vec<_> = expected.map(|size| Op::Replace(SIZE.into(), json!(size))).into_iter().collect();
+            assert_eq!(patch, expected, "{claim}");
+        };
+        let sized = |size: &str| json!({"resources": {"requests": {"storage": size}}});
+        let with = |more: Value| {
+            let mut spec = sized("1Gi");
+            more.as_object().unwrap().iter().for_each(|(key, value)| spec[key] = value.clone());
+            spec
+        };
+        check(sized("1Gi"), Some(5), Some("5Gi"));
+        check(sized("5Gi"), Some(5), None);
+        check(sized("9Gi"), Some(5), None);
+        check(sized("5120Mi"), Some(5), None);
+        check(sized("1Gi"), None, None);
+        check(sized("much"), Some(5), None);
+        check(json!({}), Some(5), None);
+        check(with(json!({"dataSource": {"kind": "VolumeSnapshot", "name": "s"}})), Some(5), Some("5Gi"));
+        check(with(json!({"volumeName": "pv-7"})), Some(5), None);
+        check(with(json!({"volumeName": ""})), Some(5), Some("5Gi"));
+        check(with(json!({"storageClassName": ""})), Some(5), None);
+        check(with(json!({"storageClassName": "local"})), Some(5), Some("5Gi"));
+        check(with(json!({"selector": {"matchLabels": {"a": "b"}}})), Some(5), None);
+        check(
+            json!({"resources": {"requests": {"storage": "1Gi"}, "limits": {"storage": "2Gi"}}}),
+            Some(5),
+            None,
+        );
+    }
+}

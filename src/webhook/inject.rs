@@ -1,0 +1,158 @@
+//! Which pod gets the agent, and how does it look so that the pod behaves as without it?
+//!
+//! The agent is a native sidecar: an init container that goes on running, after all others have ended and before the first
+//! container starts. It mounts what the containers mount, read-only; has no token; and asks for no more than keeps the QoS
+//! class of the pod. It has no probe. Never into the set's template: that would restart pods.
+
+use serde_json::{Map, Value, json};
+
+use super::patch::{Op, append};
+use super::review::Answer;
+
+/// The name of the container.
+pub const AGENT: &str = "rso-agent";
+
+/// The port of the contract.
+const PORT: u64 = 1251;
+
+/// Where Kubernetes mounts the token of a pod's account.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// An empty volume that keeps the token out: where something is mounted, Kubernetes mounts no token.
+const NO_TOKEN: &str = "rso-agent-no-token";
+
+/// What the agent takes of a node. Measured: under 1 MiB, and no CPU to speak of.
+const CPU: &str = "5m";
+const MEMORY: &str = "16Mi";
+
+/// Answers the CREATE of a pod of a set that grows by usage.
+pub fn inject(pod: &Value, image: &str) -> Answer {
+    let spec = &pod["spec"];
+    let volumes = volumes(spec);
+    if volumes.is_empty() || !is_suited(spec) {
+        return Answer::default();
+    }
+    let shield = has_token(spec);
+    let mut patch = Vec::new();
+    if shield {
+        patch.push(append(pod, "/spec/volumes", json!({ "name": NO_TOKEN, "downwardAPI": {} })));
+    }
+    patch.push(append(pod, "/spec/initContainers", container(spec, image, &volumes, shield)));
+    Answer { patch, ..Answer::default() }
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
+    list(spec, "initContainers").iter().chain(list(spec, "containers"))
+}
+
+/// The claims that some container has mounted as a filesystem, with the names of their volumes. What is a filesystem for
+/// one container can be none for another; a block device would keep the pod from starting.
+fn volumes(spec: &Value) -> Vec<(&str, &str)> {
+    let mounted =
+        |volume: &str| containers(spec).any(|c| list(c, "volumeMounts").iter().any(|mount| mount["name"] == volume));
+    let claims = list(spec, "volumes").iter().filter_map(|volume| {
+        Some((volume["name"].as_str()?, volume["persistentVolumeClaim"]["claimName"].as_str()?))
+    });
+    let mut seen = std::collections::BTreeSet::new();
+    claims.filter(|(volume, _)| mounted(volume)).filter(|(_, claim)| seen.insert(*claim)).collect()
+}
+
+/// No agent yet, and nothing that it would be in the way of.
+fn is_suited(spec: &Value) -> bool {
+    let taken = |c: &Value| {
+        c["name"] == AGENT || list(c, "ports").iter().any(|port| port["containerPort"].as_u64() == Some(PORT))
+    };
+    let shield = list(spec, "volumes").iter().any(|volume| volume["name"] == NO_TOKEN);
+    !containers(spec).any(taken) && !shield && spec["hostNetwork"] != true && spec["os"]["name"] != "windows"
+}
+
+/// Whether Kubernetes gives the containers of this pod a token: then it would give one to the agent too.
+fn has_token(spec: &Value) -> bool {
+    let asked_for = spec["automountServiceAccountToken"] != false;
+    asked_for || containers(spec).any(|c| list(c, "volumeMounts").iter().any(|mount| mount["mountPath"] == TOKEN))
+}
+
+fn container(spec: &Value, image: &str, volumes: &[(&str, &str)], shield: bool) -> Value {
+    let path = |index: usize| format!("/volumes/{index}");
+    let args: Vec<String> =
+        volumes.iter().enumerate().map(|(index, (_, claim))| format!("--volume={claim}={}", path(index))).collect();
+    let mut mounts: Vec<Value> = volumes
+        .iter()
+        .enumerate()
+        .map(|(index, (volume, _))| json!({ "name": volume, "mountPath": path(index), "readOnly": true }))
+        .collect();
+    if shield {
+        mounts.push(json!({ "name": NO_TOKEN, "mountPath": TOKEN, "readOnly": true }));
+    }
+    let mut container = json!({
+        "name": AGENT,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "restartPolicy": "Always",
+        "args": args,
+        "ports": [{ "name": AGENT, "containerPort": PORT, "protocol": "TCP" }],
+        "volumeMounts": mounts,
+        "securityContext": security(spec),
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    });
+    let resources = resources(spec);
+    if resources.as_object().is_some_and(|resources| !resources.is_empty()) {
+        container["resources"] = resources;
+    }
+    container
+}
+
+/// What Pod Security `restricted` asks for. The image names its user; a pod that says `runAsUser: 0` would overrule it, and
+/// then the agent would not start.
+fn security(spec: &Value) -> Value {
+    let mut context = json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": true,
+        "capabilities": { "drop": ["ALL"] },
+        "seccompProfile": { "type": "RuntimeDefault" },
+    });
+    if spec["securityContext"]["runAsUser"] == 0 {
+        context["runAsUser"] = json!(65532);
+    }
+    context
+}
+
+/// Requests and limits for each resource for which every container has some, so that the QoS class stays, and a quota that
+/// demands them is content. A pod that has resources as a whole shares them.
+fn resources(spec: &Value) -> Value {
+    let of_the_pod = spec["resources"].as_object().is_some_and(|resources| !resources.is_empty());
+    if of_the_pod {
+        return json!({});
+    }
+    let containers = list(spec, "containers");
+    let all = |kind: &str, resource: &str| {
+        !containers.is_empty() && containers.iter().all(|c| !c["resources"][kind][resource].is_null())
+    };
+    let mut resources = Map::new();
+    for kind in ["requests", "limits"] {
+        let of_kind: Map<String, Value> = [("cpu", CPU), ("memory", MEMORY)]
+            .into_iter()
+            // A limit alone is a request too.
+            .filter(|(resource, _)| all(kind, resource) || (kind == "requests" && all("limits", resource)))
+            .map(|(resource, amount)| (resource.to_owned(), json!(amount)))
+            .collect();
+        if !of_kind.is_empty() {
+            resources.insert(kind.to_owned(), Value::Object(of_kind));
+        }
+    }
+    Value::Object(resources)
+}
+
+/// What changes nothing else: the pointers a patch of [`inject`] may touch.
+pub fn is_allowed(op: &Op) -> bool {
+    ["/spec/volumes", "/spec/volumes/-", "/spec/initContainers", "/spec/initContainers/-"].contains(&op.path())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+use super::*;
+
+fn pod(spec: Value) -> Value {
+    let mut pod = json!({
+        "metadata": {"name": "db-0"},
+        "spec": {
+            "containers": [{"name": "db", "image": "db", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}],
+        },
+    });
+    spec.as_object().unwrap().iter().for_each(|(key, value)| pod["spec"][key] = value.clone());
+    pod
+}
+
+fn injected(pod: &Value) -> Option<Value> {
+    let answer = inject(pod, "agent:1");
+    assert!(answer.patch.iter().all(is_allowed));
+    if answer.patch.is_empty() {
+        return None;
+    }
+    let patch = Value::Array(answer.patch.iter().map(Op::to_json).collect());
+    let mut done = pod.clone();
+    json_patch::patch(&mut done, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
+    assert_eq!(inject(&done, "agent:1"), Answer::default(), "asked again, it changes nothing more");
+    Some(done)
+}
+
+/// The agent of the pod.
+fn agent(spec: Value) -> Value {
+    let done = injected(&pod(spec)).expect("an agent");
+    done["spec"]["initContainers"].as_array().unwrap().last().unwrap().clone()
+}
+
+#[test]
+fn the_agent_measures_what_is_mounted_and_can_do_nothing_else() {
+    let agent = agent(json!({}));
+    assert_eq!(agent["args"], json!(["--volume=data-db-0=/volumes/0"]));
+    assert_eq!(
+        agent["volumeMounts"],
+        json!([
+            {"name": "data", "mountPath": "/volumes/0", "readOnly": true},
+            {"name": NO_TOKEN, "mountPath": TOKEN, "readOnly": true},
+        ])
+    );
+    assert_eq!(agent["restartPolicy"], "Always");
+    assert!(agent["readinessProbe"].is_null() && agent["livenessProbe"].is_null() && agent["startupProbe"].is_null());
+    assert_eq!(agent["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
+    assert!(agent["resources"].is_null(), "a pod of class BestEffort stays one");
+}
+
+#[test]
+fn the_agent_comes_last_of_the_init_containers() {
+    let done = injected(&pod(json!({"initContainers": [{"name": "prepare"}]}))).unwrap();
+    let names: Vec<_> = list(&done["spec"], "initContainers").iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["prepare", AGENT]);
+}
+
+#[test]
+fn a_pod_that_asks_for_no_token_needs_no_shield() {
+    let done = injected(&pod(json!({"automountServiceAccountToken": false}))).unwrap();
+    assert_eq!(done["spec"]["volumes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn only_a_pod_with_a_mounted_claim_gets_an_agent() {
+    let check = |spec: Value, expected: bool| assert_eq!(injected(&pod(spec.clone())).is_some(), expected, "{spec}");
+    check(json!({}), true);
+    check(json!({"volumes": []}), false);
+    check(json!({"volumes": [{"name": "data", "emptyDir": {}}]}), false);
+    let device = json!([{"name": "db", "volumeDevices": [{"name": "data", "devicePath": "/dev/x"}]}]);
+    check(json!({"containers": device}), false);
+    check(json!({"hostNetwork": true}), false);
+    check(json!({"os": {"name": "windows"}}), false);
+    check(json!({"os": {"name": "linux"}}), true);
+    check(json!({"initContainers": [{"name": AGENT}]}), false);
+    let own = json!([{"name": "db", "volumeMounts": [{"name": "data"}], "ports": [{"containerPort": 1251}]}]);
+    check(json!({"containers": own}), false);
+}
+
+#[test]
+fn a_claim_under_two_names_is_measured_once() {
+    let agent = agent(json!({
+        "containers": [{"name": "db", "volumeMounts": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}],
+        "volumes": [
+            {"name": "a", "persistentVolumeClaim": {"claimName": "one"}},
+            {"name": "b", "persistentVolumeClaim": {"claimName": "one"}},
+            {"name": "c", "persistentVolumeClaim": {"claimName": "two"}},
+        ],
+    }));
+    assert_eq!(agent["args"], json!(["--volume=one=/volumes/0", "--volume=two=/volumes/1"]));
+}
+
+#[test]
+fn the_qos_class_of_the_pod_stays() {
+    let check = |resources: &[Value], of_the_pod: Value, expected: Value| {
+        let mounts = json!([{"name": "data", "mountPath": "/data"}]);
+        let containers: Vec<Value> =
+            resources.iter().map(|r| json!({"name": "c", "volumeMounts": mounts, "resources": r})).collect();
+        let agent = agent(json!({"containers": containers, "resources": of_the_pod}));
+        assert_eq!(agent["resources"], expected, "{resources:?}");
+    };
+    let guaranteed = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}});
+    let ours = json!({"requests": {"cpu": CPU, "memory": MEMORY}, "limits": {"cpu": CPU, "memory": MEMORY}});
+    check(&[guaranteed.clone()], Value::Null, ours.clone());
+    check(&[guaranteed.clone(), guaranteed.clone()], Value::Null, ours.clone());
+    check(&[json!({"limits": {"cpu": "1", "memory": "1Gi"}})], Value::Null, ours);
+    check(&[json!({"requests": {"cpu": "1"}})], Value::Null, json!({"requests": {"cpu": CPU}}));
+    check(&[guaranteed.clone(), json!({})], Value::Null, Value::Null);
+    check(&[json!({})], Value::Null, Value::Null);
+    check(&[json!({})], json!({"requests": {"cpu": "1"}}), Value::Null);
+    check(&[guaranteed], json!({"limits": {"cpu": "1"}}), Value::Null);
+}
+
+#[test]
+fn a_pod_of_root_does_not_make_root_of_the_agent() {
+    let user = |context: Value| agent(json!({ "securityContext": context }))["securityContext"]["runAsUser"].clone();
+    assert_eq!(user(json!({"runAsUser": 0})), 65532);
+    assert_eq!(user(json!({"runAsUser": 999})), Value::Null);
+    assert_eq!(user(json!({})), Value::Null);
+}

@@ -1,0 +1,92 @@
+//! How is an object changed on its way in? RFC 6902 operations that always apply to the object they were made for.
+//!
+//! A patch that does not apply is a 500 for the user. So there are no `test` operations, nothing is added below what is
+//! missing, and nothing is replaced or removed that is not there.
+
+use serde_json::{Value, json};
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Sets a member, or inserts an item (`/-`: at the end).
+    Add(String, Value),
+    /// Sets what is there.
+    Replace(String, Value),
+    /// Takes away what is there.
+    Remove(String),
+}
+
+impl Op {
+    /// As it is sent.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Add(path, value) => json!({ "op": "add", "path": path, "value": value }),
+            Self::Replace(path, value) => json!({ "op": "replace", "path": path, "value": value }),
+            Self::Remove(path) => json!({ "op": "remove", "path": path }),
+        }
+    }
+
+    /// Where it changes something.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Add(path, _) | Self::Replace(path, _) | Self::Remove(path) => path,
+        }
+    }
+}
+
+/// Sets an annotation of the object, or takes it away; none when it is so already.
+pub fn annotation(object: &Value, key: &str, value: Option<&str>) -> Option<Op> {
+    let annotations = &object["metadata"]["annotations"];
+    let path = format!("/metadata/annotations/{}", escape(key));
+    match (annotations[key].as_str(), value) {
+        (present, wanted) if present == wanted => None,
+        (_, None) => Some(Op::Remove(path)),
+        (_, Some(value)) if annotations.is_object() => Some(Op::Add(path, json!(value))),
+        (_, Some(value)) => Some(Op::Add("/metadata/annotations".to_owned(), json!({ key: value }))),
+    }
+}
+
+/// Appends to a list of the object that may be missing.
+pub fn append(object: &Value, list: &str, item: Value) -> Op {
+    match object.pointer(list) {
+        Some(Value::Array(_)) => Op::Add(format!("{list}/-"), item),
+        Some(_) | None => Op::Add(list.to_owned(), json!([item])),
+    }
+}
+
+/// A key as one piece of a JSON pointer.
+pub fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_is_set_whether_or_not_there_are_any() {
+        let check = |object: Value, value: Option<&str>, expected: Value| {
+            assert_eq!(annotation(&object, "a/b", value).map_or(Value::Null, |op| op.to_json()), expected, "{object}");
+        };
+        let bare = || json!({ "metadata": {} });
+        let with = |value: &str| json!({ "metadata": { "annotations": { "a/b": value } } });
+        check(bare(), None, Value::Null);
+        check(bare(), Some("1"), json!({ "op": "add", "path": "/metadata/annotations", "value": { "a/b": "1" } }));
+        check(with("0"), Some("1"), json!({ "op": "add", "path": "/metadata/annotations/a~1b", "value": "1" }));
+        check(with("1"), Some("1"), Value::Null);
+        check(with("1"), None, json!({ "op": "remove", "path": "/metadata/annotations/a~1b" }));
+        check(
+            json!({ "metadata": { "annotations": null } }),
+            Some("1"),
+            json!({ "op": "add", "path": "/metadata/annotations", "value": { "a/b": "1" } }),
+        );
+    }
+
+    #[test]
+    fn an_item_is_appended_whether_or_not_there_is_a_list() {
+        let check = |object: Value, expected: &str| assert_eq!(append(&object, "/spec/l", json!(1)).path(), expected);
+        check(json!({ "spec": {} }), "/spec/l");
+        check(json!({ "spec": { "l": null } }), "/spec/l");
+        check(json!({ "spec": { "l": [] } }), "/spec/l/-");
+    }
+}

@@ -1,0 +1,225 @@
+//! What does the API server ask, and how is it answered? `AdmissionReview` of `admission.k8s.io/v1`, in and out.
+//!
+//! Whatever comes, the answer is a review that allows: an error of ours must never stand between a person and the cluster.
+//! The uid of a question that cannot be read is looked for in its text, since the API server refuses an answer without it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::patch::Op;
+use crate::api::reasons::Note;
+
+/// A longer question is not read. The body holds two objects of at most 1.5 MiB each, in JSON and with managedFields.
+pub const LARGEST: usize = 8 << 20;
+
+/// Warnings of this length are shown whole by every client.
+const LONGEST_WARNING: usize = 120;
+
+/// As far as a uid is looked for in a body that cannot be read: the API server writes it first.
+const HEAD: usize = 1024;
+
+/// What is done to the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// It is new.
+    Create,
+    /// It is changed.
+    Update,
+    /// It is taken away.
+    Delete,
+    /// Something like `exec`.
+    Connect,
+}
+
+/// A question.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// Which question this is.
+    pub uid: String,
+    /// Of which kind the object is.
+    pub kind: Kind,
+    /// What is done to it.
+    pub operation: Operation,
+    /// Where it is.
+    #[serde(default)]
+    pub namespace: String,
+    /// Its name; empty when the server has still to make one up.
+    #[serde(default)]
+    pub name: String,
+    /// Nothing will be stored.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The object as it is to be.
+    #[serde(default)]
+    pub object: Value,
+    /// The object as it is.
+    #[serde(default)]
+    pub old_object: Value,
+}
+
+/// A kind with its group and version. Displays as `apps/v1 StatefulSet`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Kind {
+    /// Empty for the core group.
+    #[serde(default)]
+    pub group: String,
+    /// Such as `v1`.
+    #[serde(default)]
+    pub version: String,
+    /// Such as `Pod`.
+    #[serde(default)]
+    pub kind: String,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let slash = if self.group.is_empty() { "" } else { "/" };
+        write!(f, "{}{slash}{} {}", self.group, self.version, self.kind)
+    }
+}
+
+/// What is answered. Always "yes".
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// Changes to the object.
+    pub patch: Vec<Op>,
+    /// For the person who asked.
+    pub warnings: Vec<String>,
+    /// For the audit log, by short keys.
+    pub audit: BTreeMap<&'static str, String>,
+    /// To be told as an Event about the object, unless it is a dry run.
+    pub notes: Vec<Note>,
+}
+
+impl Answer {
+    /// Yes, with a word to the person.
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self { warnings: vec![text.into()], ..Self::default() }
+    }
+}
+
+/// Why a question has no meaning.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Not JSON, or not a review.
+    #[error("the review cannot be read: {0}")]
+    Malformed(#[source] serde_json::Error),
+    /// A version of the future, or of the past.
+    #[error("the review is of the unknown version {0}")]
+    Version(String),
+    /// Nothing was asked.
+    #[error("the review asks nothing")]
+    Empty,
+}
+
+/// Reads a question; on failure with its uid, as far as it can be found.
+///
+/// # Errors
+/// When it is no review of a version that is known.
+pub fn read(body: &[u8]) -> Result<Request, (String, Unreadable)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Review {
+        #[serde(default)]
+        api_version: String,
+        request: Option<Request>,
+    }
+    let unread = |why| (uid_in(body), why);
+    let review: Review = serde_json::from_slice(body).map_err(|error| unread(Unreadable::Malformed(error)))?;
+    if review.api_version != "admission.k8s.io/v1" {
+        return Err(unread(Unreadable::Version(review.api_version.chars().take(64).collect())));
+    }
+    review.request.ok_or_else(|| unread(Unreadable::Empty))
+}
+
+/// The uid that a body names first.
+pub fn uid_in(body: &[u8]) -> String {
+    let head = String::from_utf8_lossy(&body[..body.len().min(HEAD)]);
+    let found = head.split_once("\"uid\"").and_then(|(_, rest)| {
+        let value = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+        value.split_once('"').map(|(uid, _)| uid.to_owned())
+    });
+    found.filter(|uid| uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')).unwrap_or_default()
+}
+
+/// The answer as it is sent.
+pub fn write(uid: &str, answer: &Answer) -> Vec<u8> {
+    let mut response = json!({ "uid": uid, "allowed": true });
+    if !answer.patch.is_empty() {
+        use base64::Engine;
+        let patch = Value::Array(answer.patch.iter().map(Op::to_json).collect()).to_string();
+        response["patchType"] = json!("JSONPatch");
+        response["patch"] = json!(base64::engine::general_purpose::STANDARD.encode(patch));
+    }
+    if !answer.warnings.is_empty() {
+        response["warnings"] = answer.warnings.iter().map(|warning| shown(warning)).collect();
+    }
+    if !answer.audit.is_empty() {
+        response["auditAnnotations"] = json!(answer.audit);
+    }
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response })
+        .to_string()
+        .into_bytes()
+}
+
+/// A warning that fits, without what an HTTP header must not hold.
+fn shown(warning: &str) -> String {
+    let plain: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if plain.chars().count() <= LONGEST_WARNING {
+        return plain;
+    }
+    plain.chars().take(LONGEST_WARNING - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn review(version: &str) -> Value {
+        json!({
+            "kind": "AdmissionReview", "apiVersion": version,
+            "request": {"uid": "0-1", "kind": {"group": "apps", "version": "v1", "kind": "StatefulSet"}, "operation": "UPDATE"},
+        })
+    }
+
+    #[test]
+    fn a_question_is_read_or_its_uid_is_found() {
+        let check = |body: &str, expected: Result<&str, (&str, &str)>| {
+            let read = read(body.as_bytes());
+            let told = read.map(|request| request.uid).map_err(|(uid, why)| (uid, why.to_string()));
+            match (&told, expected) {
+                (Ok(uid), Ok(expected)) => assert_eq!(uid, expected),
+                (Err((uid, why)), Err((expected, words))) => {
+                    assert!(uid == expected && why.contains(words), "{body}: {uid} {why}");
+                }
+                (told, expected) => panic!("{body}: {told:?}, not {expected:?}"),
+            }
+        };
+        check(&review("admission.k8s.io/v1").to_string(), Ok("0-1"));
+        check(&review("admission.k8s.io/v1beta1").to_string(), Err(("0-1", "unknown version")));
+        check("", Err(("", "cannot be read")));
+        check("[]", Err(("", "cannot be read")));
+        check("{\"apiVersion\":\"admission.k8s.io/v1\"}", Err(("", "asks nothing")));
+        check("{\"request\": {\"uid\" : \"a-1\", \"object\": ", Err(("a-1", "cannot be read")));
+        check("{\"request\":{\"uid\":\"a\\u0041\"", Err(("", "cannot be read")));
+        check("{\"request\":{\"uid\":7}}", Err(("", "cannot be read")));
+        check(&"[".repeat(100_000), Err(("", "cannot be read")));
+    }
+
+    #[test]
+    fn an_answer_says_what_it_has_to_and_no_more() {
+        let parse = |answer: &Answer| -> Value { serde_json::from_slice(&write("0-1", answer)).unwrap() };
+        assert_eq!(parse(&Answer::default())["response"], json!({"uid": "0-1", "allowed": true}));
+        let long = format!("line\nbreak {}", "é".repeat(200));
+        let warned = parse(&Answer::warning(long));
+        let text = warned["response"]["warnings"][0].as_str().unwrap();
+        assert!(text.starts_with("line break é") && text.chars().count() == 120 && text.ends_with('…'));
+        let patched = parse(&Answer { patch: vec![Op::Remove("/a".into())], ..Answer::default() });
+        assert_eq!(patched["response"]["patchType"], "JSONPatch");
+        assert_eq!(patched["response"]["patch"], "W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0=");
+    }
+}
