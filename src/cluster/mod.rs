@@ -1,6 +1,7 @@
 //! Layer 2: what is there, and how is it changed? The only place that talks to Kubernetes and to what runs in it.
 
 pub mod act;
+pub mod certificate;
 pub mod claims;
 pub mod client;
 pub mod clock;

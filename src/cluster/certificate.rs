@@ -1,0 +1,309 @@
+//! What does the webhook show to the API server, and how long does it hold? A certificate with the CA that signed it, in a
+//! Secret that all replicas read.
+//!
+//! The key of a CA signs one certificate and is forgotten: it is stored nowhere, and a new certificate always comes with a
+//! new CA. Validity is asked of the verifier that TLS clients use, so no field of a certificate is read by hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use serde_json::{Value, json};
+
+/// How long a certificate of ours is valid.
+const LASTS: i64 = 90;
+/// It is renewed when it is valid for less than this.
+const RENEW: i64 = 30;
+/// Clocks may differ, and `notBefore` is a date.
+const EARLIER: i64 = 1;
+/// CAs that are trusted at the same time, the newest first.
+const MOST_CAS: usize = 3;
+
+/// The certificate, its key, and the CAs to be trusted, as PEM. `Debug` does not show the key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Material {
+    /// The CAs, the newest first: what `caBundle` is to hold.
+    pub bundle: String,
+    chain: String,
+    key: String,
+}
+
+impl std::fmt::Debug for Material {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Material").finish_non_exhaustive()
+    }
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A member of the Secret is missing or is no text.
+    #[error("the Secret has no readable {0}")]
+    Missing(&'static str),
+    /// The certificate or key cannot be read.
+    #[error("the certificate cannot be read: {0}")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+    /// Certificate and key do not go together, or are of a kind that TLS does not use.
+    #[error("the certificate cannot be used")]
+    Unfit(#[source] rustls::Error),
+    /// Nothing could be signed.
+    #[error("failed to make a certificate")]
+    Make(#[source] rcgen::Error),
+}
+
+impl Material {
+    /// Makes a CA and a certificate for the names of a Service, and forgets the CA's key.
+    ///
+    /// # Errors
+    /// When the random generator fails.
+    pub fn issue(service: &str, namespace: &str, now: Timestamp) -> Result<Self, CertificateError> {
+        let made = || -> Result<Self, rcgen::Error> {
+            let mut ca = CertificateParams::new(Vec::new())?;
+            ca.distinguished_name.push(DnType::CommonName, format!("{service}.{namespace} CA {now:.0}"));
+            ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            let mut leaf = CertificateParams::new(names(service, namespace))?;
+            leaf.distinguished_name.push(DnType::CommonName, format!("{service}.{namespace}"));
+            leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            valid(&mut ca, now);
+            valid(&mut leaf, now);
+            let (ca_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
+            let bundle = ca.self_signed(&ca_key)?.pem();
+            let chain = leaf.signed_by(&key, &Issuer::new(ca, ca_key))?.pem();
+            Ok(Self { bundle, chain, key: key.serialize_pem() })
+        };
+        made().map_err(CertificateError::Make)
+    }
+
+    /// Reads the Secret; cert-manager writes the same members.
+    ///
+    /// # Errors
+    /// When a member is missing.
+    pub fn read(secret: &Value) -> Result<Self, CertificateError> {
+        let text = |key: &'static str| {
+            let bytes = secret["data"][key].as_str().and_then(|text| STANDARD.decode(text).ok());
+            bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(CertificateError::Missing(key))
+        };
+        Ok(Self { bundle: text("ca.crt")?, chain: text("tls.crt")?, key: text("tls.key")? })
+    }
+
+    /// The members of the Secret.
+    pub fn data(&self) -> Value {
+        let encode = |text: &str| STANDARD.encode(text);
+        json!({ "ca.crt": encode(&self.bundle), "tls.crt": encode(&self.chain), "tls.key": encode(&self.key) })
+    }
+
+    /// The same, with CAs that were trusted before added behind its own: certificates they signed are shown until every
+    /// replica has the new one.
+    #[must_use]
+    pub fn trusting_also(mut self, before: &str) -> Self {
+        let before: Vec<&str> = split(before).filter(|ca| !self.bundle.contains(ca.trim())).collect();
+        let room = MOST_CAS.saturating_sub(split(&self.bundle).count());
+        before.into_iter().take(room).for_each(|ca| {
+            self.bundle.push_str(ca.trim());
+            self.bundle.push('\n');
+        });
+        self
+    }
+
+    /// The same, with the newest CA only.
+    #[must_use]
+    pub fn trusting_only_its_own(self) -> Self {
+        let bundle = split(&self.bundle).next().map(|ca| format!("{}\n", ca.trim())).unwrap_or_default();
+        Self { bundle, ..self }
+    }
+
+    /// What TLS needs.
+    ///
+    /// # Errors
+    /// When certificate and key cannot be used.
+    pub fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, CertificateError> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(CertificateError::Pem)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(CertificateError::Pem)?;
+        CertifiedKey::from_der(chain, key, provider).map_err(CertificateError::Unfit)
+    }
+
+    /// Whether a client that trusts `bundle` would accept it for the Service at that time.
+    pub fn is_accepted(&self, bundle: &str, service: &str, namespace: &str, at: Timestamp) -> bool {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let Ok(certified) = self.certified(&provider) else { return false };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bundle.as_bytes()).flatten());
+        let Ok(verifier) = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build() else {
+            return false;
+        };
+        let Ok(name) = ServerName::try_from(format!("{service}.{namespace}.svc")) else { return false };
+        let Some((leaf, others)) = certified.cert.split_first() else { return false };
+        let since = Duration::from_secs(u64::try_from(at.as_second()).unwrap_or(0));
+        verifier.verify_server_cert(leaf, others, &name, &[], UnixTime::since_unix_epoch(since)).is_ok()
+    }
+
+    /// Whole days for which it will be accepted by whoever trusts its bundle, at most ten years; none when it is not now.
+    pub fn days_left(&self, service: &str, namespace: &str, now: Timestamp) -> Option<u32> {
+        let holds = |days: i64| self.is_accepted(&self.bundle, service, namespace, plus_days(now, days));
+        if !holds(0) {
+            return None;
+        }
+        let (mut holds_at, mut fails_at) = (0, 3651);
+        while fails_at - holds_at > 1 {
+            let middle = (holds_at + fails_at) / 2;
+            if holds(middle) { holds_at = middle } else { fails_at = middle }
+        }
+        u32::try_from(holds_at).ok()
+    }
+}
+
+/// What the keeper of the certificate does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// All is well.
+    Rest,
+    /// Make a new one, and go on trusting these CAs.
+    Renew {
+        /// PEM; empty when nothing was trusted.
+        before: String,
+    },
+    /// The old CAs have been of no use for a day: write this.
+    Trim(Material),
+    /// The API server is to trust these CAs.
+    Trust(String),
+}
+
+/// Decides on the certificate of a Service. `trusted` is the `caBundle` that the API server has, as PEM.
+pub fn next(secret: Option<&Value>, trusted: &str, service: &str, namespace: &str, now: Timestamp) -> Step {
+    let material = secret.and_then(|secret| Material::read(secret).ok());
+    let Some(material) = material else { return Step::Renew { before: trusted.to_owned() } };
+    let own = material.clone().trusting_only_its_own();
+    let accepted = |days: i64| own.is_accepted(&own.bundle, service, namespace, plus_days(now, days));
+    // The bundle as a whole must hold what the certificate needs, and the newest CA is the one that signed it.
+    if !accepted(0) || !accepted(RENEW) {
+        let before = if trusted.is_empty() { &material.bundle } else { trusted };
+        return Step::Renew { before: before.to_owned() };
+    }
+    if own != material && accepted(-EARLIER - 1) {
+        return Step::Trim(own);
+    }
+    if trusted.trim() == material.bundle.trim() { Step::Rest } else { Step::Trust(material.bundle) }
+}
+
+fn names(service: &str, namespace: &str) -> Vec<String> {
+    ["", ".cluster.local"].map(|domain| format!("{service}.{namespace}.svc{domain}")).to_vec()
+}
+
+/// The certificates of a PEM text.
+fn split(pem: &str) -> impl Iterator<Item = &str> {
+    const END: &str = "-----END CERTIFICATE-----";
+    pem.split_inclusive(END).filter_map(|part| Some(&part[part.find("-----BEGIN CERTIFICATE-----")?..]))
+}
+
+fn plus_days(now: Timestamp, days: i64) -> Timestamp {
+    now.checked_add((days * 24).hours()).unwrap_or(now)
+}
+
+/// Sets for how long it is valid. rcgen has dates of its own.
+fn valid(certificate: &mut CertificateParams, now: Timestamp) {
+    let date = |days: i64| {
+        let date = plus_days(now, days).to_zoned(TimeZone::UTC).date();
+        rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
+    };
+    certificate.not_before = date(-EARLIER);
+    certificate.not_after = date(LASTS);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-21T15:00:00Z".parse().unwrap()
+    }
+
+    fn secret(material: &Material) -> Value {
+        json!({ "data": material.data() })
+    }
+
+    fn later(days: i64) -> Timestamp {
+        plus_days(now(), days)
+    }
+
+    #[test]
+    fn what_is_issued_is_accepted_for_its_service_and_its_time() {
+        let made = Material::issue("rso", "ns", now()).unwrap();
+        assert_eq!(Material::read(&secret(&made)).unwrap(), made);
+        let check = |service: &str, at: Timestamp, expected: bool| {
+            assert_eq!(made.is_accepted(&made.bundle, service, "ns", at), expected, "{service} {at}");
+        };
+        check("rso", now(), true);
+        check("other", now(), false);
+        check("rso", later(-3), false);
+        check("rso", later(89), true);
+        check("rso", later(91), false);
+        assert_eq!(made.days_left("rso", "ns", now()), Some(89));
+        assert_eq!(made.days_left("rso", "ns", later(95)), None);
+        let other = Material::issue("rso", "ns", now()).unwrap();
+        assert!(!made.is_accepted(&other.bundle, "rso", "ns", now()));
+        assert!(!format!("{made:?}").contains("KEY"));
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_trusted_beside_the_old_one_for_a_day() {
+        let old = Material::issue("rso", "ns", now()).unwrap();
+        let new = Material::issue("rso", "ns", later(61)).unwrap().trusting_also(&old.bundle);
+        assert!(old.is_accepted(&new.bundle, "rso", "ns", later(61)), "a replica that still shows the old one");
+        assert!(new.is_accepted(&new.bundle, "rso", "ns", later(61)));
+        assert_eq!(next(Some(&secret(&new)), &new.bundle, "rso", "ns", later(61)), Step::Rest);
+        let trimmed = match next(Some(&secret(&new)), &new.bundle, "rso", "ns", later(63)) {
+            Step::Trim(trimmed) => trimmed,
+            other => panic!("{other:?}"),
+        };
+        assert!(!old.is_accepted(&trimmed.bundle, "rso", "ns", later(63)));
+        assert_eq!(
+            next(Some(&secret(&trimmed)), &new.bundle, "rso", "ns", later(63)),
+            Step::Trust(trimmed.bundle.clone())
+        );
+        assert_eq!(new.clone().trusting_also(&new.bundle), new, "no CA twice");
+    }
+
+    #[test]
+    fn what_is_missing_broken_or_about_to_end_is_made_anew() {
+        let made = Material::issue("rso", "ns", now()).unwrap();
+        let other = Material::issue("rso", "ns", now()).unwrap();
+        let renews = |secret: Option<Value>, at: Timestamp| {
+            matches!(next(secret.as_ref(), &made.bundle, "rso", "ns", at), Step::Renew { before } if before == made.bundle)
+        };
+        assert!(!renews(Some(secret(&made)), now()));
+        assert!(renews(None, now()));
+        assert!(renews(Some(json!({})), now()));
+        assert!(renews(Some(json!({"data": {"tls.crt": "!", "tls.key": "", "ca.crt": ""}})), now()));
+        assert!(renews(Some(secret(&Material { key: other.key.clone(), ..made.clone() })), now()), "another's key");
+        assert!(renews(Some(secret(&Material { bundle: other.bundle, ..made.clone() })), now()), "another's CA");
+        assert!(renews(Some(secret(&Material { chain: "junk".into(), ..made.clone() })), now()));
+        assert!(!renews(Some(secret(&made)), later(58)));
+        assert!(renews(Some(secret(&made)), later(61)));
+        let moved = next(Some(&secret(&made)), &made.bundle, "renamed", "ns", now());
+        assert!(matches!(moved, Step::Renew { .. }), "another Service");
+    }
+
+    #[test]
+    fn the_api_server_is_told_whom_to_trust() {
+        let made = Material::issue("rso", "ns", now()).unwrap();
+        let check = |trusted: &str, expected: Step| {
+            assert_eq!(next(Some(&secret(&made)), trusted, "rso", "ns", now()), expected);
+        };
+        check("", Step::Trust(made.bundle.clone()));
+        check("junk", Step::Trust(made.bundle.clone()));
+        check(&made.bundle, Step::Rest);
+    }
+}
