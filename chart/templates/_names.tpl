@@ -38,3 +38,26 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{- /* Admission belongs to the whole cluster, so it is left out where rights are Roles. "true" or "". */ -}}
+{{- define "rso.admission" -}}
+{{- if and .Values.admission.enabled (not .Values.watchNamespaces) }}true{{ end }}
+{{- end }}
+
+{{- define "rso.webhook" -}}
+{{- if and (eq (include "rso.admission" .) "true") (eq .Values.admission.mode "webhook") }}true{{ end }}
+{{- end }}
+
+{{- /* Never its own namespace: the operator must come up without itself. */ -}}
+{{- define "rso.admittedNamespaces" -}}
+matchExpressions:
+  - {key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system, {{ .Release.Namespace }}]}
+  - {key: resize-statefulset-operator/admission, operator: NotIn, values: [ignore]}
+{{- end }}
+
+{{- define "rso.absorbConditions" -}}
+- name: not-ours
+  expression: request.userInfo.username != 'system:serviceaccount:{{ .Release.Namespace }}:{{ .Release.Name }}'
+- name: templates-differ
+  expression: object.spec.?volumeClaimTemplates.orValue([]) != oldObject.spec.?volumeClaimTemplates.orValue([])
+{{- end }}

@@ -43,6 +43,13 @@ audit log of the tests on a cluster shows that none is unused and that nothing w
   resources: [nodes, nodes/stats]
   verbs: [get]
 {{- end }}
+{{- if eq (include "rso.webhook" .) "true" }}
+# The webhook's own configuration: which CA the API server is to trust. `list` and `watch` of one object by its name.
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [mutatingwebhookconfigurations]
+  resourceNames: [{{ .Release.Name }}]
+  verbs: [get, list, watch{{ if not .Values.admission.certManager.enabled }}, patch{{ end }}]
+{{- end }}
 {{- end }}
 
 {{- /* What the operator keeps for itself, in its own namespace. */ -}}
@@ -59,4 +66,17 @@ audit log of the tests on a cluster shows that none is unused and that nothing w
   resources: [leases]
   resourceNames: [rso]
   verbs: [get, update]
+{{- if eq (include "rso.webhook" .) "true" }}
+# The webhook's certificate; this Secret and no other.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ .Release.Name }}-webhook]
+  verbs: [get, list, watch{{ if not .Values.admission.certManager.enabled }}, update{{ end }}]
+{{- if not .Values.admission.certManager.enabled }}
+# Made when it is missing. `create` cannot be limited by name.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+{{- end }}
+{{- end }}
 {{- end }}

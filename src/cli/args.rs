@@ -43,9 +43,20 @@ pub enum Command {
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Run the operator
-    Controller(crate::controller::Args),
+    Controller(Box<Controller>),
     /// Serve local volumes of this node to Kubernetes
     Csi(crate::csi::Args),
+}
+
+/// The operator, with the webhook that runs in the same process.
+#[derive(Args, Clone, Debug)]
+pub struct Controller {
+    /// Flags of the operator.
+    #[command(flatten)]
+    pub operator: crate::controller::Args,
+    /// Flags of the webhook.
+    #[command(flatten)]
+    pub webhook: crate::webhook::Args,
 }
 
 /// Which cluster, and as whom: the flags of `kubectl`, with the same meaning.

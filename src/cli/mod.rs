@@ -49,7 +49,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Restore(args) => block_on(restore::run(&args, &connection)),
         Command::Uninstall(args) => block_on(uninstall::run(&args, &connection)),
         Command::Completions(args) => completions::run(&args, program.as_ref()),
-        Command::Controller(args) => block_on(controller(args)),
+        Command::Controller(args) => block_on(controller(*args)),
         Command::Csi(args) => block_on(csi(args)),
     };
     match ended {
@@ -61,9 +61,22 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// The operator.
-async fn controller(args: crate::controller::Args) -> Result<Exit, Failure> {
-    let ended = crate::controller::run(args).await;
+/// The operator, and beside it the webhook.
+async fn controller(args: args::Controller) -> Result<Exit, Failure> {
+    let args::Controller { operator, webhook } = args;
+    let ended = crate::controller::run(operator, |context, stop| {
+        let ground = crate::webhook::Ground {
+            client: context.client.clone(),
+            namespace: context.ground.namespace.clone(),
+            leadership: context.leadership.clone(),
+            cache: context.cache.clone(),
+            recorder: context.recorder.clone(),
+            telemetry: context.telemetry.clone(),
+            limits: context.limits.clone(),
+        };
+        async move { crate::webhook::run(webhook, ground, stop).await.map_err(Into::into) }
+    })
+    .await;
     ended.map(|()| Exit::Yes).map_err(|error| Failure::no(crate::cluster::client::chain(&error)))
 }
 

@@ -39,8 +39,13 @@ pub const MANAGER: &str = "rso-controller";
 const AT_ONCE: usize = 64;
 /// What was begun when SIGTERM came is finished within this; then the journal has it, and the next leader goes on.
 const DRAIN: Duration = Duration::from_secs(40);
+/// What runs beside ends within this after the stop.
+const PARTING: Duration = Duration::from_secs(6);
 /// The Events of the last passes are sent within this.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// Why what runs beside the operator ended.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -66,16 +71,23 @@ pub enum RunError {
     /// A watch has ended for good, which it never should.
     #[error("failed to watch the cluster: a watch has ended")]
     Watch,
+    /// What runs beside the operator has ended.
+    #[error("failed to serve what runs beside the operator")]
+    Beside(#[source] Fault),
     /// Another replica may lead by now, so nothing more may be written; a fresh process begins anew.
     #[error("lost the lease; ending, so that a fresh process takes part in the election")]
     LostLease,
 }
 
-/// Runs until SIGTERM, SIGINT or a fault.
+/// Runs until SIGTERM, SIGINT or a fault. `beside`: what else this process does with what it has at hand, on every replica,
+/// until it is told to stop (the webhook: this room does not know it).
 ///
 /// # Errors
 /// When it cannot start, or must not go on.
-pub async fn run(args: Args) -> Result<(), RunError> {
+pub async fn run<B>(args: Args, beside: impl FnOnce(&Context, Stop) -> B) -> Result<(), RunError>
+where
+    B: Future<Output = Result<(), Fault>> + Send + 'static,
+{
     logs::init(args.log_format, Some(&args.log))?;
     let stop = Stop::on_signals().map_err(RunError::Signals)?;
     let telemetry = Telemetry::default();
@@ -103,12 +115,22 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let (_never, to_the_end) = Stop::by_hand();
     let elected = tokio::spawn(async move { election.run(async move { over.wait().await }).await });
     let told = tokio::spawn(sender.run());
+    let (beside, fault) = spawn(beside(&context, stop.clone()));
     let ended = tokio::select! {
         ended = serve::metrics(args.metrics_address, &telemetry, to_the_end) => ended.map_err(RunError::from),
         ended = serve::health(args.health_address, &telemetry, stop.clone()) => ended.map_err(RunError::from),
         ended = operate(&context, changes, &stop) => ended,
+        error = fault => Err(RunError::Beside(error)),
     };
-    give_over(context, drained, elected, told).await;
+    give_over(context, drained, elected).await;
+    let last = beside.abort_handle();
+    if stop.is_set() {
+        // It has been told, and goes on answering until nobody asks any more.
+        let _ = tokio::time::timeout(PARTING, beside).await;
+    }
+    // It holds what the Events go through.
+    last.abort();
+    let _ = tokio::time::timeout(FLUSH, told).await;
     tracing::info!("ended");
     ended
 }
@@ -173,19 +195,32 @@ async fn follow(context: &Context, mut changes: Changes, triggers: &Triggers) ->
     Err(RunError::Watch)
 }
 
-/// Hands over: the lease is given back at once, so that another replica leads within a second; then the last Events go out.
-async fn give_over(
-    context: Arc<Context>,
-    drained: Stopper,
-    elected: tokio::task::JoinHandle<()>,
-    told: tokio::task::JoinHandle<()>,
-) {
+/// Hands over: the lease is given back at once, so that another replica leads within a second.
+async fn give_over(context: Arc<Context>, drained: Stopper, elected: tokio::task::JoinHandle<()>) {
     context.telemetry.metrics.leads(false);
     drained.stop();
     // Both end by themselves; a task that panicked has been reported.
     let _ = tokio::time::timeout(FLUSH, elected).await;
     drop(context);
-    let _ = tokio::time::timeout(FLUSH, told).await;
+}
+
+/// Starts what runs beside. The second half tells its fault, and nothing when it ends well.
+fn spawn(
+    beside: impl Future<Output = Result<(), Fault>> + Send + 'static,
+) -> (tokio::task::JoinHandle<()>, impl Future<Output = Fault>) {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn(async move {
+        if let Err(fault) = beside.await {
+            let _ = tell.send(fault);
+        }
+    });
+    let fault = async {
+        match told.await {
+            Ok(fault) => fault,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    (task, fault)
 }
 
 fn rules(args: &Args) -> Rules {

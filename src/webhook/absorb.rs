@@ -107,7 +107,9 @@ fn by_name(templates: &[Value]) -> Result<BTreeMap<&str, &Value>, Foreign> {
 
 fn change<'a>(name: &'a str, wanted: &'a Value, live: &'a Value) -> Result<Change<'a>, Foreign> {
     if let Some(field) = difference(&rest(wanted), &rest(live), "") {
-        return Err(Foreign::Field(format!("volumeClaimTemplates: {field} of {name} cannot be changed, only its size")));
+        return Err(Foreign::Field(format!(
+            "volumeClaimTemplates: {field} of {name} cannot be changed, only its size"
+        )));
     }
     let sizes = size(wanted).zip(size(live)).and_then(|(asked, kept)| {
         let order = asked.parse::<Bytes>().ok()?.cmp(&kept.parse::<Bytes>().ok()?);

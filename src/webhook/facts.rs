@@ -54,8 +54,7 @@ fn grows(set: &SetView, limits: &Limits, template: &TemplateName) -> bool {
 }
 
 fn measures(set: &SetView, limits: &Limits) -> bool {
-    settings(set, limits)
-        .is_some_and(|settings| settings.templates.values().any(|template| template.auto != Auto::Off))
+    settings(set, limits).is_some_and(|settings| settings.templates.values().any(|template| template.auto != Auto::Off))
 }
 
 fn requested(claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim) -> Option<Bytes> {

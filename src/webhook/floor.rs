@@ -75,10 +75,6 @@ mod tests {
         check(with(json!({"storageClassName": ""})), Some(5), None);
         check(with(json!({"storageClassName": "local"})), Some(5), Some("5Gi"));
         check(with(json!({"selector": {"matchLabels": {"a": "b"}}})), Some(5), None);
-        check(
-            json!({"resources": {"requests": {"storage": "1Gi"}, "limits": {"storage": "2Gi"}}}),
-            Some(5),
-            None,
-        );
+        check(json!({"resources": {"requests": {"storage": "1Gi"}, "limits": {"storage": "2Gi"}}}), Some(5), None);
     }
 }

@@ -97,9 +97,7 @@ impl Hook {
             Self::State => keep_state(object, old_object),
             Self::Absorb => absorb(object, old_object),
             Self::Floor => floor(object, facts.siblings(namespace, &ClaimName::new(name)).as_ref()),
-            Self::Agent => {
-                facts.agent(namespace, object).map_or_else(Answer::default, |image| inject(object, image))
-            }
+            Self::Agent => facts.agent(namespace, object).map_or_else(Answer::default, |image| inject(object, image)),
         }
     }
 }

@@ -54,9 +54,9 @@ fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 fn volumes(spec: &Value) -> Vec<(&str, &str)> {
     let mounted =
         |volume: &str| containers(spec).any(|c| list(c, "volumeMounts").iter().any(|mount| mount["name"] == volume));
-    let claims = list(spec, "volumes").iter().filter_map(|volume| {
-        Some((volume["name"].as_str()?, volume["persistentVolumeClaim"]["claimName"].as_str()?))
-    });
+    let claims = list(spec, "volumes")
+        .iter()
+        .filter_map(|volume| Some((volume["name"].as_str()?, volume["persistentVolumeClaim"]["claimName"].as_str()?)));
     let mut seen = std::collections::BTreeSet::new();
     claims.filter(|(volume, _)| mounted(volume)).filter(|(_, claim)| seen.insert(*claim)).collect()
 }

@@ -33,6 +33,9 @@ pub const PODS: Resource = resource("", "v1", "Pod", "pods");
 pub const CONFIG_MAPS: Resource = resource("", "v1", "ConfigMap", "configmaps");
 /// Secrets: the webhook's own certificate.
 pub const SECRETS: Resource = resource("", "v1", "Secret", "secrets");
+/// Where the API server asks the webhook.
+pub const MUTATING_WEBHOOKS: Resource =
+    resource("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations");
 /// Namespaces: guard owners, termination.
 pub const NAMESPACES: Resource = resource("", "v1", "Namespace", "namespaces");
 /// Nodes: the address of a kubelet.

@@ -82,7 +82,10 @@ fn what_cannot_be_read_is_left_for_kubernetes() {
     check(json!([{}]));
     check(json!([7]));
     check(json!("data"));
-    check(json!([template(&json!({"name": "data", "size": "2Gi"})), template(&json!({"name": "data", "size": "2Gi"}))]));
+    check(json!([
+        template(&json!({"name": "data", "size": "2Gi"})),
+        template(&json!({"name": "data", "size": "2Gi"}))
+    ]));
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn the_qos_class_of_the_pod_stays() {
     };
     let guaranteed = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}});
     let ours = json!({"requests": {"cpu": CPU, "memory": MEMORY}, "limits": {"cpu": CPU, "memory": MEMORY}});
-    check(&[guaranteed.clone()], Value::Null, ours.clone());
+    check(std::slice::from_ref(&guaranteed), Value::Null, ours.clone());
     check(&[guaranteed.clone(), guaranteed.clone()], Value::Null, ours.clone());
     check(&[json!({"limits": {"cpu": "1", "memory": "1Gi"}})], Value::Null, ours);
     check(&[json!({"requests": {"cpu": "1"}})], Value::Null, json!({"requests": {"cpu": CPU}}));

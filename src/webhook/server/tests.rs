@@ -1,0 +1,131 @@
+use std::sync::Mutex;
+use std::time::Instant;
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::cluster::certificate::Material;
+use crate::cluster::clock::now;
+use crate::telemetry::stop::Stopper;
+use crate::webhook::hook::refused;
+
+/// Says how long the question was.
+#[derive(Default)]
+struct Measure {
+    codes: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Answers for Measure {
+    fn answer(&self, _: Hook, body: &[u8]) -> Answered {
+        refused("0-1", 200, &format!("{} bytes", body.len()))
+    }
+
+    fn sent(&self, _: Hook, answered: &Answered) {
+        self.codes.lock().unwrap().push(answered.code);
+    }
+}
+
+struct Served {
+    address: SocketAddr,
+    shown: Arc<Shown>,
+    codes: Arc<Mutex<Vec<u16>>>,
+    _stop: Stopper,
+}
+
+async fn served() -> Served {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (stopper, stop) = Stop::by_hand();
+    let (shown, measure) = (Arc::new(Shown::default()), Measure::default());
+    let codes = measure.codes.clone();
+    tokio::spawn(serve(free, shown.clone(), measure, stop));
+    for _ in 0..100 {
+        if TcpStream::connect(free).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Served { address: free, shown, codes, _stop: stopper }
+}
+
+impl Served {
+    fn shows(&self, material: &Material) {
+        self.shown.show(material.certified(&rustls::crypto::ring::default_provider()).unwrap());
+    }
+
+    /// What comes of these bytes, over a new connection by a client that trusts the bundle.
+    async fn says(&self, bundle: &str, request: &[u8]) -> io::Result<String> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bundle.as_bytes()).flatten());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("rso.ns.svc").unwrap();
+        let stream = TcpStream::connect(self.address).await?;
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        stream.write_all(request).await?;
+        let mut answer = String::new();
+        // A server that hangs up without a farewell has still said what it had to say.
+        let _ = stream.read_to_string(&mut answer).await;
+        Ok(answer)
+    }
+}
+
+fn post(path: &str, length: usize, body: &[u8]) -> Vec<u8> {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: rso\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+fn warning(answer: &str) -> String {
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body["response"]["allowed"], true);
+    body["response"]["warnings"][0].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_question_is_answered_whatever_its_length_and_wherever_it_breaks_off() {
+    let server = served().await;
+    let material = Material::issue("rso", "ns", now()).unwrap();
+    server.shows(&material);
+    let says = async |request: Vec<u8>| server.says(&material.bundle, &request).await.unwrap();
+    assert!(warning(&says(post("/absorb", 4, b"1234")).await).contains("4 bytes"));
+    assert!(warning(&says(post("/absorb", 0, b"")).await).contains("0 bytes"));
+    let long = vec![b'x'; LARGEST + 1];
+    assert!(warning(&says(post("/absorb", long.len(), &long)).await).contains("over 8 MiB"));
+    let asked = Instant::now();
+    assert!(warning(&says(post("/absorb", 10, b"1234")).await).contains("in time"));
+    assert!(asked.elapsed() < Duration::from_secs(3), "the API server would have given up");
+    assert_eq!(*server.codes.lock().unwrap(), [200, 200, 413, 408]);
+    assert!(says(post("/nothing", 0, b"")).await.starts_with("HTTP/1.1 404"));
+    assert!(says(b"GET /absorb HTTP/1.1\r\nhost: rso\r\nconnection: close\r\n\r\n".to_vec()).await.contains(" 405 "));
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_shown_without_a_restart() {
+    let server = served().await;
+    let (old, new) = (Material::issue("rso", "ns", now()).unwrap(), Material::issue("rso", "ns", now()).unwrap());
+    let request = post("/floor", 1, b"1");
+    assert!(server.says(&old.bundle, &request).await.is_err(), "there is none yet");
+    server.shows(&old);
+    assert!(server.says(&old.bundle, &request).await.is_ok());
+    server.shows(&new);
+    assert!(server.says(&old.bundle, &request).await.is_err());
+    assert!(server.says(&new.clone().trusting_also(&old.bundle).bundle, &request).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_holds_up_nobody() {
+    let server = served().await;
+    let material = Material::issue("rso", "ns", now()).unwrap();
+    server.shows(&material);
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    assert!(warning(&server.says(&material.bundle, &post("/agent", 1, b"1")).await.unwrap()).contains("1 bytes"));
+}
