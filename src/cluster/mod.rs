@@ -8,6 +8,7 @@ pub mod clock;
 pub mod events;
 pub mod lease;
 pub mod observe;
+pub mod requests;
 pub mod sets;
 pub mod usage;
 pub mod watch;

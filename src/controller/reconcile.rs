@@ -23,6 +23,7 @@ use crate::cluster::claims::{self, Growth};
 use crate::cluster::client::Class;
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
+use crate::cluster::requests;
 use crate::policy::claim::{Claim, refusal};
 use crate::policy::decide::{Trigger, decide};
 use crate::policy::settings::{Settings, concerns_us};
@@ -79,6 +80,7 @@ async fn pass(
     let set = &seen.set;
     let (settings, problems) = Settings::read(&set.annotations, &set.labels, &set.template_names(), &context.limits); // pure
     report::problems(context, &seen, &problems, now);
+    report::absorbed(context, &seen, now);
     if settings.paused {
         return Ok(Some(unfinished.or_change()));
     }
@@ -212,10 +214,21 @@ async fn act(
     now: Timestamp,
 ) -> Result<Next, ObserveError> {
     match plan.step {
-        Step::Rest => Ok(Next::Change),
+        Step::Rest => tidy(context, seen).await,
         Step::Grow { claim, to, trigger } => grow(context, seen, &claim, to, trigger, memory, now).await,
         Step::Sync(targets) => follow(context, seen, settings, targets, memory, now).await,
     }
+}
+
+/// Takes requests that have come true out of the set's record.
+async fn tidy(context: &Context, seen: &Seen) -> Result<Next, ObserveError> {
+    match requests::record(&seen.set) {
+        requests::Record::None | requests::Record::Open(_) => {}
+        requests::Record::Done(left) => {
+            requests::shorten(&context.client, &context.leadership, &seen.set, left.as_deref()).await?;
+        }
+    }
+    Ok(Next::Change)
 }
 
 async fn grow(

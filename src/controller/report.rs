@@ -19,6 +19,7 @@ use crate::cluster::claims::Growth;
 use crate::cluster::client::{Address, Class, chain};
 use crate::cluster::events::Subject;
 use crate::cluster::observe::ObserveError;
+use crate::cluster::requests::{self, Record};
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
 use crate::telemetry::registry::Pass;
@@ -87,6 +88,16 @@ pub(super) fn problems(context: &Context, seen: &Seen, problems: &[Note], now: T
             error = unreadable,
             "claim left alone"
         );
+    }
+}
+
+/// What an apply asked for and the webhook wrote down.
+pub(super) fn absorbed(context: &Context, seen: &Seen, now: Timestamp) {
+    if let Record::Open(record) = requests::record(&seen.set) {
+        let text = format!(
+            "an apply asks for {record}; the template cannot change at once, so it was recorded and the claims grow"
+        );
+        of_set(context, seen, &Note::new(Reason::RequestAbsorbed, text), now);
     }
 }
 
