@@ -22,7 +22,7 @@ const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const NO_TOKEN: &str = "rso-agent-no-token";
 
 /// What the agent takes of a node. Measured: under 1 MiB, and no CPU to speak of.
-const CPU: &str = "5m";
+const CPU: &str = "10m";
 const MEMORY: &str = "16Mi";
 
 /// Answers the CREATE of a pod of a set that grows by usage.

@@ -1,5 +1,6 @@
 //! Tests that share the operator: each in its own namespace, several at a time.
 
+mod admission;
 mod appliers;
 mod auto;
 mod examples;
