@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::{backup, completions, resize, restore, status, uninstall};
+use super::{backup, completions, doctor, resize, restore, status, uninstall};
 
 /// Keeps the volumes of StatefulSets large enough, without a restarted pod.
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ pub enum Command {
     Restore(restore::Args),
     /// Ask whether the operator may be removed
     Uninstall(uninstall::Args),
+    /// Look for what keeps volumes from growing, or applies from going through
+    Doctor(doctor::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Run the operator

@@ -9,6 +9,7 @@ mod backup;
 mod bar;
 mod completions;
 mod compose;
+mod doctor;
 mod failure;
 mod follow;
 mod live;
@@ -47,6 +48,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Resize(args) => block_on(resize::run(&args, &connection)),
         Command::Backup(args) => block_on(backup::run(&args, &connection)),
         Command::Restore(args) => block_on(restore::run(&args, &connection)),
+        Command::Doctor(args) => block_on(doctor::run(&args, &connection)),
         Command::Uninstall(args) => block_on(uninstall::run(&args, &connection)),
         Command::Completions(args) => completions::run(&args, program.as_ref()),
         Command::Controller(args) => block_on(controller(*args)),

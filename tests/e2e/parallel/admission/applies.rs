@@ -4,7 +4,7 @@ use rso::api::annotations::REQUESTED;
 use rso::api::reasons::Reason;
 use serde_json::json;
 
-use super::{applied, send, small, with_note};
+use super::{applied, at_rest, reaches, send, small, with_note};
 use crate::harness::facts::size_in_template;
 use crate::harness::live::Live;
 use crate::harness::programs::{helm, shell};
@@ -19,14 +19,13 @@ async fn an_apply_with_a_larger_size_grows_the_volumes_and_no_pod_restarts() {
         let ran = send(space, &["apply"], &small("500Mi").manifest()).await;
         assert!(ran.err.contains("growing data 400Mi -> 500Mi in the background"), "{}", ran.err);
         ran.ok();
-        set.reaches("data", "500Mi").await;
+        reaches(&set, "500Mi").await;
         let after = set.facts().await;
         after.pods_are_the_same_as(&before);
         after.revision_is_the_same_as(&before);
         set.says(Reason::RequestAbsorbed).await;
         // What was asked for is there; so nothing is left to say, to apply or to show.
-        let version = set.object().await.unwrap()["metadata"]["resourceVersion"].clone();
-        assert!(set.object().await.unwrap()["metadata"]["annotations"][REQUESTED].is_null());
+        let version = at_rest(&set).await["metadata"]["resourceVersion"].clone();
         send(space, &["apply"], &small("500Mi").manifest()).await.ok();
         assert_eq!(set.object().await.unwrap()["metadata"]["resourceVersion"], version, "an apply of nothing new");
         assert_eq!(send(space, &["diff"], &small("500Mi").manifest()).await.ok(), "");
@@ -44,7 +43,7 @@ async fn a_set_that_outgrew_git_takes_every_other_change() {
         assert!(ran.err.contains("data: asked 400Mi, kept 500Mi (volumes cannot shrink)"), "{}", ran.err);
         ran.ok();
         set.is_ready().await;
-        let now = set.object().await.unwrap();
+        let now = at_rest(&set).await;
         assert_eq!(now["spec"]["template"]["metadata"]["annotations"]["note"], "two");
         assert_eq!(size_in_template(&now, "data"), "500Mi".parse().ok());
         assert_eq!(send(space, &["diff"], &with_note("400Mi", "two")).await.ok(), "", "git and cluster agree");

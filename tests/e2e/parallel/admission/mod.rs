@@ -7,12 +7,14 @@ mod managers;
 mod neutrality;
 mod vectors;
 
+use rso::api::annotations::REQUESTED;
 use serde_json::Value;
 
 use crate::harness::live::Live;
 use crate::harness::programs::{Ran, kubectl_reading};
 use crate::harness::set::Set;
 use crate::harness::space::Space;
+use crate::harness::{PATIENCE, expect, until};
 
 /// Two pods with a small volume each.
 fn small(size: &str) -> Set {
@@ -38,4 +40,26 @@ async fn applied<'a>(space: &'a Space, manifest: &Value) -> Live<'a> {
     let set = Live::named(space, "db");
     set.is_ready().await;
     set
+}
+
+/// What an apply asked for is there, in every claim and in the template, and the record of it is gone.
+async fn reaches(set: &Live<'_>, size: &str) {
+    set.reaches("data", size).await;
+    until("the record to be gone", PATIENCE, async || {
+        let annotations = &set.object().await.unwrap_or_default()["metadata"]["annotations"];
+        expect(annotations[REQUESTED].is_null(), || annotations.to_string())
+    })
+    .await;
+}
+
+/// The object once nobody writes to it any more.
+async fn at_rest(set: &Live<'_>) -> Value {
+    let mut seen = Value::Null;
+    until("the set to rest", PATIENCE, async || {
+        let before = std::mem::replace(&mut seen, set.object().await.unwrap_or_default());
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        expect(before == seen, || "it changes".to_owned())
+    })
+    .await;
+    seen
 }

@@ -1,0 +1,163 @@
+//! Is everything in place, and does anything here hurt? Each finding with what to do about it.
+//!
+//! Asked with the person's own rights, and only looked at: what may not be read is said to be unknown. The one write is a
+//! dry run, which tells whether an apply would really be absorbed.
+
+mod admission;
+mod deployers;
+mod findings;
+mod storage;
+
+use serde_json::{Value, json};
+
+use self::findings::{Finding, Level};
+use super::output::print_data;
+use super::reach::Cluster;
+use super::table::{Cell, Paint, columns, wrapped};
+use super::terminal::print;
+use super::{Connection, Exit, Failure, Output};
+use crate::api::names::SetName;
+use crate::cluster::client::resources::STATEFUL_SETS;
+use crate::cluster::client::{Client, Error, Resource, Run, Selector};
+use crate::cluster::sets::SetView;
+use crate::policy::settings::concerns_us;
+
+/// Arguments of `rso doctor`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing that hurts, 1 something does. Looks at all namespaces unless one is given."
+)]
+pub struct Args {
+    /// Where the operator is
+    #[arg(long, value_name = "NAMESPACE", default_value = "rso-system")]
+    operator_namespace: String,
+    /// Name of the operator's release
+    #[arg(long, value_name = "NAME", default_value = "rso")]
+    release: String,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// What every check has at hand.
+struct Practice<'a> {
+    client: &'a Client,
+    /// The namespace that is looked at; `None`: all.
+    namespace: Option<&'a str>,
+    /// The operator's.
+    own: &'a str,
+    release: &'a str,
+    sets: Vec<Value>,
+}
+
+impl Practice<'_> {
+    /// The objects of a kind; none when the cluster does not know the kind.
+    async fn all(&self, resource: &'static Resource, namespace: Option<&str>) -> Result<Vec<Value>, Error> {
+        match self.client.list(resource, namespace, Selector::default()).await {
+            Ok(list) => Ok(list.items),
+            Err(Error::Invalid { code: 404, .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The sets that somebody has asked us to look after.
+    fn managed(&self) -> impl Iterator<Item = SetView> + '_ {
+        let read = |set: &Value| SetView::of(&serde_json::from_value(set.clone()).ok()?);
+        self.sets.iter().filter_map(read).filter(|set| concerns_us(&set.annotations, &set.labels))
+    }
+}
+
+pub(super) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Failure> {
+    let cluster = Cluster::of(connection).await?;
+    let namespace = connection.namespace.as_deref();
+    let sets = cluster.client.list(&STATEFUL_SETS, namespace, Selector::default()).await?.items;
+    let practice =
+        Practice { client: &cluster.client, namespace, own: &args.operator_namespace, release: &args.release, sets };
+    let mut findings = admission::look(&practice).await?;
+    findings.extend(rights(&practice).await);
+    findings.extend(storage::look(&practice).await?);
+    findings.extend(deployers::look(&practice).await);
+    findings.sort_by_key(|finding| finding.level);
+    if args.output.is_data() {
+        print_data(&findings.iter().map(Finding::to_json).collect(), args.output);
+    } else {
+        print(&drawn(&findings));
+    }
+    Ok(if findings.iter().any(|finding| finding.level == Level::Problem) { Exit::No } else { Exit::Yes })
+}
+
+fn drawn(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let row = [finding.level.as_str(), &finding.about, &finding.what].map(Cell::new).to_vec();
+        text.push_str(&columns(&[row], 0, Paint::Bare));
+        if let Some(fix) = &finding.fix {
+            text.push_str(&wrapped(fix, 9, 100));
+        }
+    }
+    text
+}
+
+const REVIEWS: Resource = Resource {
+    group: "authorization.k8s.io",
+    version: "v1",
+    kind: "SubjectAccessReview",
+    plural: "subjectaccessreviews",
+};
+
+/// What the operator cannot do without, in a namespace that it looks after.
+const NEEDED: [(&str, &str, &str); 6] = [
+    ("patch", "apps", "statefulsets"),
+    ("delete", "apps", "statefulsets"),
+    ("create", "apps", "statefulsets"),
+    ("patch", "", "persistentvolumeclaims"),
+    ("create", "", "configmaps"),
+    ("watch", "", "pods"),
+];
+
+/// Whether the operator's account may do what it has to, where there is something to do.
+async fn rights(practice: &Practice<'_>) -> Vec<Finding> {
+    let mut namespaces: Vec<SetName> = practice.managed().map(|set| set.name).collect();
+    namespaces.dedup_by(|one, other| one.namespace == other.namespace);
+    let mut missing = Vec::new();
+    for SetName { namespace, .. } in &namespaces {
+        for (verb, group, resource) in NEEDED {
+            let review = json!({
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SubjectAccessReview",
+                "spec": {
+                    "user": format!("system:serviceaccount:{}:{}", practice.own, practice.release),
+                    "resourceAttributes": {
+                        "namespace": namespace, "verb": verb, "group": group, "resource": resource,
+                    },
+                },
+            });
+            match practice.client.create(&REVIEWS, None, &review, Run::Real).await {
+                Ok(answer) => {
+                    let answer = answer.done().unwrap_or_default();
+                    if answer["status"]["allowed"] != true {
+                        missing.push(format!("{verb} {resource} in {namespace}"));
+                    }
+                }
+                Err(error) => return vec![Finding::unknown("rights", &error)],
+            }
+        }
+    }
+    if missing.is_empty() {
+        return vec![Finding::good("rights", "the operator may do what it has to")];
+    }
+    let fix = "Let it look after these namespaces: leave watchNamespaces empty, or add them, and upgrade the release.";
+    vec![Finding::problem("rights", format!("the operator may not {}", missing.join(", ")), fix)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line_and_its_fix_below() {
+        let told =
+            drawn(&[Finding::problem("rights", "none".to_owned(), "Give some."), Finding::good("classes", "fine")]);
+        assert_eq!(told, "PROBLEM  rights  none\n         Give some.\nok  classes  fine\n");
+    }
+}
