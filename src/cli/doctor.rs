@@ -87,15 +87,10 @@ pub(super) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
 }
 
 fn drawn(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        let row = [finding.level.as_str(), &finding.about, &finding.what].map(Cell::new).to_vec();
-        text.push_str(&columns(&[row], 0, Paint::Bare));
-        if let Some(fix) = &finding.fix {
-            text.push_str(&wrapped(fix, 9, 100));
-        }
-    }
-    text
+    let row = |finding: &Finding| [finding.level.as_str(), &finding.about, &finding.what].map(Cell::new).to_vec();
+    let table = columns(&findings.iter().map(row).collect::<Vec<_>>(), 0, Paint::Bare);
+    let fix = |finding: &Finding| finding.fix.as_ref().map(|fix| wrapped(fix, 9, 100)).unwrap_or_default();
+    table.lines().zip(findings).map(|(line, finding)| format!("{line}\n{}", fix(finding))).collect()
 }
 
 const REVIEWS: Resource = Resource {
@@ -158,6 +153,6 @@ mod tests {
     fn a_finding_is_a_line_and_its_fix_below() {
         let told =
             drawn(&[Finding::problem("rights", "none".to_owned(), "Give some."), Finding::good("classes", "fine")]);
-        assert_eq!(told, "PROBLEM  rights  none\n         Give some.\nok  classes  fine\n");
+        assert_eq!(told, "PROBLEM  rights   none\n         Give some.\nok       classes  fine\n");
     }
 }

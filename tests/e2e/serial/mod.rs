@@ -1,5 +1,6 @@
 //! Tests that take the operator away from everybody else: one at a time, after all others, in this order.
 
+mod admission;
 mod crash;
 mod handover;
 mod helm;
