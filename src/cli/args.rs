@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::{backup, completions, doctor, resize, restore, status, uninstall};
+use super::{backup, completions, doctor, drift, resize, restore, status, uninstall};
 
 /// Keeps the volumes of StatefulSets large enough, without a restarted pod.
 #[derive(Debug, Parser)]
@@ -42,6 +42,8 @@ pub enum Command {
     Uninstall(uninstall::Args),
     /// Look for what keeps volumes from growing, or applies from going through
     Doctor(doctor::Args),
+    /// Print the sizes that git should carry
+    Drift(drift::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Run the operator

@@ -10,6 +10,7 @@ mod bar;
 mod completions;
 mod compose;
 mod doctor;
+mod drift;
 mod failure;
 mod follow;
 mod live;
@@ -49,6 +50,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Backup(args) => block_on(backup::run(&args, &connection)),
         Command::Restore(args) => block_on(restore::run(&args, &connection)),
         Command::Doctor(args) => block_on(doctor::run(&args, &connection)),
+        Command::Drift(args) => block_on(drift::run(&args, &connection)),
         Command::Uninstall(args) => block_on(uninstall::run(&args, &connection)),
         Command::Completions(args) => completions::run(&args, program.as_ref()),
         Command::Controller(args) => block_on(controller(*args)),

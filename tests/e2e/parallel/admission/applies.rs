@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{applied, reaches, send, small, with_note, writes_nothing};
 use crate::harness::facts::size_in_template;
 use crate::harness::live::Live;
-use crate::harness::programs::{helm, shell};
+use crate::harness::programs::{helm, rso, shell};
 use crate::harness::set::Set;
-use crate::harness::space::in_namespace;
+use crate::harness::space::{Space, in_namespace};
 
 #[tokio::test]
 async fn an_apply_with_a_larger_size_grows_the_volumes_and_no_pod_restarts() {
@@ -46,8 +46,17 @@ async fn a_set_that_outgrew_git_takes_every_other_change() {
         assert_eq!(size_in_template(&now, "data"), "500Mi".parse().ok());
         assert_eq!(send(space, &["diff"], &with_note("400Mi", "two")).await.ok(), "", "git and cluster agree");
         writes_nothing(&set, space, &with_note("400Mi", "two")).await;
+        git_should_carry(space).await;
     })
     .await;
+}
+
+/// `rso drift` knows what was sent last, and what should have been.
+async fn git_should_carry(space: &Space) {
+    let told = rso(&["drift", "-n", &space.name]).await;
+    assert!(told.code == 1 && told.out.contains("data       400Mi      500Mi"), "{}{}", told.out, told.err);
+    let values = rso(&["drift", "-n", &space.name, "-o", "values"]).await;
+    assert_eq!(values.out, "db:\n  data: 500Mi\n");
 }
 
 #[tokio::test]
@@ -157,6 +166,7 @@ async fn helm_grows_waits_and_rolls_back_to_a_smaller_size() {
         let now = set.object().await.unwrap();
         assert_eq!(now["spec"]["template"]["metadata"]["annotations"]["note"], "one");
         assert_eq!(size_in_template(&now, "data"), "500Mi".parse().ok());
+        git_should_carry(space).await;
     })
     .await;
 }
