@@ -6,6 +6,7 @@ mod architecture;
 mod chart;
 mod cli;
 mod generated;
+mod hooks;
 mod links;
 mod pages;
 mod tree;

@@ -1,0 +1,14 @@
+//! Any bytes to any hook: the answer is a review that allows, and whatever it patches applies.
+#![no_main]
+
+#[path = "../properties.rs"]
+mod properties;
+
+use libfuzzer_sys::fuzz_target;
+use rso::webhook::hook::Hook;
+
+fuzz_target!(|body: &[u8]| {
+    for hook in Hook::ALL {
+        properties::answer_is_sound(hook, body);
+    }
+});
