@@ -2,6 +2,7 @@
 #![no_main]
 
 #[path = "../properties.rs"]
+#[allow(dead_code, reason = "each target uses a part")]
 mod properties;
 
 use libfuzzer_sys::fuzz_target;
