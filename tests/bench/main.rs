@@ -1,7 +1,8 @@
 //! How fast, how small, how quiet? Measured on the cluster, told with the number of runs and min, median, max.
 //!
 //! `make bench` deploys the operator and runs this. `RUNS` is how often a volume is filled (10), `SETS` how many are
-//! managed while the API requests at rest are counted (50), `REST` for how long (`10m`).
+//! managed while the API requests at rest are counted (50), `REST` for how long (`10m`). `ONLY` names one part: `admission`,
+//! `growth`, `rest`.
 //!
 //! Times come from whoever knows best: what a pod saw from its container's log (the runtime stamps each line), what the
 //! API server did from its audit log. Both are of the same clock, as the cluster is of one machine.
@@ -19,6 +20,7 @@
     dead_code
 )]
 
+mod admission;
 mod figures;
 mod growth;
 #[path = "../e2e/harness/mod.rs"]
@@ -33,9 +35,17 @@ async fn main() {
     let runs = variable("RUNS").and_then(|n| n.parse().ok()).unwrap_or(10);
     let sets = variable("SETS").and_then(|n| n.parse().ok()).unwrap_or(50);
     let rest = variable("REST").and_then(|text| humantime::parse_duration(&text).ok());
+    let wanted = |part: &str| variable("ONLY").is_none_or(|only| only == part);
     figures::title();
-    growth::measure(runs).await;
-    rest::measure(sets, rest.unwrap_or(Duration::from_secs(600))).await;
+    if wanted("admission") {
+        admission::measure().await;
+    }
+    if wanted("growth") {
+        growth::measure(runs).await;
+    }
+    if wanted("rest") {
+        rest::measure(sets, rest.unwrap_or(Duration::from_secs(600))).await;
+    }
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -1,0 +1,110 @@
+//! What does admission cost? The time of an update that has nothing to do with volumes, with the webhook and where it is opted
+//! out; of one that is absorbed; and both while the server is stopped (SIGSTOP) and cannot answer.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::figures;
+use crate::harness::api::{Api, Kind};
+use crate::harness::set::Set;
+use crate::harness::space::{Space, in_namespace};
+use crate::harness::{operator, programs};
+
+/// Updates in a row, about one a second; and in all at the higher rate.
+const SLOW: u32 = 20;
+const MANY: u32 = 1_000;
+/// Between two updates of the higher rate: 200 a second.
+const GAP: Duration = Duration::from_millis(5);
+
+/// Measures each kind of update at one and at 200 a second, then with the server stopped.
+pub async fn measure() {
+    in_namespace("bench-with", async |with| {
+        in_namespace("bench-without", async |without| {
+            let ignore = json!({"metadata": {"labels": {"resize-statefulset-operator/admission": "ignore"}}});
+            without.api.patch(Kind::Namespace, "", &without.name, &ignore).await.unwrap();
+            for space in [with, without] {
+                // No pods: nothing but the update itself is measured; paused: nothing comes of it.
+                let set = Set::named("db").replicas(0).template("data", "1Gi").asks("paused", "true");
+                space.create(&set).await;
+            }
+            rates("update of a label, opted out", without, label).await;
+            rates("update of a label", with, label).await;
+            rates("update that is absorbed", with, template).await;
+            stopped(with).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+/// Leaves the templates alone.
+fn label(nth: u32) -> Value {
+    json!({"metadata": {"labels": {"nth": nth.to_string()}}})
+}
+
+/// Asks for less than there is, which is kept: nothing is stored.
+fn template(_: u32) -> Value {
+    json!({"spec": {"volumeClaimTemplates": [{
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "local",
+            "resources": {"requests": {"storage": "512Mi"}},
+        },
+    }]}})
+}
+
+async fn rates(what: &str, space: &Space, change: fn(u32) -> Value) {
+    let mut slow = Vec::new();
+    for nth in 0..SLOW {
+        slow.push(update(&space.api, &space.name, &change(nth)).await.0);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    figures::times(&format!("{what}, now and then"), slow, "");
+    let began = tokio::time::Instant::now();
+    let each = (0..MANY).map(async |nth| {
+        tokio::time::sleep_until(began + GAP * nth).await;
+        update(&space.api, &space.name, &change(nth)).await.0
+    });
+    let mut many = join_all(each).await;
+    many.sort_by(f64::total_cmp);
+    let p99 = many[many.len() * 99 / 100];
+    figures::times(&format!("{what}, 200 a second"), many, &format!("p99 {p99:.1} ms"));
+}
+
+/// Milliseconds, and whether it was accepted.
+async fn update(api: &Api, namespace: &str, change: &Value) -> (f64, Result<(), String>) {
+    let began = Instant::now();
+    let answer = api.patch(Kind::StatefulSet, namespace, "db", change).await;
+    (began.elapsed().as_secs_f64() * 1_000.0, answer.map(|_| ()).map_err(|refused| refused.message))
+}
+
+async fn stopped(space: &Space) {
+    signal("STOP").await;
+    let mut unrelated = Vec::new();
+    for nth in 0..SLOW {
+        let (time, answer) = update(&space.api, &space.name, &label(nth)).await;
+        answer.unwrap();
+        unrelated.push(time);
+    }
+    figures::times("server stopped: update of a label", unrelated, "as before");
+    let mut refused = Vec::new();
+    for nth in 0..3 {
+        let (time, answer) = update(&space.api, &space.name, &template(nth)).await;
+        let words = answer.expect_err("Kubernetes refuses it");
+        assert!(words.contains("spec.volumeClaimTemplates"), "{words}");
+        refused.push(time);
+    }
+    figures::times("server stopped: Kubernetes' own refusal", refused, "3 s at most");
+    signal("CONT").await;
+}
+
+/// Sends a signal to every operator of this cluster: its processes are those of this machine.
+async fn signal(name: &str) {
+    for pod in operator::pods(&Api::connect().await).await {
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        let find = format!("grep -l 'pod{uid}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 | xargs -r kill -{name}");
+        programs::shell(&find).await.ok();
+    }
+}
