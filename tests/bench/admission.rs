@@ -14,7 +14,9 @@ use crate::harness::{operator, programs};
 
 /// Updates in a row, about one a second; and in all at the higher rate.
 const SLOW: u32 = 20;
-const MANY: u32 = 1_000;
+const MANY: u32 = 400;
+/// Sets that take turns: updates of one object would wait for each other.
+const SETS: u32 = 20;
 /// Between two updates of the higher rate: 200 a second.
 const GAP: Duration = Duration::from_millis(5);
 
@@ -26,8 +28,10 @@ pub async fn measure() {
             without.api.patch(Kind::Namespace, "", &without.name, &ignore).await.unwrap();
             for space in [with, without] {
                 // No pods: nothing but the update itself is measured; paused: nothing comes of it.
-                let set = Set::named("db").replicas(0).template("data", "1Gi").asks("paused", "true");
-                space.create(&set).await;
+                for nth in 0..SETS {
+                    let set = Set::named(&name(nth)).replicas(0).template("data", "1Gi").asks("paused", "true");
+                    space.create(&set).await;
+                }
             }
             rates("update of a label, opted out", without, label).await;
             rates("update of a label", with, label).await;
@@ -37,6 +41,10 @@ pub async fn measure() {
         .await;
     })
     .await;
+}
+
+fn name(nth: u32) -> String {
+    format!("db{}", nth % SETS)
 }
 
 /// Leaves the templates alone.
@@ -58,14 +66,14 @@ fn template(_: u32) -> Value {
 async fn rates(what: &str, space: &Space, change: fn(u32) -> Value) {
     let mut slow = Vec::new();
     for nth in 0..SLOW {
-        slow.push(update(&space.api, &space.name, &change(nth)).await.0);
+        slow.push(update(space, nth, change).await.0);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     figures::times(&format!("{what}, now and then"), slow, "");
     let began = tokio::time::Instant::now();
     let each = (0..MANY).map(async |nth| {
         tokio::time::sleep_until(began + GAP * nth).await;
-        update(&space.api, &space.name, &change(nth)).await.0
+        update(space, nth, change).await.0
     });
     let mut many = join_all(each).await;
     many.sort_by(f64::total_cmp);
@@ -74,9 +82,9 @@ async fn rates(what: &str, space: &Space, change: fn(u32) -> Value) {
 }
 
 /// Milliseconds, and whether it was accepted.
-async fn update(api: &Api, namespace: &str, change: &Value) -> (f64, Result<(), String>) {
+async fn update(space: &Space, nth: u32, change: fn(u32) -> Value) -> (f64, Result<(), String>) {
     let began = Instant::now();
-    let answer = api.patch(Kind::StatefulSet, namespace, "db", change).await;
+    let answer = space.api.patch(Kind::StatefulSet, &space.name, &name(nth), &change(nth)).await;
     (began.elapsed().as_secs_f64() * 1_000.0, answer.map(|_| ()).map_err(|refused| refused.message))
 }
 
@@ -84,14 +92,14 @@ async fn stopped(space: &Space) {
     signal("STOP").await;
     let mut unrelated = Vec::new();
     for nth in 0..SLOW {
-        let (time, answer) = update(&space.api, &space.name, &label(nth)).await;
+        let (time, answer) = update(space, nth, label).await;
         answer.unwrap();
         unrelated.push(time);
     }
     figures::times("server stopped: update of a label", unrelated, "as before");
     let mut refused = Vec::new();
     for nth in 0..3 {
-        let (time, answer) = update(&space.api, &space.name, &template(nth)).await;
+        let (time, answer) = update(space, nth, template).await;
         let words = answer.expect_err("Kubernetes refuses it");
         assert!(words.contains("spec.volumeClaimTemplates"), "{words}");
         refused.push(time);
