@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::api::Kind;
-use crate::harness::programs::rso;
+use crate::harness::programs::{kubectl_reading, rso};
 use crate::harness::set::Set;
 use crate::harness::space::{Space, in_namespace};
 use crate::harness::{PATIENCE, expect, until};
@@ -16,6 +16,28 @@ async fn pod(space: &Space) -> Value {
 
 fn agent(pod: &Value) -> Option<&Value> {
     pod["spec"]["initContainers"].as_array()?.iter().find(|container| container["name"] == "rso-agent")
+}
+
+/// New pods are shown to the webhook. For a moment after an install they are not: the API server has to hear of it, and the
+/// node of the way to its pods; what is created meanwhile is admitted as it is.
+async fn are_shown(space: &Space) {
+    let set = space.create(&Set::named("none").replicas(0).template("data", "400Mi").grows_by_usage()).await;
+    let owner = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "none", "controller": true,
+        "uid": set.object().await.unwrap()["metadata"]["uid"],
+    });
+    let volumes = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data-none-0"}}]);
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "none-0", "ownerReferences": [owner]},
+        "spec": restricted(&json!({})),
+    });
+    pod["spec"]["volumes"] = volumes;
+    until("new pods to be shown to the webhook", PATIENCE, async || {
+        let args = ["-n", &space.name, "create", "--dry-run=server", "-o", "json", "-f", "-"];
+        let tried = kubectl_reading(&pod.to_string(), &args).await;
+        expect(tried.out.contains("\"rso-agent\""), || format!("{tried:?}"))
+    })
+    .await;
 }
 
 /// The containers as Pod Security `restricted` wants them, with these resources.
@@ -36,6 +58,7 @@ fn restricted(resources: &Value) -> Value {
 #[tokio::test]
 async fn the_agent_is_admitted_where_pods_are_restricted_and_the_pod_stays_what_it_is() {
     in_namespace("restricted", async |space| {
+        are_shown(space).await;
         let enforce = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
         space.api.patch(Kind::Namespace, "", &space.name, &enforce).await.unwrap();
         let some = json!({"cpu": "20m", "memory": "16Mi"});
@@ -65,6 +88,7 @@ async fn the_agent_is_admitted_where_pods_are_restricted_and_the_pod_stays_what_
 #[tokio::test]
 async fn the_agent_starts_after_the_other_init_containers() {
     in_namespace("order", async |space| {
+        are_shown(space).await;
         let init = json!([{"name": "prepare", "image": "localhost/busybox:1", "command": ["true"]}]);
         let set = Set::named("db").template("data", "400Mi").grows_by_usage();
         space.run(&set.with(&json!({"template": {"spec": {"initContainers": init}}}))).await;
