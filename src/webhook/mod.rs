@@ -91,7 +91,15 @@ impl Facts for Clerk {
 
     fn agent(&self, namespace: &str, pod: &Value) -> Option<&str> {
         let image = self.agent.as_deref()?;
-        facts::is_measured(&self.ground.cache, &self.ground.limits, namespace, pod).then_some(image)
+        if !facts::is_measured(&self.ground.cache, &self.ground.limits, namespace, pod) {
+            return None;
+        }
+        // One pod that waits for its agent is one too many: the kubelet measures the others until that one has gone.
+        if self.ground.cache.has_stuck_agent() {
+            tracing::warn!(namespace, image, "no agent for a new pod: there is a pod whose agent cannot start");
+            return None;
+        }
+        Some(image)
     }
 }
 
