@@ -21,6 +21,8 @@ pub mod review;
 pub mod server;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -30,7 +32,7 @@ use self::hook::{Answered, Facts, Hook};
 use self::server::{Answers, ServeError, Shown};
 use crate::api::names::ClaimName;
 use crate::cluster::client::{Address, Client};
-use crate::cluster::clock::now;
+use crate::cluster::clock::{now, since_boot};
 use crate::cluster::events::{Recorder, Subject};
 use crate::cluster::lease::Leadership;
 use crate::cluster::watch::Cache;
@@ -71,10 +73,12 @@ pub async fn run(args: Args, ground: Ground, stop: Stop) -> Result<(), ServeErro
     };
     ground.telemetry.health.condition(keeper::READY, false);
     let shown = Arc::new(Shown::default());
-    let clerk = Clerk { ground: ground.clone(), agent: args.agent_image.clone() };
+    let stuck = Arc::new(Stuck::default());
+    let clerk = Clerk { ground: ground.clone(), agent: args.agent_image.clone(), stuck: stuck.clone() };
     tokio::select! {
         ended = server::serve(address, shown.clone(), clerk, stop) => ended,
         () = keeper::keep(&ground, &args, &shown) => Ok(()),
+        () = stuck.watch(&ground.cache) => Ok(()),
     }
 }
 
@@ -82,6 +86,36 @@ pub async fn run(args: Args, ground: Ground, stop: Stop) -> Result<(), ServeErro
 struct Clerk {
     ground: Ground,
     agent: Option<String>,
+    stuck: Arc<Stuck>,
+}
+
+/// When a pod was last seen that cannot start because of its agent, in milliseconds since boot; 0: never. A pod that is
+/// deleted for that reason is gone before it is made again, so it is remembered for a while.
+#[derive(Debug, Default)]
+struct Stuck(AtomicU64);
+
+impl Stuck {
+    const LOOK: Duration = Duration::from_secs(2);
+    const REMEMBERED: Duration = Duration::from_secs(600);
+
+    fn look(&self, cache: &Cache) {
+        if cache.has_stuck_agent() {
+            let now = u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX);
+            self.0.store(now, Ordering::Relaxed);
+        }
+    }
+
+    fn is_recent(&self) -> bool {
+        let seen = self.0.load(Ordering::Relaxed);
+        seen > 0 && since_boot() < Duration::from_millis(seen).saturating_add(Self::REMEMBERED)
+    }
+
+    async fn watch(&self, cache: &Cache) {
+        loop {
+            tokio::time::sleep(Self::LOOK).await;
+            self.look(cache);
+        }
+    }
 }
 
 impl Facts for Clerk {
@@ -95,7 +129,8 @@ impl Facts for Clerk {
             return None;
         }
         // One pod that waits for its agent is one too many: the kubelet measures the others until that one has gone.
-        if self.ground.cache.has_stuck_agent() {
+        self.stuck.look(&self.ground.cache);
+        if self.stuck.is_recent() {
             tracing::warn!(namespace, image, "no agent for a new pod: there is a pod whose agent cannot start");
             return None;
         }
