@@ -29,7 +29,7 @@ bench: ## measure: times, memory, API requests; prints runs, min, median, max
 
 ##@ Change it
 
-.PHONY: check test fmt fmt-check clippy unit docs licences chart-lint shell gen tools
+.PHONY: check test model fmt fmt-check clippy unit docs licences chart-lint shell gen tools
 check: tools ## everything that needs no cluster (under 5 minutes when built before)
 	@$(PHASE) "format"                 $(MAKE) fmt-check
 	@$(PHASE) "shell scripts"          $(MAKE) shell
@@ -56,7 +56,11 @@ clippy:
 
 # The generated files and the golden ones are compared by the tests in tests/fast.
 unit:
-	cargo test --locked --lib --bins --test fast
+	cargo test --locked --lib --bins --test fast --test model
+
+model: ## explore the protocol of the recreate, all of it (long); writes its tables to docs/reliability.md
+	MODEL=full cargo test --locked --profile model --test model -- --nocapture --test-threads 1 every nothing
+	cargo test --locked --test model the_page
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items

@@ -1,0 +1,85 @@
+//! The tables in `docs/reliability.md`, and that the page is in step with the model.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::checker::{LIVENESS, SAFETY, SITUATIONS};
+use super::mutants::Mutant;
+use super::runs::{Outcome, RUNS, Run, spoken};
+use super::system::Event;
+
+/// A run in the table.
+pub(crate) struct Row {
+    line: String,
+    unique: usize,
+}
+
+/// How many states of each run are generated at most: `MODEL_STATES`, which counts those met twice as well.
+pub(crate) fn most() -> Option<usize> {
+    let given = std::env::var("MODEL_STATES").ok().map(|text| text.replace('_', ""));
+    Some(given.map_or(40_000_000, |text| text.parse().unwrap()))
+}
+
+/// The line of a run.
+pub(crate) fn row(run: &Run, events: &[(Event, u8)], outcome: &Outcome) -> Row {
+    let extent = if outcome.is_complete { "all" } else { "bounded" };
+    let line = format!(
+        "| {} | {} | {} | {} | {} | {} | {} s | holds |",
+        run.name,
+        run.operators,
+        spoken(events),
+        thousands(outcome.unique),
+        outcome.depth,
+        extent,
+        outcome.took.as_secs().max(1),
+    );
+    Row { line, unique: outcome.unique }
+}
+
+/// The table of all runs.
+pub(crate) fn table_of_runs(rows: &[Row]) -> String {
+    let mut lines = vec![
+        "| Run | Operators | What may happen, how often | Unique states | Depth | Explored | Took | Verdict |"
+            .to_owned(),
+        "|---|---|---|---|---|---|---|---|".to_owned(),
+    ];
+    lines.extend(rows.iter().map(|row| row.line.clone()));
+    let total = rows.iter().map(|row| row.unique).sum();
+    lines.push(format!("| **Together** | | | **{}** | | | | **0 violations** |", thousands(total)));
+    lines.join("\n")
+}
+
+/// The table of all seeded bugs.
+pub(crate) fn table_of_bugs(rows: &[(String, &str, String)]) -> String {
+    let mut lines = vec!["| The bug | Caught in the run | By |".to_owned(), "|---|---|---|".to_owned()];
+    lines.extend(rows.iter().map(|(bug, run, by)| format!("| {bug} | {run} | {by} |")));
+    lines.join("\n")
+}
+
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let grouped: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
+    grouped.join(",")
+}
+
+fn page() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md")
+}
+
+/// Writes a table between its two marks.
+pub(crate) fn write(name: &str, table: &str) {
+    let text = fs::read_to_string(page()).unwrap();
+    let (begin, end) = (format!("<!-- {name}: begin, written by make model -->"), format!("<!-- {name}: end -->"));
+    let (head, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{begin} is missing in the page"));
+    let (_, tail) = rest.split_once(&end).unwrap_or_else(|| panic!("{end} is missing in the page"));
+    fs::write(page(), format!("{head}{begin}\n{table}\n{end}{tail}")).unwrap();
+}
+
+/// Every name of the model is on the page.
+pub(crate) fn check_page() {
+    let text = fs::read_to_string(page()).unwrap();
+    let properties = SAFETY.iter().chain(&LIVENESS).chain(&SITUATIONS).map(|known| known.0.to_owned());
+    let names = RUNS.iter().map(|run| run.name.to_owned()).chain(Mutant::ALL.map(Mutant::spoken)).chain(properties);
+    let missing: Vec<String> = names.filter(|name| !text.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "docs/reliability.md says nothing of these; run `make model`: {missing:#?}");
+}

@@ -1,0 +1,511 @@
+//! The model: operators that ask the production code what to do, and everybody else.
+//!
+//! An operator looks, decides, and has a write in flight; between any two of these anything else may happen. Whether
+//! the write arrives, whether its answer does, and whether it arrives twice is open. A crash is a write that is dropped
+//! or whose answer is lost: nothing else is remembered between rounds.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::mutants::Mutant;
+use super::state::*;
+use super::translate;
+
+/// What may still happen, each so many times. Everything that is not here may happen at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Event {
+    /// Somebody edits a label.
+    Edit,
+    /// Somebody applies another pod template.
+    Template,
+    /// Somebody scales the set.
+    Scale,
+    /// A larger size is wanted.
+    Raise,
+    /// Nothing is wanted any more.
+    Cancel,
+    /// Somebody deletes the set, in any of the three ways.
+    Delete,
+    /// Somebody empties the finalizers of a set that is being deleted.
+    Force,
+    /// Somebody creates the set while the name is free.
+    Foreign,
+    /// Somebody deletes the namespace.
+    Namespace,
+    /// Somebody deletes a pod.
+    PodDelete,
+    /// Somebody deletes a journal while the set is there.
+    JournalDelete,
+    /// A dry run is refused, gets no answer, or is accepted in place.
+    Probe,
+    /// The garbage collector overlooks an owner.
+    Overlook,
+    /// A controller with an old cache makes the old set the owner of a claim.
+    LateOwner,
+    /// A webhook changes the pod template on its way in.
+    Mutation,
+    /// A write arrives a second time.
+    Repeat,
+}
+
+/// The number of kinds of events.
+pub(crate) const EVENTS: usize = Event::Repeat as usize + 1;
+
+/// What may still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Budget(pub(crate) [u8; EVENTS]);
+
+impl Budget {
+    pub(crate) fn of(events: &[(Event, u8)]) -> Self {
+        let mut budget = [0; EVENTS];
+        for (event, count) in events {
+            budget[*event as usize] = *count;
+        }
+        Self(budget)
+    }
+
+    pub(crate) fn has(&self, event: Event) -> bool {
+        self.0[event as usize] > 0
+    }
+
+    pub(crate) fn spend(&mut self, event: Event) {
+        self.0[event as usize] -= 1;
+    }
+}
+
+/// There are never more objects of the name: only a bug creates them without end.
+const LAST_UID: Uid = 7;
+
+/// A write in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pending {
+    pub(crate) act: Act,
+    /// What the operator goes on with if the answer comes, without looking again: see `absorb` in the controller.
+    pub(crate) then: Option<Box<View>>,
+}
+
+/// One replica of the operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Operator {
+    pub(crate) pending: Option<Pending>,
+    /// The objects that have changed since it looked.
+    pub(crate) stale: u8,
+}
+
+/// What nobody in the cluster knows, for the invariants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ghost {
+    /// What people have asked for last.
+    pub(crate) asked: Content,
+    /// Somebody's deletion of the set was accepted outside the hold.
+    pub(crate) deleted: bool,
+    /// Somebody forced a held set away: whether it comes back is open, and both are well.
+    pub(crate) forced: bool,
+    /// By what somebody did, pods may be deleted.
+    pub(crate) pods_may_go: bool,
+    /// Likewise claims.
+    pub(crate) claims_may_go: bool,
+    /// Somebody deleted a journal: a person is asked to help.
+    pub(crate) journal_lost: bool,
+    /// A bit for each uid that was ever journalled.
+    pub(crate) journalled: u8,
+    pub(crate) next_uid: Uid,
+    pub(crate) next_birth: u8,
+    /// A bit for each invariant that was broken.
+    pub(crate) broken: u16,
+}
+
+/// A state of the world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    pub(crate) cluster: Cluster,
+    pub(crate) operators: Vec<Operator>,
+    pub(crate) budget: Budget,
+    pub(crate) ghost: Ghost,
+}
+
+/// What is broken, as a bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    PodLost,
+    PodRestarted,
+    ClaimLost,
+    ForeignTouched,
+    Resurrected,
+    ReleasedWithReferences,
+    EditLost,
+    DeletedTooEarly,
+    DeletedWithoutJournal,
+    Shrunk,
+}
+
+impl State {
+    pub(crate) fn break_if(&mut self, is_broken: bool, broken: Broken) {
+        if is_broken {
+            self.ghost.broken |= 1 << broken as u16;
+        }
+    }
+
+    pub(crate) fn is_broken(&self, broken: Broken) -> bool {
+        self.ghost.broken & (1 << broken as u16) != 0
+    }
+
+    /// An object has changed: whoever has looked before will hear a conflict.
+    pub(crate) fn touch(&mut self, object: Object) {
+        for operator in &mut self.operators {
+            operator.stale |= object.bit();
+        }
+    }
+
+    /// The set goes when it is deleted and nothing holds it.
+    pub(crate) fn remove_if_free(&mut self) {
+        let is_free = |set: &mut Set| set.deleting && set.finalizers.is_empty();
+        let Some(set) = self.cluster.set.take_if(is_free) else { return };
+        match self.cluster.in_flight().filter(|journal| journal.uid != set.uid) {
+            Some(journal) => self.cluster.removed_successor = Some(journal.uid),
+            None => self.cluster.removed = Some((set.uid, set.content)),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, content: Content, marker: Option<Uid>, fields: Fields) {
+        let uid = self.ghost.next_uid;
+        self.ghost.next_uid += 1;
+        self.cluster.set = Some(Set {
+            uid,
+            content,
+            finalizers: Finalizers::default(),
+            deleting: false,
+            long_deleting: false,
+            marker,
+            fields,
+            observed: false,
+            update: content.template,
+        });
+        self.touch(Object::Set);
+    }
+
+    /// Forgets what can make no difference any more, so that equal states are equal.
+    pub(crate) fn canonical(mut self) -> Self {
+        for operator in &mut self.operators {
+            if operator.pending.is_none() {
+                operator.stale = 0;
+            }
+        }
+        let is_quiet = self.operators.iter().all(|operator| operator.pending.is_none());
+        let in_flight = self.cluster.in_flight().is_some();
+        if is_quiet && !in_flight {
+            self.cluster.removed = None;
+            self.cluster.removed_successor = None;
+        }
+        if is_quiet && self.cluster.backup.is_some_and(|uid| self.cluster.journal(uid).is_none()) {
+            self.cluster.backup = None;
+        }
+        // Which of two equal operators is which makes no difference.
+        if let [one, other] = self.operators.as_mut_slice()
+            && key(one) > key(other)
+        {
+            std::mem::swap(one, other);
+        }
+        self
+    }
+}
+
+fn key(operator: &Operator) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    operator.hash(&mut hasher);
+    if operator.pending.is_none() { 0 } else { hasher.finish() }
+}
+
+thread_local! {
+    static KNOWN: RefCell<HashMap<View, Step>> = RefCell::new(HashMap::new());
+}
+
+/// More steps than this are not remembered, for the memory's sake.
+const MOST_KNOWN: usize = 3_000_000;
+
+/// The production code's step, remembered.
+fn next(view: &View) -> Step {
+    KNOWN.with_borrow_mut(|known| {
+        if let Some(step) = known.get(view) {
+            return *step;
+        }
+        if known.len() > MOST_KNOWN {
+            known.clear();
+        }
+        let step = translate::next(view);
+        known.insert(*view, step);
+        step
+    })
+}
+
+/// Decides on what is there now.
+pub(crate) fn decide(cluster: &Cluster, probe: Probe, mutant: Option<Mutant>) -> (Step, View) {
+    let view = View { cluster: forget_history(cluster), probe: None, history: History::NotAsked };
+    go_on(view, cluster, probe, mutant)
+}
+
+/// What an operator cannot read is not part of what it knows.
+fn forget_history(cluster: &Cluster) -> Cluster {
+    Cluster { removed: None, removed_successor: None, ..*cluster }
+}
+
+/// Looks up what is asked for, until there is a decision.
+pub(crate) fn go_on(mut view: View, cluster: &Cluster, probe: Probe, mutant: Option<Mutant>) -> (Step, View) {
+    for _ in 0..4 {
+        let seen = mutant.map_or(view, |mutant| mutant.sees(view));
+        match mutant.map_or_else(|| next(&seen), |mutant| mutant.does(next(&seen), &view)) {
+            Step::Probe => view.probe = Some(probe),
+            Step::History => view.history = history(cluster, &view),
+            step => return (step, view),
+        }
+    }
+    panic!("it only looks and never decides: {view:?}");
+}
+
+fn history(cluster: &Cluster, view: &View) -> History {
+    let Some(journal) = view.cluster.in_flight() else { return History::Unknown };
+    if cluster.removed_successor == Some(journal.uid) {
+        return History::SuccessorGone;
+    }
+    match cluster.removed {
+        Some((uid, content)) if uid == journal.uid => History::Seen(uid, content),
+        _ => History::Unknown,
+    }
+}
+
+/// Whether the answer to this write is used without looking again.
+fn is_absorbed(act: &Act) -> bool {
+    match act {
+        Act::UpdateJournal(journal) => journal.stage == Stage::Releasing,
+        Act::Release(_, finalizers) => finalizers.is_empty(),
+        Act::Create(..) => true,
+        Act::PatchTemplates(..)
+        | Act::CreateJournal(_)
+        | Act::DeleteJournal(_)
+        | Act::CreateBackup(_)
+        | Act::SetOwners(..)
+        | Act::SetRetention(..)
+        | Act::SetFinalizers(..)
+        | Act::Delete(_)
+        | Act::RestoreSpec { .. }
+        | Act::RestoreOwnership(..) => false,
+    }
+}
+
+/// How a write in flight ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Delivery {
+    /// It arrives, and so does the answer. (That nobody hears the answer is the same, and what follows is dropped.)
+    Answered,
+    /// It never arrives.
+    Dropped,
+    /// It arrives, and will arrive again.
+    Repeated,
+    /// It is a CREATE, and a webhook changes the template on its way.
+    Mutated,
+    /// It is a release, and an edit slips in between the check and the removal.
+    Slipped,
+}
+
+impl State {
+    /// Gives an operator something to do.
+    pub(crate) fn start(&mut self, index: usize, probe: Probe, mutant: Option<Mutant>) -> bool {
+        let (step, view) = decide(&self.cluster, probe, mutant);
+        self.operators[index].stale = 0;
+        self.plan(index, step, view)
+    }
+
+    fn plan(&mut self, index: usize, step: Step, view: View) -> bool {
+        let Step::Write(act) = step else { return false };
+        let then = is_absorbed(&act).then(|| Box::new(View { probe: None, ..view }));
+        self.operators[index].pending = Some(Pending { act, then });
+        true
+    }
+
+    /// Ends a write in flight.
+    pub(crate) fn deliver(&mut self, index: usize, delivery: Delivery, mutant: Option<Mutant>) {
+        let Some(pending) = self.operators[index].pending.take() else { return };
+        if delivery == Delivery::Dropped {
+            return;
+        }
+        let stale = self.operators[index].stale;
+        let may_write = mutant.is_none_or(|mutant| !mutant.ignores_preconditions(&pending.act));
+        let applied = self.apply(&pending.act, if may_write { stale } else { 0 }, delivery, mutant);
+        match delivery {
+            Delivery::Repeated => self.operators[index].pending = Some(pending),
+            Delivery::Answered | Delivery::Mutated | Delivery::Slipped if applied => {
+                self.absorb(index, pending, mutant)
+            }
+            Delivery::Answered | Delivery::Dropped | Delivery::Mutated | Delivery::Slipped => {}
+        }
+    }
+
+    /// Goes on with what the answer told.
+    fn absorb(&mut self, index: usize, pending: Pending, mutant: Option<Mutant>) {
+        let Some(mut view) = pending.then else { return };
+        let object = match pending.act {
+            Act::UpdateJournal(journal) => {
+                view.cluster.put_journal(journal);
+                Object::Journal
+            }
+            Act::Create(..) => {
+                view.cluster.set = self.cluster.set;
+                Object::Set
+            }
+            _ => {
+                view.cluster.set = None;
+                view.history = match self.cluster.removed {
+                    Some((uid, content)) => History::Seen(uid, content),
+                    None => History::Unknown,
+                };
+                Object::Set
+            }
+        };
+        self.operators[index].stale &= !object.bit();
+        let cluster = self.cluster;
+        let (step, view) = go_on(*view, &cluster, Probe::Fine, mutant);
+        self.plan(index, step, view);
+    }
+
+    /// Carries a write out, if its precondition holds.
+    fn apply(&mut self, act: &Act, stale: u8, delivery: Delivery, mutant: Option<Mutant>) -> bool {
+        let is_fresh = |object: Object| stale & object.bit() == 0;
+        match *act {
+            Act::CreateJournal(journal) => {
+                let is_free = self.cluster.journal(journal.uid).is_none() && self.cluster.put_journal(journal);
+                if is_free {
+                    self.ghost.journalled |= bit(journal.uid);
+                    self.touch(Object::Journal);
+                }
+                is_free
+            }
+            Act::UpdateJournal(journal) => {
+                let is_there = is_fresh(Object::Journal) && self.cluster.journal(journal.uid).is_some();
+                if is_there {
+                    self.cluster.put_journal(journal);
+                    self.ghost.journalled |= journal.successor.map_or(0, bit);
+                    self.touch(Object::Journal);
+                }
+                is_there
+            }
+            Act::DeleteJournal(uid) => {
+                let is_there = is_fresh(Object::Journal) && self.cluster.journal(uid).is_some();
+                if is_there {
+                    self.cluster.drop_journal(uid);
+                    self.touch(Object::Journal);
+                }
+                is_there
+            }
+            Act::CreateBackup(uid) => {
+                self.cluster.backup = Some(uid);
+                true
+            }
+            Act::SetOwners(owned, owners, guard) => {
+                let is_there = is_fresh(owned.object()) && self.cluster.owners(owned).is_some();
+                if is_there {
+                    self.cluster.set_owners(owned, owners, guard);
+                    self.touch(owned.object());
+                }
+                is_there
+            }
+            Act::Create(content, marker) => self.create(content, marker, delivery),
+            Act::PatchTemplates(uid, _)
+            | Act::SetRetention(uid, _)
+            | Act::SetFinalizers(uid, _)
+            | Act::Delete(uid)
+            | Act::Release(uid, _)
+            | Act::RestoreSpec { uid, .. }
+            | Act::RestoreOwnership(uid, _) => {
+                let any = mutant.is_some_and(|mutant| mutant.ignores_uid(act));
+                let is_it = self.cluster.set.is_some_and(|set| set.uid == uid || any);
+                let is_there = is_fresh(Object::Set) && is_it;
+                if is_there {
+                    self.patch(act, delivery, mutant);
+                }
+                is_there
+            }
+        }
+    }
+
+    fn create(&mut self, content: Content, marker: Option<Uid>, delivery: Delivery) -> bool {
+        if self.cluster.set.is_some() || self.cluster.namespace_terminating {
+            return false;
+        }
+        let asked = self.ghost.asked;
+        let same = (content.edit, content.template, content.replicas) == (asked.edit, asked.template, asked.replicas);
+        self.break_if(!same, Broken::EditLost);
+        self.break_if(self.ghost.deleted && !self.ghost.forced, Broken::Resurrected);
+        self.break_if(content.size < GIB, Broken::Shrunk);
+        let before = self.cluster.removed.map_or(0, |(_, content)| content.size);
+        self.break_if(content.size < before, Broken::Shrunk);
+        if self.ghost.next_uid > LAST_UID {
+            return false;
+        }
+        let template = if delivery == Delivery::Mutated { MUTATED } else { content.template };
+        self.insert(Content { template, ..content }, marker, Fields::Operator);
+        true
+    }
+
+    fn patch(&mut self, act: &Act, delivery: Delivery, mutant: Option<Mutant>) {
+        let mut set = self.cluster.set.unwrap();
+        let is_ours = self.ghost.journalled & bit(set.uid) != 0 || set.finalizers.hold;
+        self.break_if(!is_ours && !matches!(act, Act::PatchTemplates(..)), Broken::ForeignTouched);
+        match *act {
+            Act::PatchTemplates(_, size) => {
+                self.break_if(size < set.content.size, Broken::Shrunk);
+                set.content.size = size;
+                set.observed = false;
+            }
+            Act::SetRetention(_, claims_go) => {
+                set.content.claims_go = claims_go;
+                set.observed = false;
+            }
+            Act::SetFinalizers(_, finalizers) => set.finalizers = finalizers,
+            Act::Release(_, finalizers) => {
+                let refers = |owned: &Owned| {
+                    self.cluster.owners(*owned).is_some_and(|(owners, guard)| owners & bit(set.uid) != 0 && !guard)
+                };
+                let referring = Owned::ALL.iter().any(refers);
+                self.break_if(referring, Broken::ReleasedWithReferences);
+                set.finalizers = finalizers;
+                if delivery == Delivery::Slipped {
+                    self.budget.spend(Event::Edit);
+                    set.content.edit += 1;
+                    self.ghost.asked.edit += 1;
+                }
+            }
+            Act::Delete(_) => {
+                self.judge_delete(&set);
+                let foreground = mutant.is_some_and(|mutant| mutant.deletes_in_the_foreground());
+                set.finalizers.foreground |= foreground;
+                set.finalizers.orphan |= !foreground;
+                set.deleting = true;
+            }
+            Act::RestoreSpec { on_delete, claims_go, .. } => {
+                set.content.on_delete = on_delete.unwrap_or(set.content.on_delete);
+                set.content.claims_go = claims_go.unwrap_or(set.content.claims_go);
+                set.observed = false;
+            }
+            Act::RestoreOwnership(_, fields) => {
+                set.fields = fields;
+                set.marker = None;
+            }
+            _ => unreachable!("{act:?} is no patch of the set"),
+        }
+        self.cluster.set = Some(set);
+        self.touch(Object::Set);
+        self.remove_if_free();
+    }
+
+    fn judge_delete(&mut self, set: &Set) {
+        let in_range = usize::from(set.content.replicas);
+        let Some(journal) = self.cluster.journal(set.uid).copied() else {
+            return self.break_if(true, Broken::DeletedWithoutJournal);
+        };
+        let behind = self.cluster.claims[..in_range].iter().flatten().any(|claim| claim.size < journal.target);
+        let mut pods = self.cluster.pods.iter().flatten();
+        let rolling = pods.any(|pod| pod.owners & bit(set.uid) != 0 && pod.template != set.content.template);
+        self.break_if(behind || rolling, Broken::DeletedTooEarly);
+    }
+}
