@@ -38,7 +38,7 @@ fn nothing_breaks_whatever_happens_and_the_interesting_things_do_happen() {
         let (events, sample, most) = if is_full() { (run.full, 16, report::most()) } else { (run.small, 1, None) };
         let outcome = run.explore(events, None, sample, most.and_then(NonZeroUsize::new));
         println!("{}: {} states, depth {}, {:?}", run.name, outcome.unique, outcome.depth, outcome.took);
-        for (property, path) in &outcome.failed {
+        if let Some((property, path)) = outcome.failed.first() {
             panic!("{}: {property} does not hold:\n{path}", run.name);
         }
         assert!(outcome.is_complete || most.is_some(), "{} is not explored to its end", run.name);

@@ -109,10 +109,8 @@ impl Mutant {
                     set.update = journal.snapshot.update;
                 }
             }
-            Self::ForgetsThatItsSetWasDeleted => {
-                if view.history == History::SuccessorGone {
-                    view.history = History::Unknown;
-                }
+            Self::ForgetsThatItsSetWasDeleted if view.history == History::SuccessorGone => {
+                view.history = History::Unknown;
             }
             Self::CreatesAgainAfterAdoption if cluster.set.is_none() => {
                 pretend(cluster, Stage::Adopting, Stage::Releasing);
@@ -121,10 +119,8 @@ impl Mutant {
             Self::CreatesWhatWasDeletedBefore if cluster.set.is_none() => {
                 pretend(cluster, Stage::Prepared, Stage::Releasing);
             }
-            Self::LeavesClaimsUnguarded => {
-                if own.is_some_and(|journal| journal.stage == Stage::Prepared) {
-                    cluster.claims.iter_mut().flatten().for_each(|claim| claim.guard = true);
-                }
+            Self::LeavesClaimsUnguarded if own.is_some_and(|journal| journal.stage == Stage::Prepared) => {
+                cluster.claims.iter_mut().flatten().for_each(|claim| claim.guard = true);
             }
             Self::DropsGuardsAtOnce => cluster.journals.iter_mut().flatten().for_each(|journal| journal.late = true),
             Self::DoesNotWaitForClaims => {

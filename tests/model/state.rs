@@ -283,7 +283,7 @@ impl Cluster {
 
     /// The journal in flight: the operator reads the list by name, and the last one counts.
     pub(crate) fn in_flight(&self) -> Option<&Journal> {
-        self.journals.iter().flatten().filter(|journal| journal.stage != Stage::Guarded).next_back()
+        self.journals.iter().flatten().rfind(|journal| journal.stage != Stage::Guarded)
     }
 
     pub(crate) fn put_journal(&mut self, journal: Journal) -> bool {
