@@ -57,9 +57,9 @@ impl Growth {
     async fn run(&mut self, space: &Space, set: &Live<'_>, mib: u64) {
         let size = Bytes::mib(mib + STEP).to_string();
         let started = Timestamp::now();
-        // A little more than half of what is there, in one call: the threshold is crossed at its end. Another file each
+        // A little more than half of what df counts, in one call: the threshold is crossed at its end. Another file each
         // time, as XFS wants room for the whole length, also for what is allocated already.
-        let (full, filled) = (mib * 52 / 100, if mib == FIRST { 0 } else { (mib - STEP) * 52 / 100 });
+        let (full, filled) = (mib * 49 / 100, if mib == FIRST { 0 } else { (mib - STEP) * 49 / 100 });
         let length = (full - filled) * Bytes::MIB;
         let fill = format!("fallocate -l {length} /data/filled.{mib} && echo crossed > /proc/1/fd/1");
         set.exec(0, &["sh", "-c", &fill]).await;
