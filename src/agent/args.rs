@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The port of the contract.
-pub(super) const PORT: u16 = 1251;
+use crate::api::names::AGENT_PORT;
+
 /// What `--help` prints.
 pub(super) const HELP: &str = "\
 Answers GET /disk with how full the volumes of this pod are.
@@ -39,7 +39,7 @@ pub(super) enum Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Default => write!(f, "port {PORT}"),
+            Self::Default => write!(f, "port {AGENT_PORT}"),
             Self::At(address) => address.fmt(f),
         }
     }

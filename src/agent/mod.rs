@@ -23,6 +23,8 @@ use std::sync::atomic::AtomicBool;
 
 use args::{Command, Config, Listen};
 
+use crate::api::names::AGENT_PORT;
+
 const USAGE: u8 = 2;
 
 /// Why the agent could not start.
@@ -70,7 +72,7 @@ fn run(config: Config) -> Result<(), StartError> {
 fn bind(listen: &Listen) -> Result<TcpListener, StartError> {
     let bound = match listen {
         Listen::Default => {
-            TcpListener::bind(("::", args::PORT)).or_else(|_| TcpListener::bind(("0.0.0.0", args::PORT)))
+            TcpListener::bind(("::", AGENT_PORT)).or_else(|_| TcpListener::bind(("0.0.0.0", AGENT_PORT)))
         }
         Listen::At(address) => TcpListener::bind(address),
     };

@@ -8,6 +8,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The name of the agent's container, by which a pod that has one is known.
+pub const AGENT_CONTAINER: &str = "rso-agent";
+
+/// The port on which an agent answers, and nobody else may in its pod.
+pub const AGENT_PORT: u16 = 1251;
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*

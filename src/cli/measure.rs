@@ -8,17 +8,13 @@ use futures::StreamExt;
 use futures::stream;
 use serde_json::Value;
 
-use crate::api::names::{ClaimName, SetName};
+use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName, SetName};
 use crate::cluster::client::resources::{NODES, PODS};
 use crate::cluster::client::{Address, Client, Error};
 use crate::cluster::clock;
 use crate::policy::claim::Claim;
 use crate::policy::usage::{Reading, Unknown, judge, read_agent, read_summary};
 
-/// The name of the agent's container, by which a pod that has one is known.
-const AGENT: &str = "rso-agent";
-/// The port that it listens on.
-const PORT: u16 = 1251;
 /// An agent answers in a millisecond; one that cannot be reached is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Requests at a time: enough to be quick, too few to be noticed.
@@ -120,7 +116,7 @@ impl Measured {
 async fn ask_agent(client: &Client, user: &User, claims: &BTreeMap<Key, Claim>) -> Answer {
     let key = |claim: &ClaimName| (user.namespace.clone(), claim.clone());
     let keys = || user.claims.iter().map(key).collect();
-    let pod = PODS.of(&user.namespace, format!("{}:{PORT}", user.name));
+    let pod = PODS.of(&user.namespace, format!("{}:{AGENT_PORT}", user.name));
     let at = clock::now();
     let body = ask(client, Address { subresource: Some("proxy/disk"), ..pod }).await.map_err(|e| refused(e, keys()))?;
     let volumes = read_agent(&body, at).map_err(|error| Refused::Silent(error.to_string(), keys()))?;
@@ -186,7 +182,7 @@ fn user(pod: &Value, claims: &BTreeMap<Key, Claim>) -> Option<User> {
         namespace: namespace.to_owned(),
         name: text("/metadata/name").unwrap_or_default().to_owned(),
         node: text("/spec/nodeName").unwrap_or_default().to_owned(),
-        agent: containers.any(|container| container["name"] == AGENT),
+        agent: containers.any(|container| container["name"] == AGENT_CONTAINER),
         claims: used,
     })
 }

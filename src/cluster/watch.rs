@@ -18,13 +18,10 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::api::annotations::KIND_LABEL;
-use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
+use crate::api::names::{AGENT_CONTAINER, ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
 
 /// Some load balancers drop a watch that was silent for 240 s; the server ends ours before that.
 const WATCH_SECONDS: u32 = 200;
-
-/// The name of the agent's container.
-const AGENT: &str = "rso-agent";
 
 /// Which namespaces are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +177,7 @@ fn lean_pod(pod: &mut Pod) {
 fn is_stuck_agent(status: &k8s_openapi::api::core::v1::ContainerStatus) -> bool {
     let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
     let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
-    status.name == AGENT
+    status.name == AGENT_CONTAINER
         && [
             "ErrImagePull",
             "ImagePullBackOff",

@@ -15,8 +15,8 @@ use super::context::Context;
 use super::look::Seen;
 use super::reconcile::Next;
 use crate::api::bytes::{Bytes, Percent};
-use crate::api::names::{ClaimName, Ordinal, pod_name};
-use crate::cluster::usage::{self, PORT};
+use crate::api::names::{AGENT_PORT, ClaimName, Ordinal, pod_name};
+use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
 use crate::policy::settings::{Auto, Settings};
 use crate::policy::usage::{History, Reading, Unknown, Usage, judge, next_look};
@@ -149,7 +149,7 @@ fn agent(pod: &Pod) -> Option<SocketAddr> {
     let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == AGENT)?;
     let port = container.ports.iter().flatten().next().and_then(|port| u16::try_from(port.container_port).ok());
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-    Some(SocketAddr::new(ip, port.unwrap_or(PORT)))
+    Some(SocketAddr::new(ip, port.unwrap_or(AGENT_PORT)))
 }
 
 fn count(context: &Context, seen: &Seen, ordinal: Ordinal, claim: &Claim, usage: &Usage) {

@@ -8,12 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::patch::{Op, append};
 use super::review::Answer;
-
-/// The name of the container.
-pub const AGENT: &str = "rso-agent";
-
-/// The port of the contract.
-const PORT: u64 = 1251;
+use crate::api::names::{AGENT_CONTAINER, AGENT_PORT};
 
 /// Where Kubernetes mounts the token of a pod's account.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -64,7 +59,8 @@ fn volumes(spec: &Value) -> Vec<(&str, &str)> {
 /// No agent yet, and nothing that it would be in the way of.
 fn is_suited(spec: &Value) -> bool {
     let taken = |c: &Value| {
-        c["name"] == AGENT || list(c, "ports").iter().any(|port| port["containerPort"].as_u64() == Some(PORT))
+        c["name"] == AGENT_CONTAINER
+            || list(c, "ports").iter().any(|port| port["containerPort"].as_u64() == Some(AGENT_PORT.into()))
     };
     let shield = list(spec, "volumes").iter().any(|volume| volume["name"] == NO_TOKEN);
     !containers(spec).any(taken) && !shield && spec["hostNetwork"] != true && spec["os"]["name"] != "windows"
@@ -89,12 +85,12 @@ fn container(spec: &Value, image: &str, volumes: &[(&str, &str)], shield: bool) 
         mounts.push(json!({ "name": NO_TOKEN, "mountPath": TOKEN, "readOnly": true }));
     }
     let mut container = json!({
-        "name": AGENT,
+        "name": AGENT_CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "restartPolicy": "Always",
         "args": args,
-        "ports": [{ "name": AGENT, "containerPort": PORT, "protocol": "TCP" }],
+        "ports": [{ "name": AGENT_CONTAINER, "containerPort": AGENT_PORT, "protocol": "TCP" }],
         "volumeMounts": mounts,
         "securityContext": security(spec),
         "terminationMessagePath": "/dev/termination-log",

@@ -12,9 +12,6 @@ use super::rest::Resting;
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{AgentVolume, MAX_AGENT_BODY, read_agent};
 
-/// The port of the agent, unless the pod says otherwise.
-pub const PORT: u16 = 1251;
-
 /// An agent answers within milliseconds; one whose filesystem hangs does not answer at all.
 const DEADLINE: Duration = Duration::from_secs(2);
 

@@ -14,7 +14,7 @@ use super::client::{Client, Witness, chain};
 use crate::api::names::ClaimName;
 use crate::policy::usage::{AgentVolume, PodVolume, Usage};
 
-pub use self::agents::{Agents, PORT};
+pub use self::agents::Agents;
 pub use self::ask::AskError;
 pub use self::kubelets::{Kubelets, Trust};
 

@@ -52,7 +52,7 @@ fn the_agent_measures_what_is_mounted_and_can_do_nothing_else() {
 fn the_agent_comes_last_of_the_init_containers() {
     let done = injected(&pod(json!({"initContainers": [{"name": "prepare"}]}))).unwrap();
     let names: Vec<_> = list(&done["spec"], "initContainers").iter().map(|c| c["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["prepare", AGENT]);
+    assert_eq!(names, ["prepare", AGENT_CONTAINER]);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn only_a_pod_with_a_mounted_claim_gets_an_agent() {
     check(json!({"hostNetwork": true}), false);
     check(json!({"os": {"name": "windows"}}), false);
     check(json!({"os": {"name": "linux"}}), true);
-    check(json!({"initContainers": [{"name": AGENT}]}), false);
+    check(json!({"initContainers": [{"name": AGENT_CONTAINER}]}), false);
     let own = json!([{"name": "db", "volumeMounts": [{"name": "data"}], "ports": [{"containerPort": 1251}]}]);
     check(json!({"containers": own}), false);
 }
