@@ -32,6 +32,8 @@ pub const TEMPLATE_SYNC: &str = "resize-statefulset-operator/template-sync";
 pub const PAUSED: &str = "resize-statefulset-operator/paused";
 /// Recreate a set although a controller of this kind owns it.
 pub const ALLOW_OWNER: &str = "resize-statefulset-operator/allow-owner";
+/// `true`: the set is not held, may be deleted, and is not created again.
+pub const ALLOW_DELETE: &str = "resize-statefulset-operator/allow-delete";
 
 /// State, on a set: sizes that an apply asked for and the webhook absorbed.
 pub const REQUESTED: &str = "resize-statefulset-operator/requested";
@@ -137,6 +139,13 @@ pub const KEYS: &[KeyDoc] = &[
         "a kind",
         "",
         "Recreate a set that a controller of this kind owns. Without it, only its claims grow.",
+    ),
+    intent(
+        "allow-delete",
+        false,
+        "`\"true\"`, `\"false\"`",
+        "`\"false\"`",
+        "Break-glass: takes a set out of the hands of a recreate, so that it can be deleted and stays deleted.",
     ),
     state("requested", "`data=50Gi,wal=10Gi`", "Sizes that an apply asked for and the webhook absorbed."),
     state("resized-at", "RFC 3339 time", "On a claim: its last growth, written in the same patch as the size."),

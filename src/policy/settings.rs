@@ -289,6 +289,8 @@ impl Reader<'_> {
     fn of_the_set(&mut self, key: &str, value: &str, origin: &Origin) -> Result<(), Fault> {
         match key {
             "paused" => self.settings.paused = values::truth(value)?,
+            // Asked for at the moment of a delete only, by the guard policy and by the recreate.
+            "allow-delete" => drop(values::truth(value)?),
             "allow-owner" => self.settings.allow_owner = Some(values::kind(value)?),
             "template-sync" => {
                 let mode = values::template_sync(value)?;

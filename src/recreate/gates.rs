@@ -50,9 +50,10 @@ pub struct Gate {
 }
 
 /// Every gate that needs no dry run, in the order they are asked.
-pub const GATES: [Gate; 13] = [
+pub const GATES: [Gate; 14] = [
     Gate { name: "alive", holds: "The set and its namespace are not being deleted", ask: alive },
     Gate { name: "not-paused", holds: "Nobody paused the set", ask: not_paused },
+    Gate { name: "kept", holds: "Nobody is about to delete the set", ask: kept },
     Gate { name: "finalizers", holds: "No other controller has a finalizer on the set", ask: finalizers },
     Gate { name: "turn", holds: "No other recreate in the namespace, few in the cluster", ask: turn },
     Gate { name: "owner", holds: "No controller owns the set, or it is allowed", ask: owner },
@@ -128,6 +129,14 @@ fn not_paused(subject: &Subject<'_>) -> Result<(), Note> {
     }
     let key = annotations::PAUSED;
     Err(deferred(format!("the set is paused; remove the annotation {key} to let its template follow")))
+}
+
+fn kept(subject: &Subject<'_>) -> Result<(), Note> {
+    if !subject.live.may_be_deleted() {
+        return Ok(());
+    }
+    let key = annotations::ALLOW_DELETE;
+    Err(blocked(format!("the annotation {key} says that the set may go; remove it to let its template follow")))
 }
 
 fn finalizers(subject: &Subject<'_>) -> Result<(), Note> {

@@ -385,6 +385,11 @@ impl LiveSet {
         self.has_finalizer(annotations::HOLD)
     }
 
+    /// Whether somebody said that a delete is meant. No recreate begins then, so that the delete is not ours.
+    pub fn may_be_deleted(&self) -> bool {
+        self.object["metadata"]["annotations"][annotations::ALLOW_DELETE] == "true"
+    }
+
     /// Whether it carries that finalizer.
     pub fn has_finalizer(&self, name: &str) -> bool {
         self.finalizers.iter().any(|finalizer| finalizer == name)

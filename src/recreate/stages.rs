@@ -369,6 +369,9 @@ impl Transaction<'_> {
             // Somebody deleted it before we held it: that is to be respected.
             return self.close(Ending::Deleted);
         }
+        if live.is_held() && live.may_be_deleted() {
+            return self.let_go(live);
+        }
         let left = remaining(self.seen.rules.assist_after, since, self.now);
         if live.has_finalizer("orphan") && !left.is_zero() {
             return self.wait(State::Orphaning, live, left.min(Duration::from_secs(1)), None);
@@ -377,6 +380,15 @@ impl Transaction<'_> {
             return strip(dependent, &live.uid);
         }
         self.release(live)
+    }
+
+    /// Somebody deleted it and said that they mean it.
+    fn let_go(&self, live: &LiveSet) -> Step {
+        if self.journal.phase != Phase::Prepared {
+            // Else it would be created again when it is gone.
+            return self.write(self.journal.at(Phase::Prepared, self.now));
+        }
+        take_hold_off(live)
     }
 
     fn release(&self, live: &LiveSet) -> Step {

@@ -292,6 +292,30 @@ fn a_delete_by_somebody_while_held_brings_the_set_back_and_is_told() {
 }
 
 #[test]
+fn a_delete_by_somebody_who_says_so_while_held_is_respected_whatever_the_phase() {
+    let allow =
+        |set: &mut Value| set["metadata"]["annotations"]["resize-statefulset-operator/allow-delete"] = json!("true");
+    for mut world in [held(), deleted()] {
+        if world.set.as_ref().unwrap()["metadata"]["deletionTimestamp"].is_null() {
+            world.delete(&[]);
+        }
+        world.edit(allow);
+        let world = until(world, |world| world.journals.is_empty());
+        assert!(world.set.as_ref().is_none_or(|set| !is_held(set) && !set["metadata"]["deletionTimestamp"].is_null()));
+        assert!(matches!(decide(&world), Step::Done { .. }));
+    }
+}
+
+#[test]
+fn a_word_that_a_delete_is_meant_undoes_what_was_not_yet_deleted() {
+    let mut world = held();
+    world.edit(|set| set["metadata"]["annotations"]["resize-statefulset-operator/allow-delete"] = json!("true"));
+    let world = until(world, |world| world.journals.is_empty());
+    assert!(!is_held(world.set.as_ref().unwrap()));
+    assert_eq!(refused(&world).reason, Reason::TemplateSyncBlocked);
+}
+
+#[test]
 fn a_foreground_delete_while_held_loses_its_finalizer_with_the_hold() {
     let mut world = held();
     world.delete(&["foregroundDeletion"]);
