@@ -7,10 +7,10 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::figures;
-use crate::harness::api::{Api, Kind};
+use crate::harness::api::Kind;
+use crate::harness::operator;
 use crate::harness::set::Set;
 use crate::harness::space::{Space, in_namespace};
-use crate::harness::{operator, programs};
 
 /// Updates in a row, about one a second; and in all at the higher rate.
 const SLOW: u32 = 20;
@@ -89,7 +89,7 @@ async fn update(space: &Space, nth: u32, change: fn(u32) -> Value) -> (f64, Resu
 }
 
 async fn stopped(space: &Space) {
-    signal("STOP").await;
+    operator::signal("STOP").await;
     let mut unrelated = Vec::new();
     for nth in 0..SLOW {
         let (time, answer) = update(space, nth, label).await;
@@ -105,14 +105,5 @@ async fn stopped(space: &Space) {
         refused.push(time);
     }
     figures::times("server stopped: Kubernetes' own refusal", refused, "3 s at most");
-    signal("CONT").await;
-}
-
-/// Sends a signal to every operator of this cluster: its processes are those of this machine.
-async fn signal(name: &str) {
-    for pod in operator::pods(&Api::connect().await).await {
-        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        let find = format!("grep -l 'pod{uid}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 | xargs -r kill -{name}");
-        programs::shell(&find).await.ok();
-    }
+    operator::signal("CONT").await;
 }

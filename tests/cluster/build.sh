@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the cluster's programs, each once: kept in .cluster/programs under the checksum of its module, and in a
 # folder that the machine's checkouts share (RSO_CACHE), so that a fresh clone need not wait again.
-# usage: build.sh [MODULE...]   (kubernetes helm provisioner coredns csi-sanity containerd images; default: what is needed)
+# usage: build.sh [MODULE...]   (kubernetes helm helm3 provisioner coredns csi-sanity containerd images; default: what is needed)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 cache=${RSO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resize-statefulset-operator}
@@ -10,7 +10,8 @@ mkdir -p "$store" "$BIN" "$IMAGES"
 mkdir -p "$cache" 2>/dev/null || true
 exec 8>"$store/.lock"; flock 8   # two builds at once would each take twice as long
 
-# module NAME FOLDER PROGRAMS LINKER_FLAGS PACKAGE...: builds the packages with the versions of the folder's go.mod.
+# module NAME FOLDER PROGRAMS LINKER_FLAGS PACKAGE...: builds the packages with the versions of the folder's go.mod. A program
+# may be called otherwise here: helm:helm3.
 module() {
   local name=$1 folder=$HERE/$2 programs=$3 flags=$4 sum kept program; shift 4
   sum=$(cd "$folder" && { cat go.mod go.sum; find . -maxdepth 1 -name '*.go' -exec cat {} +; echo "$flags $*"; uname -m; } | sha256sum)
@@ -30,7 +31,7 @@ module() {
       since "$name: built"
     fi
   fi
-  for program in $programs; do ln -sfn "../programs/$kept/$program" "$BIN/$program"; done
+  for program in $programs; do ln -sfn "../programs/$kept/${program%:*}" "$BIN/${program#*:}"; done
 }
 
 # A folder appears under its name when it is whole, whoever else is at it.
@@ -57,6 +58,11 @@ build_kubernetes() {
 build_helm() {
   local module=helm.sh/helm/v4
   module helm helm helm "-X $module/internal/version.version=$(version helm $module)" $module/cmd/helm
+}
+# The Helm that most pipelines still run: three-way merges where version 4 applies on the server.
+build_helm3() {
+  local module=helm.sh/helm/v3
+  module helm3 helm3 helm:helm3 "-X $module/internal/version.version=$(version helm3 $module)" $module/cmd/helm
 }
 build_provisioner() { module provisioner provisioner csi-provisioner "" github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner; }
 build_coredns() { module coredns coredns coredns "" .; }
@@ -89,7 +95,7 @@ build_images() {
 }
 
 if [ $# = 0 ]; then
-  set -- kubernetes helm provisioner coredns csi-sanity images
+  set -- kubernetes helm helm3 provisioner coredns csi-sanity images
   fit_containerd || set -- "$@" containerd
 fi
 for wanted in "$@"; do

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::api::{Api, Kind};
-use super::programs::kubectl;
+use super::programs::{kubectl, shell};
 use super::{PATIENCE, expect, until};
 
 /// The namespace that `make deploy` installs it in.
@@ -64,6 +64,18 @@ pub async fn scale(api: &Api, replicas: u64) {
 pub async fn leader(api: &Api) -> String {
     let lease = api.get(Kind::Lease, NAMESPACE, "rso").await.unwrap_or_default();
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Sends a signal to every operator of this cluster: its processes are those of this machine.
+pub async fn signal(name: &str) {
+    for pod in pods(&Api::connect().await).await {
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        // Other processes come and go meanwhile, which grep calls an error.
+        let find = format!(
+            "{{ grep -l 'pod{uid}' /proc/[0-9]*/cgroup 2>/dev/null || true; }} | cut -d/ -f3 | xargs -r kill -{name}"
+        );
+        shell(&find).await.ok();
+    }
 }
 
 /// The value of a metric summed over its label sets whose text holds `labels`, on all replicas.

@@ -32,9 +32,17 @@ pub async fn kubectl_reading(input: &str, args: &[&str]) -> Ran {
     run(Command::new("kubectl").args(args), input).await
 }
 
-/// `helm` against the cluster under test.
+/// `helm` against the cluster under test: what the chart is installed with.
 pub async fn helm(args: &[&str]) -> Ran {
-    run(Command::new("helm").args(args), "").await
+    helm_of(HELMS[0], args).await
+}
+
+/// Helm 4, which applies on the server and does not force, and Helm 3, which merges three ways and patches.
+pub const HELMS: [&str; 2] = ["helm", "helm3"];
+
+/// One of [`HELMS`] against the cluster under test.
+pub async fn helm_of(program: &str, args: &[&str]) -> Ran {
+    run(Command::new(program).args(args), "").await
 }
 
 /// `rso`, as built from this tree, with a person's kubeconfig.

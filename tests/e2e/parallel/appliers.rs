@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::programs::{helm, kubectl_reading};
+use crate::harness::programs::{HELMS, helm_of, kubectl_reading};
 use crate::harness::set::Set;
 use crate::harness::space::in_namespace;
 
@@ -36,26 +36,28 @@ async fn a_server_side_apply_finds_its_fields_its_own() {
 
 #[tokio::test]
 async fn helm_upgrades_a_release_whose_set_was_replaced() {
-    in_namespace("helm", async |space| {
-        let chart = tempfile::tempdir().unwrap();
-        let write = |size: &str, note: &str| {
-            let templates = chart.path().join("templates");
-            std::fs::create_dir_all(&templates).unwrap();
-            std::fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: db\nversion: 0.1.0\n").unwrap();
-            std::fs::write(templates.join("set.yaml"), manifest(size, note).to_string()).unwrap();
-        };
-        let path = chart.path().to_str().unwrap();
-        write("400Mi", "one");
-        helm(&["install", "db", path, "-n", &space.name]).await.ok();
-        let set = crate::harness::live::Live::named(space, "db");
-        set.is_ready().await;
-        let before = set.facts().await;
-        set.reaches("data", "500Mi").await;
-        set.facts().await.only_grew_since(&before);
-        write("500Mi", "two");
-        helm(&["upgrade", "db", path, "-n", &space.name]).await.ok();
-        assert_eq!(set.object().await.unwrap()["metadata"]["labels"]["note"], "two");
-        set.facts().await.pods_are_the_same_as(&before);
-    })
-    .await;
+    for helm in HELMS {
+        in_namespace(helm, async |space| {
+            let chart = tempfile::tempdir().unwrap();
+            let write = |size: &str, note: &str| {
+                let templates = chart.path().join("templates");
+                std::fs::create_dir_all(&templates).unwrap();
+                std::fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: db\nversion: 0.1.0\n").unwrap();
+                std::fs::write(templates.join("set.yaml"), manifest(size, note).to_string()).unwrap();
+            };
+            let path = chart.path().to_str().unwrap();
+            write("400Mi", "one");
+            helm_of(helm, &["install", "db", path, "-n", &space.name]).await.ok();
+            let set = crate::harness::live::Live::named(space, "db");
+            set.is_ready().await;
+            let before = set.facts().await;
+            set.reaches("data", "500Mi").await;
+            set.facts().await.only_grew_since(&before);
+            write("500Mi", "two");
+            helm_of(helm, &["upgrade", "db", path, "-n", &space.name]).await.ok();
+            assert_eq!(set.object().await.unwrap()["metadata"]["labels"]["note"], "two", "{helm}");
+            set.facts().await.pods_are_the_same_as(&before);
+        })
+        .await;
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::harness::api::Kind;
 use crate::harness::live::Live;
 use crate::harness::policy::{Moment, Stop};
+use crate::harness::programs::kubectl;
 use crate::harness::set::Set;
 use crate::harness::space::{Space, in_namespace};
 use crate::harness::{PATIENCE, expect, operator, until};
@@ -118,6 +119,31 @@ async fn a_delete_while_the_set_is_held_is_refused_or_undone() {
         stop.lift().await;
         set.reaches("data", "500Mi").await;
         set.facts().await.pods_are_the_same_as(&before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delete_by_somebody_who_says_that_he_means_it_is_obeyed_and_the_set_stays_deleted() {
+    in_namespace("break-glass", async |space| {
+        let set = running(space).await;
+        let stop = Stop::at(space, Moment::Deleting).await;
+        set.asks("resize-0", "500Mi").await;
+        is_held(&set).await;
+        let refused = kubectl(&["-n", &space.name, "delete", "statefulset", "db", "--wait=false"]).await;
+        assert!(refused.code != 0 && refused.err.contains("allow-delete=true"), "{}", refused.err);
+        set.asks("allow-delete", "true").await;
+        space.kubectl(&["delete", "statefulset", "db", "--wait=false"]).await;
+        is_absent(&set).await;
+        stop.lift().await;
+        until("its journal to be gone", PATIENCE, async || {
+            let journals = operator::journals_about(&space.api, &space.name, "db").await;
+            expect(journals.is_empty(), || format!("{journals:?}"))
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(set.object().await.is_none(), "it was created again");
+        assert_eq!(space.api.list(Kind::Claim, &space.name, "").await.len(), 2, "a claim is gone");
     })
     .await;
 }

@@ -89,3 +89,28 @@ async fn without_the_operator_kubernetes_is_as_it_always_was() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_operator_that_does_not_answer_delays_an_apply_by_a_few_seconds_and_others_not_at_all() {
+    in_namespace("slow", async |space| {
+        let live = applied(space).await;
+        operator::signal("STOP").await;
+        let began = Instant::now();
+        apply(space, &set("400Mi", "two")).await.ok();
+        let other = began.elapsed();
+        let ran = apply(space, &set("500Mi", "two")).await;
+        let ours = began.elapsed() - other;
+        operator::signal("CONT").await;
+        assert!(ran.code != 0 && ran.err.contains("spec.volumeClaimTemplates"), "{}", ran.err);
+        // Three seconds of the webhook's timeout, and as much again for a machine with other things to do.
+        assert!(ours.as_secs() < 10, "an apply of another size took {ours:?} (of the same size {other:?})");
+        live.is_ready().await;
+        until("the webhook to answer again", PATIENCE, async || {
+            let ran = apply(space, &set("500Mi", "two")).await;
+            expect(ran.code == 0, || ran.err)
+        })
+        .await;
+        live.reaches("data", "500Mi").await;
+    })
+    .await;
+}

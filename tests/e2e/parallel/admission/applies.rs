@@ -4,12 +4,11 @@ use rso::api::annotations::REQUESTED;
 use rso::api::reasons::Reason;
 use serde_json::json;
 
-use super::{applied, reaches, send, small, with_note, writes_nothing};
+use super::{applied, git_should_carry, reaches, send, small, with_note, writes_nothing};
 use crate::harness::facts::size_in_template;
-use crate::harness::live::Live;
-use crate::harness::programs::{helm, rso, shell};
+use crate::harness::programs::shell;
 use crate::harness::set::Set;
-use crate::harness::space::{Space, in_namespace};
+use crate::harness::space::in_namespace;
 
 #[tokio::test]
 async fn an_apply_with_a_larger_size_grows_the_volumes_and_no_pod_restarts() {
@@ -49,15 +48,6 @@ async fn a_set_that_outgrew_git_takes_every_other_change() {
         git_should_carry(space).await;
     })
     .await;
-}
-
-/// `rso drift` knows what was sent last, and what should have been.
-async fn git_should_carry(space: &Space) {
-    let told = rso(&["drift", "-n", &space.name]).await;
-    let row: Vec<&str> = told.out.lines().nth(1).unwrap_or_default().split_whitespace().collect();
-    assert!(told.code == 1 && row == [space.name.as_str(), "db", "data", "400Mi", "500Mi"], "{}{}", told.out, told.err);
-    let values = rso(&["drift", "-n", &space.name, "-o", "values"]).await;
-    assert_eq!(values.out, "db:\n  data: 500Mi\n");
 }
 
 #[tokio::test]
@@ -135,39 +125,6 @@ async fn state_that_a_manifest_brings_along_is_ignored_and_told() {
         assert!(set.object().await.unwrap()["metadata"]["annotations"][REQUESTED].is_null());
         assert!(set.says(Reason::InvalidAnnotation).await.contains("resize.<template>"));
         assert_eq!(size_in_template(&set.object().await.unwrap(), "data"), "400Mi".parse().ok());
-    })
-    .await;
-}
-
-/// A chart with one set.
-fn chart(folder: &std::path::Path, size: &str, note: &str) {
-    std::fs::create_dir_all(folder.join("templates")).unwrap();
-    std::fs::write(folder.join("Chart.yaml"), "apiVersion: v2\nname: db\nversion: 0.1.0\n").unwrap();
-    std::fs::write(folder.join("templates/set.yaml"), with_note(size, note).to_string()).unwrap();
-}
-
-#[tokio::test]
-async fn helm_grows_waits_and_rolls_back_to_a_smaller_size() {
-    in_namespace("rollback", async |space| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().to_str().unwrap();
-        let wait = ["-n", &space.name, "--wait", "--timeout", "2m"];
-        chart(folder.path(), "400Mi", "one");
-        helm(&[&["install", "db", path][..], &wait].concat()).await.ok();
-        let set = Live::named(space, "db");
-        chart(folder.path(), "500Mi", "two");
-        helm(&[&["upgrade", "db", path][..], &wait].concat()).await.ok();
-        set.reaches("data", "500Mi").await;
-        set.is_ready().await;
-        // An upgrade after the set was replaced has no conflict about its fields.
-        chart(folder.path(), "500Mi", "three");
-        helm(&[&["upgrade", "db", path][..], &wait].concat()).await.ok();
-        helm(&[&["rollback", "db", "1"][..], &wait].concat()).await.ok();
-        set.is_ready().await;
-        let now = set.object().await.unwrap();
-        assert_eq!(now["spec"]["template"]["metadata"]["annotations"]["note"], "one");
-        assert_eq!(size_in_template(&now, "data"), "500Mi".parse().ok());
-        git_should_carry(space).await;
     })
     .await;
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::small;
 use crate::harness::api::Kind;
 use crate::harness::live::Live;
+use crate::harness::programs::kubectl_reading;
 use crate::harness::space::{Space, in_namespace};
 
 async fn claim(space: &Space, name: &str) -> serde_json::Value {
@@ -22,6 +23,31 @@ async fn a_new_replica_starts_at_its_siblings_size_although_the_template_lags() 
         let new = claim(space, "data-db-2").await;
         assert_eq!(new["spec"]["resources"]["requests"]["storage"], "500Mi");
         assert!(new["metadata"]["annotations"][RESIZED_AT].is_null(), "it was made so, not grown: {new}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_restored_from_a_snapshot_is_never_made_smaller_and_fits_its_siblings() {
+    in_namespace("restored", async |space| {
+        let set = space.run(&small("400Mi").asks("resize-0", "500Mi")).await;
+        set.reaches("data", "500Mi").await;
+        // As a person restores one replica: the claim is made before its pod is, from a snapshot of that size.
+        for (asked, made) in [("300Mi", "500Mi"), ("500Mi", "500Mi"), ("700Mi", "700Mi")] {
+            let restored = json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data-db-2"},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"], "storageClassName": "local",
+                    "resources": {"requests": {"storage": asked}},
+                    "dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday"},
+                },
+            });
+            let args = ["-n", &space.name, "create", "--dry-run=server", "-o=json", "-f", "-"];
+            let created: serde_json::Value =
+                serde_json::from_str(&kubectl_reading(&restored.to_string(), &args).await.ok()).unwrap();
+            assert_eq!(created["spec"]["resources"]["requests"]["storage"], made, "asked for {asked}");
+            assert_eq!(created["spec"]["dataSource"]["name"], "monday");
+        }
     })
     .await;
 }

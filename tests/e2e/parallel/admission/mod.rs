@@ -2,16 +2,18 @@
 
 mod agents;
 mod applies;
+mod charts;
 mod claims;
 mod managers;
 mod neutrality;
+mod others;
 mod vectors;
 
 use rso::api::annotations::REQUESTED;
 use serde_json::Value;
 
 use crate::harness::live::Live;
-use crate::harness::programs::{Ran, kubectl_reading};
+use crate::harness::programs::{Ran, kubectl_reading, rso};
 use crate::harness::set::Set;
 use crate::harness::space::Space;
 use crate::harness::{PATIENCE, expect, until};
@@ -62,4 +64,13 @@ async fn writes_nothing(set: &Live<'_>, space: &Space, manifest: &Value) {
         expect(before == after, || format!("{before}\n{after}"))
     })
     .await;
+}
+
+/// `rso drift` knows what was sent last, and what should have been.
+async fn git_should_carry(space: &Space) {
+    let told = rso(&["drift", "-n", &space.name]).await;
+    let row: Vec<&str> = told.out.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert!(told.code == 1 && row == [space.name.as_str(), "db", "data", "400Mi", "500Mi"], "{}{}", told.out, told.err);
+    let values = rso(&["drift", "-n", &space.name, "-o", "values"]).await;
+    assert_eq!(values.out, "db:\n  data: 500Mi\n");
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{applied, send, small, with_note};
 use crate::harness::live::Live;
 use crate::harness::space::{Space, in_namespace};
-use crate::harness::{cluster_dir, cluster_suffix};
+use crate::harness::{PATIENCE, cluster_dir, cluster_suffix, expect, until};
 
 /// The hooks that were asked about StatefulSets of the namespace, each question once.
 fn asked(space: &Space) -> Vec<String> {
@@ -37,6 +37,14 @@ async fn an_update_that_leaves_the_templates_alone_asks_no_hook() {
         space.kubectl(&["scale", "statefulset/db", "--replicas=1"]).await;
         space.kubectl(&["set", "env", "statefulset/db", "A=b"]).await;
         set.patches(&json!({"metadata": {"labels": {"a": "b"}}})).await;
+        set.is_ready().await;
+        // An autoscaler writes the same subresource as `scale`. Below its minimum it acts without any metrics.
+        space.kubectl(&["autoscale", "statefulset/db", "--min=2", "--max=3"]).await;
+        until("the autoscaler to act", PATIENCE, async || {
+            let replicas = &set.object().await.unwrap_or_default()["spec"]["replicas"];
+            expect(replicas == 2, || replicas.to_string())
+        })
+        .await;
         set.is_ready().await;
         assert_eq!(asked(space), [""; 0]);
         // So that the silence above means something.
