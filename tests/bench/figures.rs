@@ -20,11 +20,15 @@ pub fn sizes(what: &str, mut samples: Vec<f64>, goal: &str) {
     line(what, &mut samples, |kib| format!("{:.1} MiB", kib / 1_024.0), goal);
 }
 
+/// Something that is no list of samples.
+pub fn row(what: &str, runs: usize, text: &str) {
+    println!("{what:<46} {runs:>5} {:>11} {:>11} {:>11}   {text}", "–", "–", "–");
+}
+
 fn line(what: &str, samples: &mut [f64], print: impl Fn(f64) -> String, goal: &str) {
     samples.sort_by(f64::total_cmp);
     let (Some(min), Some(max)) = (samples.first(), samples.last()) else {
-        println!("{what:<46} {:>5} {:>11} {:>11} {:>11}   {goal}", 0, "–", "–", "–");
-        return;
+        return row(what, 0, goal);
     };
     let median = samples[samples.len() / 2];
     let (min, median, max) = (print(*min), print(median), print(*max));
