@@ -34,7 +34,7 @@ async fn certificate() -> String {
     kubectl(&["-n", operator::NAMESPACE, "get", "secret", SECRET, path]).await.out
 }
 
-async fn is_well() {
+pub async fn is_well() {
     until("doctor to be content", PATIENCE, async || {
         let told = rso(&["doctor"]).await;
         expect(!told.out.contains("PROBLEM  certificate") && told.out.contains("valid for"), || told.out.clone())

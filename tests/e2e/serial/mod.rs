@@ -1,7 +1,9 @@
 //! Tests that take the operator away from everybody else: one at a time, after all others, in this order.
 
 mod admission;
+mod cert_manager;
 mod crash;
+mod deployers;
 mod handover;
 mod helm;
 mod namespaced;
