@@ -11,6 +11,9 @@ use crate::harness::space::{Space, in_namespace};
 /// As Argo CD and Flux do: forced, under a name of their own.
 const FORCED: [&str; 2] = ["argocd-controller", "kustomize-controller"];
 
+/// As Terraform's `kubernetes_manifest` does.
+const UNFORCED: &str = "Terraform";
+
 async fn apply(space: &Space, manager: &str, force: bool, manifest: &Value) -> Ran {
     let manager = format!("--field-manager={manager}");
     let mut verb = vec!["apply", "--server-side", &manager];
@@ -49,6 +52,16 @@ async fn forced_server_side_apply_grows_and_never_shrinks() {
             for kept in ["annotations", "labels"] {
                 assert_eq!(after.set["metadata"][kept], before.set["metadata"][kept], "{manager}");
             }
+            // What Flux compares before it applies: a dry run gives back what is there, so that nothing has drifted.
+            let verb = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o=json"];
+            let field_manager = format!("--field-manager={manager}");
+            let dry = send(space, &[&verb[..], &[&field_manager]].concat(), &owned(from)).await.ok();
+            let dry: Value = serde_json::from_str(&dry).unwrap();
+            let live = set.object().await.unwrap();
+            assert_eq!(dry["spec"], live["spec"], "{manager} sees a drift");
+            for kept in ["annotations", "labels"] {
+                assert_eq!(dry["metadata"][kept], live["metadata"][kept], "{manager} sees a drift");
+            }
             apply(space, manager, true, &owned(from)).await.ok();
             assert_eq!(size_in_template(&set.object().await.unwrap(), "data"), to.parse().ok());
         }
@@ -59,16 +72,16 @@ async fn forced_server_side_apply_grows_and_never_shrinks() {
 #[tokio::test]
 async fn an_applier_that_does_not_force_meets_no_conflict_after_its_set_was_replaced() {
     in_namespace("unforced", async |space| {
-        apply(space, "git", false, &owned("400Mi")).await.ok();
+        apply(space, UNFORCED, false, &owned("400Mi")).await.ok();
         let set = Live::named(space, "db");
         set.is_ready().await;
-        apply(space, "git", false, &owned("400Mi")).await.ok();
+        apply(space, UNFORCED, false, &owned("400Mi")).await.ok();
         let before = set.facts().await;
-        apply(space, "git", false, &owned("500Mi")).await.ok();
+        apply(space, UNFORCED, false, &owned("500Mi")).await.ok();
         set.reaches("data", "500Mi").await;
         set.facts().await.fields_have_the_managers_of(&before);
         for size in ["500Mi", "400Mi", "600Mi"] {
-            apply(space, "git", false, &owned(size)).await.ok();
+            apply(space, UNFORCED, false, &owned(size)).await.ok();
         }
         reaches(&set, "600Mi").await;
     })
