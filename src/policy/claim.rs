@@ -149,6 +149,23 @@ impl Claim {
         self.resize == Resize::None && self.capacity.is_some_and(|capacity| capacity >= self.requested)
     }
 
+    /// What is left of its expansion is done when a pod mounts it, or when none does.
+    fn waits_for_its_pod(&self, driver: &Driver) -> bool {
+        driver.growth == Growth::Offline || self.is_left_to_the_node()
+    }
+
+    /// The disk is larger; the filesystem is not yet.
+    fn is_left_to_the_node(&self) -> bool {
+        match self.resize {
+            Resize::NodePending | Resize::FileSystemResizePending => true,
+            Resize::None
+            | Resize::ControllerInProgress
+            | Resize::ControllerInfeasible
+            | Resize::NodeInProgress
+            | Resize::NodeInfeasible => false,
+        }
+    }
+
     /// The driver has said that the requested size cannot be had.
     pub fn is_infeasible(&self) -> bool {
         match self.resize {
@@ -187,13 +204,13 @@ pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Dr
     if claim.is_infeasible() {
         return halve(claim, capacity, refused);
     }
-    if !claim.is_done() {
-        return unfinished(claim, capacity, driver, now);
+    match (claim.is_done(), claim.is_committed(target)) {
+        (true, true) => ClaimStep::Settled,
+        // What waits for a pod may wait for ever, as for an ordinal that was scaled away; more can be asked for meanwhile.
+        (true, false) => grow(claim, target, refused, driver, now),
+        (false, false) if claim.waits_for_its_pod(driver) => grow(claim, target, refused, driver, now),
+        (false, _) => unfinished(claim, capacity, driver, now),
     }
-    if claim.is_committed(target) {
-        return ClaimStep::Settled;
-    }
-    grow(claim, target, refused, driver, now)
 }
 
 /// A claim that cannot be asked to grow, whatever its size.
@@ -249,15 +266,7 @@ fn halve(claim: &Claim, capacity: Bytes, refused: Option<&Refusal>) -> ClaimStep
 fn unfinished(claim: &Claim, capacity: Bytes, driver: &Driver, now: Timestamp) -> ClaimStep {
     let (name, requested) = (&claim.name, claim.requested);
     let running = claim.resized_at.map(|since| elapsed(since, now)).unwrap_or_default();
-    let node_side = match claim.resize {
-        Resize::NodePending | Resize::FileSystemResizePending => true,
-        Resize::None
-        | Resize::ControllerInProgress
-        | Resize::ControllerInfeasible
-        | Resize::NodeInProgress
-        | Resize::NodeInfeasible => false,
-    };
-    if driver.growth == Growth::Offline || (node_side && running >= STUCK_AFTER) {
+    if driver.growth == Growth::Offline || (claim.is_left_to_the_node() && running >= STUCK_AFTER) {
         return ClaimStep::Wait(Note::new(
             Reason::OfflineExpansionNeeded,
             format!(

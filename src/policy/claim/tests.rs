@@ -88,6 +88,21 @@ fn an_expansion_that_does_not_end_is_told() {
 }
 
 #[test]
+fn what_waits_for_a_pod_is_asked_for_more_and_what_the_driver_is_at_is_not() {
+    let check = |resize: Resize, growth: Growth, asked: bool| {
+        let half_way = Claim { requested: TWELVE, resize, ..claim(0, TEN) };
+        let step = next(&half_way, Bytes::gib(20), None, &Driver { growth, ..driver() }, at(0));
+        assert_eq!(matches!(step, ClaimStep::Patch { to, .. } if to == Bytes::gib(20)), asked, "{resize:?} {step:?}");
+    };
+    check(Resize::NodePending, Growth::Online, true);
+    check(Resize::FileSystemResizePending, Growth::Online, true);
+    check(Resize::ControllerInProgress, Growth::Online, false);
+    check(Resize::NodeInProgress, Growth::Online, false);
+    check(Resize::None, Growth::Online, false);
+    check(Resize::ControllerInProgress, Growth::Offline, true);
+}
+
+#[test]
 fn committed_is_not_done() {
     let check = |claim: Claim, committed: bool, done: bool| {
         assert_eq!((claim.is_committed(TWELVE), claim.is_done()), (committed, done), "{claim:?}");

@@ -92,9 +92,13 @@ async fn a_claim_left_by_scaling_down_comes_back_large() {
         let after = live.facts().await;
         after.pods_are_the_same_as(&before);
         after.claims_only_grew_since(&before);
+        // Its filesystem waits for a pod, and is asked for yet more meanwhile.
+        live.asks("resize-0", "600Mi").await;
+        live.reaches("data", "600Mi").await;
         live.patches(&json!({"spec": {"replicas": 2}})).await;
         live.is_ready().await;
-        live.reaches("data", "500Mi").await;
+        live.reaches("data", "600Mi").await;
+        assert!(live.filesystem(1, "data").await > Bytes::mib(500));
     })
     .await;
 }
