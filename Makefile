@@ -19,13 +19,17 @@ menu: ## print this menu
 
 ##@ See it
 
-.PHONY: demo bench
+.PHONY: demo bench soak
 demo: ## a real cluster on this machine, and in it a full disk that grows by itself
 	@$(TOP)/tests/e2e/demo.sh
 
 bench: ## measure: times, memory, API requests; prints runs, min, median, max
 	@$(MAKE) cluster-up deploy
 	@cargo test --locked --quiet --test bench
+
+soak: ## a real cluster under chaos: make soak DURATION=30m; writes its figures to docs/reliability.md
+	@$(MAKE) cluster-up deploy
+	@cargo test --locked --quiet --test soak
 
 ##@ Change it
 

@@ -44,6 +44,7 @@ impl Kind {
         let (group, plural) = self.group_and_plural();
         match self {
             Self::Namespace | Self::Policy | Self::PolicyBinding => format!("{group}/{plural}"),
+            _ if namespace.is_empty() => format!("{group}/{plural}"),
             _ => format!("{group}/namespaces/{namespace}/{plural}"),
         }
     }
@@ -81,12 +82,16 @@ impl Api {
         }
     }
 
-    /// All objects of a kind in a namespace that have the labels.
+    /// All objects of a kind in a namespace, or in all, that have the labels.
     pub async fn list(&self, kind: Kind, namespace: &str, labels: &str) -> Vec<Value> {
+        self.try_list(kind, namespace, labels).await.unwrap_or_else(|e| panic!("cannot list {kind:?}: {e:?}"))
+    }
+
+    /// The same while the API server may be down.
+    pub async fn try_list(&self, kind: Kind, namespace: &str, labels: &str) -> Result<Vec<Value>, Refused> {
         let labels = labels.replace('=', "%3D").replace(',', "%2C").replace('/', "%2F");
-        let path = format!("{}?labelSelector={labels}", kind.path(namespace));
-        let list = self.send(Method::GET, &path, None).await.unwrap_or_else(|e| panic!("cannot list {kind:?}: {e:?}"));
-        list["items"].as_array().cloned().unwrap_or_default()
+        let list = self.send(Method::GET, &format!("{}?labelSelector={labels}", kind.path(namespace)), None).await?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
     /// Creates it as a person would.

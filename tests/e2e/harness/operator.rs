@@ -66,16 +66,17 @@ pub async fn leader(api: &Api) -> String {
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Sends a signal to every operator of this cluster: its processes are those of this machine.
+/// Sends a signal to every operator of this cluster.
 pub async fn signal(name: &str) {
     for pod in pods(&Api::connect().await).await {
-        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        // Other processes come and go meanwhile, which grep calls an error.
-        let find = format!(
-            "{{ grep -l 'pod{uid}' /proc/[0-9]*/cgroup 2>/dev/null || true; }} | cut -d/ -f3 | xargs -r kill -{name}"
-        );
-        shell(&find).await.ok();
+        signal_pod(pod["metadata"]["uid"].as_str().unwrap_or_default(), name).await;
     }
+}
+
+/// Sends a signal to every process of a pod: they are processes of this machine. One that has ended is no failure.
+pub async fn signal_pod(uid: &str, name: &str) {
+    let of_the_pod = format!("{{ grep -l 'pod{uid}' /proc/[0-9]*/cgroup 2>/dev/null || true; }} | cut -d/ -f3");
+    shell(&format!("for pid in $({of_the_pod}); do kill -{name} $pid 2>/dev/null || true; done")).await.ok();
 }
 
 /// The value of a metric summed over its label sets whose text holds `labels`, on all replicas.
