@@ -15,7 +15,7 @@ use super::context::Context;
 use super::look::Seen;
 use super::reconcile::Next;
 use crate::api::bytes::{Bytes, Percent};
-use crate::api::names::{AGENT_PORT, ClaimName, Ordinal, pod_name};
+use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName, Ordinal, pod_name};
 use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
 use crate::policy::settings::{Auto, Settings};
@@ -24,8 +24,6 @@ use crate::telemetry::registry::{Fill, Volume};
 
 /// The fastest that a volume is taken to be written, in bytes per second: more than the fastest network disk of any cloud.
 const FASTEST_WRITE: u64 = 4 << 30;
-/// The name of the agent's container.
-const AGENT: &str = "rso-agent";
 /// Who could not be measured is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -52,7 +50,10 @@ pub(super) async fn readings(
 ) -> BTreeMap<ClaimName, Reading> {
     let wanted = wanted(seen, settings);
     gauges.0.retain(|name, _| wanted.values().flatten().any(|(claim, _)| claim.name == *name));
-    let due = wanted.iter().filter(|(_, claims)| claims.iter().any(|(claim, _)| gauges.is_due(claim, now)));
+    let runs = |ordinal: &Ordinal| context.cache.pod(&seen.set.name, *ordinal).is_some_and(|pod| is_running(&pod));
+    let due = wanted
+        .iter()
+        .filter(|(ordinal, claims)| claims.iter().any(|(claim, _)| gauges.is_due(claim, || runs(ordinal), now)));
     let answers =
         join_all(due.map(|(ordinal, claims)| async { (*ordinal, ask(context, seen, *ordinal, claims).await) })).await;
     for (ordinal, mut answers) in answers {
@@ -91,8 +92,12 @@ fn wanted<'a>(seen: &'a Seen, settings: &Settings) -> BTreeMap<Ordinal, Vec<(&'a
 }
 
 impl Gauges {
-    fn is_due(&self, claim: &Claim, now: Timestamp) -> bool {
-        self.0.get(&claim.name).is_none_or(|gauge| gauge.due <= now || gauge.capacity != claim.capacity)
+    /// Whether its time has come: also when its pod has started since.
+    fn is_due(&self, claim: &Claim, runs: impl FnOnce() -> bool, now: Timestamp) -> bool {
+        self.0.get(&claim.name).is_none_or(|gauge| {
+            let had_no_pod = matches!(gauge.reading, Reading::Unknown(Unknown::NoPod));
+            gauge.due <= now || gauge.capacity != claim.capacity || (had_no_pod && runs())
+        })
     }
 
     fn take(&mut self, claim: &Claim, threshold: Threshold, answer: Result<Usage, Unknown>, now: Timestamp) {
@@ -146,7 +151,7 @@ fn uses(pod: &Pod, claim: &ClaimName) -> bool {
 
 /// Where the agent of the pod listens, if it has one.
 fn agent(pod: &Pod) -> Option<SocketAddr> {
-    let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == AGENT)?;
+    let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == AGENT_CONTAINER)?;
     let port = container.ports.iter().flatten().next().and_then(|port| u16::try_from(port.container_port).ok());
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     Some(SocketAddr::new(ip, port.unwrap_or(AGENT_PORT)))
@@ -158,4 +163,25 @@ fn count(context: &Context, seen: &Seen, ordinal: Ordinal, claim: &Claim, usage:
     let inodes = usage.inodes.map(|inodes| (inodes.total, inodes.total.saturating_sub(inodes.free)));
     let fill = Fill { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
     context.telemetry.metrics.volume(volume, &fill);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::samples::{at, claim};
+
+    #[test]
+    fn a_volume_is_looked_at_again_when_it_is_due_has_grown_or_has_a_pod_at_last() {
+        let check = |why: Unknown, capacity: Bytes, later: i64, runs: bool, expected: bool| {
+            let mut gauges = Gauges::default();
+            gauges.take(&claim(0, Bytes::gib(1)), Percent::whole(80), Err(why), at(0));
+            assert_eq!(gauges.is_due(&claim(0, capacity), || runs, at(later)), expected, "{later} {runs}");
+        };
+        let same = Bytes::gib(1);
+        check(Unknown::NoPod, same, 1, false, false);
+        check(Unknown::NoPod, same, 1, true, true);
+        check(Unknown::Silent("refused".to_owned()), same, 1, true, false);
+        check(Unknown::NoPod, Bytes::gib(2), 1, false, true);
+        check(Unknown::NoPod, same, 10, false, true);
+    }
 }

@@ -14,7 +14,7 @@ pub mod claim;
 pub mod decide;
 pub mod drivers;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod settings;
 pub mod usage;
 mod values;
