@@ -33,7 +33,7 @@ soak: ## a real cluster under chaos: make soak DURATION=30m; writes its figures 
 
 ##@ Change it
 
-.PHONY: check test model fmt fmt-check clippy unit docs licences chart-lint shell gen tools
+.PHONY: check test model fuzz fuzz-merge fmt fmt-check clippy unit docs licences chart-lint shell gen tools
 check: tools ## everything that needs no cluster (under 5 minutes when built before)
 	@$(PHASE) "format"                 $(MAKE) fmt-check
 	@$(PHASE) "shell scripts"          $(MAKE) shell
@@ -56,7 +56,7 @@ fmt-check:
 	cargo fmt --all --check
 
 clippy:
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # The generated files and the golden ones are compared by the tests in tests/fast.
 unit:
@@ -66,8 +66,17 @@ model: ## explore the protocol of the recreate, all of it (long); writes its tab
 	MODEL=full cargo test --locked --profile model --test model -- --nocapture --test-threads 1 every nothing
 	cargo test --locked --test model the_page
 
+# SECONDS for each target; TARGET=… for one of them. A finding is a file in fuzz/artifacts: it becomes a named one in
+# fuzz/corpus, which the tests run. fuzz-merge takes over what reaches new code.
+SECONDS ?= 60
+fuzz: ## fuzz every target for SECONDS=60, or one TARGET=…; writes its table to docs/reliability.md
+	@fuzz/run.sh time $(SECONDS) $(TARGET)
+
+fuzz-merge:
+	@fuzz/run.sh merge $(TARGET)
+
 docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --lib --document-private-items
 
 licences:
 	cargo deny --locked check licenses bans sources

@@ -1,11 +1,11 @@
-//! Does the webhook stand whatever it is sent? The properties of the fuzz targets (`fuzz/`), driven on the stable compiler.
+//! Does the webhook stand whatever it is sent? The properties of the fuzz targets `review` and `pair`, with input
+//! that looks more like reviews, sets and pods than bytes do.
 
 use proptest::prelude::*;
 use rso::webhook::hook::Hook;
 use serde_json::{Value, json};
 
-#[path = "../../fuzz/properties.rs"]
-mod properties;
+use crate::fuzz::properties::webhook as properties;
 
 const REQUESTED: &str = "resize-statefulset-operator/requested";
 

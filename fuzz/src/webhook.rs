@@ -1,5 +1,4 @@
-//! What must hold of the webhook whatever it is sent. Shared by the fuzz targets and by `tests/fast/hooks.rs`, which drives it
-//! on the stable compiler.
+//! What must hold of the webhook whatever it is sent?
 
 use rso::api::bytes::Bytes;
 use rso::api::names::ClaimName;
@@ -24,8 +23,20 @@ impl Facts for Busy {
     }
 }
 
+/// Any bytes to any hook: the answer is a review that allows, and whatever it patches applies.
+pub fn a_body(data: &[u8]) {
+    Hook::ALL.iter().for_each(|hook| answer_is_sound(*hook, data));
+}
+
+/// Any two sets, as `[object, oldObject]`: what is answered applies, touches only what it may, and is final.
+pub fn a_pair(data: &[u8]) {
+    if let Ok((object, old)) = serde_json::from_slice::<(Value, Value)>(data) {
+        pair_is_sound(&object, &old);
+    }
+}
+
 /// Bytes in, a review out that allows and whose warnings are short.
-pub(crate) fn answer_is_sound(hook: Hook, body: &[u8]) {
+pub fn answer_is_sound(hook: Hook, body: &[u8]) {
     let answered = hook.answer(body, &Busy);
     let review: Value = serde_json::from_slice(&answered.body).expect("the answer is JSON");
     assert_eq!(review["kind"], "AdmissionReview");
@@ -44,7 +55,7 @@ pub(crate) fn answer_is_sound(hook: Hook, body: &[u8]) {
 }
 
 /// Two objects in, patches out that apply, touch only what they may, and leave nothing to do.
-pub(crate) fn pair_is_sound(object: &Value, old: &Value) {
+pub fn pair_is_sound(object: &Value, old: &Value) {
     let absorbed = absorb(object, old);
     let done = applied(object, &absorbed);
     only_touches(&absorbed, &["/spec/volumeClaimTemplates", "/metadata/annotations", REQUESTED]);

@@ -1,0 +1,74 @@
+//! Do the properties of the fuzz targets hold of every file of their corpora, and of so many random bytes?
+//!
+//! `make fuzz` looks for more. What it finds becomes a file in `fuzz/corpus`, and so a test here.
+
+use std::fs;
+use std::panic::catch_unwind;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::tree;
+
+#[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "it is a crate of its own for libFuzzer")]
+pub(crate) mod properties;
+
+use properties::TARGETS;
+
+/// Random inputs for each target: seconds in all.
+const RANDOM: u32 = 300;
+/// The longest of them. A whole cluster takes about three hundred.
+const LONGEST: usize = 512;
+
+#[test]
+fn every_file_of_the_corpora_is_well() {
+    let mut wrong = Vec::new();
+    for (name, property) in TARGETS {
+        for path in corpus(name) {
+            let data = fs::read(&path).unwrap();
+            if catch_unwind(|| property(&data)).is_err() {
+                wrong.push(path);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the messages are above; run one with `make fuzz TARGET=…`: {wrong:#?}");
+}
+
+#[test]
+fn every_property_holds_of_random_bytes() {
+    for (name, property) in TARGETS {
+        // The same bytes in every run: the exploring is done by `make fuzz`.
+        let config = Config { cases: RANDOM, failure_persistence: None, ..Config::default() };
+        let rng = proptest::test_runner::TestRng::deterministic_rng(config.rng_algorithm);
+        let mut runner = TestRunner::new_with_rng(config, rng);
+        let bytes = prop::collection::vec(any::<u8>(), 0..LONGEST);
+        let outcome = runner.run(&bytes, |data| {
+            property(&data);
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_target_has_its_file_and_its_corpus() {
+    let manifest = tree::read("fuzz/Cargo.toml");
+    for (name, _) in TARGETS {
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} has no [[bin]]");
+        let program = tree::read(&format!("fuzz/fuzz_targets/{name}.rs"));
+        assert!(program.starts_with("//! ") && program.contains("libfuzzer_sys::fuzz_target!"), "{name}");
+        assert!(!corpus(name).is_empty(), "fuzz/corpus/{name} is empty");
+    }
+    assert_eq!(tree::files("fuzz/fuzz_targets", "rs").len(), TARGETS.len(), "a program that is no target");
+}
+
+fn corpus(target: &str) -> Vec<std::path::PathBuf> {
+    let folder = tree::root().join("fuzz/corpus").join(target);
+    let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
