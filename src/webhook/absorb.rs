@@ -22,7 +22,8 @@ const TEMPLATES: &str = "/spec/volumeClaimTemplates";
 /// Answers an UPDATE of a StatefulSet.
 pub fn absorb(object: &Value, old: &Value) -> Answer {
     let (wanted, live) = (templates(object), templates(old));
-    if wanted == live {
+    // Without metadata there is no place to record a request, and the server will not take the object either.
+    if wanted == live || !object["metadata"].is_object() {
         return Answer::default();
     }
     match compare(wanted, live) {

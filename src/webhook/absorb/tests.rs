@@ -126,3 +126,12 @@ fn state_that_a_manifest_brings_along_is_not_believed() {
     let new = json!({"metadata": {"annotations": {REQUESTED: "a=1", format!("{PREFIX}transaction"): "x"}}});
     assert_eq!(patched(&new, &keep_state(&new, &Value::Null))["metadata"]["annotations"], json!({}));
 }
+
+#[test]
+fn an_object_without_metadata_is_left_to_the_server() {
+    let template = template(&json!({"name": "data", "size": "1Gi"}));
+    let larger = self::template(&json!({"name": "data", "size": "2Gi"}));
+    let live = json!({"metadata": {"name": "db"}, "spec": {"volumeClaimTemplates": [template]}});
+    let asked = json!({"spec": {"volumeClaimTemplates": [larger]}});
+    assert_eq!(absorb(&asked, &live), Answer::default(), "a patch below what is missing does not apply");
+}
