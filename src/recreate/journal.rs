@@ -29,6 +29,9 @@ pub const VERSION: u32 = 1;
 pub const MOST_STORED: usize = 1 << 20;
 /// The most that is unpacked: etcd takes no request above 1.5 MiB, so no set is larger; the rest is the snapshot.
 pub const MOST_UNPACKED: u64 = 8 << 20;
+/// The most commas and brackets in what is unpacked. A set has one in ten bytes; what is read of it takes up to 700 bytes of
+/// memory for each, so that eight megabytes of `[{"":0},…` would take 800.
+pub const MOST_PARTS: usize = 512 << 10;
 /// The key of the body.
 const BODY: &str = "journal.json.gz";
 /// The value of the kind label.
@@ -128,7 +131,7 @@ pub enum JournalError {
     #[error("failed to unpack the journal: {0}")]
     Unpack(String),
     /// The body unpacks to more than any set can be.
-    #[error("failed to unpack the journal: it holds more than {MOST_UNPACKED} bytes")]
+    #[error("failed to unpack the journal: it holds more than {MOST_UNPACKED} bytes, or {MOST_PARTS} parts")]
     Bomb,
     /// The body is not a journal.
     #[error("failed to decode the journal: {0}")]
@@ -266,7 +269,7 @@ pub fn pack(value: &Value) -> Result<Vec<u8>, JournalError> {
     Ok(packed)
 }
 
-/// The JSON in a gzip, at most [`MOST_UNPACKED`] bytes of it.
+/// The JSON in a gzip, at most [`MOST_UNPACKED`] bytes and [`MOST_PARTS`] parts of it.
 ///
 /// # Errors
 /// When it is damaged, too large, or not JSON.
@@ -274,7 +277,8 @@ pub fn unpack(packed: &[u8]) -> Result<Value, JournalError> {
     let mut text = Vec::new();
     let mut bounded = GzDecoder::new(packed).take(MOST_UNPACKED + 1);
     bounded.read_to_end(&mut text).map_err(|error| JournalError::Unpack(error.to_string()))?;
-    if text.len() as u64 > MOST_UNPACKED {
+    let parts = text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    if text.len() as u64 > MOST_UNPACKED || parts > MOST_PARTS {
         return Err(JournalError::Bomb);
     }
     serde_json::from_slice(&text).map_err(|error| JournalError::Decode(error.to_string()))
