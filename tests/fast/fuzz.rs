@@ -3,10 +3,14 @@
 //! `make fuzz` looks for more. What it finds becomes a file in `fuzz/corpus`, and so a test here.
 
 use std::fs;
+use std::io::Write;
 use std::panic::catch_unwind;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use rso::recreate::journal::{self, JournalError};
 
 use crate::tree;
 
@@ -63,6 +67,23 @@ fn every_target_has_its_file_and_its_corpus() {
         assert!(!corpus(name).is_empty(), "fuzz/corpus/{name} is empty");
     }
     assert_eq!(tree::files("fuzz/fuzz_targets", "rs").len(), TARGETS.len(), "a program that is no target");
+}
+
+#[test]
+fn an_archive_that_unpacks_to_too_much_is_refused() {
+    let check = |what: &str, content: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(content).unwrap();
+        let unpacked = journal::unpack(&encoder.finish().unwrap());
+        assert_eq!(unpacked.err(), Some(JournalError::Bomb), "{what}");
+    };
+    let most = usize::try_from(journal::MOST_UNPACKED).unwrap();
+    check("zeros", &vec![0; 8 * most]);
+    check("one byte too many", [b"{}".to_vec(), vec![b' '; most - 1]].concat().as_slice());
+    // A small text, and much memory.
+    check("maps", format!("[{}0]", r#"{"":0},"#.repeat(journal::MOST_PARTS / 2)).as_bytes());
+    check("lists", format!("[{}0]", "[0],".repeat(journal::MOST_PARTS / 2)).as_bytes());
+    check("numbers", format!("[{}0]", "0,".repeat(journal::MOST_PARTS)).as_bytes());
 }
 
 fn corpus(target: &str) -> Vec<std::path::PathBuf> {
