@@ -149,13 +149,9 @@ fn exponent(suffix: &str) -> Option<i64> {
     if bare.is_empty() || !bare.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // An exponent beyond a hundred thousand is decided by its sign alone: too large, or less than a byte.
-    Some(
-        digits
-            .parse::<i64>()
-            .unwrap_or(if digits.starts_with('-') { -100_000 } else { 100_000 })
-            .clamp(-100_000, 100_000),
-    )
+    // What 64 bits do not hold is no exponent to Kubernetes. One beyond a hundred thousand is decided by its sign alone: too
+    // large, or less than a byte.
+    Some(digits.parse::<i64>().ok()?.clamp(-100_000, 100_000))
 }
 
 /// Quotes the start of what stands where a unit should: the value may be as long as an annotation may be.
@@ -279,6 +275,7 @@ mod tests {
         check("10 Gi", QuantityError::UnknownUnit(" Gi".into()));
         check("1e", QuantityError::UnknownUnit("e".into()));
         check("1e1.5", QuantityError::UnknownUnit("e1.5".into()));
+        check("1e-9223372036854775809", QuantityError::UnknownUnit("e-92233720368547".into()));
         check("１Gi", QuantityError::NoNumber);
         check("NaN", QuantityError::NoNumber);
         check("8Ei", QuantityError::TooLarge);
