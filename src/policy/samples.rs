@@ -8,12 +8,12 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal};
 
 /// The `now` of the tests plus so many seconds.
-pub(super) fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("in range")
 }
 
 /// `data-db-<ordinal>`, bound, with that capacity, in an expandable class.
-pub(super) fn claim(ordinal: u32, size: Bytes) -> Claim {
+pub(crate) fn claim(ordinal: u32, size: Bytes) -> Claim {
     Claim {
         name: ClaimName::new(format!("data-db-{ordinal}")),
         template: "data".into(),
@@ -32,12 +32,12 @@ pub(super) fn claim(ordinal: u32, size: Bytes) -> Claim {
 }
 
 /// A claim on its way from one size to another.
-pub(super) fn growing(from: Bytes, to: Bytes, resize: Resize) -> Claim {
+pub(crate) fn growing(from: Bytes, to: Bytes, resize: Resize) -> Claim {
     Claim { requested: to, resize, ..claim(0, from) }
 }
 
 /// What the agent says of a filesystem as large as its claim, of which so many percent are in use.
-pub(super) fn usage(claim: &Claim, percent: u64) -> Usage {
+pub(crate) fn usage(claim: &Claim, percent: u64) -> Usage {
     let total = claim.capacity.unwrap_or_default();
     let used = Bytes(u64::try_from(u128::from(total.0) * u128::from(percent) / 100).expect("no larger"));
     Usage {
@@ -53,6 +53,6 @@ pub(super) fn usage(claim: &Claim, percent: u64) -> Usage {
 }
 
 /// The reading of that.
-pub(super) fn reading(claim: &Claim, percent: u64) -> Reading {
+pub(crate) fn reading(claim: &Claim, percent: u64) -> Reading {
     Reading::Measured { usage: usage(claim, percent), rate: 0, capacity: claim.capacity.unwrap_or_default() }
 }
