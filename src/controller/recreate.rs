@@ -15,6 +15,7 @@ use crate::cluster::act::{Acted, act};
 use crate::cluster::clock::now;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, Ground, ObserveError};
+use crate::recreate::journal::uid_in;
 use crate::recreate::observed::{Live, LiveSet, Probes, Stored};
 use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Report, Step, Wait, next};
 
@@ -168,7 +169,7 @@ impl<'a> Drive<'a> {
             self.remember(seen);
             let turn = match next(seen, now()) {
                 Step::Done { again } => Turn::Return(self.ended().unwrap_or(Advance::Rest(again))),
-                Step::Refuse(note) => Turn::Return(self.ended().unwrap_or(Advance::Refused(note))),
+                Step::Refuse(note) => Turn::Return(self.ended().unwrap_or_else(|| self.refused(seen, note))),
                 Step::Wait(wait) => self.wait(wait).await,
                 Step::Look(look) => self.look(seen, look).await,
                 Step::Write(action) => self.write(seen, action).await,
@@ -191,6 +192,9 @@ impl<'a> Drive<'a> {
                 self.troubles = self.troubles.max(6);
             }
             self.journal = Some(journal.clone());
+        }
+        if let (Stored::Unreadable { name, .. }, Live::Absent) = (&seen.journal, &seen.live) {
+            self.uid = uid_in(name);
         }
     }
 
@@ -299,6 +303,15 @@ impl<'a> Drive<'a> {
             | Action::RestoreSpec { .. }
             | Action::RestoreOwnership { .. } => {}
         }
+    }
+
+    /// Whoever called tells it about the set; if there is none, it is told here, about the one that was.
+    fn refused(&mut self, seen: &Observed, note: Note) -> Advance {
+        if matches!((&seen.live, &seen.journal), (Live::Absent, Stored::Unreadable { .. })) {
+            tracing::error!(namespace = self.set.namespace, statefulset = self.set.name, "{}", note.text);
+            self.tell(note.clone());
+        }
+        Advance::Refused(note)
     }
 
     fn tell(&mut self, note: Note) {

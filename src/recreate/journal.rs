@@ -234,6 +234,11 @@ pub fn name_of(uid: &Uid) -> String {
     format!("rso-journal-{uid}")
 }
 
+/// The object that a journal of this name is about.
+pub fn uid_in(name: &str) -> Option<Uid> {
+    name.strip_prefix("rso-journal-").map(Uid::new)
+}
+
 /// Reads the head of a journal without unpacking it; none when it is not a head.
 pub fn head_of(config_map: &Value) -> Option<JournalHead> {
     let data = |key: &str| config_map["data"][key].as_str();

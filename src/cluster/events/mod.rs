@@ -96,6 +96,11 @@ impl Recorder {
     }
 }
 
+/// Nobody will read it, and the API server takes none: neither is worth a line for each.
+fn is_of_a_namespace_that_goes(error: &Error) -> bool {
+    matches!(error, Error::Refused { message, .. } if message.contains("because it is being terminated"))
+}
+
 impl Sender {
     /// Sends until all recorders are gone and the queue is empty.
     pub async fn run(mut self) {
@@ -104,6 +109,9 @@ impl Sender {
                 // What will never be accepted counts as told, or every pass would try again.
                 if error.class() != Class::Permanent {
                     lock(&self.memory).forget(&message.key);
+                }
+                if is_of_a_namespace_that_goes(&error) {
+                    continue;
                 }
                 (self.dropped)();
                 tracing::warn!(
