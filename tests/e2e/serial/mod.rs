@@ -6,6 +6,7 @@ mod crash;
 mod deployers;
 mod handover;
 mod helm;
+mod hostile;
 mod namespaced;
 mod orphaning;
 mod verdict;
