@@ -293,7 +293,9 @@ impl Look<'_> {
         }
         let crossing = known.iter().filter_map(|(claim, usage, rate)| self.crossing(claim, usage, *rate));
         let wish = crossing.map(|crossing| (self.next_size(&crossing), crossing)).max_by_key(|(to, _)| *to);
-        UsageWish { wish: wish.map_or(Wish::None, |(to, crossing)| self.allowed(&crossing, to)), ..nothing }
+        // Whoever decides the size, the fullest of all decides how urgent it is.
+        let emergency = known.iter().any(|(_, usage, _)| usage.fullness() >= Some(EMERGENCY));
+        UsageWish { wish: wish.map_or(Wish::None, |(to, crossing)| self.allowed(&crossing, to, emergency)), ..nothing }
     }
 
     /// Is this replica over a threshold, and which?
@@ -350,7 +352,7 @@ impl Look<'_> {
     }
 
     /// The size, kept to its limits; or why it must not be.
-    fn allowed(&self, crossing: &Crossing<'_>, to: Bytes) -> Wish {
+    fn allowed(&self, crossing: &Crossing<'_>, to: Bytes, emergency: bool) -> Wish {
         let (claim, capacity) = (&crossing.claim.name, crossing.capacity);
         let to = self.settings.max_size.map_or(to, |max| to.min(max));
         if to <= capacity {
@@ -362,7 +364,7 @@ impl Look<'_> {
                 ),
             ));
         }
-        if let Some(left) = self.cooldown_left(crossing) {
+        if let Some(left) = self.cooldown_left(emergency) {
             return Wish::Refused(Note::new(
                 Reason::CooldownActive,
                 format!(
@@ -383,8 +385,7 @@ impl Look<'_> {
     }
 
     /// The cooldown, while it is not over.
-    fn cooldown_left(&self, crossing: &Crossing<'_>) -> Option<Duration> {
-        let emergency = crossing.usage.fullness() >= Some(EMERGENCY);
+    fn cooldown_left(&self, emergency: bool) -> Option<Duration> {
         let of_driver = match self.driver.emergency_cooldown {
             Some(shorter) if emergency => shorter,
             Some(_) | None => self.driver.cooldown,

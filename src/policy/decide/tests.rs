@@ -231,6 +231,17 @@ fn a_cooldown_is_kept() {
     check(Some(60), ebs, 85, [Some(-600), None], "grow");
 }
 
+/// Both want the same size, and the one that is last would decide it.
+#[test]
+fn one_replica_that_is_nearly_full_shortens_the_cooldown_for_all() {
+    let driver = Drivers::default().get("ebs.csi.aws.com");
+    for percents in [[95, 85], [85, 95]] {
+        let claims = [0, 1].map(|ordinal| Claim { resized_at: Some(at(-3600)), ..claim(ordinal, TEN) });
+        let decision = decide(&settings(|_| {}), &driver, TEN, &claims, &readings(&claims, &percents), at(0));
+        assert_eq!(decision.verdict.as_str(), "grow", "{percents:?}");
+    }
+}
+
 #[test]
 fn the_administrators_cooldown_holds_whatever_the_driver_says() {
     let claims = [Claim { resized_at: Some(at(-60)), ..claim(0, TEN) }];
