@@ -27,7 +27,7 @@ run() {
     mkdir -p "$work/$target" "fuzz/artifacts/$target"
     # The most that a bomb takes is well below this; more is a finding.
     "$programs/$target" "$work/$target" "fuzz/corpus/$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=60 \
-        -dict=fuzz/words.dict -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1 || true
+        -len_control=0 -max_len=4096 -dict=fuzz/words.dict -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1 || true
     found=$(find "fuzz/artifacts/$target" -type f | wc -l)
     executed=$(stat_of number_of_executed_units "$log")
     printf '| %s | %s | %d s | %s | %s | %s | %s MiB | %s | %s |\n' "$target" "$(sed -n '1s|^//! \(.*\)\.$|\1|p' "fuzz/fuzz_targets/$target.rs")" \
