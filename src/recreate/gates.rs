@@ -80,6 +80,10 @@ pub fn ask(subject: &Subject<'_>) -> Result<(), Note> {
 /// # Errors
 /// What was refused.
 pub fn judge(probes: &Probes) -> Result<(), Note> {
+    if matches!(probes.native, Verdict::Unknown(_)) {
+        // The server may take it, and then nothing has to be replaced.
+        expect(&probes.native, &Verdict::Accepted, "raising the templates in place")?;
+    }
     expect(&probes.create, &Verdict::AlreadyExists, "creating the set again")?;
     expect(&probes.delete, &Verdict::Accepted, "deleting the set with its pods orphaned")?;
     expect(&probes.hold, &Verdict::Accepted, "putting a finalizer on the set")?;

@@ -237,6 +237,8 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
         check(|world| world.verdicts[index] = Verdict::Unknown("timeout".to_owned()), DEFERRED, "timeout");
         check(|world| world.verdicts[index] = Verdict::Conflict, DEFERRED, "again");
     }
+    // The templates might be raised in place, without any of this: a refusal is the answer that lets it begin.
+    check(|world| world.verdicts[4] = Verdict::Unknown("reset".to_owned()), DEFERRED, "in place got no answer (reset)");
     // A CREATE of the same name that would be accepted: the set has just vanished.
     check(|world| world.verdicts[0] = Verdict::Accepted, DEFERRED, "creating");
 }
