@@ -6,6 +6,15 @@ set -euo pipefail
 pki=$RUN/pki
 export PATH=$BIN:$PATH
 
+# Half a cluster, for tests that stand in for the node themselves: `CONTROL_PLANE_ONLY=1 up.sh`. Nobody makes service
+# accounts, root certificates or volumes there, so nothing must wait for them.
+only_control_plane() { [ -e "$RUN/control-plane-only" ]; }
+admission=() controllers=()
+if only_control_plane; then
+  admission=(--disable-admission-plugins=ServiceAccount)
+  controllers=("--controllers=statefulset-controller,garbage-collector-controller,namespace-controller,resourcequota-controller,disruption-controller,persistentvolumeclaim-protection-controller")
+fi
+
 # Own mounts: every component has its standard paths, and the host sees none of it.
 mount --make-rshared /                  # the kubelet and the CSI driver pass mounts to pods
 mount -t tmpfs -o mode=755 tmpfs /run   # containerd's state, network namespaces, locks
@@ -37,13 +46,26 @@ run kube-apiserver cluster kube-apiserver --etcd-servers=http://127.0.0.1:2379 \
   --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
   --service-account-issuer=https://kubernetes.default.svc.cluster.local \
   --service-account-key-file="$pki/service-account.pub" --service-account-signing-key-file="$pki/service-account.key" \
-  --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction,PodSecurity --allow-privileged=true \
+  --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction,PodSecurity "${admission[@]}" --allow-privileged=true \
   --kubelet-client-certificate="$pki/apiserver-kubelet-client.crt" --kubelet-client-key="$pki/apiserver-kubelet-client.key" \
   --kubelet-certificate-authority="$pki/ca.crt" --kubelet-preferred-address-types=InternalIP \
   --requestheader-client-ca-file="$pki/ca.crt" --requestheader-allowed-names=front-proxy-client \
   --requestheader-extra-headers-prefix=X-Remote-Extra- --requestheader-group-headers=X-Remote-Group --requestheader-username-headers=X-Remote-User \
   --proxy-client-cert-file="$pki/front-proxy-client.crt" --proxy-client-key-file="$pki/front-proxy-client.key" \
   --audit-policy-file="$HERE/manifests/audit-policy.yaml" --audit-log-path="$LOG/audit.log" --audit-log-maxsize=200 --audit-log-maxbackup=1
+
+controller_manager() {
+  wait_for 60 ask /readyz
+  # The default limits of requests per second make the start five seconds slower.
+  run kube-controller-manager cluster kube-controller-manager --kubeconfig="$pki/kube-controller-manager.kubeconfig" \
+    --kube-api-qps=500 --kube-api-burst=1000 --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials \
+    --service-account-private-key-file="$pki/service-account.key" --root-ca-file="$pki/ca.crt" \
+    --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" "${controllers[@]}"
+}
+if only_control_plane; then
+  controller_manager
+  while :; do wait -n || true; done
+fi
 
 # containerd: the form of its configuration changed with 1.x, 2.0 and 2.4; version 3 is read by every 2.x.
 cni=; for folder in /usr/lib/cni /opt/cni/bin /usr/libexec/cni; do [ ! -x "$folder/ptp" ] || { cni=$folder; break; }; done
@@ -94,12 +116,7 @@ if [ -x "$BIN/rso" ] && "$BIN/rso" csi --help >/dev/null 2>&1; then
   touch "$RUN/with-csi"
 fi
 
-wait_for 60 ask /readyz
-# The default limits of requests per second make the start five seconds slower.
-run kube-controller-manager cluster kube-controller-manager --kubeconfig="$pki/kube-controller-manager.kubeconfig" \
-  --kube-api-qps=500 --kube-api-burst=1000 --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials \
-  --service-account-private-key-file="$pki/service-account.key" --root-ca-file="$pki/ca.crt" \
-  --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key"
+controller_manager
 run kube-scheduler cluster kube-scheduler --kubeconfig="$pki/kube-scheduler.kubeconfig" \
   --kube-api-qps=500 --kube-api-burst=1000 --bind-address=127.0.0.1 --leader-elect=false
 

@@ -6,6 +6,7 @@ kubectl() { "$BIN/kubectl" --kubeconfig "$ADMIN" --request-timeout=5s "$@" 2>/de
 
 init_pid >/dev/null || die "it is not running"
 ask /readyz >/dev/null || die "its API server does not answer"
+if [ -e "$RUN/control-plane-only" ]; then echo "control plane $CLUSTER_ID is up; kubeconfig: $ADMIN"; exit; fi
 ready=$(kubectl get node node1 -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') || die "its node cannot be read"
 [ "$ready" = True ] || die "its node is not Ready"
 if [ -e "$RUN/with-csi" ]; then

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts cluster number CLUSTER_ID in network, mount and process namespaces of its own. Says what it does and how long
 # each step took; does nothing when the cluster is up and well.
+# CONTROL_PLANE_ONLY=1: etcd, API server and controller-manager alone, for tests that stand in for the node themselves.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 export KUBECONFIG=$ADMIN
@@ -29,6 +30,7 @@ if [ -e "/run/netns/$NETNS" ] || [ -e "/sys/class/net/$LINK" ]; then "$HERE/down
 
 echo "starting cluster $CLUSTER_ID"
 rm -rf "$LOG"; mkdir -p "$RUN" "$LOG"; chmod 700 "$RUN"
+[ -z "${CONTROL_PLANE_ONLY:-}" ] || touch "$RUN/control-plane-only"
 explain() { # when the start fails
   local status=$? log
   [ "$status" != 0 ] || return 0
@@ -76,13 +78,21 @@ until_ready() { # seconds what command...
 until_ready 60 "API server answers" ask /readyz
 install -m 600 "$RUN/pki/admin.kubeconfig" "$ADMIN"
 ln -sfn "log/$CLUSTER_ID/audit.log" "$AUDIT_LINK"
+storage() { kubectl apply -f "$HERE/manifests/storage.yaml" >/dev/null; }
+up() {
+  echo "cluster $CLUSTER_ID is up after $(seconds "$EPOCH" "$EPOCHREALTIME") s. To use it:"
+  echo "  export KUBECONFIG=$ADMIN PATH=$BIN:\$PATH"
+}
+if [ -e "$RUN/control-plane-only" ]; then
+  until_ready 60 "storage classes" storage
+  up; exit 0
+fi
 until_ready 60 "default service account" kubectl -n default get serviceaccount default
-kubectl apply -f "$HERE/manifests/storage.yaml" >/dev/null
+storage
 until_ready 60 "node Ready" kubectl wait --for=condition=Ready node/node1 --timeout=1s
 if [ -e "$RUN/with-csi" ]; then
   until_ready 30 "CSI driver registered" driver_registered
 else
   echo "  no CSI driver: $BIN/rso does not know the verb csi"
 fi
-echo "cluster $CLUSTER_ID is up after $(seconds "$EPOCH" "$EPOCHREALTIME") s. To use it:"
-echo "  export KUBECONFIG=$ADMIN PATH=$BIN:\$PATH"
+up
