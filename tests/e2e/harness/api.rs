@@ -40,7 +40,8 @@ impl Kind {
         }
     }
 
-    fn path(self, namespace: &str) -> String {
+    /// The collection of this kind in the namespace.
+    pub fn path(self, namespace: &str) -> String {
         let (group, plural) = self.group_and_plural();
         match self {
             Self::Namespace | Self::Policy | Self::PolicyBinding => format!("{group}/{plural}"),
@@ -71,6 +72,12 @@ impl Api {
             .unwrap_or_else(|e| panic!("no cluster: {e}; start one with `make cluster-up` ({})", path.display()));
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
         Self { client: Client::try_from(config).unwrap() }
+    }
+
+    /// The client itself, for watches.
+    #[allow(dead_code, reason = "only the fault sweep watches")]
+    pub const fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The object, or nothing.
@@ -109,7 +116,8 @@ impl Api {
         self.send(Method::DELETE, &format!("{}/{name}", kind.path(namespace)), Some(options)).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Refused> {
+    /// Any request; a PATCH is a merge patch.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Refused> {
         let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let bytes = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
         let request = Request::builder().method(method).uri(path).header("content-type", media).body(bytes).unwrap();

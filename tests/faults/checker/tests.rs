@@ -1,0 +1,296 @@
+//! A checker that finds nothing has to show that it can: a history in which all is well, and one seeded violation at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rso::api::annotations::KIND_LABEL;
+use rso::api::names::{SetName, Uid};
+use rso::recreate::journal::Snapshot;
+use rso::recreate::manifest;
+use rso::recreate::observed::WhenDeleted;
+
+use super::*;
+use crate::fault::ReadFault;
+
+/// A set of one pod and one claim; `uid` tells the old one from the new one.
+fn set(uid: &str, size: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "db", "namespace": "ns", "uid": uid, "labels": {"team": "red"}, "annotations": {"a": "b"}},
+        "spec": {
+            "replicas": 1, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": []}},
+            "volumeClaimTemplates": [
+                {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}},
+            ],
+        },
+        "status": {"currentRevision": "db-1", "updateRevision": "db-1"},
+    })
+}
+
+fn pod(owner: Option<&str>) -> Value {
+    let owners: Vec<Value> = owner.iter().map(|uid| json!({"kind": "StatefulSet", "uid": uid})).collect();
+    json!({
+        "metadata": {"name": "db-0", "uid": "pod", "ownerReferences": owners},
+        "status": {"containerStatuses": [{"name": "db", "containerID": "1", "restartCount": 0}]},
+    })
+}
+
+fn claim(size: &str) -> Value {
+    json!({
+        "metadata": {"name": "data-db-0", "uid": "claim"},
+        "spec": {"resources": {"requests": {"storage": size}}},
+    })
+}
+
+/// Builds a history event by event.
+#[derive(Default)]
+struct Script {
+    at: u64,
+    events: Vec<Event>,
+    held: Value,
+}
+
+impl Script {
+    fn tell(&mut self, kind: Kind, change: Change, mut object: Value) -> Value {
+        self.at += 1;
+        object["metadata"]["resourceVersion"] = json!(self.at.to_string());
+        self.events.push(Event { at: self.at, kind, change, object: Arc::new(object.clone()), heard: Instant::now() });
+        object
+    }
+
+    fn journal(&mut self, change: Change, phase: Phase) {
+        let time = "2026-01-01T00:00:00Z".parse().unwrap();
+        let journal = Journal {
+            version: 1,
+            id: "id".into(),
+            set: SetName::new("ns", "db"),
+            uid: Uid::new("old"),
+            successor: None,
+            phase,
+            started_at: time,
+            phase_at: time,
+            targets: BTreeMap::from([("data".into(), "2Gi".parse().unwrap())]),
+            reason: String::new(),
+            allow_owner: None,
+            when_deleted: WhenDeleted::Retain,
+            snapshot: Snapshot {
+                update_revision: "db-1".into(),
+                template: String::new(),
+                pods: BTreeMap::new(),
+                revisions: BTreeMap::new(),
+            },
+            image: manifest::image(&self.held),
+            incidents: Vec::new(),
+            ending: None,
+        };
+        let map = journal.encode("ns").unwrap();
+        assert_eq!(map["metadata"]["labels"][KIND_LABEL], "journal");
+        self.tell(Kind::ConfigMap, change, map);
+    }
+}
+
+fn asked(method: Method, path: &str, body: Value) -> Asked {
+    let now = Instant::now();
+    Asked {
+        who: 0,
+        class: Class::Write,
+        number: 0,
+        method,
+        path: format!("/apis/apps/v1/namespaces/ns/{path}"),
+        query: String::new(),
+        body,
+        at: now,
+        delivered: vec![(now, 200, Value::Null)],
+        told: Some(200),
+        ended: Some(now),
+    }
+}
+
+/// A recreate as it should be. A seed changes one thing of it.
+fn history(seed: Seed) -> History {
+    let mut script = Script::default();
+    let before = script.tell(Kind::StatefulSet, Change::Added, set("old", "1Gi"));
+    script.tell(Kind::Pod, Change::Added, pod(Some("old")));
+    script.tell(Kind::Claim, Change::Added, claim("1Gi"));
+    let settled = script.at;
+    if seed != Seed::SmallClaim {
+        script.tell(Kind::Claim, Change::Modified, claim("2Gi"));
+    }
+    script.held = before;
+    script.journal(Change::Added, Phase::Prepared);
+    let mut held = set("old", "1Gi");
+    held["metadata"]["finalizers"] = json!([HOLD]);
+    if seed == Seed::Rollout {
+        held["status"]["updateRevision"] = json!("db-2");
+    }
+    script.held = script.tell(Kind::StatefulSet, Change::Modified, held.clone());
+    script.journal(Change::Modified, Phase::Deleting);
+    held["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    script.held = script.tell(Kind::StatefulSet, Change::Modified, held.clone());
+    if seed != Seed::EarlyRelease {
+        script.tell(Kind::Pod, Change::Modified, pod(None));
+    }
+    if seed == Seed::LostEdit {
+        held["metadata"]["labels"]["team"] = json!("blue");
+        let old = script.held.clone();
+        script.tell(Kind::StatefulSet, Change::Modified, held.clone());
+        script.held = old;
+    }
+    script.journal(Change::Modified, Phase::Releasing);
+    if seed == Seed::NoJournal {
+        script.journal(Change::Deleted, Phase::Releasing);
+    }
+    held["metadata"]["finalizers"] = Value::Null;
+    script.tell(Kind::StatefulSet, Change::Deleted, held);
+    let mut new = set("new", "2Gi");
+    new["metadata"]["annotations"][TRANSACTION] = json!("id");
+    if seed == Seed::OtherTemplate {
+        new["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+    }
+    script.tell(Kind::StatefulSet, Change::Added, new.clone());
+    if seed == Seed::Twice {
+        script.tell(Kind::StatefulSet, Change::Deleted, new.clone());
+        script.tell(Kind::StatefulSet, Change::Added, new.clone());
+    }
+    if seed == Seed::EarlyRelease {
+        script.tell(Kind::Pod, Change::Modified, pod(None));
+    }
+    script.journal(Change::Modified, Phase::Adopting);
+    script.tell(Kind::Pod, Change::Modified, pod(Some("new")));
+    if seed != Seed::LeftTransaction {
+        script.tell(Kind::StatefulSet, Change::Modified, set("new", "2Gi"));
+    }
+    script.journal(Change::Deleted, Phase::Adopting);
+    let uid = json!({"uid": "old", "resourceVersion": "6"});
+    History {
+        events: script.events,
+        asked: vec![
+            asked(Method::POST, "configmaps", json!({"metadata": {"name": "rso-journal-old"}})),
+            asked(Method::PATCH, "statefulsets/db", json!({"metadata": uid})),
+            asked(Method::DELETE, "statefulsets/db", json!({"preconditions": uid, "propagationPolicy": "Orphan"})),
+        ],
+        deeds: Vec::new(),
+        settled,
+        end: End::Grown,
+        pods: Pods::Stay,
+        fault: None,
+        targets: BTreeMap::from([("data".to_owned(), "2Gi".to_owned())]),
+    }
+}
+
+/// What is wrong in the order of events. What is wrong elsewhere is changed afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seed {
+    Nothing,
+    SmallClaim,
+    Rollout,
+    EarlyRelease,
+    LostEdit,
+    NoJournal,
+    OtherTemplate,
+    Twice,
+    LeftTransaction,
+}
+
+fn found(history: &History) -> Vec<String> {
+    violations(history).iter().map(|how| how.split(": ").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn where_all_is_well_nothing_is_found() {
+    assert_eq!(violations(&history(Seed::Nothing)), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_wrong_in_the_order_of_events_is_found() {
+    let check = |seed, expected: &str| {
+        let found = found(&history(seed));
+        assert!(found.iter().any(|how| how == expected), "{seed:?}: {found:?}");
+    };
+    check(Seed::SmallClaim, "no set is deleted before its claims are large and its rollout is over");
+    check(Seed::Rollout, "no set is deleted before its claims are large and its rollout is over");
+    check(Seed::EarlyRelease, "at the release nothing refers to the old set");
+    check(Seed::LostEdit, "an absent set is remembered, as it was last edited");
+    check(Seed::NoJournal, "an absent set is remembered, as it was last edited");
+    check(Seed::OtherTemplate, "the pod template that is created is one that somebody else applied");
+    check(Seed::Twice, "a transaction makes at most one set, and none when it is over");
+    check(Seed::LeftTransaction, "at rest nothing of ours is left");
+}
+
+#[test]
+fn what_happens_to_pods_and_claims_is_found() {
+    let check = |kind, change, object: Value, expected: &str| {
+        let mut history = history(Seed::Nothing);
+        let at = history.events.last().map_or(0, |event| event.at) + 1;
+        history.events.push(Event { at, kind, change, object: Arc::new(object), heard: Instant::now() });
+        let found = found(&history);
+        assert!(found.iter().any(|how| how == expected), "{found:?}");
+    };
+    let mut restarted = pod(Some("new"));
+    restarted["status"]["containerStatuses"][0]["restartCount"] = json!(1);
+    check(Kind::Pod, Change::Modified, restarted, "no pod is deleted or restarted");
+    check(Kind::Pod, Change::Deleted, pod(Some("new")), "no pod is deleted or restarted");
+    check(Kind::Claim, Change::Deleted, claim("2Gi"), "no claim is deleted or asked for less");
+    check(Kind::Claim, Change::Modified, claim("1Gi"), "no claim is deleted or asked for less");
+    let mut guarded = claim("2Gi");
+    guarded["metadata"]["ownerReferences"] = json!([{"kind": "Namespace"}]);
+    check(Kind::Claim, Change::Modified, guarded, "at rest nothing of ours is left");
+}
+
+#[test]
+fn what_people_did_is_missed() {
+    let mut edited = history(Seed::Nothing);
+    edited.deeds.push((Deed::Patch(json!({"metadata": {"labels": {"team": "blue"}}})), 4));
+    assert_eq!(found(&edited), ["every edit that was accepted is there in the end"]);
+    let mut deleted = history(Seed::Nothing);
+    deleted.deeds.push((Deed::Delete("Orphan"), 6));
+    assert!(found(&deleted).iter().any(|how| how == "what somebody deleted is not created"), "{:?}", found(&deleted));
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_found() {
+    let check = |request: Asked, expected: &str| {
+        let mut history = history(Seed::Nothing);
+        history.asked.push(request);
+        assert_eq!(found(&history), [expected]);
+    };
+    let of = |uid: &str| json!({"uid": uid, "resourceVersion": "6"});
+    let deletes = |only: Value, how: &str| json!({"preconditions": only, "propagationPolicy": how});
+    let unguarded = deletes(json!({"uid": "old"}), "Orphan");
+    check(asked(Method::DELETE, "statefulsets/db", unguarded), "every write carries its precondition");
+    check(
+        asked(Method::DELETE, "statefulsets/db", deletes(of("old"), "Background")),
+        "every write carries its precondition",
+    );
+    check(
+        asked(Method::PATCH, "persistentvolumeclaims/c", json!({"metadata": {}})),
+        "every write carries its precondition",
+    );
+    check(
+        asked(Method::PATCH, "statefulsets/db", json!({"metadata": of("other")})),
+        "only what is journalled is written",
+    );
+}
+
+#[test]
+fn a_write_on_half_the_knowledge_is_found() {
+    let mut history = history(Seed::Nothing);
+    let began = Instant::now();
+    let read = |number, after, told| Asked {
+        class: Class::Read,
+        number,
+        at: began + Duration::from_millis(after),
+        ended: Some(began + Duration::from_millis(after)),
+        told,
+        ..asked(Method::GET, "pods", Value::Null)
+    };
+    let body = json!({"metadata": {"uid": "old", "resourceVersion": "6"}});
+    let write = Asked { at: began + Duration::from_millis(500), ..asked(Method::PATCH, "statefulsets/db", body) };
+    history.fault = Some(Fault::Read(1, ReadFault::Reset));
+    history.asked.extend([read(1, 100, None), write]);
+    assert_eq!(found(&history), ["no write follows a read that failed"]);
+    history.asked.push(read(2, 300, Some(200)));
+    assert_eq!(found(&history), Vec::<String>::new());
+}

@@ -1,0 +1,217 @@
+//! What is known when a run is over? Every state that was stored, every request that was asked, and what people did.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rso::api::annotations::{KIND_LABEL, TRANSACTION};
+use rso::recreate::Journal;
+use serde_json::{Value, json};
+
+use crate::fault::{Fault, WriteFault};
+use crate::proxy::{Asked, Class};
+use crate::recorder::{Change, Event, Kind};
+use crate::scenario::{Deed, End, NAME, Pods};
+
+/// All that a run has left behind.
+pub struct History {
+    /// In the order of etcd.
+    pub events: Vec<Event>,
+    /// In the order of arrival.
+    pub asked: Vec<Asked>,
+    /// What people did, with the version of the set that it led to.
+    pub deeds: Vec<(Deed, u64)>,
+    /// From this version on, the set was ready and the operator at work.
+    pub settled: u64,
+    pub end: End,
+    pub pods: Pods,
+    pub fault: Option<Fault>,
+    /// Template → size.
+    pub targets: BTreeMap<String, String>,
+}
+
+/// What the server held at one moment.
+#[derive(Clone, Default)]
+pub struct World(BTreeMap<(Kind, String), Arc<Value>>);
+
+impl World {
+    /// Takes one more event in.
+    pub fn apply(&mut self, event: &Event) {
+        let key = (event.kind, event.name().to_owned());
+        match event.change {
+            Change::Added | Change::Modified => self.0.insert(key, event.object.clone()),
+            Change::Deleted => self.0.remove(&key),
+        };
+    }
+
+    /// The set.
+    pub fn set(&self) -> Option<&Value> {
+        self.0.get(&(Kind::StatefulSet, NAME.to_owned())).map(AsRef::as_ref)
+    }
+
+    /// All objects of a kind, by name.
+    pub fn all(&self, kind: Kind) -> impl Iterator<Item = (&str, &Value)> {
+        self.0
+            .iter()
+            .filter(move |((of, _), _)| *of == kind)
+            .map(|((_, name), object)| (name.as_str(), object.as_ref()))
+    }
+
+    /// What can be owned.
+    pub fn dependents(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.all(Kind::Pod).chain(self.all(Kind::Revision)).chain(self.all(Kind::Claim))
+    }
+
+    /// The journals that can be read.
+    pub fn journals(&self) -> impl Iterator<Item = Journal> {
+        self.all(Kind::ConfigMap).filter(|(_, map)| is_journal(map)).filter_map(|(_, map)| Journal::decode(map).ok())
+    }
+}
+
+/// Whether a ConfigMap is a journal.
+pub fn is_journal(map: &Value) -> bool {
+    map["metadata"]["labels"][KIND_LABEL] == "journal"
+}
+
+/// The id of the recreate that made the set, while it has not landed.
+pub fn transaction(set: &Value) -> Option<&str> {
+    set["metadata"]["annotations"][TRANSACTION].as_str()
+}
+
+impl History {
+    /// Every event with the world before it.
+    pub fn steps(&self, mut look: impl FnMut(&World, &Event)) -> World {
+        let mut world = World::default();
+        for event in &self.events {
+            look(&world, event);
+            world.apply(event);
+        }
+        world
+    }
+
+    /// The world when it was over.
+    pub fn last(&self) -> World {
+        self.steps(|_, _| {})
+    }
+
+    /// What must be the same in every run of a scenario, whatever went wrong.
+    pub fn summary(&self) -> Summary {
+        let mut counts = BTreeMap::<String, (usize, usize)>::new();
+        for event in &self.events {
+            let count = counts.entry(named(event.kind, &event.object)).or_default();
+            match event.change {
+                Change::Added => count.0 += 1,
+                Change::Deleted => count.1 += 1,
+                Change::Modified => {}
+            }
+        }
+        let world = self.last();
+        let all = Kind::ALL.into_iter().flat_map(|kind| world.all(kind).map(move |(_, object)| (kind, object)));
+        let end = all.map(|(kind, object)| (named(kind, object), normal(kind, object))).collect();
+        Summary { counts, end }
+    }
+}
+
+/// How often each object was created and deleted, and what there is in the end, without what differs from run to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub counts: BTreeMap<String, (usize, usize)>,
+    pub end: BTreeMap<String, Value>,
+}
+
+impl Summary {
+    /// The same, without the one thing that a fault may add. Nothing can refuse the creation of a journal but its name; one
+    /// that arrives after its recreate is over makes a further journal, which is taken away again.
+    pub fn without_what_may_be(mut self, asked: &[Asked], fault: Option<Fault>) -> Self {
+        let Some(Fault::Write(at, WriteFault::StallThenDeliver)) = fault else { return self };
+        let is_it =
+            |asked: &&Asked| asked.class == Class::Write && asked.number == at && asked.method == http::Method::POST;
+        let is_journal = |asked: &Asked| asked.object().contains("rso-journal-") && asked.is_done();
+        let counts = self.counts.get_mut("journal").filter(|counts| **counts == (2, 2));
+        if let Some(counts) = counts.filter(|_| asked.iter().find(is_it).is_some_and(is_journal)) {
+            *counts = (1, 1);
+        }
+        self
+    }
+
+    /// How this run differs from the one without a fault.
+    pub fn differences(&self, reference: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        let names = self.counts.keys().chain(reference.counts.keys());
+        for name in names.collect::<std::collections::BTreeSet<_>>() {
+            let (ours, theirs) = (self.counts.get(name), reference.counts.get(name));
+            if ours != theirs {
+                differences.push(format!("{name}: (creates, deletes) {ours:?}, without a fault {theirs:?}"));
+            }
+        }
+        let names = self.end.keys().chain(reference.end.keys());
+        for name in names.collect::<std::collections::BTreeSet<_>>() {
+            let (ours, theirs) = (self.end.get(name), reference.end.get(name));
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                let paths = self::differences(ours, theirs, String::new());
+                if !paths.is_empty() {
+                    differences.push(format!("{name} ends otherwise than without a fault: {paths:?}"));
+                }
+            } else if ours.is_some() != theirs.is_some() {
+                differences.push(format!("{name} is there in the end: {}", ours.is_some()));
+            }
+        }
+        differences
+    }
+}
+
+/// Where two values differ, and how.
+pub fn differences(one: &Value, other: &Value, path: String) -> Vec<String> {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let keys: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            let at = |map: &serde_json::Map<String, Value>, key: &str| map.get(key).cloned().unwrap_or(Value::Null);
+            keys.into_iter()
+                .flat_map(|key| differences(&at(one, key), &at(other, key), format!("{path}.{key}")))
+                .collect()
+        }
+        (one, other) if one == other => Vec::new(),
+        (one, other) => vec![format!("{path}: {one}, not {other}")],
+    }
+}
+
+fn named(kind: Kind, object: &Value) -> String {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if kind == Kind::ConfigMap && is_journal(object) { "journal".to_owned() } else { format!("{kind:?} {name}") }
+}
+
+fn normal(kind: Kind, object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let owner = |owner: &Value| json!([owner["kind"], owner["name"], owner["controller"], owner["blockOwnerDeletion"]]);
+    let owners: Vec<Value> = metadata["ownerReferences"].as_array().into_iter().flatten().map(owner).collect();
+    let mut annotations = metadata["annotations"].clone();
+    if let Some(annotations) = annotations.as_object_mut() {
+        // A time, and the id that names the recreate in its backup.
+        annotations.remove(rso::api::annotations::RESIZED_AT);
+        if kind == Kind::ConfigMap {
+            annotations.remove(TRANSACTION);
+        }
+    }
+    let mut spec = object["spec"].clone();
+    // Named after the claim's uid.
+    spec["volumeName"] = Value::Null;
+    // The volume of a service account token, if there is one, has a random name; the rest of a pod's spec never changes.
+    if kind == Kind::Pod {
+        spec = Value::Null;
+    }
+    let status = &object["status"];
+    let status = match kind {
+        Kind::StatefulSet => {
+            json!([status["currentRevision"], status["updateRevision"], status["replicas"], status["readyReplicas"],])
+        }
+        Kind::Claim => status["capacity"].clone(),
+        Kind::Pod | Kind::Revision | Kind::ConfigMap => Value::Null,
+    };
+    let manager = |entry: &Value| json!([entry["manager"], entry["operation"], entry["fieldsV1"]]);
+    let managers = metadata["managedFields"].as_array().into_iter().flatten();
+    let managers: std::collections::BTreeSet<String> =
+        managers.filter(|entry| entry["subresource"] != "status").map(|entry| manager(entry).to_string()).collect();
+    json!({
+        "labels": metadata["labels"], "annotations": annotations, "owners": owners, "finalizers": metadata["finalizers"],
+        "spec": spec, "status": status, "managers": managers, "revision": object["revision"], "data": object["data"].is_null(),
+    })
+}

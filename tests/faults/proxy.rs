@@ -1,0 +1,529 @@
+//! How does a request go wrong, and what was asked and answered?
+//!
+//! HTTP/1.1 over TLS on loopback, one door for each operator, so that two can be told apart. What comes in is passed on to
+//! the real API server and written down; at one request of the run, the fault happens. Writes are numbered, reads and
+//! watches each for themselves. Not numbered are what the lease needs (two leaders are another sweep) and Events (nothing
+//! depends on them, and how many there are depends on the clock).
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt};
+use http::header::{self, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kube::Client;
+use kube::client::Body;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::TlsAcceptor;
+
+use crate::fault::{Fault, ReadFault, SILENCE, WatchFault, WriteFault};
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Changes something.
+    Write,
+    /// A GET, a LIST, or a write with `dryRun`.
+    Read,
+    Watch,
+    Lease,
+    Event,
+}
+
+/// One request, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Which operator asked.
+    pub who: usize,
+    pub class: Class,
+    /// Its number within its class.
+    pub number: usize,
+    pub method: Method,
+    pub path: String,
+    pub query: String,
+    pub body: Value,
+    pub at: Instant,
+    /// Each time it reached the API server: when it was answered, how, and with what (of writes).
+    pub delivered: Vec<(Instant, u16, Value)>,
+    /// The status that the operator saw; none: no answer.
+    pub told: Option<u16>,
+    /// When it got that answer, or lost its connection.
+    pub ended: Option<Instant>,
+}
+
+impl Asked {
+    /// What it is about: `statefulsets/db`.
+    pub fn object(&self) -> String {
+        let name = self.body["metadata"]["name"].as_str().filter(|_| self.method == Method::POST);
+        let mut parts = self.path.split('/').skip_while(|part| *part != "namespaces").skip(2);
+        let plural = parts.next().unwrap_or_default();
+        format!("{plural}/{}", name.or(parts.next()).unwrap_or_default())
+    }
+
+    /// The API server has carried it out.
+    pub fn is_done(&self) -> bool {
+        self.delivered.iter().any(|(_, code, _)| (200..300).contains(code))
+    }
+}
+
+/// What the proxy asks of the run.
+pub enum Order {
+    /// The operator is to be killed; say when it is dead.
+    Kill { done: oneshot::Sender<()> },
+    /// The operator is to stand still; say when it does.
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// Something that happens beside, when a request is met.
+pub struct Beside {
+    /// At which request. It happens once.
+    pub when: fn(&Asked) -> bool,
+    /// Before it is passed on, or after.
+    pub before: bool,
+    pub act: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+/// Where to make the leader stand still, in the sweep of two leaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    /// At which write of the first leader.
+    pub at: usize,
+    pub when: FreezeWhen,
+}
+
+/// On which side of the API server the write is when the leader stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreezeWhen {
+    /// It has been carried out; the answer waits for the leader to wake.
+    After,
+    /// It has left the leader and not arrived; it arrives with the leader's awakening.
+    Before,
+}
+
+/// The proxy of one run.
+pub struct Proxy {
+    client: Client,
+    fault: Option<Fault>,
+    freeze: Option<Freeze>,
+    beside: Option<Beside>,
+    book: Mutex<Book>,
+    orders: mpsc::UnboundedSender<Order>,
+    thaw: tokio::sync::watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Book {
+    asked: Vec<Asked>,
+    counts: [usize; 3],
+    fired: Option<Instant>,
+    beside_done: bool,
+}
+
+/// Where one operator reaches the proxy.
+pub struct Door {
+    pub who: usize,
+    pub address: SocketAddr,
+}
+
+impl Door {
+    /// The certificate to trust.
+    pub fn authority(&self) -> &'static str {
+        &CERTIFICATE.0
+    }
+}
+
+static CERTIFICATE: LazyLock<(String, Arc<rustls::ServerConfig>)> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    (made.cert.pem(), Arc::new(config))
+});
+
+type Reply = UnsyncBoxBody<Bytes, std::io::Error>;
+type Answer = Result<Response<Reply>, std::io::Error>;
+
+impl Proxy {
+    /// A proxy in front of the API server of this client.
+    pub fn new(
+        client: Client,
+        fault: Option<Fault>,
+        freeze: Option<Freeze>,
+        beside: Option<Beside>,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
+        let (orders, received) = mpsc::unbounded_channel();
+        let (thaw, _) = tokio::sync::watch::channel(false);
+        (Arc::new(Self { client, fault, freeze, beside, book: Mutex::default(), orders, thaw }), received)
+    }
+
+    /// Opens a door. It stays open as long as the proxy lives.
+    pub async fn open(self: &Arc<Self>, who: usize) -> Door {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                let Ok(accepted) = tokio::time::timeout(Duration::from_secs(5), listener.accept()).await else {
+                    if proxy.strong_count() == 0 {
+                        return;
+                    }
+                    continue;
+                };
+                let (Ok((stream, _)), Some(proxy)) = (accepted, proxy.upgrade()) else { return };
+                tokio::spawn(proxy.serve(stream, who));
+            }
+        });
+        Door { who, address }
+    }
+
+    /// When the fault happened.
+    pub fn fired(&self) -> Option<Instant> {
+        self.book.lock().unwrap().fired
+    }
+
+    /// Everything that was asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.book.lock().unwrap().asked.clone()
+    }
+
+    /// When the last write was asked.
+    pub fn last_write(&self) -> Option<Instant> {
+        let book = self.book.lock().unwrap();
+        book.asked.iter().rev().find(|asked| asked.class == Class::Write).map(|asked| asked.at)
+    }
+
+    /// Who holds the lease, by what was answered to whom.
+    pub fn leads(&self, who: usize) -> bool {
+        let book = self.book.lock().unwrap();
+        let lease = |asked: &&Asked| asked.class == Class::Lease && asked.method != Method::GET && asked.is_done();
+        book.asked.iter().rev().find(lease).is_some_and(|asked| asked.who == who)
+    }
+
+    /// How many watches were opened.
+    pub fn watches(&self) -> usize {
+        self.book.lock().unwrap().counts[Class::Watch as usize]
+    }
+
+    /// Lets what was held with the leader go on.
+    pub fn thaw(&self) {
+        self.thaw.send_replace(true);
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, who: usize) {
+        // Whatever is closed from this side is closed with a reset.
+        let _ = stream.set_zero_linger();
+        let _ = stream.set_nodelay(true);
+        let Ok(stream) = TlsAcceptor::from(CERTIFICATE.1.clone()).accept(stream).await else { return };
+        let service = service_fn(move |request| self.clone().answer(who, request));
+        // How a connection ends is the operator's affair.
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    async fn answer(self: Arc<Self>, who: usize, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let (index, asked) = self.note(who, &parts, &body);
+        let answer = match (asked.class, self.fault) {
+            // In a task of its own: that the operator hangs up does not stop it.
+            (Class::Write, _) => {
+                let proxy = self.clone();
+                let written = tokio::spawn(async move { proxy.write(index, &asked, parts, body).await });
+                written.await.map_err(std::io::Error::other)?
+            }
+            (Class::Read, Some(Fault::Read(at, kind))) if at == asked.number => {
+                self.fire();
+                self.broken_read(kind, index, parts, body).await
+            }
+            (Class::Watch, Some(Fault::Watch(at, kind))) if at == asked.number => {
+                self.fire();
+                self.broken_watch(kind, parts).await
+            }
+            (Class::Watch, _) => self.watch(parts).await,
+            (Class::Read | Class::Lease | Class::Event, _) => self.whole(index, parts, body).await,
+        };
+        let mut book = self.book.lock().unwrap();
+        book.asked[index].told = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+        book.asked[index].ended = Some(Instant::now());
+        drop(book);
+        answer
+    }
+
+    fn note(&self, who: usize, parts: &Parts, body: &Bytes) -> (usize, Asked) {
+        let body = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
+        let class = classify(&parts.method, &path, &query, &body);
+        let mut book = self.book.lock().unwrap();
+        let number = match class {
+            Class::Write | Class::Read | Class::Watch => {
+                book.counts[class as usize] += 1;
+                book.counts[class as usize]
+            }
+            Class::Lease | Class::Event => 0,
+        };
+        let (method, at) = (parts.method.clone(), Instant::now());
+        let asked =
+            Asked { who, class, number, method, path, query, body, at, delivered: Vec::new(), told: None, ended: None };
+        book.asked.push(asked.clone());
+        (book.asked.len() - 1, asked)
+    }
+
+    fn fire(&self) {
+        self.book.lock().unwrap().fired.get_or_insert_with(Instant::now);
+    }
+
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
+        let (done, told) = oneshot::channel();
+        if self.orders.send(order(done)).is_ok() {
+            let _ = told.await;
+        }
+    }
+
+    // ── writes ──
+
+    async fn write(self: &Arc<Self>, index: usize, asked: &Asked, parts: Parts, body: Bytes) -> Answer {
+        self.happen_beside(asked, true).await;
+        if let Some(freeze) = self.freeze.filter(|freeze| asked.who == 0 && freeze.at == asked.number) {
+            return self.frozen(freeze, index, parts, body).await;
+        }
+        let Some(Fault::Write(at, kind)) = self.fault else { return self.whole_write(index, asked, parts, body).await };
+        if at != asked.number {
+            return self.whole_write(index, asked, parts, body).await;
+        }
+        self.fire();
+        let kill = self.order(|done| Order::Kill { done });
+        match kind {
+            WriteFault::KillBefore => {
+                kill.await;
+                Err(gone())
+            }
+            WriteFault::KillAfter => {
+                let _ = self.whole_write(index, asked, parts, body).await;
+                kill.await;
+                Err(gone())
+            }
+            WriteFault::ResetAfter => {
+                let _ = self.whole_write(index, asked, parts, body).await;
+                Err(gone())
+            }
+            WriteFault::GatewayTimeoutAfter => {
+                let _ = self.whole_write(index, asked, parts, body).await;
+                Ok(status(504, "Timeout", "request did not complete within the allowed duration"))
+            }
+            WriteFault::InternalErrorAfter => {
+                let _ = self.whole_write(index, asked, parts, body).await;
+                Ok(status(500, "InternalError", "an error on the server has prevented the request from succeeding"))
+            }
+            WriteFault::ConflictInstead if asked.method == Method::POST => {
+                Ok(status(409, "AlreadyExists", "it already exists"))
+            }
+            WriteFault::ConflictInstead => Ok(status(409, "Conflict", "the object has been modified")),
+            WriteFault::TooManyRequestsInstead => Ok(later(429, "TooManyRequests", "too many requests")),
+            WriteFault::UnavailableInstead => Ok(status(503, "ServiceUnavailable", "the server is overloaded")),
+            WriteFault::StallThenKill => {
+                kill.await;
+                let _ = self.whole_write(index, asked, parts, body).await;
+                Err(gone())
+            }
+            WriteFault::StallThenDeliver => {
+                // The operator waits for at most ten seconds.
+                tokio::time::sleep(Duration::from_millis(10_300)).await;
+                let _ = self.whole_write(index, asked, parts, body).await;
+                Err(gone())
+            }
+            WriteFault::Twice => {
+                let _ = self.whole_write(index, asked, parts.clone(), body.clone()).await;
+                self.whole_write(index, asked, parts, body).await
+            }
+            WriteFault::TruncatedAnswer => {
+                let answer = self.whole_write(index, asked, parts, body).await?;
+                truncated(answer).await
+            }
+        }
+    }
+
+    async fn whole_write(&self, index: usize, asked: &Asked, parts: Parts, body: Bytes) -> Answer {
+        let answer = self.whole(index, parts, body).await;
+        self.happen_beside(asked, false).await;
+        answer
+    }
+
+    /// The leader stands still with this write on its way there or back, until the thaw.
+    async fn frozen(self: &Arc<Self>, freeze: Freeze, index: usize, parts: Parts, body: Bytes) -> Answer {
+        let mut thawed = self.thaw.subscribe();
+        self.fire();
+        let mut answer = None;
+        if freeze.when == FreezeWhen::After {
+            answer = Some(self.whole(index, parts.clone(), body.clone()).await);
+        }
+        self.order(|done| Order::Stop { done }).await;
+        let _ = thawed.wait_for(|thawed| *thawed).await;
+        match answer {
+            Some(answer) => answer,
+            None => self.whole(index, parts, body).await,
+        }
+    }
+
+    async fn happen_beside(&self, asked: &Asked, before: bool) {
+        let Some(beside) = self.beside.as_ref().filter(|beside| beside.before == before && (beside.when)(asked)) else {
+            return;
+        };
+        let first = !std::mem::replace(&mut self.book.lock().unwrap().beside_done, true);
+        if first {
+            (beside.act)().await;
+        }
+    }
+
+    // ── reads ──
+
+    async fn broken_read(&self, kind: ReadFault, index: usize, parts: Parts, body: Bytes) -> Answer {
+        match kind {
+            ReadFault::Reset => Err(gone()),
+            ReadFault::InternalError => Ok(status(500, "InternalError", "etcdserver: leader changed")),
+            ReadFault::TooManyRequests => Ok(later(429, "TooManyRequests", "too many requests")),
+            ReadFault::Gone => Ok(status(410, "Expired", "the resourceVersion is too old")),
+            ReadFault::Silence => std::future::pending().await,
+            ReadFault::Truncated => truncated(self.whole(index, parts, body).await?).await,
+        }
+    }
+
+    async fn broken_watch(&self, kind: WatchFault, parts: Parts) -> Answer {
+        let error = |code: u16, reason: &str| {
+            let event = json!({"type": "ERROR", "object": status_object(code, reason, "a fault was injected")});
+            Ok::<_, std::io::Error>(Bytes::from(format!("{event}\n")))
+        };
+        if kind == WatchFault::GoneAtOnce {
+            return Ok(status(410, "Expired", "too old resource version"));
+        }
+        let answer = self.pass(parts, Bytes::new()).await?;
+        let (head, body) = answer.into_parts();
+        let lines = body.into_data_stream().map(|line| line.map_err(std::io::Error::other));
+        let lines = match kind {
+            WatchFault::Dropped => {
+                let half = |line: Result<Bytes, std::io::Error>| line.map(|line| line.slice(..line.len() / 2));
+                lines.take(1).map(half).chain(stream::once(async { Err(gone()) })).boxed()
+            }
+            WatchFault::GoneLater => lines.take(1).map(move |_| error(410, "Expired")).boxed(),
+            WatchFault::Error => lines.take(1).map(move |_| error(500, "InternalError")).boxed(),
+            WatchFault::Silence => stream::once(async {
+                tokio::time::sleep(SILENCE).await;
+                Err(gone())
+            })
+            .boxed(),
+            WatchFault::GoneAtOnce => stream::empty().boxed(),
+        };
+        let body = StreamBody::new(lines.map(|line| line.map(Frame::data)));
+        Ok(Response::from_parts(clean(head), body.boxed_unsync()))
+    }
+
+    // ── passing on ──
+
+    async fn watch(&self, parts: Parts) -> Answer {
+        let (head, body) = self.pass(parts, Bytes::new()).await?.into_parts();
+        Ok(Response::from_parts(clean(head), body.map_err(std::io::Error::other).boxed_unsync()))
+    }
+
+    /// Passes the request on, and waits for the whole answer.
+    async fn whole(&self, index: usize, parts: Parts, body: Bytes) -> Answer {
+        let (head, body) = self.pass(parts, body).await?.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let mut book = self.book.lock().unwrap();
+        let asked = &mut book.asked[index];
+        let said = match asked.class {
+            Class::Write => serde_json::from_slice(&body).unwrap_or(Value::Null),
+            Class::Read | Class::Watch | Class::Lease | Class::Event => Value::Null,
+        };
+        asked.delivered.push((Instant::now(), head.status.as_u16(), said));
+        Ok(Response::from_parts(clean(head), full(body)))
+    }
+
+    async fn pass(&self, parts: Parts, body: Bytes) -> Result<Response<Body>, std::io::Error> {
+        let mut request = Request::builder().method(parts.method).uri(parts.uri.path_and_query().unwrap().as_str());
+        // Who asks is told by the door; to the API server all are its administrator.
+        let ours = [header::HOST, header::AUTHORIZATION, header::ACCEPT_ENCODING, header::CONNECTION];
+        for (name, value) in parts.headers.iter().filter(|(name, _)| !ours.contains(name)) {
+            request = request.header(name, value);
+        }
+        let request = request.body(Body::from(body.to_vec())).unwrap();
+        self.client.send(request).await.map_err(std::io::Error::other)
+    }
+}
+
+fn classify(method: &Method, path: &str, query: &str, body: &Value) -> Class {
+    let is_dry = query.contains("dryRun=All") || body["dryRun"][0] == "All";
+    if query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")) {
+        Class::Watch
+    } else if path.contains("/leases") {
+        Class::Lease
+    } else if path.contains("/events") {
+        Class::Event
+    } else if *method == Method::GET || is_dry {
+        Class::Read
+    } else {
+        Class::Write
+    }
+}
+
+fn gone() -> std::io::Error {
+    std::io::ErrorKind::ConnectionReset.into()
+}
+
+fn full(bytes: impl Into<Bytes>) -> Reply {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Without what belongs to the connection to the server.
+fn clean(mut head: http::response::Parts) -> http::response::Parts {
+    let keep = |name: &HeaderName| *name == header::CONTENT_TYPE || *name == header::RETRY_AFTER;
+    let kept: HeaderMap =
+        head.headers.iter().filter(|(name, _)| keep(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    head.headers = kept;
+    head.version = http::Version::HTTP_11;
+    head
+}
+
+/// The same answer, promised whole and broken off in the middle.
+async fn truncated(answer: Response<Reply>) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    let body = body.collect().await?.to_bytes();
+    head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    let half = body.slice(..body.len() / 2);
+    let rest = stream::once(async {
+        // The half is to arrive before the connection breaks.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(gone())
+    });
+    let frames = stream::once(async move { Ok(Frame::data(half)) }).chain(rest);
+    Ok(Response::from_parts(head, StreamBody::new(frames).boxed_unsync()))
+}
+
+fn status_object(code: u16, reason: &str, message: &str) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code,
+    })
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Response<Reply> {
+    let mut answer = Response::new(full(status_object(code, reason, message).to_string()));
+    *answer.status_mut() = StatusCode::from_u16(code).unwrap();
+    answer.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn later(code: u16, reason: &str, message: &str) -> Response<Reply> {
+    let mut answer = status(code, reason, message);
+    answer.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+    answer
+}

@@ -1,0 +1,310 @@
+//! What is going on when it goes wrong? A set, a wish, and perhaps somebody else who moves at the same time.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::Method;
+use rso::api::annotations::{REQUESTED, RESIZE_INDEX, RESIZE_NAME};
+use serde_json::{Value, json};
+
+use crate::harness::api::{Api, Kind};
+use crate::harness::set::Set;
+use crate::proxy::{Asked, Beside};
+
+/// The name of every set.
+pub const NAME: &str = "db";
+
+/// How a run is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Claims and templates have the wanted sizes.
+    Grown,
+    /// Somebody deleted the set: it is gone, and stays so.
+    Deleted,
+    /// The claims grow and the template stays as it is: something forbids to replace the set.
+    ClaimsOnly,
+}
+
+/// Which pods a person's own deeds may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pods {
+    /// None.
+    Stay,
+    /// All of them: a person rolls out or scales.
+    MayChange,
+}
+
+/// Something that a person does.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// A merge patch of the set.
+    Patch(Value),
+    /// The set is deleted, with this propagation.
+    Delete(&'static str),
+    /// The set is created, by somebody who does not know of the recreate.
+    Create(Value),
+}
+
+/// When somebody moves.
+#[derive(Clone, Copy, Debug)]
+pub struct Midway {
+    /// At which request of the operator, and whether before it arrives.
+    pub when: fn(&Asked) -> bool,
+    pub before: bool,
+    pub deed: fn() -> Deed,
+}
+
+/// A scenario.
+pub struct Scenario {
+    pub name: &'static str,
+    pub set: fn() -> Set,
+    /// What else is there before the set.
+    pub others: fn() -> Vec<(Kind, Value)>,
+    /// What is done when the set is settled, before anything is asked for.
+    pub before: Option<fn() -> Deed>,
+    /// The wish.
+    pub asks: fn() -> Value,
+    pub targets: &'static [(&'static str, &'static str)],
+    pub midway: Option<Midway>,
+    pub end: End,
+    pub pods: Pods,
+}
+
+impl Scenario {
+    /// A set that is asked to grow to 2Gi, and nothing else.
+    const fn plain(name: &'static str, set: fn() -> Set) -> Self {
+        Self {
+            name,
+            set,
+            others: Vec::new,
+            before: None,
+            asks: || json!({"metadata": {"annotations": {format!("{RESIZE_INDEX}0"): "2Gi"}}}),
+            targets: &[("data", "2Gi")],
+            midway: None,
+            end: End::Grown,
+            pods: Pods::Stay,
+        }
+    }
+
+    /// What the proxy has to do for it.
+    pub fn beside(&self, api: &Api, namespace: &str, done: &Deeds) -> Option<Beside> {
+        let midway = self.midway?;
+        let (api, namespace, done) = (api.clone(), namespace.to_owned(), done.clone());
+        let act = move || {
+            let (api, namespace, done) = (api.clone(), namespace.clone(), done.clone());
+            async move { done.does(&api, &namespace, (midway.deed)()).await }.boxed() as BoxFuture<'static, ()>
+        };
+        Some(Beside { when: midway.when, before: midway.before, act: Box::new(act) })
+    }
+}
+
+/// What people have done to the set in one run, with the resourceVersion that each deed has led to.
+#[derive(Clone, Default)]
+pub struct Deeds(Arc<std::sync::Mutex<Vec<(Deed, u64)>>>);
+
+impl Deeds {
+    /// Does it, and remembers that the API server has accepted it.
+    pub async fn does(&self, api: &Api, namespace: &str, deed: Deed) {
+        let answer = match &deed {
+            Deed::Patch(patch) => api.patch(Kind::StatefulSet, namespace, NAME, patch).await,
+            Deed::Create(manifest) => api.create(Kind::StatefulSet, namespace, manifest).await,
+            Deed::Delete(how) => {
+                api.delete(Kind::StatefulSet, namespace, NAME, &json!({"propagationPolicy": how})).await
+            }
+        };
+        if let Ok(object) = answer {
+            self.0.lock().unwrap().push((deed, crate::recorder::version(&object)));
+        }
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> Vec<(Deed, u64)> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+// ── moments ──
+
+fn is_set(asked: &Asked) -> bool {
+    asked.path.contains("/statefulsets")
+}
+
+fn hold(asked: &Asked) -> bool {
+    is_set(asked) && asked.method == Method::PATCH && asked.body["metadata"]["finalizers"].to_string().contains("hold")
+}
+
+fn delete(asked: &Asked) -> bool {
+    is_set(asked) && asked.method == Method::DELETE
+}
+
+fn release(asked: &Asked) -> bool {
+    is_set(asked) && asked.method == Method::PATCH && asked.body["metadata"]["finalizers"] == json!([])
+}
+
+fn create(asked: &Asked) -> bool {
+    is_set(asked) && asked.method == Method::POST
+}
+
+fn journal(asked: &Asked) -> bool {
+    asked.method == Method::POST && asked.object().contains("rso-journal-")
+}
+
+const fn before(when: fn(&Asked) -> bool, deed: fn() -> Deed) -> Option<Midway> {
+    Some(Midway { when, before: true, deed })
+}
+
+const fn after(when: fn(&Asked) -> bool, deed: fn() -> Deed) -> Option<Midway> {
+    Some(Midway { when, before: false, deed })
+}
+
+// ── deeds ──
+
+/// Nothing of it concerns the pods.
+fn edit() -> Deed {
+    Deed::Patch(json!({"metadata": {"labels": {"team": "blue"}}, "spec": {"revisionHistoryLimit": 7}}))
+}
+
+fn roll_out() -> Deed {
+    Deed::Patch(json!({"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}}))
+}
+
+fn two_replicas() -> Deed {
+    Deed::Patch(json!({"spec": {"replicas": 2}}))
+}
+
+fn three_replicas() -> Deed {
+    Deed::Patch(json!({"spec": {"replicas": 3}}))
+}
+
+fn want_more() -> Deed {
+    Deed::Patch(json!({"metadata": {"annotations": {format!("{RESIZE_INDEX}0"): "3Gi"}}}))
+}
+
+fn want_nothing() -> Deed {
+    Deed::Patch(json!({"metadata": {"annotations": {format!("{RESIZE_INDEX}0"): null}}}))
+}
+
+fn delete_it() -> Deed {
+    Deed::Delete("Orphan")
+}
+
+/// A tool that sees the set missing and applies it again, with the wish.
+fn create_it() -> Deed {
+    Deed::Create(one().asks("resize-0", "2Gi").manifest())
+}
+
+// ── sets ──
+
+fn one() -> Set {
+    Set::named(NAME).template("data", "1Gi")
+}
+
+fn two() -> Set {
+    one().replicas(2).parallel()
+}
+
+fn three() -> Set {
+    one().replicas(3)
+}
+
+fn goes_with_the_set(set: Set) -> Set {
+    set.with(&json!({"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}))
+}
+
+/// It counts the set while it is being replaced: the dry run of its creation is refused, and nothing begins.
+fn quota() -> Vec<(Kind, Value)> {
+    let hard = json!({"count/statefulsets.apps": "1"});
+    vec![(
+        Kind::Quota,
+        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard}}),
+    )]
+}
+
+fn foreign_backup() -> Vec<(Kind, Value)> {
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "db-backup-1"}, "data": {"of": "another"}});
+    vec![(Kind::ConfigMap, map)]
+}
+
+/// The node's stand-in leaves its pod alone.
+fn unready() -> Set {
+    one().with(&json!({"template": {"metadata": {"annotations": {crate::stub::BROKEN: "yes"}}}}))
+}
+
+// ── scenarios ──
+
+/// All of them. The sample takes every write of the first three.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::plain("one replica", one),
+    Scenario {
+        asks: || {
+            json!({"metadata": {"annotations": {
+                format!("{RESIZE_NAME}data"): "2Gi", format!("{RESIZE_NAME}wal"): "3Gi",
+            }}})
+        },
+        targets: &[("data", "2Gi"), ("wal", "3Gi")],
+        ..Scenario::plain("three replicas, two templates, claims go with the set", || {
+            goes_with_the_set(three().template("wal", "1Gi"))
+        })
+    },
+    Scenario {
+        asks: || json!({"metadata": {"annotations": {REQUESTED: "data=2Gi"}}}),
+        midway: after(delete, edit),
+        ..Scenario::plain("by an apply, with an edit while the set is on its way out", two)
+    },
+    Scenario::plain("no replica", || one().replicas(0)),
+    Scenario::plain("three replicas, OnDelete", || three().with(&json!({"updateStrategy": {"type": "OnDelete"}}))),
+    Scenario::plain("three replicas, a partition", || {
+        three().with(&json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}}))
+    }),
+    Scenario::plain("two replicas from ordinal 5 on", || two().with(&json!({"ordinals": {"start": 5}}))),
+    Scenario::plain("three templates, the first of them grows", || {
+        two().template("wal", "1Gi").template("logs", "1Gi")
+    }),
+    Scenario { midway: before(delete, edit), ..Scenario::plain("an edit just before the delete", two) },
+    Scenario { midway: before(release, edit), ..Scenario::plain("an edit just before the release", two) },
+    Scenario { midway: after(release, create_it), ..Scenario::plain("somebody else creates the set in the gap", one) },
+    Scenario {
+        midway: after(create, want_more),
+        targets: &[("data", "3Gi")],
+        ..Scenario::plain("a larger wish while the new set is adopted", one)
+    },
+    Scenario {
+        midway: after(hold, want_nothing),
+        ..Scenario::plain("the wish is withdrawn while the set is held", one)
+    },
+    Scenario { midway: before(delete, delete_it), ..Scenario::plain("somebody deletes the set while it is held", one) },
+    Scenario {
+        midway: after(create, delete_it),
+        end: End::Deleted,
+        pods: Pods::MayChange,
+        ..Scenario::plain("somebody deletes the set right after it was created again", one)
+    },
+    Scenario {
+        midway: after(journal, delete_it),
+        end: End::Deleted,
+        pods: Pods::MayChange,
+        ..Scenario::plain("somebody deletes the set before it is held", one)
+    },
+    Scenario {
+        midway: after(delete, three_replicas),
+        pods: Pods::MayChange,
+        ..Scenario::plain("scaled up while the set is on its way out", two)
+    },
+    Scenario {
+        midway: before(hold, roll_out),
+        pods: Pods::MayChange,
+        ..Scenario::plain("a roll-out just before the hold", two)
+    },
+    Scenario {
+        others: foreign_backup,
+        ..Scenario::plain("a ConfigMap of somebody else with the name of our backup", one)
+    },
+    Scenario { others: quota, end: End::ClaimsOnly, ..Scenario::plain("a quota without room for a second set", one) },
+    Scenario {
+        before: Some(two_replicas),
+        ..Scenario::plain("a claim that scaling down has left", || three().parallel())
+    },
+    Scenario { end: End::ClaimsOnly, ..Scenario::plain("a pod that is not ready", unready) },
+    Scenario::plain("ten replicas", || one().replicas(10).parallel()),
+];

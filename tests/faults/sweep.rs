@@ -1,0 +1,138 @@
+//! Which runs are there, and did all of them do what they should?
+
+use std::time::Instant;
+
+use futures::StreamExt;
+
+use crate::fault::{Fault, ReadFault, WatchFault, WriteFault};
+use crate::plane::Plane;
+use crate::proxy::Class;
+use crate::report::{self, Row};
+use crate::run::{Outcome, run};
+use crate::scenario::{SCENARIOS, Scenario};
+
+/// Scenarios of which the sample takes every write; of the others it takes one.
+const SAMPLED: usize = 3;
+
+#[tokio::test]
+async fn whatever_fails_nothing_is_lost_and_everything_ends_as_without_a_fault() {
+    let plane = Plane::connect().await;
+    let full = std::env::var("FAULTS").is_ok_and(|which| which == "full");
+    let references = references(&plane, &wanted(full)).await;
+    let plan = plan(&references, full);
+    println!("{} runs, {} at a time", plan.len(), jobs());
+    let began = Instant::now();
+    let mut rows: Vec<Row> = references.iter().map(|(scenario, outcome)| Row::of(scenario, outcome)).collect();
+    let mut left: Vec<usize> = (0..rows.len()).map(|at| plan.iter().filter(|(of, _)| *of == at).count()).collect();
+    let mut bad = Vec::new();
+    let mut done = futures::stream::iter(&plan)
+        .map(|(at, fault)| async {
+            let (scenario, reference) = &references[*at];
+            (*at, *fault, run(&plane, scenario, Some(*fault), Some(&reference.summary)).await)
+        })
+        .buffer_unordered(jobs());
+    let mut count = 0;
+    while let Some((at, fault, outcome)) = done.next().await {
+        count += 1;
+        rows[at].take(fault, &outcome);
+        if !outcome.fired || !outcome.violations.is_empty() {
+            println!("{}", told(&outcome));
+            bad.push(outcome.name);
+        }
+        left[at] -= 1;
+        if full && left[at] == 0 {
+            println!("{count} of {} after {} s: {}", plan.len(), began.elapsed().as_secs(), rows[at].name());
+            report::keep(&rows[at]);
+        }
+    }
+    drop(done);
+    println!("{}\n{count} runs in {} s", report::table(&rows), began.elapsed().as_secs());
+    assert!(bad.is_empty(), "{} runs went wrong: {bad:#?}", bad.len());
+    if full {
+        tell();
+    }
+}
+
+/// Writes the page when every scenario has been swept.
+fn tell() {
+    let rows: Vec<Row> = SCENARIOS.iter().filter_map(|scenario| report::kept(scenario.name)).collect();
+    if rows.len() < SCENARIOS.len() {
+        println!("{} of {} scenarios are done; the page is written when all are", rows.len(), SCENARIOS.len());
+        return;
+    }
+    let broken: Vec<_> = rows.iter().filter(|row| !row.is_whole()).map(Row::name).collect();
+    assert!(broken.is_empty(), "writes that not every fault has hit, or violations, in {broken:?}");
+    report::write("faults", &report::table(&rows));
+}
+
+/// The scenarios of this sweep: all, or those that `ONLY` names; with `RESUME`, without those that are done.
+fn wanted(full: bool) -> Vec<&'static Scenario> {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let is_named = |scenario: &&Scenario| only.split('|').any(|part| scenario.name.contains(part));
+    let resumes = full && std::env::var_os("RESUME").is_some();
+    let is_open = |scenario: &&Scenario| !resumes || !report::kept(scenario.name).is_some_and(|row| row.is_whole());
+    SCENARIOS.iter().filter(is_named).filter(is_open).collect()
+}
+
+/// How many runs go side by side. They mostly wait.
+pub fn jobs() -> usize {
+    std::env::var("JOBS").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
+}
+
+/// What went wrong, and where to look.
+pub fn told(outcome: &Outcome) -> String {
+    let fired = if outcome.fired { "" } else { "\n  the fault did not happen" };
+    let violations: String = outcome.violations.iter().map(|one| format!("\n  {one}")).collect();
+    format!("{}{fired}{violations}\n  see {}", outcome.name, outcome.folder.display())
+}
+
+/// Each scenario without a fault. It must do well, or nothing is learned from the others.
+async fn references(plane: &Plane, wanted: &[&'static Scenario]) -> Vec<(&'static Scenario, Outcome)> {
+    let all: Vec<_> = futures::stream::iter(wanted)
+        .map(|scenario| async move { (*scenario, run(plane, scenario, None, None).await) })
+        .buffered(jobs())
+        .collect()
+        .await;
+    let bad: Vec<String> = all.iter().filter(|(_, one)| !one.violations.is_empty()).map(|(_, one)| told(one)).collect();
+    assert!(bad.is_empty(), "without any fault:\n{}", bad.join("\n"));
+    all
+}
+
+fn plan(references: &[(&'static Scenario, Outcome)], full: bool) -> Vec<(usize, Fault)> {
+    let mut plan = Vec::new();
+    for (at, (scenario, reference)) in references.iter().enumerate() {
+        let place = SCENARIOS.iter().position(|other| other.name == scenario.name).unwrap_or(0);
+        let (writes, kinds) = (reference.count(Class::Write), WriteFault::ALL);
+        for number in 1..=writes {
+            let one = Fault::Write(number, kinds[(number + 5 * place) % kinds.len()]);
+            match (full, place < SAMPLED) {
+                (true, _) => plan.extend(kinds.map(|kind| (at, Fault::Write(number, kind)))),
+                (false, true) => plan.push((at, one)),
+                (false, false) if number == 1 + (5 * place) % writes => plan.push((at, one)),
+                (false, false) => {}
+            }
+        }
+        if place == 0 {
+            plan.extend(looks(reference, full).into_iter().map(|fault| (at, fault)));
+        }
+    }
+    plan
+}
+
+/// Faults of reads and watches.
+fn looks(reference: &Outcome, full: bool) -> Vec<Fault> {
+    let (reads, watches) = (reference.count(Class::Read), reference.count(Class::Watch));
+    let mut all = Vec::new();
+    // Two kinds a read: reads are many, and one is like the other.
+    for number in 1..=reads {
+        let kinds = [number, number + 3].map(|nth| ReadFault::ALL[nth % ReadFault::ALL.len()]);
+        let some = if full { &kinds[..] } else { &kinds[..usize::from(number % 9 == 0)] };
+        all.extend(some.iter().map(|kind| Fault::Read(number, *kind)));
+    }
+    for number in 1..=watches {
+        let kinds = WatchFault::ALL;
+        let one = kinds[number % kinds.len()];
+        all.extend(kinds.into_iter().filter(|kind| full || *kind == one).map(|kind| Fault::Watch(number, kind)));
+    }
+    all
+}
