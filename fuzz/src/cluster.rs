@@ -83,13 +83,18 @@ fn metadata(u: &mut Unstructured<'_>, generation: i64) -> Result<Value> {
         "generation": generation, "creationTimestamp": "2026-01-01T00:00:00Z",
         "managedFields": managed_fields(u)?,
     });
-    if u.arbitrary()? {
+    if u.int_in_range(0..=2_u8)? == 2 {
         metadata["deletionTimestamp"] = json!(draw::time(u)?);
         metadata["deletionGracePeriodSeconds"] = json!(0);
     }
-    if u.arbitrary()? {
-        let all = [HOLD, HOLD, "orphan", "foregroundDeletion", "example.com/cleanup"];
-        metadata["finalizers"] = json!(draw::list(u, 3, |u| draw::one(u, &all))?);
+    match u.int_in_range(0..=5_u8)? {
+        0 | 1 => {}
+        2 | 3 => metadata["finalizers"] = json!([HOLD]),
+        4 => metadata["finalizers"] = json!([HOLD, "orphan"]),
+        _ => {
+            let all = [HOLD, "orphan", "foregroundDeletion", "example.com/cleanup"];
+            metadata["finalizers"] = json!(draw::list(u, 3, |u| draw::one(u, &all))?);
+        }
     }
     if u.arbitrary()? {
         metadata["annotations"] = annotations(u)?;
@@ -149,7 +154,7 @@ fn spec(u: &mut Unstructured<'_>, replicas: u32) -> Result<Value> {
         "template": { "spec": { "containers": [{ "name": "c", "image": draw::one(u, &["busybox:1", "busybox:2"])? }] } },
         "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": 0 } },
         "persistentVolumeClaimRetentionPolicy": {
-            "whenDeleted": draw::one(u, &["Retain", "Delete"])?, "whenScaled": draw::one(u, &["Retain", "Delete"])?,
+            "whenDeleted": draw::one(u, &["Retain", "Retain", "Delete"])?, "whenScaled": draw::one(u, &["Retain", "Delete"])?,
         },
     });
     if draw::rarely(u)? {
@@ -233,9 +238,12 @@ fn uid_of(name: &str) -> Uid {
 
 /// One round's knowledge. None when the set is one that cannot be read.
 pub fn observed(u: &mut Unstructured<'_>) -> Result<Option<(Observed, Timestamp)>> {
-    let set = self::set(u)?;
+    let mut set = self::set(u)?;
+    let mut journal = journal(u, &set)?;
+    if u.ratio(1, 3)? {
+        succeeds(u, &mut journal, &mut set)?;
+    }
     let Ok(live) = LiveSet::read(set.clone()) else { return Ok(None) };
-    let journal = journal(u, &set)?;
     let (id, uid) = (journal.id.clone(), live.uid.clone());
     let targets = if draw::rarely(u)? { targets(u)? } else { journal.targets.clone() };
     let (spec, now) = (live.spec.clone(), now());
@@ -263,6 +271,22 @@ pub fn observed(u: &mut Unstructured<'_>) -> Result<Option<(Observed, Timestamp)
         rules: Rules::default(),
     };
     Ok(Some((seen, now)))
+}
+
+/// The set becomes the one that was created for the journal.
+fn succeeds(u: &mut Unstructured<'_>, journal: &mut Journal, set: &mut Value) -> Result<()> {
+    let uid = set["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    journal.uid = Uid::new(UIDS.iter().find(|other| **other != uid).copied().unwrap_or_default());
+    if !draw::rarely(u)? {
+        (journal.successor, journal.phase) = (Some(Uid::new(uid)), Phase::Adopting);
+    }
+    if u.arbitrary()? {
+        set["metadata"]["annotations"] = json!({ TRANSACTION: journal.id });
+    }
+    if u.arbitrary()? {
+        set["spec"]["updateStrategy"] = json!({ "type": "OnDelete" });
+    }
+    Ok(())
 }
 
 /// All of them, or rarely not.
@@ -308,16 +332,14 @@ fn dependent(u: &mut Unstructured<'_>, kind: Kind, name: &str, owner: &Uid) -> R
     if draw::rarely(u)? {
         owners.push(reference("uid-other", "Other", "else"));
     }
+    let revision = if draw::rarely(u)? { "db-2" } else { "db-1" }.to_owned();
     Ok(Dependent {
         kind,
         name: name.to_owned(),
         uid: if draw::rarely(u)? { Uid::new("uid-x") } else { uid_of(name) },
         resource_version: u.int_in_range(1..=3_u8)?.to_string(),
         owners,
-        revision: (kind == Kind::Pod)
-            .then(|| draw::one(u, &["db-1", "db-1", "db-1", "db-2"]))
-            .transpose()?
-            .map(str::to_owned),
+        revision: (kind == Kind::Pod).then_some(revision),
         deleting: draw::rarely(u)?,
         owners_changed: if draw::rarely(u)? { draw::maybe(u, draw::time)? } else { Some(Timestamp::UNIX_EPOCH) },
     })
@@ -374,7 +396,7 @@ fn probes(u: &mut Unstructured<'_>, live: &LiveSet, targets: &BTreeMap<TemplateN
         delete: verdict(u, Verdict::Accepted)?,
         hold: verdict(u, Verdict::Accepted)?,
         backup: verdict(u, Verdict::Accepted)?,
-        native: verdict(u, Verdict::Refused("immutable".to_owned()))?,
+        native: if u.ratio(1, 4)? { Verdict::Accepted } else { verdict(u, Verdict::Refused("immutable".to_owned()))? },
     })
 }
 

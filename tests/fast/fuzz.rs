@@ -2,15 +2,19 @@
 //!
 //! `make fuzz` looks for more. What it finds becomes a file in `fuzz/corpus`, and so a test here.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::panic::catch_unwind;
 
+use arbitrary::Unstructured;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use rso::recreate::journal::{self, JournalError};
+use rso::recreate::{Action, OwnersChange, Step, next};
 
 use crate::tree;
 
@@ -22,6 +26,8 @@ use properties::TARGETS;
 
 /// Random inputs for each target: seconds in all.
 const RANDOM: u32 = 300;
+/// Random inputs after which each write of a recreate has occurred.
+const RANDOM_ROUNDS: u32 = 20_000;
 /// The longest of them. A whole cluster takes about three hundred.
 const LONGEST: usize = 512;
 
@@ -67,6 +73,64 @@ fn every_target_has_its_file_and_its_corpus() {
         assert!(!corpus(name).is_empty(), "fuzz/corpus/{name} is empty");
     }
     assert_eq!(tree::files("fuzz/fuzz_targets", "rs").len(), TARGETS.len(), "a program that is no target");
+}
+
+/// A property about writes that never occur would hold of anything.
+#[test]
+fn every_write_occurs_in_what_next_is_given() {
+    let mut missing = BTreeSet::from([
+        "PatchTemplates",
+        "CreateJournal",
+        "UpdateJournal",
+        "DeleteJournal",
+        "CreateBackup",
+        "DeleteBackup",
+        "SetOwners Guard",
+        "SetOwners Strip",
+        "SetOwners Unguard",
+        "SetRetention",
+        "SetFinalizers",
+        "Delete",
+        "Release",
+        "Create",
+        "RestoreSpec",
+        "RestoreOwnership",
+    ]);
+    let mut runner = TestRunner::deterministic();
+    let bytes = prop::collection::vec(any::<u8>(), LONGEST);
+    let random = (0..RANDOM_ROUNDS).map(|_| bytes.new_tree(&mut runner).unwrap().current());
+    let known: Vec<Vec<u8>> = corpus("next").iter().map(|path| fs::read(path).unwrap()).collect();
+    for data in known.into_iter().chain(random) {
+        if missing.is_empty() {
+            break;
+        }
+        let Ok(Some((seen, now))) = properties::cluster::observed(&mut Unstructured::new(&data)) else { continue };
+        if let Step::Write(action) = next(&seen, now) {
+            missing.remove(word(&action));
+        }
+    }
+    assert!(missing.is_empty(), "nothing leads to {missing:?}");
+}
+
+fn word(action: &Action) -> &'static str {
+    match action {
+        Action::PatchTemplates { .. } => "PatchTemplates",
+        Action::CreateJournal(_) => "CreateJournal",
+        Action::UpdateJournal { .. } => "UpdateJournal",
+        Action::DeleteJournal { .. } => "DeleteJournal",
+        Action::CreateBackup(_) => "CreateBackup",
+        Action::DeleteBackup { .. } => "DeleteBackup",
+        Action::SetOwners { why: OwnersChange::Guard, .. } => "SetOwners Guard",
+        Action::SetOwners { why: OwnersChange::Strip, .. } => "SetOwners Strip",
+        Action::SetOwners { why: OwnersChange::Unguard, .. } => "SetOwners Unguard",
+        Action::SetRetention { .. } => "SetRetention",
+        Action::SetFinalizers { .. } => "SetFinalizers",
+        Action::Delete { .. } => "Delete",
+        Action::Release { .. } => "Release",
+        Action::Create(_) => "Create",
+        Action::RestoreSpec { .. } => "RestoreSpec",
+        Action::RestoreOwnership { .. } => "RestoreOwnership",
+    }
 }
 
 #[test]
