@@ -292,7 +292,10 @@ impl Look<'_> {
             return nothing;
         }
         let crossing = known.iter().filter_map(|(claim, usage, rate)| self.crossing(claim, usage, *rate));
-        let wish = crossing.map(|crossing| (self.next_size(&crossing), crossing)).max_by_key(|(to, _)| *to);
+        // One that is at its limit does not keep a smaller one from growing.
+        let wish = crossing
+            .map(|crossing| (self.capped(self.next_size(&crossing)), crossing))
+            .max_by_key(|(to, crossing)| (*to > crossing.capacity, *to));
         // Whoever decides the size, the fullest of all decides how urgent it is.
         let emergency = known.iter().any(|(_, usage, _)| usage.fullness() >= Some(EMERGENCY));
         UsageWish { wish: wish.map_or(Wish::None, |(to, crossing)| self.allowed(&crossing, to, emergency)), ..nothing }
@@ -351,10 +354,14 @@ impl Look<'_> {
         bytes.max(inodes)
     }
 
-    /// The size, kept to its limits; or why it must not be.
+    /// At most the largest size allowed.
+    fn capped(&self, to: Bytes) -> Bytes {
+        self.settings.max_size.map_or(to, |max| to.min(max))
+    }
+
+    /// The size, or why it must not be.
     fn allowed(&self, crossing: &Crossing<'_>, to: Bytes, emergency: bool) -> Wish {
         let (claim, capacity) = (&crossing.claim.name, crossing.capacity);
-        let to = self.settings.max_size.map_or(to, |max| to.min(max));
         if to <= capacity {
             return Wish::Refused(Note::new(
                 Reason::MaxSizeReached,

@@ -231,6 +231,14 @@ fn a_cooldown_is_kept() {
     check(Some(60), ebs, 85, [Some(-600), None], "grow");
 }
 
+#[test]
+fn a_replica_at_its_limit_does_not_hide_what_a_smaller_one_needs() {
+    let claims = [claim(0, TEN), claim(1, Bytes::gib(40))];
+    let settings = settings(|s| (s.auto, s.max_size) = (Auto::Recommend, Some(Bytes::gib(40))));
+    let decision = decided(&settings, &claims, &readings(&claims, &[90, 90]));
+    assert!(matches!(decision.verdict, Verdict::Recommend { .. }), "{:?}", decision.verdict);
+}
+
 /// Both want the same size, and the one that is last would decide it.
 #[test]
 fn one_replica_that_is_nearly_full_shortens_the_cooldown_for_all() {
