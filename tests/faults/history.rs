@@ -1,14 +1,14 @@
 //! What is known when a run is over? Every state that was stored, every request that was asked, and what people did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rso::api::annotations::{KIND_LABEL, TRANSACTION};
-use rso::recreate::Journal;
+use rso::recreate::{Journal, Phase};
 use serde_json::{Value, json};
 
-use crate::fault::{Fault, WriteFault};
-use crate::proxy::{Asked, Class};
+use crate::fault::Fault;
+use crate::proxy::Asked;
 use crate::recorder::{Change, Event, Kind};
 use crate::scenario::{Deed, End, NAME, Pods};
 
@@ -107,8 +107,20 @@ impl History {
         let world = self.last();
         let all = Kind::ALL.into_iter().flat_map(|kind| world.all(kind).map(move |(_, object)| (kind, object)));
         let end = all.map(|(kind, object)| (named(kind, object), normal(kind, object))).collect();
-        Summary { counts, end }
+        let taken_back = self.events.iter().filter(|event| is_taken_back(event)).count();
+        if let Some((made, gone)) = counts.get_mut("journal") {
+            (*made, *gone) = (*made - taken_back, *gone - taken_back);
+        }
+        Summary { counts, end, taken_back }
     }
+}
+
+/// A journal that goes in its first phase: the set was not deleted. Either the recreate was taken back, because it took more
+/// than ten seconds (then it begins anew, with a further backup); or its creation arrived when the recreate was over, which
+/// nothing can refuse but its name.
+fn is_taken_back(event: &Event) -> bool {
+    let goes = event.kind == Kind::ConfigMap && event.change == Change::Deleted && is_journal(&event.object);
+    goes && Journal::decode(&event.object).is_ok_and(|journal| journal.phase == Phase::Prepared)
 }
 
 /// How often each object was created and deleted, and what there is in the end, without what differs from run to run.
@@ -116,35 +128,25 @@ impl History {
 pub struct Summary {
     pub counts: BTreeMap<String, (usize, usize)>,
     pub end: BTreeMap<String, Value>,
+    /// Journals that came and went without a recreate. They are not among the counts.
+    pub taken_back: usize,
 }
 
 impl Summary {
-    /// The same, without the one thing that a fault may add. Nothing can refuse the creation of a journal but its name; one
-    /// that arrives after its recreate is over makes a further journal, which is taken away again.
-    pub fn without_what_may_be(mut self, asked: &[Asked], fault: Option<Fault>) -> Self {
-        let Some(Fault::Write(at, WriteFault::StallThenDeliver)) = fault else { return self };
-        let is_it =
-            |asked: &&Asked| asked.class == Class::Write && asked.number == at && asked.method == http::Method::POST;
-        let is_journal = |asked: &Asked| asked.object().contains("rso-journal-") && asked.is_done();
-        let counts = self.counts.get_mut("journal").filter(|counts| **counts == (2, 2));
-        if let Some(counts) = counts.filter(|_| asked.iter().find(is_it).is_some_and(is_journal)) {
-            *counts = (1, 1);
-        }
-        self
-    }
-
     /// How this run differs from the one without a fault.
     pub fn differences(&self, reference: &Self) -> Vec<String> {
         let mut differences = Vec::new();
+        let retried = self.taken_back + reference.taken_back > 0;
+        let may_differ = |name: &&&String| !(retried && name.starts_with("ConfigMap db-backup-"));
         let names = self.counts.keys().chain(reference.counts.keys());
-        for name in names.collect::<std::collections::BTreeSet<_>>() {
+        for name in names.collect::<BTreeSet<_>>().iter().filter(may_differ).copied() {
             let (ours, theirs) = (self.counts.get(name), reference.counts.get(name));
             if ours != theirs {
                 differences.push(format!("{name}: (creates, deletes) {ours:?}, without a fault {theirs:?}"));
             }
         }
         let names = self.end.keys().chain(reference.end.keys());
-        for name in names.collect::<std::collections::BTreeSet<_>>() {
+        for name in names.collect::<BTreeSet<_>>().iter().filter(may_differ).copied() {
             let (ours, theirs) = (self.end.get(name), reference.end.get(name));
             if let (Some(ours), Some(theirs)) = (ours, theirs) {
                 let paths = self::differences(ours, theirs, String::new());
@@ -163,7 +165,7 @@ impl Summary {
 pub fn differences(one: &Value, other: &Value, path: String) -> Vec<String> {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
-            let keys: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
             let at = |map: &serde_json::Map<String, Value>, key: &str| map.get(key).cloned().unwrap_or(Value::Null);
             keys.into_iter()
                 .flat_map(|key| differences(&at(one, key), &at(other, key), format!("{path}.{key}")))
@@ -208,7 +210,7 @@ fn normal(kind: Kind, object: &Value) -> Value {
     };
     let manager = |entry: &Value| json!([entry["manager"], entry["operation"], entry["fieldsV1"]]);
     let managers = metadata["managedFields"].as_array().into_iter().flatten();
-    let managers: std::collections::BTreeSet<String> =
+    let managers: BTreeSet<String> =
         managers.filter(|entry| entry["subresource"] != "status").map(|entry| manager(entry).to_string()).collect();
     json!({
         "labels": metadata["labels"], "annotations": annotations, "owners": owners, "finalizers": metadata["finalizers"],

@@ -71,6 +71,11 @@ impl Asked {
         format!("{plural}/{}", name.or(parts.next()).unwrap_or_default())
     }
 
+    /// The creation of a journal: the one write of a recreate whose only precondition is a name that nobody else uses.
+    pub fn makes_a_journal(&self) -> bool {
+        self.method == Method::POST && self.object().contains("rso-journal-")
+    }
+
     /// The API server has carried it out.
     pub fn is_done(&self) -> bool {
         self.delivered.iter().any(|(_, code, _)| (200..300).contains(code))

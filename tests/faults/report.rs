@@ -121,6 +121,11 @@ pub fn keep(row: &Row) {
     fs::write(path, serde_json::to_string(row).unwrap()).unwrap();
 }
 
+/// Begins anew.
+pub fn forget() {
+    let _ = fs::remove_dir_all(rows_folder());
+}
+
 /// The row that was kept of a scenario.
 pub fn kept(name: &str) -> Option<Row> {
     let text = fs::read_to_string(rows_folder().join(format!("{}.json", name.replace(' ', "-")))).ok()?;

@@ -116,7 +116,7 @@ impl Over<'_> {
             targets: scenario.targets.iter().map(|(name, size)| ((*name).to_owned(), (*size).to_owned())).collect(),
         };
         violations.extend(checker::violations(&history));
-        let summary = history.summary().without_what_may_be(&history.asked, self.fault);
+        let summary = history.summary();
         violations.extend(reference.map(|reference| summary.differences(reference)).unwrap_or_default());
         plane.clean(namespace).await;
         keep_or_forget(&self.folder, &self.name, &history, &violations);
@@ -222,7 +222,8 @@ impl Stage<'_> {
         }
     }
 
-    fn is_at_goal(&self) -> bool {
+    /// Whether everything is as it should be in the end.
+    pub fn is_at_goal(&self) -> bool {
         self.what_lacks().is_empty()
     }
 

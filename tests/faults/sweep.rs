@@ -18,6 +18,9 @@ const SAMPLED: usize = 3;
 async fn whatever_fails_nothing_is_lost_and_everything_ends_as_without_a_fault() {
     let plane = Plane::connect().await;
     let full = std::env::var("FAULTS").is_ok_and(|which| which == "full");
+    if full && std::env::var_os("RESUME").is_none() {
+        report::forget();
+    }
     let references = references(&plane, &wanted(full)).await;
     let plan = plan(&references, full);
     println!("{} runs, {} at a time", plan.len(), jobs());
@@ -53,16 +56,14 @@ async fn whatever_fails_nothing_is_lost_and_everything_ends_as_without_a_fault()
     }
 }
 
-/// Writes the page when every scenario has been swept.
+/// Writes the page, with what has been swept so far.
 fn tell() {
     let rows: Vec<Row> = SCENARIOS.iter().filter_map(|scenario| report::kept(scenario.name)).collect();
-    if rows.len() < SCENARIOS.len() {
-        println!("{} of {} scenarios are done; the page is written when all are", rows.len(), SCENARIOS.len());
-        return;
-    }
     let broken: Vec<_> = rows.iter().filter(|row| !row.is_whole()).map(Row::name).collect();
     assert!(broken.is_empty(), "writes that not every fault has hit, or violations, in {broken:?}");
-    report::write("faults", &report::table(&rows));
+    let extent = format!("{} of {} scenarios; `RESUME=1 make faults` sweeps the rest.", rows.len(), SCENARIOS.len());
+    let extent = if rows.len() < SCENARIOS.len() { extent } else { "Every scenario.".to_owned() };
+    report::write("faults", &format!("{} {extent}", report::table(&rows)));
 }
 
 /// The scenarios of this sweep: all, or those that `ONLY` names; with `RESUME`, without those that are done.
@@ -76,7 +77,7 @@ fn wanted(full: bool) -> Vec<&'static Scenario> {
 
 /// How many runs go side by side. They mostly wait.
 pub fn jobs() -> usize {
-    std::env::var("JOBS").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
+    std::env::var("JOBS").ok().and_then(|text| text.parse().ok()).unwrap_or(16)
 }
 
 /// What went wrong, and where to look.
