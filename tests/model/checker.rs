@@ -1,7 +1,6 @@
 //! The model as `stateright` explores it: what can happen next, and what must hold in every state.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
 use stateright::{Model, Property};
@@ -14,7 +13,9 @@ use super::world::{Move, moves};
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Happens {
-    /// An operator looks and decides.
+    /// An operator reads a part of what it needs.
+    Look(usize, Part),
+    /// An operator looks (at the rest) and decides.
     Decide(usize, Probe),
     /// A write in flight ends.
     Deliver(usize, Delivery),
@@ -31,6 +32,8 @@ pub(crate) struct System {
     /// One in so many states is followed to its rest.
     pub(crate) sample: u64,
     pub(crate) known: Reaching,
+    /// Whether to look for the situations. That is for the small runs: it takes time, and they occur there.
+    pub(crate) looks_around: bool,
 }
 
 /// States from which rest is known to be reached, well. Split, so that threads do not wait for each other.
@@ -56,12 +59,6 @@ impl Reaching {
     }
 }
 
-fn hash_of(state: &State) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    state.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// No path to rest is longer.
 const LONGEST: usize = 600;
 
@@ -69,6 +66,10 @@ impl System {
     fn happen(&self, state: &State, happens: Happens) -> Option<State> {
         let mut state = state.clone();
         match happens {
+            Happens::Look(index, part) => {
+                state.budget.spend(Event::Torn);
+                state.look(index, part);
+            }
             Happens::Decide(index, probe) => {
                 if probe != Probe::Fine {
                     state.budget.spend(Event::Probe);
@@ -93,11 +94,18 @@ impl System {
     fn operators_do(&self, state: &State, actions: &mut Vec<Happens>) {
         for (index, operator) in state.operators.iter().enumerate() {
             // Two that have nothing in flight are one and the same.
-            if index > 0 && operator == &state.operators[index - 1] && operator.pending.is_none() {
+            if index > 0 && operator == &state.operators[index - 1] && operator.is_idle() {
                 continue;
             }
             let Some(pending) = &operator.pending else {
                 actions.push(Happens::Decide(index, Probe::Fine));
+                if operator.early.is_some() {
+                    continue;
+                }
+                if state.budget.has(Event::Torn) {
+                    let parts = [Part::Set, Part::Journals, Part::Dependents];
+                    actions.extend(parts.map(|part| Happens::Look(index, part)));
+                }
                 if state.budget.has(Event::Probe) && asks_probes(state) {
                     let others = [Probe::Refused, Probe::Unknown, Probe::Native];
                     actions.extend(others.map(|probe| Happens::Decide(index, probe)));
@@ -142,7 +150,8 @@ impl System {
         if let Some(index) = in_flight {
             return self.happen(state, arrives(index));
         }
-        if let Some(next) = self.happen(state, Happens::Decide(0, Probe::Fine)) {
+        let reading = state.operators.iter().position(|operator| operator.early.is_some());
+        if let Some(next) = self.happen(state, Happens::Decide(reading.unwrap_or(0), Probe::Fine)) {
             return Some(next);
         }
         let one = moves(state).into_iter().find(|one| one.is_fair())?;
@@ -239,6 +248,7 @@ impl Model for System {
             ghost: Ghost {
                 asked: cluster.set.unwrap().content,
                 deleted: false,
+                deleted_by_us: false,
                 forced: false,
                 pods_may_go: false,
                 claims_may_go: false,
@@ -262,10 +272,11 @@ impl Model for System {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
+        let situations = SITUATIONS.into_iter().filter(|_| self.looks_around);
         SAFETY
             .into_iter()
             .chain(LIVENESS)
-            .chain(SITUATIONS)
+            .chain(situations)
             .map(|(name, kind, holds)| match kind {
                 Kind::Always => Property::always(name, holds),
                 Kind::Sometimes => Property::sometimes(name, holds),
@@ -315,15 +326,15 @@ macro_rules! situation {
 }
 
 /// What must occur, or the rest proves little.
-pub(crate) const SITUATIONS: [Claimed; 18] = [
+pub(crate) const SITUATIONS: [Claimed; 19] = [
     situation!("it lands", |system, state| state.ghost.next_uid > 1 && is_goal(system, state)),
     situation!("it lands twice", |system, state| state.cluster.wanted > 2 * GIB && is_goal(system, state)),
     situation!("the operator crashes while the set is absent", |_, state| {
-        state.cluster.set.is_none() && !state.ghost.deleted && state.operators.iter().all(|one| one.pending.is_none())
+        state.cluster.set.is_none() && !state.ghost.deleted && state.operators.iter().all(Operator::is_idle)
     }),
     situation!("the answer to the CREATE is lost", |_, state| {
         marked(state).is_some_and(|journal| journal.stage == Stage::Releasing)
-            && state.operators.iter().all(|one| one.pending.is_none())
+            && state.operators.iter().all(Operator::is_idle)
     }),
     situation!("the new set is deleted before its CREATE is answered", |_, state| {
         state.cluster.set.is_none() && state.cluster.removed_successor.is_some() && state.ghost.deleted
@@ -376,6 +387,10 @@ pub(crate) const SITUATIONS: [Claimed; 18] = [
         .is_some_and(|set| set.long_deleting)),
     situation!("the namespace goes while the set is held", |_, state| {
         state.cluster.namespace_terminating && state.cluster.set.is_some_and(|set| set.finalizers.hold)
+    }),
+    situation!("what was read first is old when the rest is read", |_, state| {
+        let is_old = |one: &Operator| one.early.is_some_and(|early| one.stale & early.bits() != 0);
+        state.operators.iter().any(is_old)
     }),
     situation!("two operators have a write in flight", |_, state| {
         state.operators.len() > 1 && state.operators.iter().all(|one| one.pending.is_some())

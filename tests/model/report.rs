@@ -1,12 +1,13 @@
 //! The tables in `docs/reliability.md`, and that the page is in step with the model.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
 use super::checker::{LIVENESS, SAFETY, SITUATIONS};
 use super::mutants::Mutant;
 use super::runs::{Outcome, RUNS, Run, spoken};
-use super::system::Event;
+use super::system::{Event, hash_of};
 
 /// A run in the table.
 pub(crate) struct Row {
@@ -18,6 +19,30 @@ pub(crate) struct Row {
 pub(crate) fn most() -> Option<usize> {
     let given = std::env::var("MODEL_STATES").ok().map(|text| text.replace('_', ""));
     Some(given.map_or(40_000_000, |text| text.parse().unwrap()))
+}
+
+/// What a run was: its name and bounds, and the very program that made it.
+pub(crate) fn key(run: &Run, events: &[(Event, u8)], most: Option<usize>) -> String {
+    let program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    format!("{}; {}; {most:?}; {:x}", run.name, spoken(events), hash_of(&program))
+}
+
+fn kept_runs() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("model-runs.tsv")
+}
+
+/// The line of a run that held before, of a full run that did not come to its end.
+pub(crate) fn kept(key: &str) -> Option<Row> {
+    let text = fs::read_to_string(kept_runs()).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'))?;
+    let (unique, line) = rest.split_once('\t')?;
+    Some(Row { line: line.to_owned(), unique: unique.parse().unwrap() })
+}
+
+/// Remembers the line of a run that held, so that a full run goes on where it was stopped.
+pub(crate) fn keep(key: &str, row: &Row) {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(kept_runs()).unwrap();
+    writeln!(file, "{key}\t{}\t{}", row.unique, row.line).unwrap();
 }
 
 /// The line of a run.

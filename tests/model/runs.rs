@@ -45,7 +45,7 @@ impl Run {
 }
 
 /// Every run.
-pub(crate) const RUNS: [Run; 14] = [
+pub(crate) const RUNS: [Run; 16] = [
     run("edits", &[(Edit, 2)], &[(Edit, 3), (Template, 2), (Scale, 2), (Overlook, 1), (PodDelete, 1)]),
     run(
         "edits, claims go with the set",
@@ -70,6 +70,9 @@ pub(crate) const RUNS: [Run; 14] = [
         .claims_go(),
     run("journals are deleted", &[(JournalDelete, 1)], &[(JournalDelete, 2), (Edit, 1), (Template, 1), (Overlook, 1)]),
     run("a webhook and dry runs", &[(Mutation, 1), (Probe, 1)], &[(Mutation, 2), (Probe, 2), (Template, 1), (Edit, 1)]),
+    run("reads are torn", &[(Torn, 2), (Edit, 1)], &[(Torn, 3), (Edit, 1), (Template, 1), (Scale, 1), (Delete, 1)]),
+    run("reads are torn, claims go with the set", &[(Torn, 1)], &[(Torn, 3), (Edit, 1), (LateOwner, 1), (Scale, 1)])
+        .claims_go(),
     run("two leaders", &[], &[(Edit, 1), (Repeat, 1), (Template, 1), (Delete, 1)]).unfenced(),
     run("two leaders, claims go with the set", &[], &[(Edit, 1), (LateOwner, 1)]).claims_go().unfenced(),
 ];
@@ -95,6 +98,7 @@ impl Run {
             mutant,
             sample,
             known: Reaching::default(),
+            looks_around: sample == 1,
         }
     }
 

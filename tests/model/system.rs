@@ -4,12 +4,12 @@
 //! the write arrives, whether its answer does, and whether it arrives twice is open. A crash is a write that is dropped
 //! or whose answer is lost: nothing else is remembered between rounds.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::LazyLock;
 
+use super::known::Known;
 use super::mutants::Mutant;
 use super::state::*;
-use super::translate;
 
 /// What may still happen, each so many times. Everything that is not here may happen at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,10 +46,12 @@ pub(crate) enum Event {
     Mutation,
     /// A write arrives a second time.
     Repeat,
+    /// The reads of a round are taken at different moments.
+    Torn,
 }
 
 /// The number of kinds of events.
-pub(crate) const EVENTS: usize = Event::Repeat as usize + 1;
+pub(crate) const EVENTS: usize = Event::Torn as usize + 1;
 
 /// What may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,8 +90,71 @@ pub(crate) struct Pending {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Operator {
     pub(crate) pending: Option<Pending>,
+    /// What it has read already, in a round that is not at the end of its reads.
+    pub(crate) early: Option<Early>,
     /// The objects that have changed since it looked.
     pub(crate) stale: u8,
+}
+
+impl Operator {
+    /// It is between two rounds.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_none() && self.early.is_none()
+    }
+}
+
+/// The reads of a round run side by side: one part of them may be answered long before the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Set,
+    Journals,
+    Dependents,
+}
+
+/// A part, as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Early {
+    Set(Option<Set>),
+    Journals([Option<Journal>; 2]),
+    Dependents { pods: [Option<Pod>; 2], revision: Option<u8>, claims: [Option<Claim>; 2], restless: (bool, bool) },
+}
+
+impl Early {
+    fn read(part: Part, cluster: &Cluster) -> Self {
+        match part {
+            Part::Set => Self::Set(cluster.set),
+            Part::Journals => Self::Journals(cluster.journals),
+            Part::Dependents => Self::Dependents {
+                pods: cluster.pods,
+                revision: cluster.revision,
+                claims: cluster.claims,
+                restless: (cluster.restless, cluster.restless_claims),
+            },
+        }
+    }
+
+    /// What the operator sees when the rest is read now.
+    fn with_the_rest(self, mut cluster: Cluster) -> Cluster {
+        match self {
+            Self::Set(set) => cluster.set = set,
+            Self::Journals(journals) => cluster.journals = journals,
+            Self::Dependents { pods, revision, claims, restless } => {
+                (cluster.pods, cluster.revision, cluster.claims) = (pods, revision, claims);
+                (cluster.restless, cluster.restless_claims) = restless;
+            }
+        }
+        cluster
+    }
+
+    /// The objects that it is about.
+    pub(crate) fn bits(self) -> u8 {
+        let of = |objects: &[Object]| objects.iter().fold(0, |bits, object| bits | object.bit());
+        match self {
+            Self::Set(_) => of(&[Object::Set]),
+            Self::Journals(_) => of(&[Object::Journal]),
+            Self::Dependents { .. } => !of(&[Object::Set, Object::Journal]),
+        }
+    }
 }
 
 /// What nobody in the cluster knows, for the invariants.
@@ -99,6 +164,8 @@ pub(crate) struct Ghost {
     pub(crate) asked: Content,
     /// Somebody's deletion of the set was accepted outside the hold.
     pub(crate) deleted: bool,
+    /// It is our DELETE by which the set is on its way out.
+    pub(crate) deleted_by_us: bool,
     /// Somebody forced a held set away: whether it comes back is open, and both are well.
     pub(crate) forced: bool,
     /// By what somebody did, pods may be deleted.
@@ -161,6 +228,7 @@ impl State {
     pub(crate) fn remove_if_free(&mut self) {
         let is_free = |set: &mut Set| set.deleting && set.finalizers.is_empty();
         let Some(set) = self.cluster.set.take_if(is_free) else { return };
+        self.ghost.deleted_by_us = false;
         match self.cluster.in_flight().filter(|journal| journal.uid != set.uid) {
             Some(journal) => self.cluster.removed_successor = Some(journal.uid),
             None => self.cluster.removed = Some((set.uid, set.content)),
@@ -187,11 +255,11 @@ impl State {
     /// Forgets what can make no difference any more, so that equal states are equal.
     pub(crate) fn canonical(mut self) -> Self {
         for operator in &mut self.operators {
-            if operator.pending.is_none() {
+            if operator.is_idle() {
                 operator.stale = 0;
             }
         }
-        let is_quiet = self.operators.iter().all(|operator| operator.pending.is_none());
+        let is_quiet = self.operators.iter().all(Operator::is_idle);
         let in_flight = self.cluster.in_flight().is_some();
         if is_quiet && !in_flight {
             self.cluster.removed = None;
@@ -211,37 +279,25 @@ impl State {
 }
 
 fn key(operator: &Operator) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    operator.hash(&mut hasher);
-    if operator.pending.is_none() { 0 } else { hasher.finish() }
+    if operator.is_idle() { 0 } else { hash_of(operator) }
 }
-
-thread_local! {
-    static KNOWN: RefCell<HashMap<View, Step>> = RefCell::new(HashMap::new());
-}
-
-/// More steps than this are not remembered, for the memory's sake.
-const MOST_KNOWN: usize = 3_000_000;
 
 /// The production code's step, remembered.
 fn next(view: &View) -> Step {
-    KNOWN.with_borrow_mut(|known| {
-        if let Some(step) = known.get(view) {
-            return *step;
-        }
-        if known.len() > MOST_KNOWN {
-            known.clear();
-        }
-        let step = translate::next(view);
-        known.insert(*view, step);
-        step
-    })
+    static KNOWN: LazyLock<Known> = LazyLock::new(Known::default);
+    KNOWN.step(view)
 }
 
-/// Decides on what is there now.
-pub(crate) fn decide(cluster: &Cluster, probe: Probe, mutant: Option<Mutant>) -> (Step, View) {
-    let view = View { cluster: forget_history(cluster), probe: None, history: History::NotAsked };
+/// A fingerprint that is the same in every run, as the checker's own.
+pub(crate) fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = ahash::AHasher::default();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Decides on what was read.
+fn decide(read: &Cluster, cluster: &Cluster, probe: Probe, mutant: Option<Mutant>) -> (Step, View) {
+    let view = View { cluster: forget_history(read), probe: None, history: History::NotAsked };
     go_on(view, cluster, probe, mutant)
 }
 
@@ -251,7 +307,7 @@ fn forget_history(cluster: &Cluster) -> Cluster {
 }
 
 /// Looks up what is asked for, until there is a decision.
-pub(crate) fn go_on(mut view: View, cluster: &Cluster, probe: Probe, mutant: Option<Mutant>) -> (Step, View) {
+fn go_on(mut view: View, cluster: &Cluster, probe: Probe, mutant: Option<Mutant>) -> (Step, View) {
     for _ in 0..4 {
         let seen = mutant.map_or(view, |mutant| mutant.sees(view));
         match mutant.map_or_else(|| next(&seen), |mutant| mutant.does(next(&seen), &view)) {
@@ -309,11 +365,21 @@ pub(crate) enum Delivery {
 }
 
 impl State {
+    /// An operator reads a part of what it needs.
+    pub(crate) fn look(&mut self, index: usize, part: Part) {
+        let operator = &mut self.operators[index];
+        operator.early = Some(Early::read(part, &self.cluster));
+        operator.stale = 0;
+    }
+
     /// Gives an operator something to do.
     pub(crate) fn start(&mut self, index: usize, probe: Probe, mutant: Option<Mutant>) -> bool {
-        let (step, view) = decide(&self.cluster, probe, mutant);
-        self.operators[index].stale = 0;
-        self.plan(index, step, view)
+        let operator = &mut self.operators[index];
+        let early = operator.early.take();
+        operator.stale &= early.map_or(0, Early::bits);
+        let read = early.map_or(self.cluster, |early| early.with_the_rest(self.cluster));
+        let (step, view) = decide(&read, &self.cluster, probe, mutant);
+        self.plan(index, step, view) || early.is_some()
     }
 
     fn plan(&mut self, index: usize, step: Step, view: View) -> bool {
@@ -480,6 +546,7 @@ impl State {
                 let foreground = mutant.is_some_and(|mutant| mutant.deletes_in_the_foreground());
                 set.finalizers.foreground |= foreground;
                 set.finalizers.orphan |= !foreground;
+                self.ghost.deleted_by_us |= !set.deleting;
                 set.deleting = true;
             }
             Act::RestoreSpec { on_delete, claims_go, .. } => {

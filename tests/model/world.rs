@@ -201,8 +201,8 @@ fn people(state: &State, all: &mut Vec<Move>) {
             } else if !is_created_meanwhile(state) {
                 all.extend([Cascade::Background, Cascade::Foreground, Cascade::Orphan].map(Move::Delete));
             }
-            // While a write is under way that the journal has permitted, nothing can take its place.
-            if state.operators.iter().all(|operator| operator.pending.is_none()) {
+            // While a round or a write is under way that the journal has permitted, nothing can take its place.
+            if state.operators.iter().all(Operator::is_idle) {
                 all.extend(cluster.journals.iter().flatten().map(|journal| Move::JournalDelete(journal.uid)));
             }
         }
@@ -217,12 +217,19 @@ fn people(state: &State, all: &mut Vec<Move>) {
     }
     all.extend((0..2).filter(|index| cluster.pods[usize::from(*index)].is_some()).map(Move::PodDelete));
     // A cache of before the switch to Retain is renewed before the guards go.
-    let from = |journal: &Journal| {
+    let from = |journal: &&Journal| {
         journal.claims_go && journal.stage >= Stage::Deleting && !(journal.stage == Stage::Guarded && journal.late)
     };
-    if cluster.journals.iter().flatten().any(from) {
-        all.extend((0..2).filter(|index| cluster.claims[usize::from(*index)].is_some()).map(Move::LateOwner));
+    if let Some(journal) = cluster.journals.iter().flatten().rfind(from) {
+        all.extend((0..2).filter(|index| is_of_the_old_set(cluster, journal, *index)).map(Move::LateOwner));
     }
+}
+
+/// Whether a controller that still sees the old set can believe that this claim is its: the claim was there with it. One
+/// that was born since, for a pod of the new set, is of an ordinal that the old set did not have.
+fn is_of_the_old_set(cluster: &Cluster, journal: &Journal, index: u8) -> bool {
+    let index = usize::from(index);
+    cluster.claims[index].is_some_and(|claim| claim.guard || journal.snapshot.pods[index].is_some())
 }
 
 /// What the claim grows to, as `policy::claim` decides.
@@ -275,6 +282,10 @@ impl State {
                 self.finalize(|finalizers| finalizers.orphan = false);
             }
             Move::ForegroundDone => self.finalize(|finalizers| finalizers.foreground = false),
+            // With a second, solid owner the reference is taken off instead: `attemptToDeleteItem` of the collector.
+            Move::Foreground(owned) if self.cluster.owners(owned).is_some_and(|(_, guard)| guard) => {
+                self.keep_owners(owned, |live| !live);
+            }
             Move::Foreground(owned) | Move::Collect(owned) => self.collect(owned),
             Move::Patience => {
                 for journal in self.cluster.journals.iter_mut().flatten() {
@@ -466,8 +477,9 @@ impl State {
         let set = self.cluster.set.unwrap();
         self.ghost.pods_may_go = true;
         self.ghost.claims_may_go |= self.ghost.asked.claims_go;
-        let is_ours = self.cluster.journal(set.uid).is_some_and(|journal| journal.stage >= Stage::Deleting);
-        self.ghost.forced |= set.finalizers.hold && !is_ours;
+        // Our deletion was on its way already: that it was forced takes nothing back. Somebody else's, of a set that was
+        // held, may have come at any moment before it, also while a closed gate was about to take the journal back.
+        self.ghost.forced |= set.finalizers.hold && !self.ghost.deleted_by_us;
         self.edit(|set| set.finalizers = Finalizers::default());
         self.remove_if_free();
     }

@@ -1,0 +1,102 @@
+//! Backups: their names, their labels, and that nothing but what was written is read.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::super::journal::JournalError;
+use super::super::{backup, manifest};
+use super::world::{World, set_name};
+use crate::api::names::{SetName, Uid};
+
+fn encoded(world: &World) -> Value {
+    let seen = world.observe();
+    backup::encode(&set_name(), seen.live().unwrap(), 7, "transaction", "larger", world.now).unwrap()
+}
+
+#[test]
+fn a_backup_says_what_it_is_of_and_holds_what_somebody_could_apply() {
+    let world = World::settled();
+    let saved = encoded(&world);
+    assert_eq!(saved["metadata"]["name"], "db-backup-7");
+    assert_eq!(saved["metadata"]["namespace"], "shop");
+    assert_eq!(saved["immutable"], true);
+    let told = ["reason", "uid", "sizes"].map(|key| saved["data"][key].as_str().unwrap());
+    assert_eq!(told, ["larger", "uid-1", "data=1Gi"]);
+    assert_eq!(saved["data"]["taken-at"], world.now.to_string());
+    assert_eq!(backup::decode(&saved).unwrap(), manifest::bare(world.set.as_ref().unwrap()));
+    // The selector finds it: both of its labels, by these words.
+    let labels = &saved["metadata"]["labels"];
+    let selector = backup::selector_of(&set_name());
+    let pairs = selector.split(',').map(|pair| pair.split_once('=').unwrap());
+    assert_eq!(pairs.map(|(key, value)| assert_eq!(labels[key], value)).count(), 2);
+    assert_eq!(backup::label_of(&set_name()), "db");
+}
+
+#[test]
+fn a_backup_that_is_not_what_was_written_is_refused() {
+    let changed = |change: fn(&mut Value)| {
+        let mut saved = encoded(&World::settled());
+        change(&mut saved);
+        backup::decode(&saved)
+    };
+    assert!(changed(|_| {}).is_ok());
+    assert_eq!(changed(|saved| saved["data"]["sha256"] = json!("0")), Err(JournalError::Checksum));
+    assert_eq!(changed(|saved| saved["binaryData"] = json!({})), Err(JournalError::Missing("body")));
+    assert!(matches!(changed(|saved| saved["binaryData"][backup::BODY] = json!("?")), Err(JournalError::Unpack(_))));
+}
+
+/// The name of a backup of a set with such a name, and the label.
+fn named(name: &str, number: u64) -> (String, String) {
+    let set = SetName::new("shop", name);
+    (backup::name_of(&set, number), backup::label_of(&set))
+}
+
+#[test]
+fn a_name_is_cut_only_where_it_must_be_and_stays_one_of_its_own() {
+    assert_eq!(named("db", 1), ("db-backup-1".to_owned(), "db".to_owned()));
+    // As long as it may be: 253 for a name, 63 for a label.
+    let longest = "n".repeat(253 - "-backup-1".len());
+    assert_eq!(named(&longest, 1).0, format!("{longest}-backup-1"));
+    assert_eq!(named(&"n".repeat(63), 1).1, "n".repeat(63));
+    let long = |last: char| format!("{}{last}", "n".repeat(250));
+    let (name, label) = named(&long('a'), 1);
+    assert_eq!((name.len(), label.len()), (253, 63));
+    assert!(name.starts_with("nnnn") && label.starts_with("nnnn"), "{name} {label}");
+    let all: BTreeSet<String> = ['a', 'b', 'c'].iter().map(|last| named(&long(*last), 1).1).collect();
+    assert_eq!(all.len(), 3, "the hash tells them apart");
+    // No part of a name ends with a dot or a hyphen.
+    let dotted = format!("{}.-{}", "n".repeat(51), "n".repeat(40));
+    assert!(named(&dotted, 1).1.starts_with(&format!("{}-", "n".repeat(51))), "{}", named(&dotted, 1).1);
+}
+
+#[test]
+fn the_number_of_a_backup_is_read_from_its_name_and_from_no_other() {
+    let number = |name: &str| backup::number_of(&set_name(), name);
+    assert_eq!(number("db-backup-12"), Some(12));
+    let strange = ["db-backup-012", "other-backup-12", "db-backup-", "db-12", "db"];
+    assert_eq!(strange.map(number), [None; 5]);
+}
+
+#[test]
+fn the_heads_are_those_of_this_set_with_what_a_write_needs() {
+    let metadata = |name: &str| json!({ "name": name, "uid": "u", "resourceVersion": "3" });
+    let mut with_id = metadata("db-backup-2");
+    with_id["annotations"] = json!({ crate::api::annotations::TRANSACTION: "t" });
+    let all = [with_id, metadata("db-backup-9"), metadata("other-backup-1"), json!({ "name": "db-backup-4" })];
+    let heads = backup::heads_of(&set_name(), all.iter());
+    assert_eq!(heads.keys().copied().collect::<Vec<_>>(), [2, 9]);
+    assert_eq!((heads[&2].name.as_str(), heads[&2].transaction.as_deref()), ("db-backup-2", Some("t")));
+    assert_eq!((heads[&9].guard.uid.as_str(), heads[&9].transaction.as_deref()), ("u", None));
+}
+
+#[test]
+fn each_transaction_has_an_id_of_its_own() {
+    let now = World::settled().now;
+    let later = now + std::time::Duration::from_nanos(1);
+    let ids: BTreeSet<String> = [("uid-1", now), ("uid-2", now), ("uid-1", later)]
+        .map(|(uid, at)| backup::transaction_id(&Uid::new(uid), at))
+        .into();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.iter().all(|id| id.len() == 16), "{ids:?}");
+}
