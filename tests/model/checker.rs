@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use stateright::{Model, Property};
 
+use super::explore::hash_of;
 use super::mutants::Mutant;
 use super::state::*;
 use super::system::*;
@@ -243,7 +244,7 @@ impl Model for System {
     fn init_states(&self) -> Vec<State> {
         let start = |cluster: &Cluster| State {
             cluster: *cluster,
-            operators: vec![Operator::default(); self.operators],
+            operators: Operators::idle(self.operators),
             budget: self.budget,
             ghost: Ghost {
                 asked: cluster.set.unwrap().content,

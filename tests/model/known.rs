@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
+use super::explore::hash_of;
 use super::is_full;
 use super::state::*;
-use super::system::hash_of;
 use super::translate;
 
 /// Steps by the hash of the view, which is as sure as the checker's own fingerprints. Split, so that threads do not wait.
@@ -58,9 +58,16 @@ impl Known {
 /// The names that were replaced, each at the place of its number.
 #[derive(Default)]
 struct Names {
-    edits: Vec<u8>,
-    templates: Vec<u8>,
-    births: Vec<u8>,
+    edits: Numbered,
+    templates: Numbered,
+    births: Numbered,
+}
+
+/// Names by number. There are never more: two objects, two journals, what is running.
+#[derive(Default)]
+struct Numbered {
+    names: [u8; 12],
+    count: u8,
 }
 
 impl Names {
@@ -69,17 +76,17 @@ impl Names {
         let cluster = &mut view.cluster;
         if let Some(set) = &mut cluster.set {
             names.content(&mut set.content);
-            number(&mut names.templates, &mut set.update);
+            names.templates.number(&mut set.update);
         }
         for pod in cluster.pods.iter_mut().flatten() {
-            number(&mut names.templates, &mut pod.template);
-            number(&mut names.births, &mut pod.birth);
+            names.templates.number(&mut pod.template);
+            names.births.number(&mut pod.birth);
         }
         for journal in cluster.journals.iter_mut().flatten() {
             names.content(&mut journal.image);
-            number(&mut names.templates, &mut journal.snapshot.update);
-            number(&mut names.templates, &mut journal.snapshot.template);
-            journal.snapshot.pods.iter_mut().flatten().for_each(|birth| number(&mut names.births, birth));
+            names.templates.number(&mut journal.snapshot.update);
+            names.templates.number(&mut journal.snapshot.template);
+            journal.snapshot.pods.iter_mut().flatten().for_each(|birth| names.births.number(birth));
         }
         if let History::Seen(_, content) = &mut view.history {
             names.content(content);
@@ -88,8 +95,8 @@ impl Names {
     }
 
     fn content(&mut self, content: &mut Content) {
-        number(&mut self.edits, &mut content.edit);
-        number(&mut self.templates, &mut content.template);
+        self.edits.number(&mut content.edit);
+        self.templates.number(&mut content.template);
     }
 
     fn give_back(&self, mut step: Step) -> Step {
@@ -97,8 +104,8 @@ impl Names {
             Step::Write(Act::CreateJournal(journal) | Act::UpdateJournal(journal)) => {
                 self.name(&mut journal.image);
                 let Snapshot { update, template, pods, revision: _ } = &mut journal.snapshot;
-                [update, template].into_iter().for_each(|number| *number = self.templates[usize::from(*number)]);
-                pods.iter_mut().flatten().for_each(|number| *number = self.births[usize::from(*number)]);
+                [update, template].into_iter().for_each(|number| *number = self.templates.name(*number));
+                pods.iter_mut().flatten().for_each(|number| *number = self.births.name(*number));
             }
             Step::Write(Act::Create(content, _)) => self.name(content),
             _ => {}
@@ -107,16 +114,23 @@ impl Names {
     }
 
     fn name(&self, content: &mut Content) {
-        content.edit = self.edits[usize::from(content.edit)];
-        content.template = self.templates[usize::from(content.template)];
+        content.edit = self.edits.name(content.edit);
+        content.template = self.templates.name(content.template);
     }
 }
 
-fn number(names: &mut Vec<u8>, name: &mut u8) {
-    let known = names.iter().position(|known| known == name);
-    let number = known.unwrap_or_else(|| {
-        names.push(*name);
-        names.len() - 1
-    });
-    *name = u8::try_from(number).unwrap();
+impl Numbered {
+    fn number(&mut self, name: &mut u8) {
+        let known = self.names[..usize::from(self.count)].iter().position(|known| known == name);
+        let number = known.unwrap_or_else(|| {
+            self.names[usize::from(self.count)] = *name;
+            self.count += 1;
+            usize::from(self.count - 1)
+        });
+        *name = u8::try_from(number).unwrap();
+    }
+
+    fn name(&self, number: u8) -> u8 {
+        self.names[usize::from(number)]
+    }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "a test fails loudly")]
 
 mod checker;
+mod explore;
 mod known;
 mod mutants;
 mod report;
@@ -16,11 +17,12 @@ mod translate;
 mod world;
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use checker::SITUATIONS;
 use mutants::Mutant;
-use runs::RUNS;
+use runs::{Outcome, RUNS, Run};
 
 /// `MODEL=full`: the full run. `MODEL=small`: what `make check` runs. Either writes the tables.
 fn is_full() -> bool {
@@ -34,32 +36,55 @@ fn writes() -> bool {
 #[test]
 fn nothing_breaks_whatever_happens_and_the_interesting_things_do_happen() {
     let (mut found, mut rows, mut broken) = (BTreeSet::new(), Vec::new(), Vec::new());
-    for run in &RUNS {
-        let (events, sample, most) = if is_full() { (run.full, 16, report::most()) } else { (run.small, 1, None) };
-        let key = report::key(run, events, most);
-        if let Some(row) = report::kept(&key).filter(|_| is_full()) {
-            rows.push(row);
-            continue;
-        }
-        let outcome = run.explore(events, None, sample, most.and_then(NonZeroUsize::new));
-        println!("{}: {} states, depth {}, {:?}", run.name, outcome.unique, outcome.depth, outcome.took);
-        for (property, path) in &outcome.failed {
-            println!("{}: {property} does not hold:\n{path}", run.name);
-            broken.push((run.name, *property));
-        }
-        assert!(outcome.is_complete || most.is_some(), "{} is not explored to its end", run.name);
-        found.extend(outcome.found.iter().copied());
-        let row = report::row(run, events, &outcome);
-        if outcome.failed.is_empty() {
-            report::keep(&key, &row);
-        }
-        rows.push(row);
+    let small: &[Run] = if is_full() { &[] } else { &RUNS };
+    for run in small {
+        let outcome = run.explore(run.small, None, 1, None);
+        tell(run, &outcome, &mut broken);
+        assert!(outcome.is_complete, "{} is not explored to its end", run.name);
+        rows.push(report::row(run, run.small, &outcome));
+        found.extend(outcome.found);
+    }
+    if is_full() {
+        rows = explore_far(&mut broken);
     }
     assert!(broken.is_empty(), "these do not hold; how is told above: {broken:?}");
     let missing: Vec<&str> = SITUATIONS.iter().map(|known| known.0).filter(|name| !found.contains(name)).collect();
     assert!(is_full() || missing.is_empty(), "never occurs, so that nothing is proved about it: {missing:?}");
     if writes() {
         report::write("runs", &report::table_of_runs(&rows));
+    }
+}
+
+/// The full run, two at a time. What was finished before by the very same program is not explored again.
+fn explore_far(broken: &mut Vec<(&'static str, &'static str)>) -> Vec<report::Row> {
+    let most = report::most();
+    let (next, broken) = (AtomicUsize::new(0), Mutex::new(broken));
+    let rows: Vec<OnceLock<report::Row>> = RUNS.iter().map(|_| OnceLock::new()).collect();
+    let work = || {
+        while let Some((run, row)) = RUNS.iter().zip(&rows).nth(next.fetch_add(1, Ordering::Relaxed)) {
+            let key = report::key(run, most);
+            row.get_or_init(|| {
+                report::kept(&key).unwrap_or_else(|| {
+                    let outcome = run.explore_far(most);
+                    tell(run, &outcome, &mut broken.lock().unwrap());
+                    let row = report::row(run, run.full, &outcome);
+                    if outcome.failed.is_empty() {
+                        report::keep(&key, &row);
+                    }
+                    row
+                })
+            });
+        }
+    };
+    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
+    rows.into_iter().filter_map(OnceLock::into_inner).collect()
+}
+
+fn tell(run: &Run, outcome: &Outcome, broken: &mut Vec<(&'static str, &'static str)>) {
+    println!("{}: {} states, depth {}, {:?}", run.name, outcome.unique, outcome.depth, outcome.took);
+    for (property, path) in &outcome.failed {
+        println!("{}: {property} does not hold:\n{path}", run.name);
+        broken.push((run.name, *property));
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::checker::{LIVENESS, SAFETY, SITUATIONS};
+use super::explore::fingerprint;
 use super::mutants::Mutant;
 use super::runs::{Outcome, RUNS, Run, spoken};
-use super::system::{Event, hash_of};
+use super::system::Event;
 
 /// A run in the table.
 pub(crate) struct Row {
@@ -16,15 +18,15 @@ pub(crate) struct Row {
 }
 
 /// How many states of each run are generated at most: `MODEL_STATES`, which counts those met twice as well.
-pub(crate) fn most() -> Option<usize> {
-    let given = std::env::var("MODEL_STATES").ok().map(|text| text.replace('_', ""));
-    Some(given.map_or(40_000_000, |text| text.parse().unwrap()))
+pub(crate) fn most() -> NonZeroUsize {
+    let given = std::env::var("MODEL_STATES").unwrap_or_else(|_| "40_000_000".to_owned());
+    given.replace('_', "").parse().unwrap()
 }
 
 /// What a run was: its name and bounds, and the very program that made it.
-pub(crate) fn key(run: &Run, events: &[(Event, u8)], most: Option<usize>) -> String {
+pub(crate) fn key(run: &Run, most: NonZeroUsize) -> String {
     let program = fs::read(std::env::current_exe().unwrap()).unwrap();
-    format!("{}; {}; {most:?}; {:x}", run.name, spoken(events), hash_of(&program))
+    format!("{}; {}; {most}; {:x}", run.name, spoken(run.full), fingerprint(&program))
 }
 
 fn kept_runs() -> PathBuf {

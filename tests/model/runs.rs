@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use super::checker::{Kind, LIVENESS, Reaching, SAFETY, SITUATIONS, System};
+use super::explore::explore;
 use super::mutants::Mutant;
 use super::state::Cluster;
 use super::system::Event::{self, *};
@@ -134,6 +135,25 @@ impl Run {
             is_complete: most.is_none_or(|most| checker.state_count() < most.get()),
             found: discoveries.keys().copied().filter(|name| is_claimed(name, Kind::Sometimes)).collect(),
             failed: told.collect(),
+        }
+    }
+}
+
+impl Run {
+    /// Explores what may happen in the full run, until so many states were generated. Liveness is asked of one in sixteen.
+    pub(crate) fn explore_far(&self, most: NonZeroUsize) -> Outcome {
+        let started = Instant::now();
+        let extent = explore(&self.system(self.full, None, 16), most.get());
+        if extent.broken.is_some() {
+            return self.explore(self.full, None, 16, Some(most));
+        }
+        Outcome {
+            unique: extent.unique,
+            depth: extent.depth,
+            took: started.elapsed(),
+            is_complete: extent.is_complete,
+            found: Vec::new(),
+            failed: Vec::new(),
         }
     }
 }

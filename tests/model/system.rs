@@ -4,9 +4,10 @@
 //! the write arrives, whether its answer does, and whether it arrives twice is open. A crash is a write that is dropped
 //! or whose answer is lost: nothing else is remembered between rounds.
 
-use std::hash::{Hash, Hasher};
+use std::ops::{Deref, DerefMut};
 use std::sync::LazyLock;
 
+use super::explore::hash_of;
 use super::known::Known;
 use super::mutants::Mutant;
 use super::state::*;
@@ -103,6 +104,39 @@ impl Operator {
     }
 }
 
+/// The replicas: one or two, in place, as a state is copied more often than anything else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Operators {
+    One([Operator; 1]),
+    Two([Operator; 2]),
+}
+
+impl Operators {
+    pub(crate) fn idle(count: usize) -> Self {
+        if count == 1 { Self::One(Default::default()) } else { Self::Two(Default::default()) }
+    }
+}
+
+impl Deref for Operators {
+    type Target = [Operator];
+
+    fn deref(&self) -> &[Operator] {
+        match self {
+            Self::One(all) => all,
+            Self::Two(all) => all,
+        }
+    }
+}
+
+impl DerefMut for Operators {
+    fn deref_mut(&mut self) -> &mut [Operator] {
+        match self {
+            Self::One(all) => all,
+            Self::Two(all) => all,
+        }
+    }
+}
+
 /// The reads of a round run side by side: one part of them may be answered long before the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Part {
@@ -186,7 +220,7 @@ pub(crate) struct Ghost {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) cluster: Cluster,
-    pub(crate) operators: Vec<Operator>,
+    pub(crate) operators: Operators,
     pub(crate) budget: Budget,
     pub(crate) ghost: Ghost,
 }
@@ -219,7 +253,7 @@ impl State {
 
     /// An object has changed: whoever has looked before will hear a conflict.
     pub(crate) fn touch(&mut self, object: Object) {
-        for operator in &mut self.operators {
+        for operator in self.operators.iter_mut() {
             operator.stale |= object.bit();
         }
     }
@@ -254,7 +288,7 @@ impl State {
 
     /// Forgets what can make no difference any more, so that equal states are equal.
     pub(crate) fn canonical(mut self) -> Self {
-        for operator in &mut self.operators {
+        for operator in self.operators.iter_mut() {
             if operator.is_idle() {
                 operator.stale = 0;
             }
@@ -269,7 +303,7 @@ impl State {
             self.cluster.backup = None;
         }
         // Which of two equal operators is which makes no difference.
-        if let [one, other] = self.operators.as_mut_slice()
+        if let Operators::Two([one, other]) = &mut self.operators
             && key(one) > key(other)
         {
             std::mem::swap(one, other);
@@ -286,13 +320,6 @@ fn key(operator: &Operator) -> u64 {
 fn next(view: &View) -> Step {
     static KNOWN: LazyLock<Known> = LazyLock::new(Known::default);
     KNOWN.step(view)
-}
-
-/// A fingerprint that is the same in every run, as the checker's own.
-pub(crate) fn hash_of(value: &impl Hash) -> u64 {
-    let mut hasher = ahash::AHasher::default();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Decides on what was read.

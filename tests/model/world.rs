@@ -1,6 +1,8 @@
 //! Everybody else: people, the StatefulSet controller, the garbage collector, time, and the other half of the operator, which
 //! grows claims.
 
+use std::sync::OnceLock;
+
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, Ordinal, TemplateName, Uid as Name};
 use rso::policy::claim::{self, ClaimStep};
@@ -239,6 +241,14 @@ fn grown(cluster: &Cluster, index: u8) -> Option<Size> {
     if cluster.wanted == 0 || cluster.namespace_terminating || index >= set.content.replicas {
         return None;
     }
+    let (from, to) = (small.size, cluster.wanted.max(set.content.size));
+    *GROWN[usize::from(from)][usize::from(to)].get_or_init(|| grows_to(index, from, to))
+}
+
+/// Few questions, asked often: each answer is kept.
+static GROWN: [[OnceLock<Option<Size>>; 128]; 128] = [const { [const { OnceLock::new() }; 128] }; 128];
+
+fn grows_to(index: u8, from: Size, to: Size) -> Option<Size> {
     let unit = Bytes::mib(128);
     let bytes = |size: Size| Bytes(u64::from(size) * unit.0);
     let real = claim::Claim {
@@ -250,13 +260,13 @@ fn grown(cluster: &Cluster, index: u8) -> Option<Size> {
         phase: claim::Phase::Bound,
         deleting: false,
         block_mode: false,
-        requested: bytes(small.size),
-        capacity: Some(bytes(small.size)),
+        requested: bytes(from),
+        capacity: Some(bytes(from)),
         resize: claim::Resize::None,
         class: Some(claim::Class { name: "local".to_owned(), expandable: true, provisioner: "local".to_owned() }),
         resized_at: None,
     };
-    match claim::next(&real, bytes(cluster.wanted.max(set.content.size)), None, &Driver::default(), translate::now()) {
+    match claim::next(&real, bytes(to), None, &Driver::default(), translate::now()) {
         ClaimStep::Patch { to, .. } => Some(Size::try_from(to.0 / unit.0).unwrap()),
         ClaimStep::Settled | ClaimStep::Wait(_) | ClaimStep::Blocked(_) => None,
     }
