@@ -263,8 +263,12 @@ impl<'a> Drive<'a> {
                 self.times.adopted = self.times.adopted.or(now);
             }
             Action::DeleteJournal { ending, .. } => self.ending = self.ending.or(*ending),
-            Action::UpdateJournal { journal, .. } => self.ending = self.ending.or(journal.ending),
-            Action::PatchTemplates { .. }
+            // Being taken back is not yet the end.
+            Action::UpdateJournal { journal, .. } if journal.phase == Phase::Guarded => {
+                self.ending = self.ending.or(journal.ending);
+            }
+            Action::UpdateJournal { .. }
+            | Action::PatchTemplates { .. }
             | Action::CreateJournal(_)
             | Action::CreateBackup(_)
             | Action::DeleteBackup { .. }

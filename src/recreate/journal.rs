@@ -114,7 +114,7 @@ pub struct Journal {
     pub image: Value,
     /// What a person should hear of at the end.
     pub incidents: Vec<Note>,
-    /// How it ended, while it waits to drop the guards.
+    /// How it ended, while it waits to drop the guards; [`Ending::Undone`] already while it is taken back.
     pub ending: Option<Ending>,
 }
 

@@ -246,7 +246,7 @@ impl Transaction<'_> {
 
     // Old object, not deleting: all can be taken back.
     fn before_the_delete(&self, live: &LiveSet) -> Step {
-        if is_reached(live, &self.journal.targets) {
+        if is_reached(live, &self.journal.targets) || self.journal.ending.is_some() {
             return self.undo(live);
         }
         let subject = Subject {
@@ -348,10 +348,13 @@ impl Transaction<'_> {
     }
 
     /// Everything back, the journal last: a crash in between is found by it.
+    ///
+    /// First the journal says so. From then on an absent set is not taken for one that is to be created; and a former leader
+    /// that was about to go on hears a conflict, instead of permitting the DELETE of a set whose hold is being taken off.
     fn undo(&self, live: &LiveSet) -> Step {
-        if self.journal.phase != Phase::Prepared {
-            // Else an absent set would be taken for one that is to be created.
-            return self.write(self.journal.at(Phase::Prepared, self.journal.phase_at));
+        if self.journal.phase != Phase::Prepared || self.journal.ending.is_none() {
+            let journal = self.journal.at(Phase::Prepared, self.journal.phase_at);
+            return self.write(Journal { ending: Some(Ending::Undone), ..journal });
         }
         if live.is_held() {
             return take_hold_off(live);
@@ -406,6 +409,7 @@ impl Transaction<'_> {
     fn releasing(&self, object: &serde_json::Value) -> Journal {
         let mut journal = self.journal.at(Phase::Releasing, self.now);
         journal.image = manifest::image(object);
+        journal.ending = None;
         if self.journal.phase == Phase::Prepared {
             journal.incidents.push(blocked(
                 "somebody deleted the set while it was held for its recreate; its pods were kept and the set was created \

@@ -16,9 +16,9 @@ mod system;
 mod translate;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 use checker::SITUATIONS;
 use mutants::Mutant;
@@ -29,8 +29,13 @@ fn is_full() -> bool {
     std::env::var("MODEL").is_ok_and(|word| word == "full")
 }
 
+/// `MODEL_ONLY=word`: of the full run only what has this word in its name. Then no table is written.
+fn is_wanted(run: &Run) -> bool {
+    std::env::var("MODEL_ONLY").map_or(true, |word| run.name.contains(&word))
+}
+
 fn writes() -> bool {
-    std::env::var("MODEL").is_ok()
+    std::env::var("MODEL").is_ok() && std::env::var("MODEL_ONLY").is_err()
 }
 
 #[test]
@@ -51,33 +56,43 @@ fn nothing_breaks_whatever_happens_and_the_interesting_things_do_happen() {
     let missing: Vec<&str> = SITUATIONS.iter().map(|known| known.0).filter(|name| !found.contains(name)).collect();
     assert!(is_full() || missing.is_empty(), "never occurs, so that nothing is proved about it: {missing:?}");
     if writes() {
-        report::write("runs", &report::table_of_runs(&rows));
+        report::write("runs", &report::table_of_runs(rows.iter()));
     }
 }
 
-/// The full run, two at a time. What was finished before by the very same program is not explored again.
+/// The full run, two at a time. What was finished before by the very same program is not explored again, and the table says
+/// at any time what is finished.
 fn explore_far(broken: &mut Vec<(&'static str, &'static str)>) -> Vec<report::Row> {
     let most = report::most();
-    let (next, broken) = (AtomicUsize::new(0), Mutex::new(broken));
-    let rows: Vec<OnceLock<report::Row>> = RUNS.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new((broken, BTreeMap::new()));
     let work = || {
-        while let Some((run, row)) = RUNS.iter().zip(&rows).nth(next.fetch_add(1, Ordering::Relaxed)) {
+        let wanted = || RUNS.iter().enumerate().filter(|(_, run)| is_wanted(run));
+        while let Some((index, run)) = wanted().nth(next.fetch_add(1, Ordering::Relaxed)) {
             let key = report::key(run, most);
-            row.get_or_init(|| {
-                report::kept(&key).unwrap_or_else(|| {
+            let (row, outcome) = match report::kept(&key) {
+                Some(row) => (row, None),
+                None => {
                     let outcome = run.explore_far(most);
-                    tell(run, &outcome, &mut broken.lock().unwrap());
-                    let row = report::row(run, run.full, &outcome);
-                    if outcome.failed.is_empty() {
-                        report::keep(&key, &row);
-                    }
-                    row
-                })
-            });
+                    (report::row(run, run.full, &outcome), Some(outcome))
+                }
+            };
+            let (broken, rows) = &mut *done.lock().unwrap();
+            if let Some(outcome) = &outcome {
+                tell(run, outcome, broken);
+                if !outcome.failed.is_empty() {
+                    continue;
+                }
+                report::keep(&key, &row);
+            }
+            rows.insert(index, row);
+            if writes() {
+                report::write("runs", &report::table_of_runs(rows.values()));
+            }
         }
     };
     std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
-    rows.into_iter().filter_map(OnceLock::into_inner).collect()
+    done.into_inner().unwrap().1.into_values().collect()
 }
 
 fn tell(run: &Run, outcome: &Outcome, broken: &mut Vec<(&'static str, &'static str)>) {

@@ -64,14 +64,14 @@ pub(crate) fn row(run: &Run, events: &[(Event, u8)], outcome: &Outcome) -> Row {
 }
 
 /// The table of all runs.
-pub(crate) fn table_of_runs(rows: &[Row]) -> String {
+pub(crate) fn table_of_runs<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> String {
     let mut lines = vec![
         "| Run | Operators | What may happen, how often | Unique states | Depth | Explored | Took | Verdict |"
             .to_owned(),
         "|---|---|---|---|---|---|---|---|".to_owned(),
     ];
-    lines.extend(rows.iter().map(|row| row.line.clone()));
-    let total = rows.iter().map(|row| row.unique).sum();
+    lines.extend(rows.clone().map(|row| row.line.clone()));
+    let total = rows.map(|row| row.unique).sum();
     lines.push(format!("| **Together** | | | **{}** | | | | **0 violations** |", thousands(total)));
     lines.join("\n")
 }

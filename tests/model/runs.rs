@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use super::checker::{Kind, LIVENESS, Reaching, SAFETY, SITUATIONS, System};
+use super::checker::{Happens, Kind, LIVENESS, Reaching, SAFETY, SITUATIONS, System};
 use super::explore::explore;
 use super::mutants::Mutant;
 use super::state::Cluster;
 use super::system::Event::{self, *};
-use super::system::{Budget, EVENTS};
+use super::system::{Budget, EVENTS, State};
 
 /// One run.
 #[derive(Clone, Copy, Debug)]
@@ -51,31 +51,56 @@ pub(crate) const RUNS: [Run; 16] = [
     run(
         "edits, claims go with the set",
         &[(Edit, 1), (LateOwner, 1)],
-        &[(Edit, 2), (Template, 1), (Scale, 1), (LateOwner, 2)],
+        &[(Edit, 2), (Template, 1), (Scale, 1), (LateOwner, 2), (PodDelete, 1)],
     )
     .claims_go(),
     run("roll-outs", &[(Template, 1), (PodDelete, 1)], &[(Template, 3), (PodDelete, 2), (Scale, 1), (Edit, 1)])
         .two_pods(),
-    run("larger and larger", &[(Raise, 1), (Edit, 1)], &[(Raise, 3), (Edit, 1), (Scale, 1), (Cancel, 1)]),
-    run("cancelled", &[(Cancel, 1), (Template, 1)], &[(Cancel, 1), (Template, 1), (Scale, 2), (Probe, 2)]).claims_go(),
-    run("deleted by somebody", &[(Delete, 1), (Edit, 1)], &[(Delete, 2), (Foreign, 1), (Edit, 1), (Overlook, 1)]),
-    run("deleted, claims go with the set", &[(Delete, 1)], &[(Delete, 1), (Edit, 1), (LateOwner, 1), (Scale, 1)])
+    run(
+        "larger and larger",
+        &[(Raise, 1), (Edit, 1)],
+        &[(Raise, 3), (Edit, 2), (Scale, 1), (Template, 1), (Cancel, 1)],
+    ),
+    run("cancelled", &[(Cancel, 1), (Template, 1)], &[(Cancel, 1), (Template, 1), (Scale, 2), (Edit, 1), (Probe, 2)])
         .claims_go(),
-    run("forced away", &[(Delete, 1), (Force, 1)], &[(Delete, 2), (Force, 2), (Foreign, 1), (Edit, 1)]),
+    run(
+        "deleted by somebody",
+        &[(Delete, 1), (Edit, 1)],
+        &[(Delete, 2), (Foreign, 1), (Edit, 1), (Template, 1), (Scale, 1), (Overlook, 1)],
+    ),
+    run(
+        "deleted, claims go with the set",
+        &[(Delete, 1)],
+        &[(Delete, 1), (Edit, 1), (Template, 1), (LateOwner, 1), (Scale, 1)],
+    )
+    .claims_go(),
+    run("forced away", &[(Delete, 1), (Force, 1)], &[(Delete, 2), (Force, 2), (Foreign, 1), (Edit, 1), (Template, 1)]),
     run(
         "the name is taken",
         &[(Foreign, 1), (Template, 1)],
         &[(Foreign, 2), (Template, 1), (Edit, 1), (Delete, 1), (Raise, 1)],
     ),
-    run("the namespace goes", &[(Namespace, 1), (Edit, 1)], &[(Namespace, 1), (Edit, 1), (Delete, 1), (Scale, 1)])
-        .claims_go(),
-    run("journals are deleted", &[(JournalDelete, 1)], &[(JournalDelete, 2), (Edit, 1), (Template, 1), (Overlook, 1)]),
-    run("a webhook and dry runs", &[(Mutation, 1), (Probe, 1)], &[(Mutation, 2), (Probe, 2), (Template, 1), (Edit, 1)]),
+    run(
+        "the namespace goes",
+        &[(Namespace, 1), (Edit, 1)],
+        &[(Namespace, 1), (Edit, 1), (Template, 1), (Delete, 1), (Scale, 1)],
+    )
+    .claims_go(),
+    run(
+        "journals are deleted",
+        &[(JournalDelete, 1)],
+        &[(JournalDelete, 2), (Edit, 2), (Template, 1), (Scale, 2), (PodDelete, 1), (Overlook, 1)],
+    ),
+    run(
+        "a webhook and dry runs",
+        &[(Mutation, 1), (Probe, 1)],
+        &[(Mutation, 2), (Probe, 2), (Template, 2), (Edit, 2), (Scale, 2), (PodDelete, 1)],
+    ),
     run("reads are torn", &[(Torn, 2), (Edit, 1)], &[(Torn, 3), (Edit, 1), (Template, 1), (Scale, 1), (Delete, 1)]),
     run("reads are torn, claims go with the set", &[(Torn, 1)], &[(Torn, 3), (Edit, 1), (LateOwner, 1), (Scale, 1)])
         .claims_go(),
-    run("two leaders", &[], &[(Edit, 1), (Repeat, 1), (Template, 1), (Delete, 1)]).unfenced(),
-    run("two leaders, claims go with the set", &[], &[(Edit, 1), (LateOwner, 1)]).claims_go().unfenced(),
+    run("two leaders", &[(Repeat, 1)], &[(Edit, 1), (Repeat, 1), (Template, 1), (Delete, 1)]).unfenced(),
+    run("two leaders, claims go with the set", &[], &[(Edit, 1), (Repeat, 1), (Scale, 1)]).claims_go().unfenced(),
 ];
 
 /// What came of a run.
@@ -125,7 +150,7 @@ impl Run {
         let failed = discoveries.iter().filter(|(name, _)| is_claimed(name, Kind::Always));
         let told = failed.map(|(name, path)| {
             let rest = self.system(events, mutant, 1).rest_of(path.last_state());
-            let steps: String = path.clone().into_actions().iter().map(|happens| format!("  {happens:?}\n")).collect();
+            let steps: String = path.clone().into_vec().iter().map(step_of).collect();
             (*name, format!("{steps}  rest: {rest:?}"))
         });
         Outcome {
@@ -155,6 +180,16 @@ impl Run {
             found: Vec::new(),
             failed: Vec::new(),
         }
+    }
+}
+
+/// A step of a way, for people: what happens, and which write ends with it.
+fn step_of((state, happens): &(State, Option<Happens>)) -> String {
+    let ends = |index: usize| state.operators[index].pending.as_ref().map(|pending| &pending.act);
+    match happens {
+        Some(Happens::Deliver(index, delivery)) => format!("  {delivery:?}({index}): {:?}\n", ends(*index)),
+        Some(happens) => format!("  {happens:?}\n"),
+        None => String::new(),
     }
 }
 

@@ -112,6 +112,8 @@ pub(crate) struct Journal {
     /// So much time has passed in this stage that patience is at its end.
     pub(crate) late: bool,
     pub(crate) successor: Option<Uid>,
+    /// It is being taken back.
+    pub(crate) undone: bool,
     pub(crate) target: Size,
     pub(crate) claims_go: bool,
     pub(crate) image: Content,

@@ -15,8 +15,8 @@ use rso::recreate::observed::{
     Probes, Stored, Verdict, WhenDeleted,
 };
 use rso::recreate::{
-    self, Action, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep, journal,
-    manifest,
+    self, Action, Ending, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep,
+    journal, manifest,
 };
 use serde_json::{Value, json};
 
@@ -327,7 +327,7 @@ fn real_journal(journal: &Journal) -> RealJournal {
         },
         image,
         incidents: Vec::new(),
-        ending: None,
+        ending: journal.undone.then_some(Ending::Undone),
     }
 }
 
@@ -451,6 +451,7 @@ fn small_journal(real: &RealJournal) -> Journal {
         },
         late: is_late,
         successor: real.successor.as_ref().map(|uid| uid_of(uid.as_str())),
+        undone: real.ending == Some(Ending::Undone),
         target: real.targets.get(&data()).map_or(0, |size| size_of(*size)),
         claims_go: real.when_deleted == WhenDeleted::Delete,
         image: content(&real.image),

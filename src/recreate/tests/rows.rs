@@ -116,11 +116,22 @@ fn prepared_continues_with_the_backup_then_the_hold_then_the_phase_then_the_dele
 fn prepared_with_a_closed_gate_takes_everything_back_and_ends_undone() {
     let mut world = held();
     world.verdicts[0] = Verdict::Refused("policy".to_owned());
+    // The journal says so first: a former leader that is about to permit the DELETE hears a conflict.
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => {
+            assert_eq!((journal.phase, journal.ending), (Phase::Prepared, Some(Ending::Undone)));
+        }
+        other => panic!("expected the journal, not {other:?}"),
+    }
+    pass(&mut world);
+    // And it stays so, should the gate open meanwhile.
+    world.verdicts[0] = Verdict::AlreadyExists;
     assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
     pass(&mut world);
     assert_eq!(ending_written(&world), Some(Ending::Undone));
     pass(&mut world);
     assert!(world.is_clean());
+    world.verdicts[0] = Verdict::Refused("policy".to_owned());
     assert_eq!(refused(&world).reason, Reason::TemplateSyncBlocked);
 }
 
@@ -130,6 +141,8 @@ fn prepared_with_a_gate_that_opens_by_itself_waits_a_little_before_it_is_taken_b
     world.pods[0].deleting = true;
     assert!(matches!(decide(&world), Step::Wait(_)));
     world.now += Duration::from_secs(11);
+    assert_eq!(phase_written(&world), Phase::Prepared);
+    pass(&mut world);
     assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
 }
 
