@@ -33,7 +33,7 @@ soak: ## a real cluster under chaos: make soak DURATION=30m; writes its figures 
 
 ##@ Change it
 
-.PHONY: check test model faults fuzz fuzz-merge fmt fmt-check clippy unit docs licences chart-lint shell gen tools
+.PHONY: check test model mutants faults fuzz fuzz-merge fmt fmt-check clippy unit docs licences chart-lint shell gen tools
 check: tools ## everything that needs no cluster (under 5 minutes when built before)
 	@$(PHASE) "format"                 $(MAKE) fmt-check
 	@$(PHASE) "shell scripts"          $(MAKE) shell
@@ -77,6 +77,9 @@ fuzz: ## fuzz every target for SECONDS=60, or one TARGET=…; writes its table t
 
 fuzz-merge:
 	@fuzz/run.sh merge $(TARGET)
+
+mutants: ## change the deciding code in every way that a tool can think of: does a test notice? (about an hour)
+	$(TOP)/tests/mutants/run.sh
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --lib --document-private-items

@@ -1,12 +1,44 @@
 #!/usr/bin/env bash
-# Which change of the deciding code does no test notice? `cargo mutants` on layers 0 and 1.
+# Which change of the deciding code does no test notice? cargo-mutants on layers 0 and 1: src/api, src/policy, src/recreate.
 #
 # They are pure and need few crates, so they are taken out into a package of their own, where a mutant is built and tested
-# in seconds. The versions are those of Cargo.lock. Further arguments go to `cargo mutants`: --list, --file 'src/api/**'.
+# in a few seconds; in the whole crate it takes minutes. Arguments go to `cargo mutants`: --list, --file 'src/api/**', -j 4.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
-top=$PWD
-package=${CARGO_TARGET_DIR:-$top/target}/mutants
-tests/mutants/package.sh "$package"
+tools=$PWD/.cluster/mutants
+package=${CARGO_TARGET_DIR:-$PWD/target}/mutants
+version=27.1.0
+
+[ "$("$tools/bin/cargo-mutants" --version 2>/dev/null)" = "cargo-mutants $version" ] ||
+    cargo install --quiet --locked --version "$version" --root "$tools" cargo-mutants
+export PATH=$tools/bin:$PATH
+
+# A line of a table in Cargo.toml: the very requirement of the crate itself.
+requirement() {
+    grep -E "^$1 = " Cargo.toml
+}
+
+mkdir -p "$package/src" "$package/.cargo"
+{
+    printf '[package]\nname = "rso"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[dependencies]\n'
+    for name in serde serde_json jiff humantime flate2 sha2 base64 thiserror; do requirement $name; done
+    printf '\n[dev-dependencies]\n'
+    requirement proptest
+    printf '\n[profile.dev]\ndebug = false\n\n[profile.dev.package."*"]\nopt-level = 2\n'
+} >"$package/Cargo.toml"
+printf 'pub mod api;\npub mod policy;\npub mod recreate;\n' >"$package/src/lib.rs"
+cp Cargo.lock rust-toolchain.toml "$package/"
+cp tests/mutants/mutants.toml "$package/.cargo/mutants.toml"
+for room in api policy recreate; do
+    rm -rf "$package/src/$room"
+    cp -r "src/$room" "$package/src/"
+done
 cd "$package"
-exec cargo mutants "$@"
+
+# What is excused must still be there to be excused.
+listed=$(cargo mutants --no-config --list)
+sed -n "s/^ *'\(.*\)',$/\1/p" .cargo/mutants.toml | while read -r excused; do
+    grep -qE "$excused" <<<"$listed" || { echo "tests/mutants/mutants.toml: matches no mutant: $excused" >&2; exit 1; }
+done
+
+exec env -u CARGO_TARGET_DIR cargo mutants --timeout 60 "$@"

@@ -70,6 +70,7 @@ fn the_limits_of_the_driver_hold() {
 
 #[test]
 fn an_expansion_that_does_not_end_is_told() {
+    assert_eq!(STUCK_AFTER.as_secs(), 600);
     let long = i64::try_from(STUCK_AFTER.as_secs()).expect("small");
     let check = |resize: Resize, growth: Growth, since: i64, expected: &str| {
         let claim = Claim { resized_at: Some(at(-since)), ..growing(TEN, TWELVE, resize) };

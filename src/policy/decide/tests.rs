@@ -281,6 +281,22 @@ fn who_is_behind_is_raised_to_the_others() {
     check(&|s| s.max_size = Some(Bytes::gib(11)), "grow 11Gi siblings; template 11Gi; ResizeRequested");
     check(&|s| s.auto = Auto::Recommend, "keep");
     check(&|s| s.auto = Auto::Off, "keep");
+    // Less than the others have is asked for: that is not what decides.
+    check(&|s| s.requested = ask(Bytes::gib(11), "resize-0"), "grow 12Gi siblings; template 12Gi; ResizeRequested");
+}
+
+#[test]
+fn it_is_told_how_many_are_raised() {
+    let claims = [claim(0, TEN), claim(1, Bytes::gib(12)), claim(2, Bytes::gib(12))];
+    let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[10, 10, 10]));
+    assert_eq!(decision.notes[0].text, "template data: 1 of 3 claims are raised to 12Gi, the size of the others");
+}
+
+#[test]
+fn usage_that_asks_for_no_more_than_the_others_have_is_levelling() {
+    let claims = [claim(0, TEN), claim(1, Bytes::gib(12))];
+    let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[85, 10]));
+    assert_eq!(told(&decision), "grow 12Gi siblings; template 12Gi; ResizeRequested");
 }
 
 #[test]

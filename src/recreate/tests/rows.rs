@@ -490,6 +490,14 @@ fn a_held_and_deleted_set_without_a_journal_is_its_own_backup() {
 }
 
 #[test]
+fn a_held_and_deleted_set_of_a_terminating_namespace_is_not_held_up() {
+    let mut world = deleted();
+    world.journals.clear();
+    world.namespace.terminating = true;
+    assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers == ["orphan"]));
+}
+
+#[test]
 fn a_marker_without_a_journal_waits_for_a_person() {
     let mut world = adopting();
     world.journals.clear();
@@ -552,6 +560,16 @@ fn a_guard_goes_together_with_a_late_reference_to_the_old_set() {
         Action::SetOwners { name, owners, .. } => assert_eq!((name, owners), (claim.clone(), Vec::new())),
         other => panic!("expected the guard to be dropped, not {other:?}"),
     }
+    // What is no reference to a set of this name is somebody else's.
+    let others = [("Backup", "db"), ("StatefulSet", "other")];
+    let others = others.map(|(kind, name)| json!({ "kind": kind, "name": name, "uid": "uid-of-another" }));
+    let before = world.claims[0].object.owners.clone();
+    world.claims[0].object.owners.extend(others.clone());
+    match written(&world) {
+        Action::SetOwners { owners, .. } => assert_eq!(owners, others),
+        other => panic!("expected the guard to be dropped, not {other:?}"),
+    }
+    world.claims[0].object.owners = before;
     // A reference to the set that is there stays.
     world.claims[0].object.owners.push(controller_of(new));
     match written(&world) {
