@@ -28,7 +28,9 @@ pub(crate) fn explore(system: &System, most: usize) -> Extent {
     let mut waiting: VecDeque<_> = system.init_states().into();
     let (mut depth, mut generated, mut left_in_level) = (1, waiting.len(), waiting.len());
     let mut actions = Vec::new();
-    waiting.iter().for_each(|state| drop(seen.insert(hash_of(state))));
+    for state in &waiting {
+        seen.insert(hash_of(state));
+    }
     while let Some(state) = waiting.pop_front() {
         if let Some(broken) = broken(system, &properties, &state) {
             return Extent { unique: seen.len, depth, is_complete: false, broken: Some(broken) };
@@ -75,7 +77,9 @@ impl Seen {
 
     fn grow(&mut self) {
         let mut larger = vec![0; (self.slots.len() * 2).max(1024)];
-        self.slots.iter().filter(|slot| **slot != 0).for_each(|slot| drop(put(&mut larger, *slot)));
+        for slot in self.slots.iter().filter(|slot| **slot != 0) {
+            put(&mut larger, *slot);
+        }
         self.slots = larger;
     }
 }

@@ -160,8 +160,8 @@ fn entry(manager: &str, subresource: Option<&str>, fields: Value) -> Value {
     })
 }
 
-fn merged(before: &[Value], now: &[Value]) -> Value {
-    let with = |entries: &[Value]| changed(|set| set["metadata"]["managedFields"] = json!(entries));
+fn merged(before: &[&Value], now: &[&Value]) -> Value {
+    let with = |entries: &[&Value]| changed(|set| set["metadata"]["managedFields"] = json!(entries));
     managed_fields(&with(now), &with(before))
 }
 
@@ -173,19 +173,19 @@ fn the_fields_are_given_back_to_the_tools_and_what_they_wrote_since_is_theirs_to
     let status = entry("kube-controller-manager", Some("status"), json!({ "f:status": {} }));
     let our_status = entry(MANAGER, Some("status"), json!({ "f:status": {} }));
     // Ours go, those of the old status too: the new object earns its own.
-    assert_eq!(merged(&[helm.clone(), ours.clone(), status.clone()], &[ours.clone()]), json!([helm]));
-    assert_eq!(merged(std::slice::from_ref(&helm), &[ours.clone(), status.clone()]), json!([helm, status]));
-    assert_eq!(merged(std::slice::from_ref(&helm), &[our_status.clone()]), json!([helm, our_status]));
+    assert_eq!(merged(&[&helm, &ours, &status], &[&ours]), json!([helm]));
+    assert_eq!(merged(&[&helm], &[&ours, &status]), json!([helm, status]));
+    assert_eq!(merged(&[&helm], &[&our_status]), json!([helm, our_status]));
     // What a tool has written since is added to what it had.
     let mut since = entry("helm", None, fields("f:template"));
     since["time"] = json!("2");
     let mut both = entry("helm", None, json!({ "f:spec": { "f:replicas": {}, "f:template": {} } }));
     both["time"] = json!("2");
-    assert_eq!(merged(std::slice::from_ref(&helm), &[since]), json!([both]));
+    assert_eq!(merged(&[&helm], &[&since]), json!([both]));
     // The same tool by another way of writing is another entry.
     let mut applied = helm.clone();
     applied["operation"] = json!("Apply");
-    assert_eq!(merged(std::slice::from_ref(&helm), std::slice::from_ref(&applied)), json!([helm, applied]));
+    assert_eq!(merged(&[&helm], &[&applied]), json!([helm, applied]));
 }
 
 #[test]
