@@ -9,6 +9,7 @@ mod fuzz;
 mod generated;
 mod hooks;
 mod links;
+mod mutants;
 mod pages;
 mod quantity;
 mod tree;
