@@ -66,7 +66,8 @@ fn nothing_breaks_whatever_happens_and_the_interesting_things_do_happen() {
 fn explore_far(broken: &mut Vec<(&'static str, &'static str)>) -> Vec<report::Row> {
     let most = report::most();
     let next = AtomicUsize::new(0);
-    let done = Mutex::new((broken, BTreeMap::new()));
+    let unfinished: BTreeMap<_, _> = RUNS.iter().map(report::unfinished).enumerate().collect();
+    let done = Mutex::new((broken, unfinished));
     let work = || {
         let wanted = || RUNS.iter().enumerate().filter(|(_, run)| is_wanted(run));
         while let Some((index, run)) = wanted().nth(next.fetch_add(1, Ordering::Relaxed)) {

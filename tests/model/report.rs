@@ -63,6 +63,12 @@ pub(crate) fn row(run: &Run, events: &[(Event, u8)], outcome: &Outcome) -> Row {
     Row { line, unique: outcome.unique }
 }
 
+/// The line of a run that is not finished yet.
+pub(crate) fn unfinished(run: &Run) -> Row {
+    let line = format!("| {} | {} | {} | | | not finished | | |", run.name, run.operators, spoken(run.full));
+    Row { line, unique: 0 }
+}
+
 /// The table of all runs.
 pub(crate) fn table_of_runs<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> String {
     let mut lines = vec![
