@@ -247,15 +247,15 @@ async fn a_journal_that_somebody_changed_is_never_applied_and_a_person_is_told_w
         let ours = journals.iter().find(|map| map["data"]["set"] == format!("{}/db", space.name)).expect("no journal");
         let key = ours["binaryData"].as_object().unwrap().keys().next().unwrap().clone();
         let changed = tampered(&space.api, operator::NAMESPACE, ours, &key).await;
-        stop.lift().await;
-        let note = set.says(Reason::TemplateSyncBlocked).await;
-        tokio::time::sleep(Duration::from_secs(8)).await;
-        assert!(set.object().await.is_none(), "it was created from a journal that somebody changed");
+        // A CREATE from the journal as it was may be on its way; it is refused as long as this is not seen.
         let told = until("what to do", PATIENCE, async || {
             let notes = set.events(Reason::TemplateSyncBlocked).await;
-            notes.iter().find(|note| note.contains("rso restore")).cloned().ok_or_else(|| format!("{note} {notes:?}"))
+            notes.iter().find(|note| note.contains("rso restore")).cloned().ok_or_else(|| format!("{notes:?}"))
         })
         .await;
+        stop.lift().await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert!(set.object().await.is_none(), "it was created from a journal that somebody changed");
         let name = changed["metadata"]["name"].as_str().unwrap();
         assert!(told.contains(name), "it does not name the ConfigMap: {told}");
         // As told.
