@@ -7,8 +7,8 @@ use rso::api::annotations::{KIND_LABEL, TRANSACTION};
 use rso::recreate::{Journal, Phase};
 use serde_json::{Value, json};
 
+use crate::asked::Asked;
 use crate::fault::Fault;
-use crate::proxy::Asked;
 use crate::recorder::{Change, Event, Kind};
 use crate::scenario::{Deed, End, NAME, Pods};
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::asked::{Asked, Class};
 use crate::plane::Plane;
 use crate::process::{Operator, Post};
-use crate::proxy::{Asked, Class, Freeze, FreezeWhen, Order, Proxy};
+use crate::proxy::{Freeze, FreezeWhen, Order, Proxy};
 use crate::report;
 use crate::run::{self, Outcome, Stage, run};
 use crate::scenario::{Deed, Deeds, SCENARIOS, Scenario};

@@ -11,7 +11,9 @@
 //! | [`stub`] | Who makes pods ready and claims bound and large, where there is no node? |
 //! | [`recorder`] | What was every state that the API server stored? |
 //! | [`fault`] | What can go wrong with a request? |
-//! | [`proxy`] | How does it go wrong, and what was asked and answered? |
+//! | [`asked`] | What was asked, and what came of it? |
+//! | [`answers`] | What does an answer look like that the API server did not give, or not so? |
+//! | [`proxy`] | How does a request go wrong? |
 //! | [`process`] | How is the operator started, killed, stopped and continued? |
 //! | [`scenario`] | What is going on when it goes wrong? |
 //! | [`run`] | How does one run go, from an empty namespace to rest? |
@@ -36,6 +38,8 @@
     missing_docs
 )]
 
+mod answers;
+mod asked;
 mod checker;
 mod fault;
 #[path = "../e2e/harness/mod.rs"]

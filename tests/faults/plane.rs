@@ -25,7 +25,8 @@ impl Plane {
     pub async fn connect() -> Self {
         let api = Api::connect().await;
         let second = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        let prefix = format!("fault-{:05x}", second % 0x10_0000);
+        // Two sweeps may run at once.
+        let prefix = format!("fault-{:05x}-{}", second % 0x10_0000, std::process::id());
         let recorder = Recorder::start(api.client().clone(), &prefix).await;
         stub::start(api.clone(), &recorder);
         Self { api, recorder, prefix }

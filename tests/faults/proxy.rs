@@ -1,4 +1,4 @@
-//! How does a request go wrong, and what was asked and answered?
+//! How does a request go wrong?
 //!
 //! HTTP/1.1 over TLS on loopback, one door for each operator, so that two can be told apart. What comes in is passed on to
 //! the real API server and written down; at one request of the run, the fault happens. Writes are numbered, reads and
@@ -11,11 +11,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
-use http::header::{self, HeaderName};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -27,60 +25,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
+use crate::answers::{Answer, clean, full, gone, later, status, status_object, truncated};
+use crate::asked::{Asked, Class, classify};
 use crate::fault::{Fault, ReadFault, SILENCE, WatchFault, WriteFault};
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Changes something.
-    Write,
-    /// A GET, a LIST, or a write with `dryRun`.
-    Read,
-    Watch,
-    Lease,
-    Event,
-}
-
-/// One request, and what came of it.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// Which operator asked.
-    pub who: usize,
-    pub class: Class,
-    /// Its number within its class.
-    pub number: usize,
-    pub method: Method,
-    pub path: String,
-    pub query: String,
-    pub body: Value,
-    pub at: Instant,
-    /// Each time it reached the API server: when it was answered, how, and with what (of writes).
-    pub delivered: Vec<(Instant, u16, Value)>,
-    /// The status that the operator saw; none: no answer.
-    pub told: Option<u16>,
-    /// When it got that answer, or lost its connection.
-    pub ended: Option<Instant>,
-}
-
-impl Asked {
-    /// What it is about: `statefulsets/db`.
-    pub fn object(&self) -> String {
-        let name = self.body["metadata"]["name"].as_str().filter(|_| self.method == Method::POST);
-        let mut parts = self.path.split('/').skip_while(|part| *part != "namespaces").skip(2);
-        let plural = parts.next().unwrap_or_default();
-        format!("{plural}/{}", name.or(parts.next()).unwrap_or_default())
-    }
-
-    /// The creation of a journal: the one write of a recreate whose only precondition is a name that nobody else uses.
-    pub fn makes_a_journal(&self) -> bool {
-        self.method == Method::POST && self.object().contains("rso-journal-")
-    }
-
-    /// The API server has carried it out.
-    pub fn is_done(&self) -> bool {
-        self.delivered.iter().any(|(_, code, _)| (200..300).contains(code))
-    }
-}
 
 /// What the proxy asks of the run.
 pub enum Order {
@@ -156,9 +103,6 @@ static CERTIFICATE: LazyLock<(String, Arc<rustls::ServerConfig>)> = LazyLock::ne
     let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
     (made.cert.pem(), Arc::new(config))
 });
-
-type Reply = UnsyncBoxBody<Bytes, std::io::Error>;
-type Answer = Result<Response<Reply>, std::io::Error>;
 
 impl Proxy {
     /// A proxy in front of the API server of this client.
@@ -463,72 +407,4 @@ impl Proxy {
         let request = request.body(Body::from(body.to_vec())).unwrap();
         self.client.send(request).await.map_err(std::io::Error::other)
     }
-}
-
-fn classify(method: &Method, path: &str, query: &str, body: &Value) -> Class {
-    let is_dry = query.contains("dryRun=All") || body["dryRun"][0] == "All";
-    if query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")) {
-        Class::Watch
-    } else if path.contains("/leases") {
-        Class::Lease
-    } else if path.contains("/events") {
-        Class::Event
-    } else if *method == Method::GET || is_dry {
-        Class::Read
-    } else {
-        Class::Write
-    }
-}
-
-fn gone() -> std::io::Error {
-    std::io::ErrorKind::ConnectionReset.into()
-}
-
-fn full(bytes: impl Into<Bytes>) -> Reply {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// Without what belongs to the connection to the server.
-fn clean(mut head: http::response::Parts) -> http::response::Parts {
-    let keep = |name: &HeaderName| *name == header::CONTENT_TYPE || *name == header::RETRY_AFTER;
-    let kept: HeaderMap =
-        head.headers.iter().filter(|(name, _)| keep(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
-    head.headers = kept;
-    head.version = http::Version::HTTP_11;
-    head
-}
-
-/// The same answer, promised whole and broken off in the middle.
-async fn truncated(answer: Response<Reply>) -> Answer {
-    let (mut head, body) = answer.into_parts();
-    let body = body.collect().await?.to_bytes();
-    head.headers.insert(header::CONTENT_LENGTH, body.len().into());
-    let half = body.slice(..body.len() / 2);
-    let rest = stream::once(async {
-        // The half is to arrive before the connection breaks.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        Err(gone())
-    });
-    let frames = stream::once(async move { Ok(Frame::data(half)) }).chain(rest);
-    Ok(Response::from_parts(head, StreamBody::new(frames).boxed_unsync()))
-}
-
-fn status_object(code: u16, reason: &str, message: &str) -> Value {
-    json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": message, "reason": reason, "code": code,
-    })
-}
-
-fn status(code: u16, reason: &str, message: &str) -> Response<Reply> {
-    let mut answer = Response::new(full(status_object(code, reason, message).to_string()));
-    *answer.status_mut() = StatusCode::from_u16(code).unwrap();
-    answer.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-    answer
-}
-
-fn later(code: u16, reason: &str, message: &str) -> Response<Reply> {
-    let mut answer = status(code, reason, message);
-    answer.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("1"));
-    answer
 }

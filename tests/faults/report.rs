@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::asked::Class;
 use crate::fault::{Fault, WriteFault};
-use crate::proxy::Class;
 use crate::run::Outcome;
 use crate::scenario::Scenario;
 

@@ -9,6 +9,7 @@ use rso::api::bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 
+use crate::asked::{Asked, Class};
 use crate::checker;
 use crate::fault::Fault;
 use crate::harness::api::Kind as Stored;
@@ -16,7 +17,7 @@ use crate::harness::facts::size_in_template;
 use crate::history::{History, Summary, is_journal, transaction};
 use crate::plane::{Plane, folder};
 use crate::process::{Operator, Post};
-use crate::proxy::{Asked, Class, Order, Proxy};
+use crate::proxy::{Order, Proxy};
 use crate::recorder::{Kind, version};
 use crate::scenario::{Deed, Deeds, End, NAME, Scenario};
 

@@ -8,9 +8,10 @@ use http::Method;
 use rso::api::annotations::{REQUESTED, RESIZE_INDEX, RESIZE_NAME};
 use serde_json::{Value, json};
 
+use crate::asked::Asked;
 use crate::harness::api::{Api, Kind};
 use crate::harness::set::Set;
-use crate::proxy::{Asked, Beside};
+use crate::proxy::Beside;
 
 /// The name of every set.
 pub const NAME: &str = "db";

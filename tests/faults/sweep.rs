@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use futures::StreamExt;
 
+use crate::asked::Class;
 use crate::fault::{Fault, ReadFault, WatchFault, WriteFault};
 use crate::plane::Plane;
-use crate::proxy::Class;
 use crate::report::{self, Row};
 use crate::run::{Outcome, run};
 use crate::scenario::{SCENARIOS, Scenario};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use http::Method;
 use rso::api::annotations::KIND_LABEL;
 use rso::api::names::{SetName, Uid};
 use rso::recreate::journal::Snapshot;
@@ -11,7 +12,8 @@ use rso::recreate::manifest;
 use rso::recreate::observed::WhenDeleted;
 
 use super::*;
-use crate::fault::ReadFault;
+use crate::asked::{Asked, Class};
+use crate::fault::{Fault, ReadFault};
 
 /// A set of one pod and one claim; `uid` tells the old one from the new one.
 fn set(uid: &str, size: &str) -> Value {

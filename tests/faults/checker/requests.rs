@@ -1,0 +1,100 @@
+//! What must every request of the operator keep to?
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use http::Method;
+use rso::api::annotations::REQUESTED;
+use serde_json::Value;
+
+use crate::asked::{Asked, Class};
+use crate::fault::Fault;
+use crate::history::{History, transaction};
+use crate::recorder::Kind;
+
+fn writes(history: &History) -> impl Iterator<Item = &Asked> {
+    history.asked.iter().filter(|asked| asked.class == Class::Write)
+}
+
+/// Each set that is written was journalled before, or made by a recreate.
+pub fn journalled(history: &History) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let mut found = Vec::new();
+    let transactions: BTreeSet<&str> = history
+        .events
+        .iter()
+        .filter(|event| event.kind == Kind::StatefulSet && transaction(&event.object).is_some())
+        .filter_map(|event| event.object["metadata"]["uid"].as_str())
+        .collect();
+    for asked in writes(history) {
+        let name = asked.body["metadata"]["name"].as_str().unwrap_or_default();
+        if let Some(uid) = name.strip_prefix("rso-journal-").filter(|_| asked.is_done() || asked.delivered.len() > 1) {
+            known.insert(uid.to_owned());
+        }
+        let is_set = asked.path.contains("/statefulsets/");
+        if !is_set || is_record(asked) || asked.delivered.is_empty() {
+            continue;
+        }
+        let uid = match asked.method {
+            Method::DELETE => &asked.body["preconditions"]["uid"],
+            _ => &asked.body["metadata"]["uid"],
+        };
+        let uid = uid.as_str().unwrap_or_default();
+        if !known.contains(uid) && !transactions.contains(uid) {
+            found.push(format!("{} {} of {uid}", asked.method, asked.path));
+        }
+    }
+    found
+}
+
+/// The record of what an apply asked for is shortened on an idle set.
+fn is_record(asked: &Asked) -> bool {
+    asked.body["metadata"]["annotations"].as_object().is_some_and(|all| all.contains_key(REQUESTED))
+}
+
+/// Each names the object, and the state of it, that it is meant for.
+pub fn preconditions(history: &History) -> Vec<String> {
+    let mut found = Vec::new();
+    for asked in writes(history) {
+        let (metadata, only) = (&asked.body["metadata"], &asked.body["preconditions"]);
+        let has = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+        let is_guarded = match asked.method {
+            Method::POST => true,
+            Method::DELETE => has(&only["uid"]) && has(&only["resourceVersion"]),
+            // A version is of one object only, so that it stands for the uid as well.
+            _ => has(&metadata["resourceVersion"]),
+        };
+        let orphans = asked.method != Method::DELETE
+            || !asked.path.contains("/statefulsets/")
+            || asked.body["propagationPolicy"] == "Orphan";
+        if !is_guarded || !orphans {
+            found.push(format!("{} {}: {}", asked.method, asked.path, asked.body));
+        }
+    }
+    found
+}
+
+/// Fail closed: after a read that failed, the next write follows that very read or a whole new round of them. (A read that
+/// failed because its operator was killed binds nobody.)
+pub fn failed_reads(history: &History) -> Vec<String> {
+    let Some(Fault::Read(at, _)) = history.fault else { return Vec::new() };
+    let failed = history.asked.iter().find(|asked| asked.class == Class::Read && asked.number == at);
+    let Some(failed) = failed else { return Vec::new() };
+    // The reads of a round are asked side by side, each on a connection of its own.
+    let after = failed.ended.unwrap_or(failed.at) + Duration::from_millis(5);
+    let answered =
+        |one: &&Asked| one.at > after && one.told.is_some_and(|code| matches!(code, 200 | 201 | 404 | 409 | 422));
+    let first = |same: &dyn Fn(&Asked) -> bool| {
+        history.asked.iter().filter(|one| one.class == Class::Read && same(one)).find(answered).map(|one| one.at)
+    };
+    let again = first(&|one| one.method == failed.method && one.path == failed.path);
+    let is_get = |one: &Asked, end: &str| one.method == Method::GET && one.path.ends_with(end);
+    let round = ["/statefulsets/db", "/pods", "/controllerrevisions", "/persistentvolumeclaims", "/configmaps"];
+    let round = round.map(|end| first(&|one| is_get(one, end)));
+    let whole = round.into_iter().collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
+    let sure = [again, whole].into_iter().flatten().min();
+    let blind = |one: &&Asked| one.at > after && sure.is_none_or(|sure| one.at < sure);
+    let told =
+        |one: &Asked| format!("{} {} although {} {} failed", one.method, one.object(), failed.method, failed.object());
+    writes(history).filter(blind).map(told).collect()
+}
