@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::asked::{Asked, Class};
 use crate::plane::Plane;
 use crate::process::{Operator, Post};
-use crate::proxy::{Freeze, FreezeWhen, Order, Proxy};
+use crate::proxy::{Door, Freeze, FreezeWhen, Order, Proxy};
 use crate::report;
 use crate::run::{self, Outcome, Stage, run};
 use crate::scenario::{Deed, Deeds, SCENARIOS, Scenario};
@@ -90,12 +90,14 @@ async fn fail_over(plane: &Plane, scenario: &'static Scenario, failover: Failove
     let beside = scenario.beside(&plane.api, &namespace, &deeds);
     let (proxy, orders) = Proxy::new(plane.api.client().clone(), None, Some(freeze), beside);
     let folder = crate::plane::folder().join(&namespace);
-    let post = Post::new(&namespace, &folder, run::GUARD);
-    let first = Arc::new(Mutex::new(post.start(&proxy.open(0).await)));
+    let post = Arc::new(Post::new(&namespace, &folder, run::GUARD));
+    let doors = [proxy.open(0).await, proxy.open(1).await];
+    let first = Arc::new(Mutex::new(post.start(&doors[0])));
     let obedient = tokio::spawn(obey(orders, first.clone()));
     let mut violations: Vec<String> = Vec::new();
     violations.extend(stage.until("the first to lead", || proxy.leads(0) && proxy.watches() >= 4).await.err());
-    let mut second = post.start(&proxy.open(1).await);
+    let second = Arc::new(Mutex::new(post.start(&doors[1])));
+    let kept = tokio::spawn(keep_running(post.clone(), doors, [first.clone(), second.clone()]));
     tokio::time::sleep(run::SETTLE.saturating_sub(settled.elapsed())).await;
     let from = stage.version();
     deeds.does(&plane.api, &namespace, Deed::Patch((scenario.asks)())).await;
@@ -118,13 +120,27 @@ async fn fail_over(plane: &Plane, scenario: &'static Scenario, failover: Failove
     violations.extend(rested.as_ref().err().cloned());
     violations.extend(late_writes(&proxy.asked()));
     obedient.abort();
+    kept.abort();
     first.lock().await.end().await;
-    second.end().await;
+    second.lock().await.end().await;
     violations.extend(run::panics(&folder));
     let over = run::Over { name, stage: &stage, proxy: &proxy, deeds: &deeds, from, fault: None, folder };
     let mut outcome = over.judge(violations, Some(&reference.summary)).await;
     outcome.recovery = proxy.fired().zip(rested.ok()).map(|(at, rested)| rested.saturating_duration_since(at));
     outcome
+}
+
+/// Starts an operator again that has lost its lease and ended, as a kubelet does.
+async fn keep_running(post: Arc<Post>, doors: [Door; 2], operators: [Arc<Mutex<Operator>>; 2]) {
+    loop {
+        for (door, operator) in doors.iter().zip(&operators) {
+            let mut operator = operator.lock().await;
+            if operator.has_ended() {
+                *operator = post.start(door);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn obey(mut orders: mpsc::UnboundedReceiver<Order>, first: Arc<Mutex<Operator>>) {
