@@ -142,6 +142,7 @@ fn known() -> Vec<String> {
         "1,000",
         "NaN",
         "Inf",
+        "1e-9223372036854775809",
         "１Gi",
         "1Gi\n",
         "\u{0}",
@@ -152,7 +153,13 @@ fn known() -> Vec<String> {
 fn corpus() -> Vec<String> {
     let folder = tree::root().join("fuzz/corpus/quantity");
     let files = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
-    files.filter_map(|data| String::from_utf8(data).ok()).collect()
+    files.filter_map(|data| String::from_utf8(data).ok()).filter(|text| !is_endless(text)).collect()
+}
+
+/// The original cuts an exponent to 32 bits and then writes all its zeros: `1e-9000000000004484` takes it for ever.
+fn is_endless(text: &str) -> bool {
+    let exponent = text.rsplit(['e', 'E']).next().unwrap_or_default();
+    exponent.len() < text.len() && exponent.trim_start_matches(['+', '-']).len() > 4
 }
 
 /// The same in every run.
