@@ -34,8 +34,6 @@ pub struct Asked {
     pub delivered: Vec<(Instant, u16, Value)>,
     /// The status that the operator saw; none: no answer.
     pub told: Option<u16>,
-    /// When it got that answer, or lost its connection.
-    pub ended: Option<Instant>,
 }
 
 impl Asked {

@@ -204,7 +204,6 @@ impl Proxy {
         };
         let mut book = self.book.lock().unwrap();
         book.asked[index].told = answer.as_ref().ok().map(|answer| answer.status().as_u16());
-        book.asked[index].ended = Some(Instant::now());
         drop(book);
         answer
     }
@@ -222,8 +221,7 @@ impl Proxy {
             Class::Lease | Class::Event => 0,
         };
         let (method, at) = (parts.method.clone(), Instant::now());
-        let asked =
-            Asked { who, class, number, method, path, query, body, at, delivered: Vec::new(), told: None, ended: None };
+        let asked = Asked { who, class, number, method, path, query, body, at, delivered: Vec::new(), told: None };
         book.asked.push(asked.clone());
         (book.asked.len() - 1, asked)
     }

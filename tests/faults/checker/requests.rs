@@ -80,8 +80,8 @@ pub fn failed_reads(history: &History) -> Vec<String> {
     let Some(Fault::Read(at, _)) = history.fault else { return Vec::new() };
     let failed = history.asked.iter().find(|asked| asked.class == Class::Read && asked.number == at);
     let Some(failed) = failed else { return Vec::new() };
-    // The reads of a round are asked side by side, each on a connection of its own.
-    let after = failed.ended.unwrap_or(failed.at) + Duration::from_millis(5);
+    // The reads of a round are asked side by side, the set first, each on a connection of its own.
+    let after = failed.at + Duration::from_millis(1);
     let answered =
         |one: &&Asked| one.at > after && one.told.is_some_and(|code| matches!(code, 200 | 201 | 404 | 409 | 422));
     let first = |same: &dyn Fn(&Asked) -> bool| {

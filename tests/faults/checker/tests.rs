@@ -106,7 +106,6 @@ fn asked(method: Method, path: &str, body: Value) -> Asked {
         at: now,
         delivered: vec![(now, 200, Value::Null)],
         told: Some(200),
-        ended: Some(now),
     }
 }
 
@@ -284,7 +283,6 @@ fn a_write_on_half_the_knowledge_is_found() {
         class: Class::Read,
         number,
         at: began + Duration::from_millis(after),
-        ended: Some(began + Duration::from_millis(after)),
         told,
         ..asked(Method::GET, "pods", Value::Null)
     };
