@@ -11,6 +11,7 @@ use futures::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::asked::{Asked, Class};
+use crate::page;
 use crate::plane::Plane;
 use crate::process::{Operator, Post};
 use crate::proxy::{Door, Freeze, FreezeWhen, Order, Proxy};
@@ -64,7 +65,7 @@ async fn a_leader_that_stood_still_and_wakes_changes_nothing() {
     println!("{table}\nafter {} s", began.elapsed().as_secs());
     assert!(bad.is_empty(), "{} failovers went wrong:\n{}", bad.len(), bad.join("\n"));
     if full {
-        report::write("leaders", &table);
+        page::write("leaders", &table);
     }
 }
 

@@ -47,6 +47,9 @@ mod fault;
 mod harness;
 mod history;
 mod leaders;
+#[path = "../page/mod.rs"]
+#[allow(dead_code, reason = "shared with the model, which looks at the text")]
+mod page;
 mod plane;
 mod process;
 mod proxy;

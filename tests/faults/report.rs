@@ -146,13 +146,3 @@ pub fn recovery(times: &[u64]) -> String {
     let at = |percent: usize| sorted[(sorted.len() - 1) * percent / 100] as f64 / 1000.0;
     format!("{:.1}, {:.1}, {:.1} s", at(50), at(99), at(100))
 }
-
-/// Writes a table between its two marks.
-pub fn write(name: &str, table: &str) {
-    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
-    let text = fs::read_to_string(&page).unwrap();
-    let (begin, end) = (format!("<!-- {name}: begin, written by make faults -->"), format!("<!-- {name}: end -->"));
-    let (head, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{begin} is missing in the page"));
-    let (_, tail) = rest.split_once(&end).unwrap_or_else(|| panic!("{end} is missing in the page"));
-    fs::write(page, format!("{head}{begin}\n{table}\n{end}{tail}")).unwrap();
-}

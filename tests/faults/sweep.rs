@@ -6,6 +6,7 @@ use futures::StreamExt;
 
 use crate::asked::Class;
 use crate::fault::{Fault, ReadFault, WatchFault, WriteFault};
+use crate::page;
 use crate::plane::Plane;
 use crate::report::{self, Row};
 use crate::run::{Outcome, run};
@@ -63,7 +64,7 @@ fn tell() {
     assert!(broken.is_empty(), "writes that not every fault has hit, or violations, in {broken:?}");
     let extent = format!("{} of {} scenarios; `RESUME=1 make faults` sweeps the rest.", rows.len(), SCENARIOS.len());
     let extent = if rows.len() < SCENARIOS.len() { extent } else { "Every scenario.".to_owned() };
-    report::write("faults", &format!("{} {extent}", report::table(&rows)));
+    page::write("faults", &format!("{} {extent}", report::table(&rows)));
 }
 
 /// The scenarios of this sweep: all, or those that `ONLY` names; with `RESUME`, without those that are done.

@@ -10,6 +10,8 @@ mod checker;
 mod explore;
 mod known;
 mod mutants;
+#[path = "../page/mod.rs"]
+mod page;
 mod report;
 mod runs;
 mod state;
@@ -57,7 +59,7 @@ fn nothing_breaks_whatever_happens_and_the_interesting_things_do_happen() {
     let missing: Vec<&str> = SITUATIONS.iter().map(|known| known.0).filter(|name| !found.contains(name)).collect();
     assert!(is_full() || missing.is_empty(), "never occurs, so that nothing is proved about it: {missing:?}");
     if writes() {
-        report::write("runs", &report::table_of_runs(rows.iter()));
+        page::write("runs", &report::table_of_runs(rows.iter()));
     }
 }
 
@@ -89,7 +91,7 @@ fn explore_far(broken: &mut Vec<(&'static str, &'static str)>) -> Vec<report::Ro
             }
             rows.insert(index, row);
             if writes() {
-                report::write("runs", &report::table_of_runs(rows.values()));
+                page::write("runs", &report::table_of_runs(rows.values()));
             }
         }
     };
@@ -118,7 +120,7 @@ fn every_seeded_bug_is_caught() {
     }
     assert!(missed.is_empty(), "not caught: {missed:?}");
     if writes() {
-        report::write("bugs", &report::table_of_bugs(&rows));
+        page::write("bugs", &report::table_of_bugs(&rows));
     }
 }
 

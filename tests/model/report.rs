@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::checker::{LIVENESS, SAFETY, SITUATIONS};
 use super::explore::fingerprint;
 use super::mutants::Mutant;
+use super::page;
 use super::runs::{Outcome, RUNS, Run, spoken};
 use super::system::Event;
 
@@ -95,22 +96,9 @@ fn thousands(number: usize) -> String {
     grouped.join(",")
 }
 
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md")
-}
-
-/// Writes a table between its two marks.
-pub(crate) fn write(name: &str, table: &str) {
-    let text = fs::read_to_string(page()).unwrap();
-    let (begin, end) = (format!("<!-- {name}: begin, written by make model -->"), format!("<!-- {name}: end -->"));
-    let (head, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{begin} is missing in the page"));
-    let (_, tail) = rest.split_once(&end).unwrap_or_else(|| panic!("{end} is missing in the page"));
-    fs::write(page(), format!("{head}{begin}\n{table}\n{end}{tail}")).unwrap();
-}
-
 /// Every name of the model is on the page.
 pub(crate) fn check_page() {
-    let text = fs::read_to_string(page()).unwrap();
+    let text = page::text();
     let properties = SAFETY.iter().chain(&LIVENESS).chain(&SITUATIONS).map(|known| known.0.to_owned());
     let names = RUNS.iter().map(|run| run.name.to_owned()).chain(Mutant::ALL.map(Mutant::spoken)).chain(properties);
     let missing: Vec<String> = names.filter(|name| !text.contains(name.as_str())).collect();

@@ -8,12 +8,12 @@ fn page() -> PathBuf {
 }
 
 /// The whole page.
-pub fn text() -> String {
+pub(crate) fn text() -> String {
     fs::read_to_string(page()).unwrap()
 }
 
 /// Writes what stands between `<!-- name: begin, written by … -->` and `<!-- name: end -->`.
-pub fn write(name: &str, table: &str) {
+pub(crate) fn write(name: &str, table: &str) {
     let text = text();
     let (begin, end) = (format!("<!-- {name}: begin, "), format!("<!-- {name}: end -->"));
     let at = text.find(&begin).unwrap_or_else(|| panic!("{begin}… --> is missing in the page"));

@@ -217,6 +217,7 @@ fn what_is_wrong_in_the_order_of_events_is_found() {
     check(Seed::NoJournal, "an absent set is remembered, as it was last edited");
     check(Seed::OtherTemplate, "the pod template that is created is one that somebody else applied");
     check(Seed::Twice, "a transaction makes at most one set, and none when it is over");
+    check(Seed::Twice, "a set of somebody else is never deleted");
     check(Seed::LeftTransaction, "at rest nothing of ours is left");
 }
 
