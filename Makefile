@@ -25,7 +25,7 @@ demo: ## a real cluster on this machine, and in it a full disk that grows by its
 
 bench: ## measure: times, memory, API requests; prints runs, min, median, max
 	@$(MAKE) cluster-up deploy
-	@cargo test --locked --quiet --test bench
+	@cargo test --locked --quiet --profile model --test bench
 
 soak: ## a real cluster under chaos: make soak DURATION=30m; writes its figures to docs/reliability.md
 	@$(MAKE) cluster-up deploy

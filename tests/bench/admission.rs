@@ -13,9 +13,9 @@ use crate::harness::programs::kubectl;
 use crate::harness::set::Set;
 use crate::harness::space::{Space, in_namespace};
 
-/// Updates in a row, about one a second; and in all at the higher rate.
+/// Updates in a row, about two a second; and in all at the higher rate: ten seconds, so that opening connections counts little.
 const SLOW: u32 = 20;
-const MANY: u32 = 400;
+const MANY: u32 = 2_000;
 /// Sets that take turns: updates of one object would wait for each other.
 const SETS: u32 = 20;
 /// Between two updates of the higher rate: 200 a second.
