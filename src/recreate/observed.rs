@@ -385,7 +385,7 @@ impl LiveSet {
         self.has_finalizer(annotations::HOLD)
     }
 
-    /// Whether somebody said that a delete is meant. No recreate begins then, so that the delete is not ours.
+    /// Whether somebody said that a delete is meant. No recreate begins then, and one that has deleted nothing is undone.
     pub fn may_be_deleted(&self) -> bool {
         self.object["metadata"]["annotations"][annotations::ALLOW_DELETE] == "true"
     }

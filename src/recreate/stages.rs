@@ -372,8 +372,9 @@ impl Transaction<'_> {
             // Somebody deleted it before we held it: that is to be respected.
             return self.close(Ending::Deleted);
         }
-        if live.is_held() && live.may_be_deleted() {
-            return self.let_go(live);
+        if self.journal.phase == Phase::Prepared && live.may_be_deleted() {
+            // Somebody deleted it and said that they mean it. Later the delete may be ours, and the word no more than an edit.
+            return take_hold_off(live);
         }
         let left = remaining(self.seen.rules.assist_after, since, self.now);
         if live.has_finalizer("orphan") && !left.is_zero() {
@@ -383,15 +384,6 @@ impl Transaction<'_> {
             return strip(dependent, &live.uid);
         }
         self.release(live)
-    }
-
-    /// Somebody deleted it and said that they mean it.
-    fn let_go(&self, live: &LiveSet) -> Step {
-        if self.journal.phase != Phase::Prepared {
-            // Else it would be created again when it is gone.
-            return self.write(self.journal.at(Phase::Prepared, self.now));
-        }
-        take_hold_off(live)
     }
 
     fn release(&self, live: &LiveSet) -> Step {

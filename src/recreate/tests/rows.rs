@@ -304,25 +304,31 @@ fn a_delete_by_somebody_while_held_brings_the_set_back_and_is_told() {
     }
 }
 
+fn allow_delete(set: &mut Value) {
+    set["metadata"]["annotations"]["resize-statefulset-operator/allow-delete"] = json!("true");
+}
+
 #[test]
-fn a_delete_by_somebody_who_says_so_while_held_is_respected_whatever_the_phase() {
-    let allow =
-        |set: &mut Value| set["metadata"]["annotations"]["resize-statefulset-operator/allow-delete"] = json!("true");
-    for mut world in [held(), deleted()] {
-        if world.set.as_ref().unwrap()["metadata"]["deletionTimestamp"].is_null() {
-            world.delete(&[]);
-        }
-        world.edit(allow);
-        let world = until(world, |world| world.journals.is_empty());
-        assert!(world.set.as_ref().is_none_or(|set| !is_held(set) && !set["metadata"]["deletionTimestamp"].is_null()));
-        assert!(matches!(decide(&world), Step::Done { .. }));
-    }
+fn a_delete_by_somebody_who_says_so_is_respected_before_ours_was_permitted() {
+    let mut world = held();
+    world.edit(allow_delete);
+    world.delete(&[]);
+    let world = until(world, |world| world.journals.is_empty());
+    assert!(world.set.is_none());
+}
+
+#[test]
+fn the_same_word_after_our_own_delete_is_an_edit_and_the_set_comes_back_with_it() {
+    let mut world = deleted();
+    world.edit(allow_delete);
+    let world = until(world, |world| world.set.as_ref().is_some_and(|set| set["metadata"]["uid"] != OLD));
+    assert_eq!(world.set.unwrap()["metadata"]["annotations"]["resize-statefulset-operator/allow-delete"], "true");
 }
 
 #[test]
 fn a_word_that_a_delete_is_meant_undoes_what_was_not_yet_deleted() {
     let mut world = held();
-    world.edit(|set| set["metadata"]["annotations"]["resize-statefulset-operator/allow-delete"] = json!("true"));
+    world.edit(allow_delete);
     let world = until(world, |world| world.journals.is_empty());
     assert!(!is_held(world.set.as_ref().unwrap()));
     assert_eq!(refused(&world).reason, Reason::TemplateSyncBlocked);

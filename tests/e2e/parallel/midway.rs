@@ -133,6 +133,11 @@ async fn a_delete_by_somebody_who_says_that_he_means_it_is_obeyed_and_the_set_st
         let refused = kubectl(&["-n", &space.name, "delete", "statefulset", "db", "--wait=false"]).await;
         assert!(refused.code != 0 && refused.err.contains("allow-delete=true"), "{}", refused.err);
         set.asks("allow-delete", "true").await;
+        until("the operator to let go of it", PATIENCE, async || {
+            let object = set.object().await.unwrap_or_default();
+            expect(object["metadata"]["finalizers"].is_null(), || object["metadata"].to_string())
+        })
+        .await;
         space.kubectl(&["delete", "statefulset", "db", "--wait=false"]).await;
         is_absent(&set).await;
         stop.lift().await;
