@@ -96,7 +96,10 @@ impl History {
     /// What must be the same in every run of a scenario, whatever went wrong.
     pub fn summary(&self) -> Summary {
         let mut counts = BTreeMap::<String, (usize, usize)>::new();
-        for event in &self.events {
+        // A set that somebody deletes while it is being adopted: which of its pods and revisions stay is a race of
+        // Kubernetes with itself, between its StatefulSet controller and its garbage collector.
+        let is_ours = |kind: Kind| self.end != End::Deleted || !matches!(kind, Kind::Pod | Kind::Revision);
+        for event in self.events.iter().filter(|event| is_ours(event.kind)) {
             let count = counts.entry(named(event.kind, &event.object)).or_default();
             match event.change {
                 Change::Added => count.0 += 1,
@@ -105,7 +108,8 @@ impl History {
             }
         }
         let world = self.last();
-        let all = Kind::ALL.into_iter().flat_map(|kind| world.all(kind).map(move |(_, object)| (kind, object)));
+        let kinds = Kind::ALL.into_iter().filter(|kind| is_ours(*kind));
+        let all = kinds.flat_map(|kind| world.all(kind).map(move |(_, object)| (kind, object)));
         let end = all.map(|(kind, object)| (named(kind, object), normal(kind, object))).collect();
         let taken_back = self.events.iter().filter(|event| is_taken_back(event)).count();
         if let Some((made, gone)) = counts.get_mut("journal") {
