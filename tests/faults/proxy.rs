@@ -79,6 +79,8 @@ struct Book {
     asked: Vec<Asked>,
     counts: [usize; 3],
     fired: Option<Instant>,
+    /// A write that is on its way longer than the operator waits for it.
+    stalls: bool,
     beside_done: bool,
 }
 
@@ -140,6 +142,12 @@ impl Proxy {
     /// When the fault happened.
     pub fn fired(&self) -> Option<Instant> {
         self.book.lock().unwrap().fired
+    }
+
+    /// The fault has happened, and nothing of it is still to come.
+    pub fn is_spent(&self) -> bool {
+        let book = self.book.lock().unwrap();
+        book.fired.is_some() && !book.stalls
     }
 
     /// Everything that was asked so far.
@@ -285,8 +293,10 @@ impl Proxy {
             }
             WriteFault::StallThenDeliver => {
                 // The operator waits for at most ten seconds.
+                self.book.lock().unwrap().stalls = true;
                 tokio::time::sleep(Duration::from_millis(10_300)).await;
                 let _ = self.whole_write(index, asked, parts, body).await;
+                self.book.lock().unwrap().stalls = false;
                 Err(gone())
             }
             WriteFault::Twice => {

@@ -53,7 +53,7 @@ impl Row {
                     self.met.entry(number).or_default().insert(kind.as_str().to_owned());
                 }
             }
-            Fault::Read(..) | Fault::Watch(..) => self.looks += 1,
+            Fault::Read(..) | Fault::Watch(..) => self.looks += usize::from(outcome.fired),
         }
         self.violations += outcome.violations.len();
         let recovery = outcome.recovery.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));

@@ -205,12 +205,17 @@ impl Stage<'_> {
     /// Waits for the goal, and then for silence. Answers when it was reached.
     pub async fn rest(&self, proxy: &Proxy, deeds: &Deeds, fault: Option<Fault>) -> Result<Instant, String> {
         let expected = 1 + usize::from(self.scenario.midway.is_some());
-        // Where nothing more is to be had, rest is when nothing is tried any more.
-        let quiet = if self.scenario.end == End::ClaimsOnly { Duration::from_secs(3) } else { QUIET };
         let started = Instant::now();
         let mut since = None;
         loop {
-            let has_happened = deeds.all().len() >= expected && (fault.is_none() || proxy.fired().is_some());
+            let has_fired = fault.is_none() || proxy.is_spent();
+            // How many reads a run needs depends on what changes meanwhile: the last ones of the run without a fault may be
+            // missing here.
+            let may_miss = matches!(fault, Some(Fault::Read(..) | Fault::Watch(..)));
+            // Where nothing more is to be had, rest is when nothing is tried any more.
+            let is_late = self.scenario.end == End::ClaimsOnly || !has_fired;
+            let quiet = if is_late { Duration::from_secs(3) } else { QUIET };
+            let has_happened = deeds.all().len() >= expected && (has_fired || may_miss);
             since = (has_happened && self.is_at_goal()).then(|| since.unwrap_or_else(Instant::now));
             let last = since.map(|since| since.max(proxy.last_write().unwrap_or(started)));
             if let Some(last) = last.filter(|last| last.elapsed() >= quiet) {

@@ -39,7 +39,8 @@ async fn whatever_fails_nothing_is_lost_and_everything_ends_as_without_a_fault()
     while let Some((at, fault, outcome)) = done.next().await {
         count += 1;
         rows[at].take(fault, &outcome);
-        if !outcome.fired || !outcome.violations.is_empty() {
+        let is_missed = !outcome.fired && matches!(fault, Fault::Write(..));
+        if is_missed || !outcome.violations.is_empty() {
             println!("{}", told(&outcome));
             bad.push(outcome.name);
         }
