@@ -10,7 +10,7 @@ use rso::recreate::manifest::{is_transient, same};
 use rso::recreate::observed::{
     Dependent, Guard, Kind, LastObject, Live, LiveSet, Observed, Probes, Spec, Stored, Verdict,
 };
-use rso::recreate::{Action, Journal, Look, OwnersChange, Phase, Step, next};
+use rso::recreate::{Action, Ending, Journal, Look, OwnersChange, Phase, Step, next};
 use serde_json::Value;
 
 use super::cluster;
@@ -114,6 +114,8 @@ fn is_permitted(seen: &Observed, action: &Action) {
             assert_eq!(others(finalizers), others(&live.finalizers), "a foreign finalizer is touched");
             let puts = finalizers.iter().any(|name| name == HOLD);
             assert_ne!(puts, live.is_held(), "nothing is changed");
+            let remembered = !matches!(seen.journal, Stored::None) || seen.namespace.terminating;
+            assert!(remembered, "another leader may be about to go on");
             if puts {
                 let (journal, _) = stored(seen);
                 assert!(journal.uid == live.uid && live.deleting.is_none(), "a set is held that is not journalled");
@@ -140,12 +142,16 @@ fn begins(seen: &Observed, journal: &Journal) {
     assert!(matches!(seen.journal, Stored::None), "a second journal");
     assert_eq!((&journal.uid, &journal.set), (&live.uid, &seen.set));
     assert!(same(&journal.image, &live.object), "the journal keeps something else than what was seen");
-    if live.is_held() && live.deleting.is_some() {
-        assert_eq!(journal.phase, Phase::Deleting);
-    } else {
-        assert_eq!(journal.phase, Phase::Prepared, "something is permitted that was never decided");
-        assert!(live.deleting.is_none() && !seen.namespace.terminating);
-        claims_are_large(seen, journal, live);
+    assert!(!seen.namespace.terminating);
+    match (live.is_held(), live.deleting) {
+        (true, Some(_)) => assert_eq!((journal.phase, journal.ending), (Phase::Deleting, None)),
+        // A hold that nobody remembers can only be taken off.
+        (true, None) => assert_eq!((journal.phase, journal.ending), (Phase::Prepared, Some(Ending::Undone))),
+        (false, deleting) => {
+            let begins = (journal.phase, journal.ending) == (Phase::Prepared, None);
+            assert!(begins && deleting.is_none(), "something is permitted that was never decided");
+            claims_are_large(seen, journal, live);
+        }
     }
 }
 

@@ -282,6 +282,8 @@ impl<'a> Drive<'a> {
 
     fn mark_after(&mut self, action: &Action) {
         match action {
+            // With its end in it, nothing begins: a hold that was left over is taken off.
+            Action::CreateJournal(journal) if journal.ending.is_some() => {}
             Action::CreateJournal(journal) => {
                 self.tell(Note::new(Reason::TemplateSyncing, sizes_of(journal)));
             }

@@ -39,8 +39,8 @@ fn without_journal(seen: &Observed, now: Timestamp) -> Step {
     match &seen.live {
         Live::Absent => clean_up(seen, now),
         Live::Present(live) => match (live.is_held(), live.deleting) {
-            (true, None) => take_hold_off(live),
-            (true, Some(_)) if seen.namespace.terminating => take_hold_off(live),
+            (true, _) if seen.namespace.terminating => take_hold_off(live),
+            (true, None) => take_back(seen, live, now),
             (true, Some(_)) => rebuild_journal(seen, live, now),
             (false, Some(_)) => clean_up(seen, now),
             (false, None) => idle(seen, live, now),
@@ -48,23 +48,35 @@ fn without_journal(seen: &Observed, now: Timestamp) -> Step {
     }
 }
 
+/// A hold that nobody remembers: a journal says first that all is taken back, as in [`Transaction::undo`]. Its name is taken
+/// if another leader has begun a recreate meanwhile; the hold is then theirs.
+fn take_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
+    let journal = adopted(seen, live, "taken back: it was held without a journal", now);
+    Step::Write(Action::CreateJournal(Box::new(Journal { ending: Some(Ending::Undone), ..journal })))
+}
+
 /// A held object on its way out, and nobody knows why: it is itself the backup. Its pods live; it is brought back.
 fn rebuild_journal(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
-    let intent = seen.intent.as_ref();
-    let mut journal = Journal::begin(
-        seen,
-        live,
-        intent.map(|intent| intent.targets.clone()).unwrap_or_default(),
-        intent.map_or_else(|| "brought back: it was held without a journal".to_owned(), |intent| intent.reason.clone()),
-        intent.and_then(|intent| intent.allow_owner.clone()),
-        now,
-    );
+    let mut journal = adopted(seen, live, "brought back: it was held without a journal", now);
     journal.phase = Phase::Deleting;
     journal.incidents.push(blocked(
         "the set was found held and deleted, without a journal; it was brought back from what was left of it. Compare it \
          with its newest backup, and find out who deletes ConfigMaps in the operator's namespace",
     ));
     Step::Write(Action::CreateJournal(Box::new(journal)))
+}
+
+/// The journal of a recreate whose own is lost. What is wanted now is taken for what was wanted then.
+fn adopted(seen: &Observed, live: &LiveSet, reason: &str, now: Timestamp) -> Journal {
+    let intent = seen.intent.as_ref();
+    Journal::begin(
+        seen,
+        live,
+        intent.map(|intent| intent.targets.clone()).unwrap_or_default(),
+        intent.map_or_else(|| reason.to_owned(), |intent| intent.reason.clone()),
+        intent.and_then(|intent| intent.allow_owner.clone()),
+        now,
+    )
 }
 
 fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {

@@ -474,9 +474,26 @@ fn a_namespace_that_terminates_gets_its_hold_removed_and_the_journal_dropped() {
 }
 
 #[test]
-fn a_hold_without_a_journal_is_removed() {
+fn a_hold_without_a_journal_is_removed_after_a_journal_has_said_so() {
     let mut world = held();
     world.journals.clear();
+    match written(&world) {
+        Action::CreateJournal(journal) => {
+            assert_eq!((journal.phase, journal.ending), (Phase::Prepared, Some(Ending::Undone)));
+        }
+        other => panic!("expected a journal, not {other:?}"),
+    }
+    pass(&mut world);
+    assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
+    pass(&mut world);
+    assert!(matches!(written(&world), Action::DeleteJournal { ending: Some(Ending::Undone), .. }));
+}
+
+#[test]
+fn a_hold_without_a_journal_in_a_terminating_namespace_is_removed_at_once() {
+    let mut world = held();
+    world.journals.clear();
+    world.namespace.terminating = true;
     assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
 }
 
