@@ -1,0 +1,139 @@
+//! What follows while the old set is there and not being deleted? Up to here all can be taken back.
+
+use std::time::Duration;
+
+use super::super::gates::{self, Subject};
+use super::super::journal::{Journal, Phase, Snapshot};
+use super::super::observed::{Claim, LiveSet, WhenDeleted};
+use super::super::{Action, Ending, OwnersChange, State, Step, backup, manifest};
+use super::{
+    GLANCE, Transaction, drop_a_guard, guard_of, is_reached, probe, remaining, set_owners, strip, take_hold_off,
+    valid_probes, with_hold,
+};
+use crate::api::reasons::{Note, Reason};
+
+/// How long a gate that closed by itself may take to open again before all is taken back.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Transaction<'_> {
+    pub(super) fn before_the_delete(&self, live: &LiveSet) -> Step {
+        if is_reached(live, &self.journal.targets) || self.journal.ending.is_some() {
+            return self.undo(live);
+        }
+        let subject = Subject {
+            seen: self.seen,
+            live,
+            targets: &self.journal.targets,
+            allow_owner: self.journal.allow_owner.as_deref(),
+            journal: Some(self.journal),
+            now: self.now,
+        };
+        if let Err(note) = gates::ask(&subject) {
+            return self.wait_or_undo(live, note);
+        }
+        let Some(probes) = valid_probes(self.seen, live, &self.journal.targets, self.now) else {
+            return probe(self.seen, live, self.journal, self.now);
+        };
+        if let Err(note) = gates::judge(probes) {
+            return self.wait_or_undo(live, note);
+        }
+        self.back_up(live).or_else(|| self.retain(live)).unwrap_or_else(|| self.hold_and_delete(live))
+    }
+
+    fn wait_or_undo(&self, live: &LiveSet, note: Note) -> Step {
+        let left = remaining(PATIENCE, self.journal.phase_at, self.now);
+        if note.reason == Reason::TemplateSyncBlocked || left.is_zero() {
+            return self.undo(live);
+        }
+        self.wait(State::Prepared, live, left.min(GLANCE), None)
+    }
+
+    fn back_up(&self, live: &LiveSet) -> Option<Step> {
+        let backups = &self.seen.backups;
+        if backups.taken.values().any(|head| head.transaction.as_ref() == Some(&self.journal.id)) {
+            return None;
+        }
+        let (set, id, reason) = (&self.seen.set, &self.journal.id, &self.journal.reason);
+        Some(match backup::encode(set, live, backups.next, id, reason, self.now) {
+            Ok(object) => Step::Write(Action::CreateBackup(Box::new(object))),
+            // The gate of the size comes first, so this is a set that grew this very moment.
+            Err(_) => self.undo(live),
+        })
+    }
+
+    /// With `whenDeleted: Delete` the claims refer to the set: first each gets a second, solid owner, then the
+    /// StatefulSet controller is told to take its references off.
+    fn retain(&self, live: &LiveSet) -> Option<Step> {
+        if live.spec.when_deleted == WhenDeleted::Delete && self.journal.when_deleted != WhenDeleted::Delete {
+            let journal = Journal { when_deleted: WhenDeleted::Delete, ..self.journal.clone() };
+            return Some(self.write(journal));
+        }
+        if self.journal.when_deleted == WhenDeleted::Retain {
+            return None;
+        }
+        let unguarded = |claim: &&Claim| {
+            let ours = live.spec.place_of(&claim.object.name.as_str().into(), &self.seen.set).is_some();
+            (ours || claim.object.refers_to(&live.uid)) && !claim.is_guarded_by(&self.seen.namespace.uid)
+        };
+        if let Some(claim) = self.seen.claims.iter().find(unguarded) {
+            let owners = claim.object.owners.iter().cloned().chain([guard_of(self.seen)]).collect();
+            return Some(set_owners(&claim.object, owners, OwnersChange::Guard));
+        }
+        if live.spec.when_deleted == WhenDeleted::Delete {
+            let (guard, when_deleted) = (live.guard(), WhenDeleted::Retain);
+            return Some(Step::Write(Action::SetRetention { guard, when_deleted }));
+        }
+        self.take_claims_from(live)
+    }
+
+    /// The controller takes its references off the claims of its pods; those of scaled-down ordinals it leaves, and they
+    /// are ours to strip.
+    fn take_claims_from(&self, live: &LiveSet) -> Option<Step> {
+        let referring = || self.seen.claims.iter().filter(|claim| claim.object.refers_to(&live.uid));
+        let left = remaining(PATIENCE, self.journal.phase_at, self.now);
+        let leftover = |claim: &&Claim| {
+            let place = claim.object.name.as_str().into();
+            let place = live.spec.place_of(&place, &self.seen.set);
+            !place.is_some_and(|(_, ordinal)| live.spec.in_range(ordinal)) || left.is_zero()
+        };
+        if let Some(claim) = referring().find(leftover) {
+            return Some(strip(&claim.object, &live.uid));
+        }
+        referring().next().map(|_| self.wait(State::Retained, live, Duration::from_millis(20), None))
+    }
+
+    fn hold_and_delete(&self, live: &LiveSet) -> Step {
+        if !live.is_held() {
+            return Step::Write(Action::SetFinalizers { guard: live.guard(), finalizers: with_hold(live) });
+        }
+        if self.journal.phase != Phase::Deleting || !manifest::same(&self.journal.image, &live.object) {
+            let journal = Journal {
+                image: manifest::image(&live.object),
+                snapshot: Snapshot::take(self.seen, live),
+                successor: None,
+                ..self.journal.at(Phase::Deleting, self.now)
+            };
+            return self.write(journal);
+        }
+        Step::Write(Action::Delete { guard: live.guard() })
+    }
+
+    /// Everything back, the journal last: a crash in between is found by it.
+    ///
+    /// First the journal says so. From then on an absent set is not taken for one that is to be created; and a former leader
+    /// that was about to go on hears a conflict, instead of permitting the DELETE of a set whose hold is being taken off.
+    fn undo(&self, live: &LiveSet) -> Step {
+        if self.journal.phase != Phase::Prepared || self.journal.ending.is_none() {
+            let journal = self.journal.at(Phase::Prepared, self.journal.phase_at);
+            return self.write(Journal { ending: Some(Ending::Undone), ..journal });
+        }
+        if live.is_held() {
+            return take_hold_off(live);
+        }
+        if self.journal.when_deleted == WhenDeleted::Delete && live.spec.when_deleted == WhenDeleted::Retain {
+            let (guard, when_deleted) = (live.guard(), WhenDeleted::Delete);
+            return Step::Write(Action::SetRetention { guard, when_deleted });
+        }
+        drop_a_guard(self.seen).unwrap_or_else(|| self.delete_journal(Ending::Undone))
+    }
+}

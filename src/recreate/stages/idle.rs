@@ -1,0 +1,113 @@
+//! What follows where no journal tells of a recreate? It begins one, or clears away what an earlier one has left.
+
+use jiff::Timestamp;
+
+use super::super::gates::{self, Subject};
+use super::super::journal::{Journal, Phase};
+use super::super::observed::{JournalHead, Live, LiveSet, Observed, Verdict};
+use super::super::{Action, Ending, Step, manifest};
+use super::{blocked, deferred, drop_a_guard, is_reached, probe, remaining, take_hold_off, valid_probes};
+use crate::api::annotations;
+
+pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
+    match &seen.live {
+        Live::Absent => clean_up(seen, now),
+        Live::Present(live) => match (live.is_held(), live.deleting) {
+            (true, _) if seen.namespace.terminating => take_hold_off(live),
+            (true, None) => take_back(seen, live, now),
+            (true, Some(_)) => rebuild_journal(seen, live, now),
+            (false, Some(_)) => clean_up(seen, now),
+            (false, None) => idle(seen, live, now),
+        },
+    }
+}
+
+/// A hold that nobody remembers: a journal says first that all is taken back, as in [`Transaction::undo`]. Its name is taken
+/// if another leader has begun a recreate meanwhile; the hold is then theirs.
+fn take_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
+    let journal = adopted(seen, live, "taken back: it was held without a journal", now);
+    Step::Write(Action::CreateJournal(Box::new(Journal { ending: Some(Ending::Undone), ..journal })))
+}
+
+/// A held object on its way out, and nobody knows why: it is itself the backup. Its pods live; it is brought back.
+fn rebuild_journal(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
+    let mut journal = adopted(seen, live, "brought back: it was held without a journal", now);
+    journal.phase = Phase::Deleting;
+    journal.incidents.push(blocked(
+        "the set was found held and deleted, without a journal; it was brought back from what was left of it. Compare it \
+         with its newest backup, and find out who deletes ConfigMaps in the operator's namespace",
+    ));
+    Step::Write(Action::CreateJournal(Box::new(journal)))
+}
+
+/// The journal of a recreate whose own is lost. What is wanted now is taken for what was wanted then.
+fn adopted(seen: &Observed, live: &LiveSet, reason: &str, now: Timestamp) -> Journal {
+    let intent = seen.intent.as_ref();
+    Journal::begin(
+        seen,
+        live,
+        intent.map(|intent| intent.targets.clone()).unwrap_or_default(),
+        intent.map_or_else(|| reason.to_owned(), |intent| intent.reason.clone()),
+        intent.and_then(|intent| intent.allow_owner.clone()),
+        now,
+    )
+}
+
+fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
+    if live.transaction().is_some() {
+        return Step::Refuse(blocked(&format!(
+            "a recreate of this set lost its journal before it had landed. Check spec.updateStrategy and \
+             persistentVolumeClaimRetentionPolicy against its newest backup (`rso backup diff`), then remove the annotation \
+             {}",
+            annotations::TRANSACTION
+        )));
+    }
+    let Some(intent) = seen.intent.as_ref().filter(|intent| !is_reached(live, &intent.targets)) else {
+        return clean_up(seen, now);
+    };
+    if intent.uid.as_ref().is_some_and(|uid| *uid != live.uid) {
+        return Step::Refuse(deferred("the set was replaced by another one of its name; it is looked at afresh"));
+    }
+    let subject = Subject {
+        seen,
+        live,
+        targets: &intent.targets,
+        allow_owner: intent.allow_owner.as_deref(),
+        journal: None,
+        now,
+    };
+    if let Err(note) = gates::ask(&subject) {
+        return Step::Refuse(note);
+    }
+    let journal =
+        Journal::begin(seen, live, intent.targets.clone(), intent.reason.clone(), intent.allow_owner.clone(), now);
+    let Some(probes) = valid_probes(seen, live, &intent.targets, now) else {
+        return probe(seen, live, &journal, now);
+    };
+    if probes.native == Verdict::Accepted {
+        let templates = manifest::templates(&live.object, &intent.targets);
+        return Step::Write(Action::PatchTemplates { guard: live.guard(), templates });
+    }
+    match gates::judge(probes) {
+        Err(note) => Step::Refuse(note),
+        Ok(()) => Step::Write(Action::CreateJournal(Box::new(journal))),
+    }
+}
+
+/// Nothing is going on: guards that have served are dropped.
+fn clean_up(seen: &Observed, now: Timestamp) -> Step {
+    let waiting: Vec<&JournalHead> = seen.guarded().collect();
+    let due = |head: &&&JournalHead| remaining(seen.rules.guard_for, head.phase_at, now);
+    if let Some(again) = waiting.iter().map(|head| due(&head)).max().filter(|left| !left.is_zero()) {
+        return Step::Done { again: Some(again) };
+    }
+    if let Some(step) = drop_a_guard(seen) {
+        return step;
+    }
+    match waiting.first() {
+        Some(head) => {
+            Step::Write(Action::DeleteJournal { name: head.name.clone(), guard: head.guard.clone(), ending: None })
+        }
+        None => Step::Done { again: None },
+    }
+}
