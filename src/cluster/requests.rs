@@ -40,17 +40,24 @@ pub fn record(set: &SetView) -> Record {
     Record::Done((!open.is_empty()).then(|| open.join(",")))
 }
 
-/// Writes what is left, on the version of the set that was looked at. Another version: the next look will tell.
+/// Writes what is left, on the version of the set that was looked at. Answers whether that is settled; where another version
+/// is there, the next look will tell.
 ///
 /// # Errors
 /// When the API server cannot be asked or refuses.
-pub async fn shorten(client: &Client, leadership: &Leadership, set: &SetView, left: Option<&str>) -> Result<(), Error> {
-    let Some(permit) = leadership.permit() else { return Ok(()) };
+pub async fn shorten(
+    client: &Client,
+    leadership: &Leadership,
+    set: &SetView,
+    left: Option<&str>,
+) -> Result<bool, Error> {
+    let Some(permit) = leadership.permit() else { return Ok(true) };
     let patch = Patch::Merge(shortened(set, left));
     let outcome = permit.client(client).patch(&Address::set(&set.name), &patch, Run::Real).await?;
-    match outcome {
-        Outcome::Done(_) | Outcome::Conflict(_) | Outcome::NotFound | Outcome::AlreadyExists => Ok(()),
-    }
+    Ok(match outcome {
+        Outcome::Done(_) | Outcome::NotFound => true,
+        Outcome::Conflict(_) | Outcome::AlreadyExists => false,
+    })
 }
 
 fn shortened(set: &SetView, left: Option<&str>) -> Value {

@@ -222,13 +222,14 @@ async fn act(
 
 /// Takes requests that have come true out of the set's record.
 async fn tidy(context: &Context, seen: &Seen) -> Result<Next, ObserveError> {
-    match requests::record(&seen.set) {
-        requests::Record::None | requests::Record::Open(_) => {}
+    let settled = match requests::record(&seen.set) {
+        requests::Record::None | requests::Record::Open(_) => true,
         requests::Record::Done(left) => {
-            requests::shorten(&context.client, &context.leadership, &seen.set, left.as_deref()).await?;
+            requests::shorten(&context.client, &context.leadership, &seen.set, left.as_deref()).await?
         }
-    }
-    Ok(Next::Change)
+    };
+    // The watch tells of the version that was in the way; but it may have done so before.
+    Ok(if settled { Next::Change } else { Next::After(Duration::from_secs(1)) })
 }
 
 async fn grow(

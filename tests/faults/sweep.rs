@@ -115,6 +115,10 @@ fn plan(references: &[(&'static Scenario, Outcome)], full: bool) -> Vec<(usize, 
                 (false, false) => {}
             }
         }
+        // Nobody came back to the record of an apply, the last write there is, when its answer was a conflict.
+        if !full && place < SAMPLED {
+            plan.push((at, Fault::Write(writes, WriteFault::ConflictInstead)));
+        }
         if place == 0 {
             plan.extend(looks(reference, full).into_iter().map(|fault| (at, fault)));
         }
