@@ -10,24 +10,26 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use futures::stream::{self, StreamExt};
 use http::request::Parts;
 use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Bytes, Frame, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use kube::client::Body;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
-use crate::answers::{Answer, clean, full, gone, later, status, status_object, truncated};
+use crate::answers::{Answer, clean, full};
 use crate::asked::{Asked, Class, classify};
-use crate::fault::{Fault, ReadFault, SILENCE, WatchFault, WriteFault};
+use crate::fault::Fault;
+
+mod looks;
+mod writes;
 
 /// What the proxy asks of the run.
 pub enum Order {
@@ -244,147 +246,6 @@ impl Proxy {
             let _ = told.await;
         }
     }
-
-    // ── writes ──
-
-    async fn write(self: &Arc<Self>, index: usize, asked: &Asked, parts: Parts, body: Bytes) -> Answer {
-        self.happen_beside(asked, true).await;
-        if let Some(freeze) = self.freeze.filter(|freeze| asked.who == 0 && freeze.at == asked.number) {
-            return self.frozen(freeze, index, parts, body).await;
-        }
-        let Some(Fault::Write(at, kind)) = self.fault else { return self.whole_write(index, asked, parts, body).await };
-        if at != asked.number {
-            return self.whole_write(index, asked, parts, body).await;
-        }
-        self.fire();
-        let kill = self.order(|done| Order::Kill { done });
-        match kind {
-            WriteFault::KillBefore => {
-                kill.await;
-                Err(gone())
-            }
-            WriteFault::KillAfter => {
-                let _ = self.whole_write(index, asked, parts, body).await;
-                kill.await;
-                Err(gone())
-            }
-            WriteFault::ResetAfter => {
-                let _ = self.whole_write(index, asked, parts, body).await;
-                Err(gone())
-            }
-            WriteFault::GatewayTimeoutAfter => {
-                let _ = self.whole_write(index, asked, parts, body).await;
-                Ok(status(504, "Timeout", "request did not complete within the allowed duration"))
-            }
-            WriteFault::InternalErrorAfter => {
-                let _ = self.whole_write(index, asked, parts, body).await;
-                Ok(status(500, "InternalError", "an error on the server has prevented the request from succeeding"))
-            }
-            WriteFault::ConflictInstead if asked.method == Method::POST => {
-                Ok(status(409, "AlreadyExists", "it already exists"))
-            }
-            WriteFault::ConflictInstead => Ok(status(409, "Conflict", "the object has been modified")),
-            WriteFault::TooManyRequestsInstead => Ok(later(429, "TooManyRequests", "too many requests")),
-            WriteFault::UnavailableInstead => Ok(status(503, "ServiceUnavailable", "the server is overloaded")),
-            WriteFault::StallThenKill => {
-                kill.await;
-                let _ = self.whole_write(index, asked, parts, body).await;
-                Err(gone())
-            }
-            WriteFault::StallThenDeliver => {
-                // The operator waits for at most ten seconds.
-                self.book.lock().unwrap().stalls = true;
-                tokio::time::sleep(Duration::from_millis(10_300)).await;
-                let _ = self.whole_write(index, asked, parts, body).await;
-                self.book.lock().unwrap().stalls = false;
-                Err(gone())
-            }
-            WriteFault::Twice => {
-                let _ = self.whole_write(index, asked, parts.clone(), body.clone()).await;
-                self.whole_write(index, asked, parts, body).await
-            }
-            WriteFault::TruncatedAnswer => {
-                let answer = self.whole_write(index, asked, parts, body).await?;
-                truncated(answer).await
-            }
-        }
-    }
-
-    async fn whole_write(&self, index: usize, asked: &Asked, parts: Parts, body: Bytes) -> Answer {
-        let answer = self.whole(index, parts, body).await;
-        self.happen_beside(asked, false).await;
-        answer
-    }
-
-    /// The leader stands still with this write on its way there or back, until the thaw.
-    async fn frozen(self: &Arc<Self>, freeze: Freeze, index: usize, parts: Parts, body: Bytes) -> Answer {
-        let mut thawed = self.thaw.subscribe();
-        self.fire();
-        let mut answer = None;
-        if freeze.when == FreezeWhen::After {
-            answer = Some(self.whole(index, parts.clone(), body.clone()).await);
-        }
-        self.order(|done| Order::Stop { done }).await;
-        let _ = thawed.wait_for(|thawed| *thawed).await;
-        match answer {
-            Some(answer) => answer,
-            None => self.whole(index, parts, body).await,
-        }
-    }
-
-    async fn happen_beside(&self, asked: &Asked, before: bool) {
-        let Some(beside) = self.beside.as_ref().filter(|beside| beside.before == before && (beside.when)(asked)) else {
-            return;
-        };
-        let first = !std::mem::replace(&mut self.book.lock().unwrap().beside_done, true);
-        if first {
-            (beside.act)().await;
-        }
-    }
-
-    // ── reads ──
-
-    async fn broken_read(&self, kind: ReadFault, index: usize, parts: Parts, body: Bytes) -> Answer {
-        match kind {
-            ReadFault::Reset => Err(gone()),
-            ReadFault::InternalError => Ok(status(500, "InternalError", "etcdserver: leader changed")),
-            ReadFault::TooManyRequests => Ok(later(429, "TooManyRequests", "too many requests")),
-            ReadFault::Gone => Ok(status(410, "Expired", "the resourceVersion is too old")),
-            ReadFault::Silence => std::future::pending().await,
-            ReadFault::Truncated => truncated(self.whole(index, parts, body).await?).await,
-        }
-    }
-
-    async fn broken_watch(&self, kind: WatchFault, parts: Parts) -> Answer {
-        let error = |code: u16, reason: &str| {
-            let event = json!({"type": "ERROR", "object": status_object(code, reason, "a fault was injected")});
-            Ok::<_, std::io::Error>(Bytes::from(format!("{event}\n")))
-        };
-        if kind == WatchFault::GoneAtOnce {
-            return Ok(status(410, "Expired", "too old resource version"));
-        }
-        let answer = self.pass(parts, Bytes::new()).await?;
-        let (head, body) = answer.into_parts();
-        let lines = body.into_data_stream().map(|line| line.map_err(std::io::Error::other));
-        let lines = match kind {
-            WatchFault::Dropped => {
-                let half = |line: Result<Bytes, std::io::Error>| line.map(|line| line.slice(..line.len() / 2));
-                lines.take(1).map(half).chain(stream::once(async { Err(gone()) })).boxed()
-            }
-            WatchFault::GoneLater => lines.take(1).map(move |_| error(410, "Expired")).boxed(),
-            WatchFault::Error => lines.take(1).map(move |_| error(500, "InternalError")).boxed(),
-            WatchFault::Silence => stream::once(async {
-                tokio::time::sleep(SILENCE).await;
-                Err(gone())
-            })
-            .boxed(),
-            WatchFault::GoneAtOnce => stream::empty().boxed(),
-        };
-        let body = StreamBody::new(lines.map(|line| line.map(Frame::data)));
-        Ok(Response::from_parts(clean(head), body.boxed_unsync()))
-    }
-
-    // ── passing on ──
 
     async fn watch(&self, parts: Parts) -> Answer {
         let (head, body) = self.pass(parts, Bytes::new()).await?.into_parts();
