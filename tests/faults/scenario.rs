@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use http::Method;
 use rso::api::annotations::{REQUESTED, RESIZE_INDEX, RESIZE_NAME};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::asked::Asked;
 use crate::harness::api::{Api, Kind};
@@ -190,6 +191,14 @@ fn delete_it() -> Deed {
     Deed::Delete("Orphan")
 }
 
+fn delete_with_pods() -> Deed {
+    Deed::Delete("Background")
+}
+
+fn delete_after_pods() -> Deed {
+    Deed::Delete("Foreground")
+}
+
 /// A tool that sees the set missing and applies it again, with the wish.
 fn create_it() -> Deed {
     Deed::Create(one().asks("resize-0", "2Gi").manifest())
@@ -225,6 +234,21 @@ fn quota() -> Vec<(Kind, Value)> {
 fn foreign_backup() -> Vec<(Kind, Value)> {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "db-backup-1"}, "data": {"of": "another"}});
     vec![(Kind::ConfigMap, map)]
+}
+
+/// It forbids to evict any pod. Nobody evicts one.
+fn budget() -> Vec<(Kind, Value)> {
+    let spec = json!({"maxUnavailable": 0, "selector": {"matchLabels": {"app": NAME}}});
+    let budget =
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": NAME}, "spec": spec});
+    vec![(Kind::Budget, budget)]
+}
+
+/// 180 kB of annotations, of the 256 KiB that the API server allows, which do not compress well.
+fn large() -> Set {
+    let line = |nth: u32| format!("{:x}", Sha256::digest(nth.to_be_bytes()));
+    let note: String = (0..2_800).map(line).collect();
+    one().with_metadata(&json!({"annotations": {"note": note}}))
 }
 
 /// The node's stand-in leaves its pod alone.
@@ -276,6 +300,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { midway: before(delete, delete_it), ..Scenario::plain("somebody deletes the set while it is held", one) },
     Scenario {
+        midway: before(delete, delete_with_pods),
+        ..Scenario::plain("somebody deletes the set and its pods while it is held", one)
+    },
+    Scenario {
+        midway: before(delete, delete_after_pods),
+        pods: Pods::MayChange,
+        ..Scenario::plain("somebody deletes the pods and then the set while it is held", one)
+    },
+    Scenario {
         midway: after(create, delete_it),
         end: End::Deleted,
         pods: Pods::MayChange,
@@ -307,5 +340,7 @@ pub const SCENARIOS: &[Scenario] = &[
         ..Scenario::plain("a claim that scaling down has left", || three().parallel())
     },
     Scenario { end: End::ClaimsOnly, ..Scenario::plain("a pod that is not ready", unready) },
+    Scenario { others: budget, ..Scenario::plain("a budget that allows no disruption", one) },
+    Scenario::plain("a set of 180 kB", large),
     Scenario::plain("ten replicas", || one().replicas(10).parallel()),
 ];
