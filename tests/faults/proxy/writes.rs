@@ -78,7 +78,10 @@ impl Proxy {
 
     async fn whole_write(&self, index: usize, asked: &Asked, parts: Parts, body: Bytes) -> Answer {
         let answer = self.whole(index, parts, body).await;
-        self.happen_beside(asked, false).await;
+        // A write that is refused, and will come again, is not yet the moment.
+        if answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            self.happen_beside(asked, false).await;
+        }
         answer
     }
 
