@@ -173,10 +173,30 @@ impl Stage<'_> {
         }
         api.create(Stored::StatefulSet, self.namespace, &(self.scenario.set)().manifest()).await.unwrap();
         self.until("the set to be ready", || self.is_ready()).await.unwrap();
+        for (kind, object) in (self.scenario.others)() {
+            if kind == Stored::Quota {
+                self.wait_until_counted(&object).await;
+            }
+        }
         if let Some(deed) = self.scenario.before {
             Deeds::default().does(api, self.namespace, deed()).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
             self.until("the set to be ready again", || self.is_ready()).await.unwrap();
+        }
+    }
+
+    /// A quota holds from the moment on in which it has counted what is there.
+    async fn wait_until_counted(&self, quota: &Value) {
+        let name = quota["metadata"]["name"].as_str().unwrap();
+        let started = Instant::now();
+        loop {
+            let quota = self.plane.api.get(Stored::Quota, self.namespace, name).await.unwrap();
+            let used = quota["status"]["used"].as_object().into_iter().flatten().any(|(_, count)| count == "1");
+            if used {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "the quota counts nothing: {quota}");
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -209,13 +229,11 @@ impl Stage<'_> {
         let mut since = None;
         loop {
             let has_fired = fault.is_none() || proxy.is_spent();
-            // How many reads a run needs depends on what changes meanwhile: the last ones of the run without a fault may be
-            // missing here.
-            let may_miss = matches!(fault, Some(Fault::Read(..) | Fault::Watch(..)));
-            // Where nothing more is to be had, rest is when nothing is tried any more.
+            // Where nothing more is to be had, rest is when nothing is tried any more; and how many requests a run needs
+            // depends on what changes meanwhile, so that the last ones of the run without a fault may be missing here.
             let is_late = self.scenario.end == End::ClaimsOnly || !has_fired;
             let quiet = if is_late { Duration::from_secs(3) } else { QUIET };
-            let has_happened = deeds.all().len() >= expected && (has_fired || may_miss);
+            let has_happened = deeds.all().len() >= expected;
             since = (has_happened && self.is_at_goal()).then(|| since.unwrap_or_else(Instant::now));
             let last = since.map(|since| since.max(proxy.last_write().unwrap_or(started)));
             if let Some(last) = last.filter(|last| last.elapsed() >= quiet) {
