@@ -139,6 +139,12 @@ mod tests {
     }
 
     #[test]
+    fn a_set_and_its_pods_are_named_as_kubernetes_names_them() {
+        let set = SetName::new("ns", "db-1");
+        assert_eq!((set.to_string().as_str(), pod_name(&set, Ordinal(7)).as_str()), ("ns/db-1", "db-1-7"));
+    }
+
+    #[test]
     fn what_is_made_is_read_back() {
         let set = SetName::new("ns", "db-1");
         for ordinal in [0, 1, 9, 10, 99, u32::MAX].map(Ordinal) {

@@ -121,3 +121,13 @@ impl fmt::Display for Note {
         write!(f, "{}: {}", self.reason, self.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_shown_with_its_reason() {
+        assert_eq!(Note::new(Reason::MaxSizeReached, "it is full").to_string(), "MaxSizeReached: it is full");
+    }
+}

@@ -213,6 +213,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_built_in_is_what_each_driver_documents() {
+        let check = |name: &str, rounding: Rounding, max_tib: Option<u64>| {
+            let driver = Drivers::default().get(name);
+            let max_size = max_tib.map(|tib| Bytes::gib(1024 * tib));
+            assert_eq!((driver.rounding, driver.max_size), (rounding, max_size), "{name}");
+        };
+        let whole_gib = Rounding::Multiple(Bytes::gib(1));
+        check("ebs.csi.aws.com", whole_gib, Some(64));
+        check("pd.csi.storage.gke.io", whole_gib, Some(64));
+        check("disk.csi.azure.com", Rounding::PowerOfTwo, Some(32));
+        check("topolvm.io", whole_gib, None);
+        check("driver.longhorn.io", Rounding::None, None);
+        let ebs = Drivers::default().get("ebs.csi.aws.com");
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        assert_eq!((ebs.cooldown, ebs.emergency_cooldown), (minutes(360), Some(minutes(15))));
+    }
+
+    #[test]
+    fn every_field_can_be_overridden_by_itself() {
+        let start = Driver {
+            cooldown: hours(1),
+            emergency_cooldown: Some(hours(1)),
+            rounding: Rounding::Multiple(Bytes::gib(3)),
+            max_size: Some(Bytes(TIB)),
+            growth: Growth::Offline,
+        };
+        let check = |field: &str, expected: Driver| assert_eq!(with_field(start, field), Ok(expected), "{field}");
+        check("cooldown=2h", Driver { cooldown: hours(2), ..start });
+        check("emergency-cooldown=2h", Driver { emergency_cooldown: Some(hours(2)), ..start });
+        check("round=none", Driver { rounding: Rounding::None, ..start });
+        check("round=power-of-two", Driver { rounding: Rounding::PowerOfTwo, ..start });
+        check("round=4Gi", Driver { rounding: Rounding::Multiple(Bytes::gib(4)), ..start });
+        check("max-size=2Ti", Driver { max_size: Some(Bytes::gib(2048)), ..start });
+        check("growth=online", Driver { growth: Growth::Online, ..start });
+        check("growth=never", Driver { growth: Growth::Never, ..start });
+        assert_eq!(with_field(ONLINE, "growth=offline"), Ok(Driver { growth: Growth::Offline, ..ONLINE }));
+    }
+
+    #[test]
     fn the_administrator_overrides_single_fields() {
         let mut drivers = Drivers::default();
         assert_eq!(drivers.set("ebs.csi.aws.com:cooldown=1h,growth=offline"), Ok(()));

@@ -140,7 +140,9 @@ mod tests {
         check("zero\u{200b}width\u{feff}", "\"zero\\u{200b}width\\u{feff}\"");
         check(&"x".repeat(64), &format!("\"{}\"", "x".repeat(64)));
         check(&"x".repeat(300 << 10), &format!("\"{}…\" (307200 bytes)", "x".repeat(64)));
-        assert!(quote(&"\u{202e}".repeat(300 << 10)).len() < 200);
+        // Escapes count as they are written: 128 letters of them.
+        check(&"\u{202e}".repeat(16), &format!("\"{}\"", "\\u{202e}".repeat(16)));
+        check(&"\u{202e}".repeat(17), &format!("\"{}…\" (51 bytes)", "\\u{202e}".repeat(16)));
     }
 
     #[test]

@@ -72,6 +72,31 @@ fn the_fullest_is_named() {
     assert_eq!(text, "claim data-db-1 is 85% full, threshold 80%: template data grows from 10Gi to 12Gi");
 }
 
+/// What is told of one replica that is so full, in full.
+fn sentence(percent: u64, rate: u64, resized_at: Option<Timestamp>) -> String {
+    let claims = [Claim { resized_at, ..claim(0, TEN) }];
+    let settings = settings(|s| {
+        (s.cooldown, s.lead_time) = (Some(Duration::from_secs(90 * 60)), Some(Duration::from_secs(2 * 3600)));
+    });
+    let reading = Reading::Measured { usage: usage(&claims[0], percent), rate, capacity: TEN };
+    let decision = decided(&settings, &claims, &BTreeMap::from([(claims[0].name.clone(), reading)]));
+    decision.notes[0].text.clone()
+}
+
+#[test]
+fn it_is_told_how_full_what_is_done_and_what_is_waited_for() {
+    let check = |told: String, expected: &str| assert_eq!(told, expected);
+    check(
+        sentence(85, 0, Some(at(-60))),
+        "claim data-db-0 is 85% full, threshold 80% and should grow to 12Gi, but its template grew less than 1h 30m ago; it \
+         grows by itself later. Lower cooldown, or ask for the size with resize.data",
+    );
+    check(
+        sentence(50, Bytes::MIB, None),
+        "claim data-db-0 is full in 1h 25m 20s, as it fills now: template data grows from 10Gi to 12Gi",
+    );
+}
+
 #[test]
 fn a_step_is_as_large_as_the_settings_say() {
     let check = |size: Bytes, percent: u64, increase: Increase, min: Bytes, expected: Bytes| {
@@ -100,6 +125,15 @@ fn a_step_is_as_large_as_the_settings_say() {
     check(TEN, 95, Increase::Size(gib), gib, Bytes::gib(12));
     check(TEN, 100, Increase::Size(gib), gib, Bytes::gib(13));
     check(Bytes::gib(2), 100, Increase::Size(gib), gib, Bytes::gib(3));
+}
+
+#[test]
+fn a_step_ends_below_the_threshold_and_not_at_it() {
+    let claims = [claim(0, TEN)];
+    let settings = settings(|s| (s.threshold, s.increase) = (Percent::whole(50), Increase::Size(Bytes::gib(1))));
+    let decision = decided(&settings, &claims, &readings(&claims, &[60]));
+    // 6 of 12 GiB would be 50 % to the byte.
+    assert_eq!(decision.verdict, Verdict::Grow { to: Bytes::gib(13), trigger: Trigger::Usage });
 }
 
 #[test]

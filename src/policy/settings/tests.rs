@@ -79,6 +79,14 @@ fn what_holds_for_the_whole_set_is_read() {
     assert_eq!(settings.template_sync, TemplateSync::OnUserChange);
     assert_eq!(of(&settings, "wal").template_sync, TemplateSync::OnUserChange);
     assert!(!read(&[("paused", "false")]).0.paused);
+    for (word, mode) in [("Always", TemplateSync::Always), ("Never", TemplateSync::Never)] {
+        assert_eq!(read(&[("template-sync", word)]).0.template_sync, mode);
+    }
+    // Words that change nothing are no faults.
+    for quiet in [("paused", "false"), ("template-sync", "Always"), ("allow-delete", "true"), ("allow-delete", "false")]
+    {
+        assert_eq!(read(&[quiet]).1, [], "{quiet:?}");
+    }
 }
 
 #[test]
@@ -127,6 +135,7 @@ fn a_value_that_cannot_be_read_is_told_and_has_no_effect() {
     check("auto-scaled", "True", "\"true\", \"recommend\" or \"false\"");
     check("auto-scaled", "", "\"true\"");
     check("paused", "yes", "\"true\" or \"false\"");
+    check("allow-delete", "yes", "\"true\" or \"false\"");
     check("template-sync", "always", "Always, OnUserChange or Never");
     for key in ["threshold", "inodes-threshold", "threshold.data"] {
         check(key, "80", "80%");
@@ -187,6 +196,7 @@ fn an_unknown_key_is_told_with_the_nearest_known() {
     check("auto-scale", "did you mean auto-scaled?");
     check("treshold", "did you mean threshold?");
     check("treshold.data", "did you mean threshold?");
+    check("treshold.gone", "did you mean threshold?");
     check("max-szie", "did you mean max-size?");
     check("coolDown", "did you mean cooldown?");
     check("Paused", "did you mean paused?");
@@ -230,18 +240,21 @@ fn the_administrators_limits_beat_the_annotations() {
         max_step: Some(Bytes::gib(10)),
         min_cooldown: Duration::from_secs(600),
     };
-    let check = |annotations: &[(&str, &str)], max: Bytes, cooldown: Option<u64>| {
+    let check = |annotations: &[(&str, &str)], max: Bytes, cooldown: Option<u64>, by_limit: [bool; 2]| {
         let (settings, notes) = Settings::read(&map(annotations), &BTreeMap::new(), &templates(&["data"]), &limits);
         let data = of(&settings, "data");
         assert_eq!(notes, []);
         assert_eq!((data.max_size, data.cooldown), (Some(max), cooldown.map(Duration::from_secs)), "{annotations:?}");
         assert_eq!((data.max_step, data.min_cooldown), (limits.max_step, limits.min_cooldown));
-        assert_eq!(data.origins.get("max-size") == Some(&Origin::Limit), max == Bytes::gib(100));
+        let origins = ["max-size", "cooldown"].map(|key| data.origins.get(key) == Some(&Origin::Limit));
+        assert_eq!(origins, by_limit, "{annotations:?}");
     };
-    check(&[], Bytes::gib(100), None);
-    check(&[("max-size", "1Ti"), ("cooldown", "1s")], Bytes::gib(100), Some(600));
-    check(&[("max-size", "10Gi"), ("cooldown", "1h")], Bytes::gib(10), Some(3600));
-    check(&[("max-size", "10Gi"), ("max-size.data", "1Ti")], Bytes::gib(100), None);
+    check(&[], Bytes::gib(100), None, [true, false]);
+    check(&[("max-size", "1Ti"), ("cooldown", "1s")], Bytes::gib(100), Some(600), [true, true]);
+    check(&[("max-size", "10Gi"), ("cooldown", "1h")], Bytes::gib(10), Some(3600), [false, false]);
+    check(&[("max-size", "10Gi"), ("max-size.data", "1Ti")], Bytes::gib(100), None, [true, false]);
+    // As strict as the limit is the set's own word.
+    check(&[("max-size", "100Gi"), ("cooldown", "10m")], Bytes::gib(100), Some(600), [false, false]);
 }
 
 #[test]

@@ -50,7 +50,13 @@ fn what_is_said_is_judged_against_the_claim() {
     check(&sized(15 * GIB), "measured");
     check(&sized(15 * GIB + 1), "NotIsolated");
     check(&sized(250 * GIB), "NotIsolated");
+    check(&sized(Bytes::MAX.0), "NotIsolated");
+    check(&sized(Bytes::MAX.0 + 1), "Implausible");
     check(&|usage| usage.shared = true, "NotIsolated");
+    // An eighth and the log of a small XFS may be missing, and no more.
+    let least = 10 * GIB - 10 * GIB / 8 - (64 << 20);
+    check(&sized(least), "measured");
+    check(&sized(least - 1), "Behind");
     // The filesystem of before a step of 20 %.
     check(&sized(8 * GIB + GIB / 3), "Behind");
     check(&sized(1), "Behind");
@@ -60,6 +66,8 @@ fn what_is_said_is_judged_against_the_claim() {
     check(&|usage| usage.available = Bytes(6 * GIB), "Implausible");
     check(&|usage| usage.inodes = Some(Inodes { total: 1, free: 2 }), "Implausible");
     check(&|usage| usage.inodes = None, "measured");
+    check(&|usage| usage.inodes = Some(Inodes { total: 2, free: 2 }), "measured");
+    check(&|usage| (usage.used, usage.available) = (Bytes(10 * GIB), Bytes(0)), "measured");
     // What root keeps for itself is neither used nor available.
     check(&|usage| usage.available = Bytes(0), "measured");
 }
@@ -117,6 +125,29 @@ fn a_reading_of_another_capacity_is_from_before_the_growth() {
     let small = claim(0, Bytes::gib(10));
     let large = claim(0, Bytes::gib(12));
     assert_eq!(reading(&small, 85).current(&large, at(0)), Err(Unknown::BeforeGrowth));
+}
+
+#[test]
+fn a_person_is_told_why_nobody_knows_and_what_to_do() {
+    let check = |unknown: Unknown, why: &str, what_to_do: &str| {
+        let told = unknown.told();
+        assert!(told.contains(why) && told.ends_with(what_to_do), "{told}");
+    };
+    check(Unknown::NoPod, "no pod", "uses it");
+    check(Unknown::BlockMode, "raw block volume", "ask for sizes with resize.<template>");
+    check(Unknown::Silent("refused".to_owned()), "(refused)", "check the rso-agent container, or grant nodes/stats");
+    check(Unknown::Stale, "too old", "check the rso-agent container");
+    check(Unknown::BeforeGrowth, "before its growth", "wait a minute or two");
+    let behind = Unknown::Behind { total: Bytes::gib(8), capacity: Bytes::gib(10) };
+    check(behind, "8Gi of the volume's 10Gi", "let the pod start anew, so that the node enlarges the filesystem");
+    check(Unknown::Implausible("0 of 0".to_owned()), "(0 of 0)", "check who answers in the pod");
+    check(Unknown::NotIsolated, "the node's disk", "growing it would not help");
+}
+
+#[test]
+fn of_two_readings_that_say_alike_the_first_stays() {
+    let (first, second) = (Reading::Unknown(Unknown::Stale), Reading::Unknown(Unknown::NoPod));
+    assert_eq!(first.clone().fuller(second), first);
 }
 
 #[test]
@@ -201,12 +232,24 @@ fn a_hostile_answer_is_refused() {
     check(b"[");
     check(b"\xff\xfe");
     check("[".repeat(60_000).as_bytes());
-    check(&[b' '; MAX_AGENT_BODY + 1]);
-    let long = format!(r#"[{{"pvc_name":"{}"}}]"#, "a".repeat(300));
-    assert_eq!(read_agent(long.as_bytes(), at(0)).expect("read"), []);
     let shouting = format!(r#"[{{"pvc_name":"a","error":"{}"}}]"#, "a".repeat(60_000));
     let read = read_agent(shouting.as_bytes(), at(0)).expect("read");
     assert_eq!(read[0].usage.as_ref().err().map(String::len), Some(200));
+}
+
+#[test]
+fn an_answer_is_read_up_to_its_longest_and_not_beyond() {
+    // A body of that length, all of it JSON.
+    let padded = |json: &str, length: usize| format!("{json}{}", " ".repeat(length - json.len())).into_bytes();
+    let agent = |length| read_agent(&padded("[]", length), at(0)).map(drop);
+    assert!(agent(64 << 10).is_ok());
+    assert!(matches!(agent((64 << 10) + 1), Err(ReadError::TooLong(65_537, MAX_AGENT_BODY))));
+    let kubelet = |length| read_summary(&padded("{}", length), at(0)).map(drop);
+    assert!(kubelet(16 << 20).is_ok());
+    assert!(matches!(kubelet((16 << 20) + 1), Err(ReadError::TooLong(_, MAX_SUMMARY_BODY))));
+    // So is the name of a claim.
+    let named = |length| read_agent(format!(r#"[{{"pvc_name":"{}"}}]"#, "a".repeat(length)).as_bytes(), at(0));
+    assert_eq!([253, 254].map(|length| named(length).expect("read").len()), [1, 0]);
 }
 
 #[test]
@@ -253,6 +296,5 @@ fn what_is_no_summary_is_refused() {
     check(b"");
     check(b"[]x");
     check(br#"{"pods": {}}"#);
-    check(&vec![b' '; MAX_SUMMARY_BODY + 1]);
     assert_eq!(read_summary(b"{}", at(0)).expect("an empty node"), []);
 }
