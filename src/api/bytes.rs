@@ -63,8 +63,8 @@ impl Bytes {
     }
 
     /// The sum, at most [`Bytes::MAX`]: sizes never wrap.
-    pub const fn saturating_add(self, other: Self) -> Self {
-        Self(if self.0.saturating_add(other.0) > Self::MAX.0 { Self::MAX.0 } else { self.0 + other.0 })
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0)).min(Self::MAX)
     }
 
     /// The difference, at least zero.
@@ -107,7 +107,7 @@ impl fmt::Display for Bytes {
         if let Some((suffix, unit)) = BINARY.iter().rev().find(|(_, unit)| whole(*unit)) {
             return write!(f, "{}{suffix}", self.0 / unit);
         }
-        let decimal = DECIMAL.iter().rev().filter(|(_, power)| *power > 0);
+        let decimal = DECIMAL.iter().rev().take_while(|(suffix, _)| !suffix.is_empty());
         for (suffix, power) in decimal {
             let unit = 10_u64.pow(power.unsigned_abs());
             if whole(unit) {
@@ -145,10 +145,6 @@ fn split(text: &str) -> Result<Number<'_>, QuantityError> {
 
 fn exponent(suffix: &str) -> Option<i64> {
     let digits = suffix.strip_prefix(['e', 'E'])?;
-    let bare = digits.strip_prefix(['+', '-']).unwrap_or(digits);
-    if bare.is_empty() || !bare.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
     // What 64 bits do not hold is no exponent to Kubernetes. One beyond a hundred thousand is decided by its sign alone: too
     // large, or less than a byte.
     Some(digits.parse::<i64>().ok()?.clamp(-100_000, 100_000))
@@ -275,6 +271,8 @@ mod tests {
         check("10 Gi", QuantityError::UnknownUnit(" Gi".into()));
         check("1e", QuantityError::UnknownUnit("e".into()));
         check("1e1.5", QuantityError::UnknownUnit("e1.5".into()));
+        check("1e+", QuantityError::UnknownUnit("e+".into()));
+        check("1e+-1", QuantityError::UnknownUnit("e+-1".into()));
         check("1e-9223372036854775809", QuantityError::UnknownUnit("e-92233720368547".into()));
         check("１Gi", QuantityError::NoNumber);
         check("NaN", QuantityError::NoNumber);
@@ -292,7 +290,51 @@ mod tests {
         check(1024, "1Ki");
         check(1_610_612_736, "1.5Gi");
         check(644_245_095, "614Mi");
+        // 1.26, to the nearest.
+        check(1_352_914_698, "1.3Gi");
         check(10 << 30, "10Gi");
+    }
+
+    #[test]
+    fn a_size_is_printed_in_the_largest_unit_that_is_exact() {
+        let check = |bytes: u64, expected: &str| assert_eq!(Bytes(bytes).to_string(), expected);
+        check(0, "0");
+        check(1, "1");
+        check(1023, "1023");
+        check(1000, "1k");
+        check(1024, "1Ki");
+        check(700_000_000, "700M");
+        check(629_145_600, "600Mi");
+        check(629_145_601, "629145601");
+        check(1 << 40, "1Ti");
+        check(3_000_000_000_000_000_001, "3000000000000000001");
+        check(1_000_000_000_000_001_000, "1000000000000001k");
+    }
+
+    #[test]
+    fn a_size_is_kept_as_a_text() {
+        assert_eq!(serde_json::to_string(&Bytes::gib(10)).ok().as_deref(), Some("\"10Gi\""));
+        let read = |json: &str| serde_json::from_str::<Bytes>(json).map_err(|error| error.to_string());
+        assert_eq!(read("\"1.5Gi\""), Ok(Bytes::mib(1536)));
+        assert!(read("10").is_err(), "a bare number");
+        assert!(read("\"10GB\"").is_err_and(|error| error.contains("not a unit")));
+    }
+
+    #[test]
+    fn a_size_is_rounded_up_to_its_unit_and_never_wraps() {
+        let check = |size: u64, unit: u64, expected: Bytes| assert_eq!(Bytes(size).round_up_to(Bytes(unit)), expected);
+        check(7, 5, Bytes(10));
+        check(10, 5, Bytes(10));
+        check(7, 0, Bytes(7));
+        check(Bytes::MAX.0, 1 << 40, Bytes::MAX);
+        check(u64::MAX, 1 << 40, Bytes::MAX);
+    }
+
+    #[test]
+    fn a_sum_never_wraps() {
+        assert_eq!(Bytes(1).saturating_add(Bytes(2)), Bytes(3));
+        assert_eq!(Bytes::MAX.saturating_add(Bytes(1)), Bytes::MAX);
+        assert_eq!(Bytes(u64::MAX).saturating_add(Bytes(1)), Bytes::MAX);
     }
 
     #[test]

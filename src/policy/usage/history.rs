@@ -40,11 +40,12 @@ impl History {
         }
         let count = i128::try_from(self.0.len()).unwrap_or(1);
         let points = || self.0.iter().map(|(at, used)| (i128::from(elapsed(*first, *at).as_secs()), i128::from(*used)));
-        let (sum_x, sum_y) = points().fold((0, 0), |(x, y), (dx, dy)| (x + dx, y + dy));
-        // Times fit in 40 bits, sizes in 63, 64 readings add 6: the products stay within 128.
+        let sum_x: i128 = points().map(|(x, _)| x).sum();
+        // The distances from the mean add up to zero, so that those of the sizes need not be taken from theirs. Times fit in
+        // 40 bits, sizes in 63, 64 readings add 6 twice and once more in the sum: the products stay within 128.
         let (over, under) = points().fold((0_i128, 0_i128), |(over, under), (x, y)| {
             let from_mean = count * x - sum_x;
-            (over + from_mean * (count * y - sum_y), under + from_mean * from_mean)
+            (over + from_mean * count * y, under + from_mean * from_mean)
         });
         u64::try_from(over.checked_div(under).unwrap_or(0)).unwrap_or(0)
     }
@@ -79,7 +80,10 @@ mod tests {
         check(&[], 0);
         check(&[(0, 5)], 0);
         check(&[(0, 0), (60, 6_000)], 0);
+        check(&[(0, 0), (150, 15_000), (299, 29_900)], 0);
         check(&[(0, 0), (150, 15_000), (300, 30_000)], 100);
+        // Not evenly spaced, and above zero.
+        check(&[(0, 7_000), (60, 13_000), (600, 67_000)], 100);
         check(&[(0, 30_000), (150, 15_000), (300, 0)], 0);
         check(&[(0, 0), (1, u64::MAX), (300, 30_000)], 100);
         check(&[(0, 0), (300, 30_000), (200, u64::MAX)], 100);
