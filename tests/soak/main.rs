@@ -5,7 +5,8 @@
 //! is quiet, and everything has to be as asked, with not one pod restarted that nobody asked to. The first exception ends the
 //! run, with the seed that repeats its choices.
 //!
-//! `DURATION` is how long new rounds begin (30m), `RESIZES` ends it earlier, `SEED` repeats.
+//! `DURATION` is how long new rounds begin (30m), `RESIZES` ends it earlier, `SETS` is how many sets there are (12), `SEED`
+//! repeats.
 //!
 //! | Module | Question it answers |
 //! |---|---|
@@ -50,9 +51,6 @@ use self::harness::operator;
 use self::harness::space::{Space, in_namespaces};
 use self::tally::Tally;
 
-/// Of each shape one set in a namespace of its own: only one set of a namespace is recreated at a time.
-const NAMESPACES: usize = growth::SHAPES * 2;
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let variable = |name: &str| std::env::var(name).ok();
@@ -60,10 +58,12 @@ async fn main() {
         humantime::parse_duration(&text).unwrap_or_else(|e| panic!("DURATION={text}: {e}; use 30m or 8h"))
     });
     let most = variable("RESIZES").map_or(usize::MAX, |text| text.parse().expect("RESIZES is a number"));
+    // Each in a namespace of its own: only one set of a namespace is recreated at a time.
+    let sets = variable("SETS").map_or(2 * growth::SHAPES, |text| text.parse().expect("SETS is a number"));
     let seed = variable("SEED").map_or_else(Chance::seed, |text| text.parse().expect("SEED is a number"));
     println!("SEED={seed}");
     let mut tally = Tally::new(seed);
-    in_namespaces("soak", NAMESPACES, async |spaces| {
+    in_namespaces("soak", sets, async |spaces| {
         operator::scale(&spaces[0].api, 2).await;
         let mut chance = Chance::new(seed);
         let mut sets = join_all(spaces.iter().enumerate().map(|(nth, space)| Growing::start(nth, space))).await;

@@ -16,7 +16,7 @@ impl Proxy {
     pub(super) async fn write(self: &Arc<Self>, index: usize, asked: &Asked, parts: Parts, body: Bytes) -> Answer {
         self.happen_beside(asked, true).await;
         if let Some(freeze) = self.freeze.filter(|freeze| asked.who == 0 && freeze.at == asked.number) {
-            return self.frozen(freeze, index, parts, body).await;
+            return self.frozen(freeze, index, asked, parts, body).await;
         }
         let Some(Fault::Write(at, kind)) = self.fault else { return self.whole_write(index, asked, parts, body).await };
         if at != asked.number {
@@ -86,18 +86,25 @@ impl Proxy {
     }
 
     /// The leader stands still with this write on its way there or back, until the thaw.
-    async fn frozen(self: &Arc<Self>, freeze: Freeze, index: usize, parts: Parts, body: Bytes) -> Answer {
+    async fn frozen(
+        self: &Arc<Self>,
+        freeze: Freeze,
+        index: usize,
+        asked: &Asked,
+        parts: Parts,
+        body: Bytes,
+    ) -> Answer {
         let mut thawed = self.thaw.subscribe();
         self.fire();
         let mut answer = None;
         if freeze.when == FreezeWhen::After {
-            answer = Some(self.whole(index, parts.clone(), body.clone()).await);
+            answer = Some(self.whole_write(index, asked, parts.clone(), body.clone()).await);
         }
         self.order(|done| Order::Stop { done }).await;
         let _ = thawed.wait_for(|thawed| *thawed).await;
         match answer {
             Some(answer) => answer,
-            None => self.whole(index, parts, body).await,
+            None => self.whole_write(index, asked, parts, body).await,
         }
     }
 
