@@ -168,15 +168,17 @@ impl Stage<'_> {
     /// Makes the set, and waits until it is as a set is that has run for long.
     pub async fn set_up(&self) {
         let api = &self.plane.api;
-        for (kind, object) in (self.scenario.others)() {
+        let (quotas, others): (Vec<_>, Vec<_>) =
+            (self.scenario.others)().into_iter().partition(|(kind, _)| *kind == Stored::Quota);
+        for (kind, object) in others {
             api.create(kind, self.namespace, &object).await.unwrap();
         }
         api.create(Stored::StatefulSet, self.namespace, &(self.scenario.set)().manifest()).await.unwrap();
         self.until("the set to be ready", || self.is_ready()).await.unwrap();
-        for (kind, object) in (self.scenario.others)() {
-            if kind == Stored::Quota {
-                self.wait_until_counted(&object).await;
-            }
+        // What is there when a quota is created is counted at once; what comes in the same moment, minutes later.
+        for (kind, quota) in quotas {
+            api.create(kind, self.namespace, &quota).await.unwrap();
+            self.until_counted(&quota).await;
         }
         if let Some(deed) = self.scenario.before {
             Deeds::default().does(api, self.namespace, deed()).await;
@@ -186,7 +188,7 @@ impl Stage<'_> {
     }
 
     /// A quota holds from the moment on in which it has counted what is there.
-    async fn wait_until_counted(&self, quota: &Value) {
+    async fn until_counted(&self, quota: &Value) {
         let name = quota["metadata"]["name"].as_str().unwrap();
         let started = Instant::now();
         loop {
