@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::chance::Chance;
 use crate::harness::api::Api;
+use crate::harness::chance::Chance;
 use crate::harness::programs::{kubectl, shell};
 use crate::harness::{PATIENCE, expect, operator, until};
 

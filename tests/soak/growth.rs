@@ -5,7 +5,7 @@ use std::time::Duration;
 use rso::api::bytes::Bytes;
 use serde_json::json;
 
-use crate::chance::Chance;
+use crate::harness::chance::Chance;
 use crate::harness::facts::{Facts, size_in_template};
 use crate::harness::live::Live;
 use crate::harness::programs::kubectl_reading;

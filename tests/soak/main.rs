@@ -10,7 +10,6 @@
 //!
 //! | Module | Question it answers |
 //! |---|---|
-//! | [`chance`] | What happens next? |
 //! | [`chaos`] | What is broken, and how? |
 //! | [`people`] | What do people do meanwhile? |
 //! | [`growth`] | How is a set asked to grow, and what must be true then? |
@@ -31,7 +30,6 @@
 )]
 
 mod absence;
-mod chance;
 mod chaos;
 mod growth;
 #[path = "../e2e/harness/mod.rs"]
@@ -45,8 +43,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 
-use self::chance::Chance;
 use self::growth::Growing;
+use self::harness::chance::Chance;
 use self::harness::operator;
 use self::harness::space::{Space, in_namespaces};
 use self::tally::Tally;

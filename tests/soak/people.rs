@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::chance::Chance;
 use crate::growth::Growing;
+use crate::harness::chance::Chance;
 use crate::harness::live::Live;
 use crate::harness::programs::kubectl;
 use crate::harness::{PATIENCE, expect, until};

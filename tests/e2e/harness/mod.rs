@@ -10,11 +10,13 @@
 //! | [`facts`] | What was true before and after, and may the two differ? |
 //! | [`operator`] | What does the operator under test keep, say and count? |
 //! | [`kinds`] | How are objects of a tool made whose controllers are not there? |
+//! | [`chance`] | What happens next? |
 //! | [`audit`] | What did the API server record? |
 //! | [`policy`] | How is a moment inside a recreate stretched until a test has done its thing? |
 
 pub mod api;
 pub mod audit;
+pub mod chance;
 pub mod facts;
 pub mod kinds;
 pub mod live;

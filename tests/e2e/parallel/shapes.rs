@@ -45,8 +45,12 @@ async fn twelve_pods_started_together_grow_and_a_thirteenth_starts_large() {
 }
 
 #[tokio::test]
-async fn pods_started_one_by_one_grow() {
+async fn pods_started_one_by_one_grow_where_none_may_be_disrupted() {
     in_namespace("ordered", async |space| {
+        let spec = json!({"maxUnavailable": 0, "selector": {"matchLabels": {"app": "db"}}});
+        let budget =
+            json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "db"}, "spec": spec});
+        space.api.create(Kind::Budget, &space.name, &budget).await.unwrap();
         grows(space, &Set::named("db").replicas(3)).await;
     })
     .await;

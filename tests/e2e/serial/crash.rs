@@ -11,6 +11,7 @@ use rso::api::bytes::Bytes;
 use tokio::process::{Child, Command};
 
 use crate::harness::api::Api;
+use crate::harness::chance::Chance;
 use crate::harness::facts::{Facts, size_in_template};
 use crate::harness::live::Live;
 use crate::harness::programs::{environment, kubectl};
@@ -24,9 +25,9 @@ const AT_ONCE: usize = 5;
 #[tokio::test]
 async fn fifty_resizes_survive_an_operator_that_is_killed_at_random_moments() {
     let resizes = number("RESIZES").unwrap_or(50);
-    let seed = number("SEED").unwrap_or_else(|| jiff::Timestamp::now().as_microsecond().unsigned_abs());
+    let seed = number("SEED").unwrap_or_else(Chance::seed);
     println!("SEED={seed}");
-    let mut chance = Chance(seed | 1);
+    let mut chance = Chance::new(seed);
     let api = Api::connect().await;
     operator::scale(&api, 0).await;
     let survived = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(rounds(&mut chance, resizes))).await;
@@ -64,15 +65,14 @@ async fn resize_and_kill(chance: &mut Chance, sets: &[Live<'_>], size: Bytes, pr
     join_all(sets.iter().map(|set| set.asks("resize-0", &text))).await;
     let kills = 1 + chance.below(3);
     for _ in 0..kills {
-        match chance.below(2) {
-            // Anywhere from the first look to the last write of a recreate …
-            0 => tokio::time::sleep(Duration::from_millis(chance.below(1_500))).await,
-            // … and, as often, in the very middle of one: a moment after a set is seen on its way.
-            _ => {
-                on_its_way(sets).await;
-                tokio::time::sleep(Duration::from_millis(chance.below(60))).await;
-            }
+        let midway = chance.one(&[false, true]);
+        if midway {
+            // In the very middle of a recreate: a moment after a set is seen on its way …
+            on_its_way(sets).await;
         }
+        // … and, as often, anywhere from the first look to the last write.
+        let within = if midway { 60 } else { 1_500 };
+        tokio::time::sleep(Duration::from_millis(chance.below(within))).await;
         stop(process).await;
         *process = start().await;
     }
@@ -138,16 +138,4 @@ async fn kubeconfig_of_the_operator() -> std::path::PathBuf {
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
-}
-
-/// xorshift64*: the same seed, the same moments.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % bound
-    }
 }
