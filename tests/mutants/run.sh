@@ -9,7 +9,7 @@ tools=$PWD/.cluster/mutants
 package=${CARGO_TARGET_DIR:-$PWD/target}/mutants
 version=27.1.0
 
-[ "$("$tools/bin/cargo-mutants" --version 2>/dev/null)" = "cargo-mutants $version" ] ||
+[ "$("$tools/bin/cargo-mutants" mutants --version 2>/dev/null)" = "cargo-mutants $version" ] ||
     cargo install --quiet --locked --version "$version" --root "$tools" cargo-mutants
 export PATH=$tools/bin:$PATH
 
@@ -20,7 +20,7 @@ requirement() {
 
 mkdir -p "$package/src" "$package/.cargo"
 {
-    printf '[package]\nname = "rso"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[dependencies]\n'
+    printf '[package]\nname = "rso"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[lib]\ndoctest = false\n\n[dependencies]\n'
     for name in serde serde_json jiff humantime flate2 sha2 base64 thiserror; do requirement $name; done
     printf '\n[dev-dependencies]\n'
     requirement proptest
