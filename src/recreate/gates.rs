@@ -278,7 +278,7 @@ fn pods(subject: &Subject<'_>) -> Result<(), Note> {
         if ours && !pod.controlled_by(uid) {
             return Err(deferred(format!("pod {} does not belong to this set; it is waited for", pod.name)));
         }
-        if pod.deleting && (ours || pod.refers_to(uid)) {
+        if pod.deleting && pod.refers_to(uid) {
             return Err(deferred(format!("pod {} is terminating; the template follows when it is back", pod.name)));
         }
     }

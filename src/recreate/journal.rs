@@ -266,8 +266,11 @@ pub fn guard_of(metadata: &Value) -> Option<Guard> {
 pub fn pack(value: &Value) -> Result<Vec<u8>, JournalError> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let written = encoder.write_all(value.to_string().as_bytes()).and_then(|()| encoder.finish());
-    let packed = written.map_err(|error| JournalError::Decode(error.to_string()))?;
-    // The server counts keys and decoded values; 4 KiB are left for the checksum and what else stands beside the body.
+    bounded(written.map_err(|error| JournalError::Decode(error.to_string()))?)
+}
+
+/// The server counts keys and decoded values; 4 KiB are left for the checksum and what else stands beside the body.
+pub(super) fn bounded(packed: Vec<u8>) -> Result<Vec<u8>, JournalError> {
     if packed.len() > MOST_STORED - 4096 {
         return Err(JournalError::TooLarge(packed.len()));
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::observed::*;
 use super::super::*;
-use super::world::{World, controller_of, data, decide, pass, set_name};
+use super::world::{OLD, World, controller_of, data, decide, pass, set_name};
 use crate::api::annotations::{ALLOW_OWNER, PAUSED};
 use crate::api::bytes::Bytes;
 use crate::api::names::SetName;
@@ -109,18 +109,32 @@ fn templates_must_exist_and_only_grow() {
     };
     check(ask("wal", Bytes::gib(1)), BLOCKED, "no volume claim template wal");
     // A smaller wish beside a larger one is refused, not carried out; alone it is nothing to do.
+    let with_wal = |world: &mut World| {
+        world.edit(|set| {
+            let mut wal = set["spec"]["volumeClaimTemplates"][0].clone();
+            wal["metadata"]["name"] = json!("wal");
+            set["spec"]["volumeClaimTemplates"].as_array_mut().unwrap().push(wal);
+        });
+    };
     check(
         |world| {
-            world.edit(|set| {
-                let mut wal = set["spec"]["volumeClaimTemplates"][0].clone();
-                wal["metadata"]["name"] = json!("wal");
-                set["spec"]["volumeClaimTemplates"].as_array_mut().unwrap().push(wal);
-            });
+            with_wal(world);
             ask("wal", Bytes(1))(world);
         },
         BLOCKED,
         "cannot shrink",
     );
+    // As large as it is already, it may stand beside one that grows.
+    let mut world = World::settled();
+    with_wal(&mut world);
+    ask("wal", Bytes::gib(1))(&mut world);
+    for ordinal in 0..2 {
+        let mut claim = world.claims[ordinal].clone();
+        claim.object.name = format!("wal-db-{ordinal}");
+        world.claims.push(claim);
+    }
+    world.controllers();
+    assert!(matches!(decide(&world), Step::Write(_)));
     let mut world = World::settled();
     world.intent.as_mut().unwrap().targets = std::collections::BTreeMap::from([(data(), Bytes(1))]);
     assert_eq!(decide(&world), Step::Done { again: None });
@@ -138,12 +152,27 @@ fn a_set_too_large_for_etcd_or_a_config_map_blocks() {
         .filter(|letter| !matches!(letter, '"' | '\\'))
         .take(bytes)
         .collect();
-        move |world: &mut World| world.edit(|set| set["spec"]["template"]["env"] = json!(text))
+        text
     };
-    check(noise(1_600_000), BLOCKED, "etcd");
+    let with = |env: String, manager: String| {
+        move |world: &mut World| {
+            world.edit(|set| {
+                set["spec"]["template"]["env"] = json!(env);
+                set["metadata"]["managedFields"] = json!([{ "manager": manager }]);
+            });
+        }
+    };
     // What the server adds needs room too: 64 KiB below the 1.5 MiB of etcd.
-    check(noise(1_510_000), BLOCKED, "etcd");
-    check(noise(1_400_000), BLOCKED, "ConfigMap");
+    let mut empty = World::settled();
+    with(String::new(), String::new())(&mut empty);
+    let object = empty.set.as_ref().unwrap();
+    let targets = &empty.intent.as_ref().unwrap().targets;
+    let created = manifest::to_create(object, targets, "0123456789abcdef").to_string().len();
+    let most = (1536 << 10) - (64 << 10) - created - object["metadata"]["managedFields"].to_string().len();
+    check(with(noise(most), String::new()), BLOCKED, "ConfigMap");
+    check(with(noise(most + 1), String::new()), BLOCKED, "etcd");
+    // The new set gets back who wrote which field.
+    check(with(noise(most - 99_999), noise(100_000)), BLOCKED, "etcd");
 }
 
 #[test]
@@ -187,6 +216,21 @@ fn every_pod_must_be_there_and_owned() {
     check(|world| drop(world.pods.remove(0)), DEFERRED, "db-0 is missing");
     check(|world| world.pods[1].owners.clear(), DEFERRED, "does not belong");
     check(|world| world.pods[1].deleting = true, DEFERRED, "terminating");
+    // Another controller's, or ours without being its controller.
+    check(|world| world.pods[1].owners = vec![controller_of("uid-0")], DEFERRED, "does not belong");
+    check(|world| world.pods[1].owners[0]["controller"] = json!(false), DEFERRED, "does not belong");
+    // One that is scaled away is waited for while it goes, and no other set's.
+    let leaving = |owner: &'static str| {
+        move |world: &mut World| {
+            let mut pod = world.pods[1].clone();
+            (pod.name, pod.deleting, pod.owners) = ("db-7".to_owned(), true, vec![controller_of(owner)]);
+            world.pods.push(pod);
+        }
+    };
+    check(leaving(OLD), DEFERRED, "db-7 is terminating");
+    let mut world = World::settled();
+    leaving("uid-0")(&mut world);
+    assert!(matches!(decide(&world), Step::Write(_)));
 }
 
 #[test]
@@ -195,6 +239,12 @@ fn every_claim_must_be_there_whole_and_large() {
     check(|world| world.claims[1].object.deleting = true, BLOCKED, "being deleted");
     check(|world| world.claims[1].object.owners = vec![controller_of("uid-0")], BLOCKED, "earlier set");
     check(|world| world.claims[1].requested = Bytes::gib(1), DEFERRED, "asks for 1Gi");
+    // What belongs to another object, be it of that name, or to another set, is whole.
+    for (kind, name) in [("Backup", "db"), ("StatefulSet", "other")] {
+        let mut world = World::settled();
+        world.claims[1].object.owners = vec![json!({ "kind": kind, "name": name, "uid": "u" })];
+        assert!(matches!(decide(&world), Step::Write(_)), "{kind} {name}");
+    }
 }
 
 #[test]
@@ -228,7 +278,7 @@ fn references_must_have_been_quiet_for_a_while() {
     check(recent, DEFERRED, "k8s#131284");
     let mut world = World::settled();
     recent(&mut world);
-    world.now += Duration::from_secs(5);
+    world.now += Duration::from_secs(2);
     assert!(matches!(decide(&world), Step::Write(_)));
 }
 

@@ -85,14 +85,12 @@ fn noise(letters: usize) -> String {
 
 #[test]
 fn what_fits_a_config_map_is_packed_and_what_does_not_is_refused() {
-    let fits = json!(noise(1_330_000));
-    let packed = pack(&fits).unwrap();
-    assert!(packed.len() > (1 << 20) - 60_000, "{} bytes are no proof of the bound", packed.len());
-    assert_eq!(unpack(&packed).unwrap(), fits);
-    match pack(&json!(noise(1_420_000))) {
-        Err(JournalError::TooLarge(size)) => assert!(size > MOST_STORED - 4096),
-        other => panic!("expected a refusal, not {:?}", other.map(|packed| packed.len())),
-    }
+    let text = json!(noise(10_000));
+    assert_eq!(unpack(&pack(&text).unwrap()).unwrap(), text);
+    let most = (1 << 20) - 4096;
+    assert_eq!(bounded(vec![0; most]).map(|packed| packed.len()), Ok(most));
+    assert_eq!(bounded(vec![0; most + 1]), Err(JournalError::TooLarge(most + 1)));
+    assert!(matches!(pack(&json!(noise(1_420_000))), Err(JournalError::TooLarge(_))));
 }
 
 #[test]
@@ -104,6 +102,16 @@ fn what_unpacks_to_more_than_any_set_can_be_is_not_unpacked() {
     assert!(unpack(&of(most)).is_ok());
     assert_eq!(unpack(&of(most + 1)), Err(JournalError::Bomb));
     assert!(matches!(unpack(b"no gzip"), Err(JournalError::Unpack(_))));
+    // A list of so many has a comma fewer, and a bracket.
+    let list = |parts: usize| unpack(&pack(&json!(vec![0; parts])).unwrap()).map(drop);
+    assert_eq!(list(512 << 10), Ok(()));
+    assert_eq!(list((512 << 10) + 1), Err(JournalError::Bomb));
+}
+
+#[test]
+fn the_name_of_a_journal_tells_the_object_it_is_about() {
+    assert_eq!(uid_in(&name_of(&"uid-1".into())), Some("uid-1".into()));
+    assert_eq!(uid_in("db-backup-1"), None);
 }
 
 #[test]

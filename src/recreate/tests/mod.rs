@@ -6,6 +6,7 @@ mod details;
 mod gates;
 mod journal;
 mod manifest;
+mod observed;
 mod rows;
 mod simulation;
 mod world;
