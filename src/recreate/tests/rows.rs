@@ -166,6 +166,29 @@ fn deleting_after_an_edit_takes_a_fresh_image_first() {
 }
 
 #[test]
+fn the_permit_of_the_delete_tells_the_pods_that_are_there_then() {
+    let mut world = held();
+    world.pods[0].uid = "uid-of-its-successor".into();
+    world.controllers();
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => {
+            assert_eq!(journal.phase, Phase::Deleting);
+            assert_eq!(journal.snapshot.pods["db-0"].as_str(), "uid-of-its-successor");
+        }
+        other => panic!("expected the journal, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_set_that_is_held_is_asked_about_with_one_hold() {
+    let world = held();
+    match next(&world.observe(), world.now) {
+        Step::Look(Look::Probes(request)) => assert_eq!(request.finalizers, [HOLD]),
+        other => panic!("expected the dry runs, not {other:?}"),
+    }
+}
+
+#[test]
 fn deleting_after_mere_status_noise_deletes_at_once() {
     let mut world = at(Phase::Deleting);
     world.edit(|set| set["status"]["availableReplicas"] = json!(2));
@@ -350,6 +373,18 @@ fn the_new_set_is_journalled_before_anything_else() {
             assert_eq!(journal.successor.unwrap().as_str(), "uid-new-1");
         }
         other => panic!("expected the journal, not {other:?}"),
+    }
+}
+
+#[test]
+fn the_new_set_is_journalled_again_until_phase_and_successor_say_so() {
+    let without_successor = {
+        let mut world = adopting();
+        world.journals[0].0.successor = None;
+        world
+    };
+    for world in [without_successor, journalled(adopting(), Phase::Releasing)] {
+        assert_eq!(phase_written(&world), Phase::Adopting);
     }
 }
 
@@ -542,6 +577,10 @@ fn a_damaged_journal_is_only_dropped_while_the_set_is_there() {
     assert!(dropped(with_unreadable_journal(&deleted(), checksum())));
     assert!(matches!(with_unreadable_journal(&held(), checksum()), Step::Write(Action::SetFinalizers { .. })));
     assert!(matches!(with_unreadable_journal(&released(), checksum()), Step::Refuse(_)));
+    // Where the namespace goes as well, there is nothing to bring back.
+    let mut leaving = released();
+    leaving.namespace.terminating = true;
+    assert!(dropped(with_unreadable_journal(&leaving, checksum())));
     let newer = journal::JournalError::Newer(2);
     assert!(matches!(with_unreadable_journal(&World::settled(), newer), Step::Refuse(_)));
 }
