@@ -22,8 +22,8 @@ pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
     }
 }
 
-/// A hold that nobody remembers: a journal says first that all is taken back, as in [`Transaction::undo`]. Its name is taken
-/// if another leader has begun a recreate meanwhile; the hold is then theirs.
+/// A hold that nobody remembers: a journal says first that all is taken back, as in [`super::Transaction::undo`]. Its name
+/// is taken if another leader has begun a recreate meanwhile; the hold is then theirs.
 fn take_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     let journal = adopted(seen, live, "taken back: it was held without a journal", now);
     Step::Write(Action::CreateJournal(Box::new(Journal { ending: Some(Ending::Undone), ..journal })))
