@@ -96,10 +96,13 @@ impl History {
     /// What must be the same in every run of a scenario, whatever went wrong.
     pub fn summary(&self) -> Summary {
         let mut counts = BTreeMap::<String, (usize, usize)>::new();
-        // A set that somebody deletes while it is being adopted: which of its pods and revisions stay is a race of
-        // Kubernetes with itself, between its StatefulSet controller and its garbage collector.
-        let is_ours = |kind: Kind| self.end != End::Deleted || !matches!(kind, Kind::Pod | Kind::Revision);
-        for event in self.events.iter().filter(|event| is_ours(event.kind)) {
+        // Where somebody else deletes the set, its StatefulSet controller and the garbage collector work against each other:
+        // how often pods and revisions come and go is a race of Kubernetes with itself, and which of them are left of a set
+        // that is deleted for good.
+        let is_of_kubernetes = |kind: Kind| matches!(kind, Kind::Pod | Kind::Revision);
+        let is_raced =
+            self.pods == Pods::MayChange && self.deeds.iter().any(|(deed, _)| matches!(deed, Deed::Delete(_)));
+        for event in self.events.iter().filter(|event| !(is_raced && is_of_kubernetes(event.kind))) {
             let count = counts.entry(named(event.kind, &event.object)).or_default();
             match event.change {
                 Change::Added => count.0 += 1,
@@ -108,7 +111,8 @@ impl History {
             }
         }
         let world = self.last();
-        let kinds = Kind::ALL.into_iter().filter(|kind| is_ours(*kind));
+        let is_gone = self.end == End::Deleted;
+        let kinds = Kind::ALL.into_iter().filter(|kind| !(is_gone && is_of_kubernetes(*kind)));
         let all = kinds.flat_map(|kind| world.all(kind).map(move |(_, object)| (kind, object)));
         let end = all.map(|(kind, object)| (named(kind, object), normal(kind, object))).collect();
         let taken_back = self.events.iter().filter(|event| is_taken_back(event)).count();
