@@ -195,10 +195,6 @@ fn delete_with_pods() -> Deed {
     Deed::Delete("Background")
 }
 
-fn delete_after_pods() -> Deed {
-    Deed::Delete("Foreground")
-}
-
 /// A tool that sees the set missing and applies it again, with the wish.
 fn create_it() -> Deed {
     Deed::Create(one().asks("resize-0", "2Gi").manifest())
@@ -302,11 +298,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         midway: before(delete, delete_with_pods),
         ..Scenario::plain("somebody deletes the set and its pods while it is held", one)
-    },
-    Scenario {
-        midway: before(delete, delete_after_pods),
-        pods: Pods::MayChange,
-        ..Scenario::plain("somebody deletes the pods and then the set while it is held", one)
     },
     Scenario {
         midway: after(create, delete_it),
