@@ -36,6 +36,7 @@ pub(super) struct World {
     /// Whoever deletes the set wants its claims to go with it.
     pub(super) claims_go_with_it: bool,
     counter: u64,
+    passes: usize,
 }
 
 /// What came of an action.
@@ -136,6 +137,7 @@ impl World {
             recreates: 1,
             claims_go_with_it: false,
             counter: 1,
+            passes: 0,
         };
         world.controller();
         world
@@ -459,9 +461,14 @@ pub(super) fn decide(world: &World) -> Step {
     panic!("it only looks and never decides");
 }
 
+/// More passes than any test needs.
+const MOST: usize = 1_000;
+
 /// One pass.
 pub(super) fn pass(world: &mut World) -> Pass {
     let step = decide(world);
+    world.passes += 1;
+    assert!(world.passes < MOST, "it never comes to an end: {step:?}");
     let applied = match &step {
         Step::Write(action) => Some(world.apply(action)),
         Step::Wait(wait) => {
