@@ -79,22 +79,30 @@ fn containers(pod: &Value) -> Value {
 
 fn claims(history: &History) -> Vec<String> {
     let mut found = Vec::new();
-    let with_the_set = history.end == End::Deleted;
+    let with_the_set = history.end.is_without_a_set();
     history.steps(|world, event| {
         if event.kind != Kind::Claim {
             return;
         }
         let (name, claim) = (event.name(), &event.object);
         let goes = event.change == Change::Deleted || !claim["metadata"]["deletionTimestamp"].is_null();
-        if goes && !with_the_set {
+        if goes && !with_the_set && event.at > history.settled {
             found.push(format!("{name} is deleted"));
         }
-        let before = world.all(Kind::Claim).find(|(other, _)| *other == name).map(|(_, claim)| requested(claim));
-        if before.is_some_and(|before| before > requested(claim)) {
+        let before = world.all(Kind::Claim).find(|(other, _)| *other == name).map(|(_, claim)| claim);
+        if before.is_some_and(|before| requested(before) > requested(claim) && !may_step_back(before, claim)) {
             found.push(format!("{name} asks for less"));
         }
     });
     found
+}
+
+/// What the driver refused is not had: something between that and what there is may be asked for instead.
+fn may_step_back(before: &Value, after: &Value) -> bool {
+    let status = &before["status"];
+    let capacity = status["capacity"]["storage"].as_str().and_then(|text| text.parse::<Bytes>().ok());
+    let is_refused = status["allocatedResourceStatuses"]["storage"] == "ControllerResizeInfeasible";
+    is_refused && capacity.is_some_and(|capacity| requested(after) > capacity)
 }
 
 fn traces(history: &History) -> Vec<String> {
@@ -125,7 +133,7 @@ fn traces(history: &History) -> Vec<String> {
                 found.push(format!("the template {template} of another size than {size}"));
             }
         }
-    } else if history.end != End::Deleted {
+    } else if !history.end.is_without_a_set() {
         found.push("no set".to_owned());
     }
     found

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::asked::Asked;
 use crate::fault::Fault;
 use crate::recorder::{Change, Event, Kind};
+use crate::run::refuses;
 use crate::scenario::{Deed, End, NAME, Pods};
 
 /// All that a run has left behind.
@@ -100,8 +101,7 @@ impl History {
         // how often pods and revisions come and go is a race of Kubernetes with itself, and which of them are left of a set
         // that is deleted for good.
         let is_of_kubernetes = |kind: Kind| matches!(kind, Kind::Pod | Kind::Revision);
-        let is_raced =
-            self.pods == Pods::MayChange && self.deeds.iter().any(|(deed, _)| matches!(deed, Deed::Delete(_)));
+        let is_raced = self.pods == Pods::MayChange && self.deeds.iter().any(|(deed, _)| deed.deletes());
         for event in self.events.iter().filter(|event| !(is_raced && is_of_kubernetes(event.kind))) {
             let count = counts.entry(named(event.kind, &event.object)).or_default();
             match event.change {
@@ -111,7 +111,7 @@ impl History {
             }
         }
         let world = self.last();
-        let is_gone = self.end == End::Deleted;
+        let is_gone = self.end.is_without_a_set();
         let kinds = Kind::ALL.into_iter().filter(|kind| !(is_gone && is_of_kubernetes(*kind)));
         let all = kinds.flat_map(|kind| world.all(kind).map(move |(_, object)| (kind, object)));
         let end = all.map(|(kind, object)| (named(kind, object), normal(kind, object))).collect();
@@ -204,6 +204,10 @@ fn normal(kind: Kind, object: &Value) -> Value {
     let mut spec = object["spec"].clone();
     // Named after the claim's uid.
     spec["volumeName"] = Value::Null;
+    let has_no_end = kind == Kind::Claim && refuses(object);
+    if has_no_end {
+        spec["resources"] = Value::Null;
+    }
     // The volume of a service account token, if there is one, has a random name; the rest of a pod's spec never changes.
     if kind == Kind::Pod {
         spec = Value::Null;
@@ -213,13 +217,18 @@ fn normal(kind: Kind, object: &Value) -> Value {
         Kind::StatefulSet => {
             json!([status["currentRevision"], status["updateRevision"], status["replicas"], status["readyReplicas"],])
         }
-        Kind::Claim => status["capacity"].clone(),
-        Kind::Pod | Kind::Revision | Kind::ConfigMap => Value::Null,
+        Kind::Claim if !has_no_end => status["capacity"].clone(),
+        Kind::Claim | Kind::Pod | Kind::Revision | Kind::ConfigMap => Value::Null,
     };
-    let manager = |entry: &Value| json!([entry["manager"], entry["operation"], entry["fieldsV1"]]);
+    // Owners are named by their uid.
+    let uids =
+        || metadata["ownerReferences"].as_array().into_iter().flatten().filter_map(|owner| owner["uid"].as_str());
+    let manager = |entry: &Value| {
+        let entry = json!([entry["manager"], entry["operation"], entry["fieldsV1"]]).to_string();
+        uids().fold(entry, |entry, uid| entry.replace(uid, "uid"))
+    };
     let managers = metadata["managedFields"].as_array().into_iter().flatten();
-    let managers: BTreeSet<String> =
-        managers.filter(|entry| entry["subresource"] != "status").map(|entry| manager(entry).to_string()).collect();
+    let managers: BTreeSet<String> = managers.filter(|entry| entry["subresource"] != "status").map(manager).collect();
     json!({
         "labels": metadata["labels"], "annotations": annotations, "owners": owners, "finalizers": metadata["finalizers"],
         "spec": spec, "status": status, "managers": managers, "revision": object["revision"], "data": object["data"].is_null(),

@@ -83,15 +83,15 @@ fn failovers(writes: usize, full: bool) -> Vec<Failover> {
 async fn fail_over(plane: &Plane, scenario: &'static Scenario, failover: Failover, reference: &Outcome) -> Outcome {
     let Failover { freeze, thaw } = failover;
     let name = format!("{}, stopped at write {} ({:?}), continued {thaw:?}", scenario.name, freeze.at, freeze.when);
-    let namespace = plane.namespace().await;
-    let stage = Stage { plane, scenario, namespace: &namespace };
+    let place = plane.place().await;
+    let stage = Stage { plane, scenario, place: &place };
     stage.set_up().await;
     let settled = Instant::now();
     let deeds = Deeds::default();
-    let beside = scenario.beside(&plane.api, &namespace, &deeds);
+    let beside = scenario.beside(&plane.api, &place.sets, &deeds);
     let (proxy, orders) = Proxy::new(plane.api.client().clone(), None, Some(freeze), beside);
-    let folder = crate::plane::folder().join(&namespace);
-    let post = Arc::new(Post::new(&namespace, &folder, run::GUARD));
+    let folder = crate::plane::folder().join(&place.sets);
+    let post = Arc::new(Post::new(&place, &folder, run::GUARD));
     let doors = [proxy.open(0).await, proxy.open(1).await];
     let first = Arc::new(Mutex::new(post.start(&doors[0])));
     let obedient = tokio::spawn(obey(orders, first.clone()));
@@ -101,7 +101,7 @@ async fn fail_over(plane: &Plane, scenario: &'static Scenario, failover: Failove
     let kept = tokio::spawn(keep_running(post.clone(), doors, [first.clone(), second.clone()]));
     tokio::time::sleep(run::SETTLE.saturating_sub(settled.elapsed())).await;
     let from = stage.version();
-    deeds.does(&plane.api, &namespace, Deed::Patch((scenario.asks)())).await;
+    deeds.does(&plane.api, &place.sets, Deed::Patch((scenario.asks)())).await;
     let stopped = || proxy.fired().is_some();
     violations.extend(stage.until("the first to be stopped", stopped).await.err());
     let at_rest = match thaw {

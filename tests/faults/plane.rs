@@ -18,6 +18,18 @@ pub struct Plane {
     prefix: String,
 }
 
+/// Where a run is played.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The namespace of the set.
+    pub sets: String,
+    /// The operator's own: its lease and its journals.
+    pub home: String,
+}
+
+/// The namespace controller looks again after 15 s, and may do so more than once.
+const END_OF_A_NAMESPACE: std::time::Duration = std::time::Duration::from_secs(120);
+
 static NAMESPACES: AtomicUsize = AtomicUsize::new(0);
 
 impl Plane {
@@ -32,16 +44,32 @@ impl Plane {
         Self { api, recorder, prefix }
     }
 
-    /// A namespace that nobody has used.
-    pub async fn namespace(&self) -> String {
-        let name = format!("{}-{}", self.prefix, NAMESPACES.fetch_add(1, Ordering::Relaxed));
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        self.api.create(Kind::Namespace, "", &object).await.unwrap();
-        name
+    /// Two namespaces that nobody has used: one for the set, one for the operator.
+    pub async fn place(&self) -> Place {
+        let sets = format!("{}-{}", self.prefix, NAMESPACES.fetch_add(1, Ordering::Relaxed));
+        let place = Place { home: format!("{sets}-rso"), sets };
+        for name in [&place.sets, &place.home] {
+            let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            self.api.create(Kind::Namespace, "", &object).await.unwrap();
+        }
+        place
     }
 
-    /// Takes away what a run has left. The empty namespace stays: to delete one costs sixty requests.
-    pub async fn clean(&self, namespace: &str) {
+    /// Waits for the end of a namespace that somebody has deleted.
+    pub async fn until_gone(&self, namespace: &str) -> Result<(), String> {
+        let began = std::time::Instant::now();
+        while let Some(left) = self.api.get(Kind::Namespace, "", namespace).await {
+            if began.elapsed() > END_OF_A_NAMESPACE {
+                return Err(format!("the namespace does not come to its end: {}", left["status"]));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
+    /// Takes away what a run has left. The empty namespaces stay: to delete one costs sixty requests.
+    pub async fn clean(&self, place: &Place) {
+        let namespace = &place.sets;
         for set in self.recorder.live(namespace, crate::recorder::Kind::StatefulSet) {
             let name = set["metadata"]["name"].as_str().unwrap_or_default();
             if set["metadata"]["finalizers"].is_array() {
@@ -49,7 +77,9 @@ impl Plane {
                 let _ = self.api.patch(Kind::StatefulSet, namespace, name, &none).await;
             }
         }
-        for kind in [Kind::StatefulSet, Kind::Claim, Kind::ConfigMap, Kind::Lease, Kind::Event, Kind::Pod] {
+        let left =
+            [Kind::StatefulSet, Kind::Claim, Kind::ConfigMap, Kind::Event, Kind::Pod].map(|kind| (kind, namespace));
+        for (kind, namespace) in left.into_iter().chain([(Kind::ConfigMap, &place.home), (Kind::Lease, &place.home)]) {
             let path = kind.path(namespace);
             let options = json!({"propagationPolicy": "Background"});
             let _ = self.api.send(http::Method::DELETE, &path, Some(&options)).await;

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::process::{Child, Command};
 
+use crate::plane::Place;
 use crate::proxy::Door;
 
 /// A running operator.
@@ -17,17 +18,17 @@ pub struct Operator {
 
 /// What every operator of a run has in common.
 pub struct Post {
-    namespace: String,
+    place: Place,
     log: PathBuf,
     /// For how long claims keep their guards.
     guard_for: &'static str,
 }
 
 impl Post {
-    /// Everything of the operator is in the namespace that it looks after.
-    pub fn new(namespace: &str, folder: &Path, guard_for: &'static str) -> Self {
+    /// It looks after one namespace, from another.
+    pub fn new(place: &Place, folder: &Path, guard_for: &'static str) -> Self {
         std::fs::create_dir_all(folder).unwrap();
-        Self { namespace: namespace.to_owned(), log: folder.join("operator.log"), guard_for }
+        Self { place: place.clone(), log: folder.join("operator.log"), guard_for }
     }
 
     /// Starts one that reaches the API server through this door.
@@ -37,10 +38,10 @@ impl Post {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let program = std::env::var_os("RSO").unwrap_or_else(|| env!("CARGO_BIN_EXE_rso").into());
         let mut command = Command::new(program);
-        command.args(["controller", "--no-kubelet", "--watch-namespaces", &self.namespace]);
+        command.args(["controller", "--no-kubelet", "--watch-namespaces", &self.place.sets]);
         command.args(["--guard-for", self.guard_for, "--log-format", "text"]);
         command.args(["--metrics-address", "127.0.0.1:0", "--health-address", "127.0.0.1:0"]);
-        command.env("KUBECONFIG", kubeconfig).env("POD_NAMESPACE", &self.namespace);
+        command.env("KUBECONFIG", kubeconfig).env("POD_NAMESPACE", &self.place.home);
         command.env("POD_NAME", format!("rso-{}", door.who)).env("RSO_LOG", "info,rso=debug");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
         Operator { child: command.spawn().unwrap() }

@@ -118,8 +118,24 @@ impl Recorder {
         self.spaces.lock().unwrap().get(namespace)?.live.get(&(kind, name.to_owned())).cloned()
     }
 
-    /// Waits until nothing that the server stored in the namespace is missing here, then gives all of it, in order.
-    pub async fn take(&self, namespace: &str) -> Vec<Event> {
+    /// When the namespace changed last.
+    pub fn latest(&self, namespace: &str) -> u64 {
+        let spaces = self.spaces.lock().unwrap();
+        spaces.get(namespace).into_iter().flat_map(|space| &space.events).map(|event| event.at).max().unwrap_or(0)
+    }
+
+    /// Waits until nothing that the server stored in these namespaces is missing here, then gives all of it, in order.
+    pub async fn take(&self, namespaces: [&str; 2]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for namespace in namespaces {
+            self.catch_up(namespace).await;
+            events.extend(self.spaces.lock().unwrap().remove(namespace).unwrap_or_default().events);
+        }
+        events.sort_by_key(|event| event.at);
+        events
+    }
+
+    async fn catch_up(&self, namespace: &str) {
         for kind in Kind::ALL {
             let (group, plural) = kind.within();
             let list: Value = self.read(&format!("{group}/namespaces/{namespace}/{plural}")).await;
@@ -129,9 +145,6 @@ impl Recorder {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
-        let mut events = self.spaces.lock().unwrap().remove(namespace).unwrap_or_default().events;
-        events.sort_by_key(|event| event.at);
-        events
     }
 
     fn has_all(&self, namespace: &str, kind: Kind, list: &Value) -> bool {

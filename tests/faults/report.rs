@@ -22,7 +22,9 @@ pub struct Row {
     /// Write → the kinds of faults that have happened at it.
     met: BTreeMap<usize, BTreeSet<String>>,
     runs: usize,
-    looks: usize,
+    /// Reads and watches that failed.
+    #[serde(default)]
+    looked: BTreeSet<String>,
     violations: usize,
     /// Milliseconds from the fault to rest.
     recoveries: Vec<u64>,
@@ -37,7 +39,7 @@ impl Row {
             writes: reference.count(Class::Write),
             met: BTreeMap::new(),
             runs: 0,
-            looks: 0,
+            looked: BTreeSet::new(),
             violations: 0,
             recoveries: Vec::new(),
             date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
@@ -53,16 +55,32 @@ impl Row {
                     self.met.entry(number).or_default().insert(kind.as_str().to_owned());
                 }
             }
-            Fault::Read(..) | Fault::Watch(..) => self.looks += usize::from(outcome.fired),
+            Fault::Read(..) | Fault::Watch(..) => {
+                self.looked.extend(outcome.fired.then(|| fault.to_string()));
+            }
         }
         self.violations += outcome.violations.len();
         let recovery = outcome.recovery.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         self.recoveries.extend(recovery);
     }
 
-    /// Every write was hit by every kind, and nothing was violated.
+    /// Every write was hit by every kind, reads and watches failed too, and nothing was violated.
     pub fn is_whole(&self) -> bool {
-        self.violations == 0 && self.met.len() == self.writes && self.met.values().all(|kinds| kinds.len() == KINDS)
+        let is_hit = self.met.len() == self.writes && self.met.values().all(|kinds| kinds.len() == KINDS);
+        self.violations == 0 && is_hit && !self.looked.is_empty()
+    }
+
+    /// Whether this fault has not happened yet.
+    pub fn lacks(&self, fault: Fault) -> bool {
+        match fault {
+            Fault::Write(number, kind) => !self.met.get(&number).is_some_and(|kinds| kinds.contains(kind.as_str())),
+            Fault::Read(..) | Fault::Watch(..) => !self.looked.contains(&fault.to_string()),
+        }
+    }
+
+    /// With what an earlier sweep of the same writes has done.
+    pub fn resumed(self) -> Self {
+        kept(&self.name).filter(|kept| kept.writes == self.writes && kept.violations == 0).unwrap_or(self)
     }
 
     /// Of which scenario.
@@ -82,7 +100,7 @@ impl Row {
             format!("{hit} %"),
             format!("{} of {KINDS}", self.kinds()),
             self.runs.to_string(),
-            self.looks.to_string(),
+            self.looked.len().to_string(),
             self.violations.to_string(),
             recovery(&self.recoveries),
         ];
@@ -103,7 +121,7 @@ pub fn table(rows: &[Row]) -> String {
         "| **Together** | **{}** | | | **{}** | **{}** | **{}** | **{}** |",
         sum(|row| row.writes),
         sum(|row| row.runs),
-        sum(|row| row.looks),
+        sum(|row| row.looked.len()),
         sum(|row| row.violations),
         recovery(&all),
     ));

@@ -1,4 +1,4 @@
-//! How does one run go, from an empty namespace to rest?
+//! How does one run go, from empty namespaces to rest?
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,11 +15,12 @@ use crate::fault::Fault;
 use crate::harness::api::Kind as Stored;
 use crate::harness::facts::size_in_template;
 use crate::history::{History, Summary, is_journal, transaction};
-use crate::plane::{Plane, folder};
+use crate::plane::{Place, Plane, folder};
 use crate::process::{Operator, Post};
 use crate::proxy::{Order, Proxy};
-use crate::recorder::{Kind, version};
+use crate::recorder::Kind;
 use crate::scenario::{Deed, Deeds, End, NAME, Scenario};
+use crate::stub;
 
 /// The gates of a recreate want owners that have been unchanged for three seconds (`Rules::settle`).
 pub const SETTLE: Duration = Duration::from_millis(3_200);
@@ -62,22 +63,22 @@ pub async fn run(
     reference: Option<&Summary>,
 ) -> Outcome {
     let name = format!("{}, {}", scenario.name, fault.map_or("no fault".to_owned(), |fault| fault.to_string()));
-    let namespace = plane.namespace().await;
-    let stage = Stage { plane, scenario, namespace: &namespace };
+    let place = plane.place().await;
+    let stage = Stage { plane, scenario, place: &place };
     stage.set_up().await;
     let settled = Instant::now();
     let deeds = Deeds::default();
     let (proxy, orders) =
-        Proxy::new(plane.api.client().clone(), fault, None, scenario.beside(&plane.api, &namespace, &deeds));
+        Proxy::new(plane.api.client().clone(), fault, None, scenario.beside(&plane.api, &place.sets, &deeds));
     let door = proxy.open(0).await;
-    let folder = folder().join(&namespace);
-    let post = Post::new(&namespace, &folder, GUARD);
+    let folder = folder().join(&place.sets);
+    let post = Post::new(&place, &folder, GUARD);
     let operator = Arc::new(Mutex::new(post.start(&door)));
     let obedient = tokio::spawn(obey(orders, operator.clone(), post, door));
     stage.until("the operator to lead", || proxy.leads(0) && proxy.watches() >= 4).await.unwrap_or_default();
     tokio::time::sleep(SETTLE.saturating_sub(settled.elapsed())).await;
     let from = stage.version();
-    deeds.does(&plane.api, &namespace, Deed::Patch((scenario.asks)())).await;
+    deeds.does(&plane.api, &place.sets, Deed::Patch((scenario.asks)())).await;
     let mut violations = Vec::new();
     let rested = stage.rest(&proxy, &deeds, fault).await;
     violations.extend(rested.as_ref().err().cloned());
@@ -105,9 +106,12 @@ pub struct Over<'a> {
 impl Over<'_> {
     /// Looks at all that was recorded, and cleans up.
     pub async fn judge(self, mut violations: Vec<String>, reference: Option<&Summary>) -> Outcome {
-        let (scenario, plane, namespace) = (self.stage.scenario, self.stage.plane, self.stage.namespace);
+        let (scenario, plane, place) = (self.stage.scenario, self.stage.plane, self.stage.place);
+        if scenario.end == End::NamespaceGone {
+            violations.extend(plane.until_gone(&place.sets).await.err());
+        }
         let history = History {
-            events: plane.recorder.take(namespace).await,
+            events: plane.recorder.take([&place.sets, &place.home]).await,
             asked: self.proxy.asked(),
             deeds: self.deeds.all(),
             settled: self.from,
@@ -119,7 +123,7 @@ impl Over<'_> {
         violations.extend(checker::violations(&history));
         let summary = history.summary();
         violations.extend(reference.map(|reference| summary.differences(reference)).unwrap_or_default());
-        plane.clean(namespace).await;
+        plane.clean(place).await;
         keep_or_forget(&self.folder, &self.name, &history, &violations);
         let (fired, asked) = (self.proxy.fired().is_some(), history.asked);
         Outcome { name: self.name, recovery: None, fired, asked, summary, violations, folder: self.folder }
@@ -157,11 +161,11 @@ pub fn panics(folder: &std::path::Path) -> Vec<String> {
     log.lines().filter(|line| line.contains("panicked at")).map(str::to_owned).collect()
 }
 
-/// One namespace and what is played in it.
+/// A place and what is played there.
 pub struct Stage<'a> {
     pub plane: &'a Plane,
     pub scenario: &'static Scenario,
-    pub namespace: &'a str,
+    pub place: &'a Place,
 }
 
 impl Stage<'_> {
@@ -171,17 +175,17 @@ impl Stage<'_> {
         let (quotas, others): (Vec<_>, Vec<_>) =
             (self.scenario.others)().into_iter().partition(|(kind, _)| *kind == Stored::Quota);
         for (kind, object) in others {
-            api.create(kind, self.namespace, &object).await.unwrap();
+            api.create(kind, &self.place.sets, &object).await.unwrap();
         }
-        api.create(Stored::StatefulSet, self.namespace, &(self.scenario.set)().manifest()).await.unwrap();
+        api.create(Stored::StatefulSet, &self.place.sets, &(self.scenario.set)().manifest()).await.unwrap();
         self.until("the set to be ready", || self.is_ready()).await.unwrap();
         // What is there when a quota is created is counted at once; what comes in the same moment, minutes later.
         for (kind, quota) in quotas {
-            api.create(kind, self.namespace, &quota).await.unwrap();
+            api.create(kind, &self.place.sets, &quota).await.unwrap();
             self.until_counted(&quota).await;
         }
         if let Some(deed) = self.scenario.before {
-            Deeds::default().does(api, self.namespace, deed()).await;
+            Deeds::default().does(api, &self.place.sets, deed()).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
             self.until("the set to be ready again", || self.is_ready()).await.unwrap();
         }
@@ -192,7 +196,7 @@ impl Stage<'_> {
         let name = quota["metadata"]["name"].as_str().unwrap();
         let started = Instant::now();
         loop {
-            let quota = self.plane.api.get(Stored::Quota, self.namespace, name).await.unwrap();
+            let quota = self.plane.api.get(Stored::Quota, &self.place.sets, name).await.unwrap();
             let used = quota["status"]["used"].as_object().into_iter().flatten().any(|(_, count)| count == "1");
             if used {
                 return;
@@ -202,26 +206,25 @@ impl Stage<'_> {
         }
     }
 
-    /// The latest state that is known of the set.
+    /// The latest state that is known.
     pub fn version(&self) -> u64 {
-        let newest = Kind::ALL.into_iter().flat_map(|kind| self.plane.recorder.live(self.namespace, kind));
-        newest.map(|object| version(&object)).max().unwrap_or(0)
+        self.plane.recorder.latest(&self.place.sets)
     }
 
     fn set(&self) -> Option<Arc<Value>> {
-        self.plane.recorder.get(self.namespace, Kind::StatefulSet, NAME)
+        self.plane.recorder.get(&self.place.sets, Kind::StatefulSet, NAME)
     }
 
     fn is_ready(&self) -> bool {
         let Some(set) = self.set() else { return false };
         let (status, replicas) = (&set["status"], set["spec"]["replicas"].as_u64().unwrap_or(1));
-        let bound = |claim: &Arc<Value>| claim["status"]["phase"] == "Bound" || is_broken(claim);
-        let pods = self.plane.recorder.live(self.namespace, Kind::Pod);
+        let bound = |claim: &Arc<Value>| claim["status"]["phase"] == "Bound";
+        let pods = self.plane.recorder.live(&self.place.sets, Kind::Pod);
         let broken = pods.iter().filter(|pod| is_broken(pod)).count() as u64;
         status["observedGeneration"] == set["metadata"]["generation"]
             && status["availableReplicas"].as_u64().unwrap_or(0) + broken == replicas
             && status["updateRevision"] == status["currentRevision"]
-            && self.plane.recorder.live(self.namespace, Kind::Claim).iter().all(bound)
+            && self.plane.recorder.live(&self.place.sets, Kind::Claim).iter().all(bound)
     }
 
     /// Waits for the goal, and then for silence. Answers when it was reached.
@@ -255,22 +258,27 @@ impl Stage<'_> {
 
     fn what_lacks(&self) -> String {
         let recorder = &self.plane.recorder;
-        let (maps, claims) =
-            (recorder.live(self.namespace, Kind::ConfigMap), recorder.live(self.namespace, Kind::Claim));
-        if maps.iter().any(|map| is_journal(map)) {
+        let claims = recorder.live(&self.place.sets, Kind::Claim);
+        if recorder.live(&self.place.home, Kind::ConfigMap).iter().any(|map| is_journal(map)) {
             return "a journal is left".to_owned();
         }
         if claims.iter().any(|claim| claim["metadata"]["ownerReferences"].to_string().contains("Namespace")) {
             return "a claim is guarded".to_owned();
         }
-        let Some(set) = self.set() else {
-            let gone = self.scenario.end == End::Deleted;
-            return if gone { String::new() } else { "the set is absent".to_owned() };
-        };
-        if self.scenario.end == End::Deleted {
-            return "the set is there".to_owned();
+        match (self.scenario.end, self.set()) {
+            (End::NamespaceGone, _) => {
+                let left = Kind::ALL.into_iter().flat_map(|kind| recorder.live(&self.place.sets, kind)).count();
+                if left == 0 { String::new() } else { format!("{left} objects are left in the namespace") }
+            }
+            (End::Deleted, None) => String::new(),
+            (End::Deleted, Some(_)) => "the set is there".to_owned(),
+            (_, None) => "the set is absent".to_owned(),
+            (_, Some(set)) => self.what_lacks_in(&set, &claims),
         }
-        if set["metadata"]["finalizers"].to_string().contains(HOLD) || transaction(&set).is_some() {
+    }
+
+    fn what_lacks_in(&self, set: &Value, claims: &[Arc<Value>]) -> String {
+        if set["metadata"]["finalizers"].to_string().contains(HOLD) || transaction(set).is_some() {
             return "the set is held or has not landed".to_owned();
         }
         let wants: Vec<(&str, Bytes)> =
@@ -279,11 +287,11 @@ impl Stage<'_> {
             let of = |claim: &&Arc<Value>| {
                 claim["metadata"]["name"].as_str().unwrap().starts_with(&format!("{name}-{NAME}-"))
             };
-            let large = |claim: &Arc<Value>| requested(claim) >= *size || is_broken(claim);
+            let large = |claim: &Arc<Value>| requested(claim) >= *size || refuses(claim);
             if !claims.iter().filter(of).all(large) {
                 return "a claim is small".to_owned();
             }
-            if self.scenario.end == End::Grown && size_in_template(&set, name) != Some(*size) {
+            if self.scenario.end == End::Grown && size_in_template(set, name) != Some(*size) {
                 return "a template is small".to_owned();
             }
         }
@@ -307,7 +315,12 @@ impl Stage<'_> {
 }
 
 fn is_broken(object: &Value) -> bool {
-    !object["metadata"]["annotations"][crate::stub::BROKEN].is_null()
+    !object["metadata"]["annotations"][stub::BROKEN].is_null()
+}
+
+/// Whether the driver makes no larger volume of this claim: how often it was asked, and for what, is then a matter of chance.
+pub fn refuses(claim: &Value) -> bool {
+    !claim["metadata"]["annotations"][stub::MOST].is_null()
 }
 
 /// What a claim asks for.

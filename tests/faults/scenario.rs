@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Method;
-use rso::api::annotations::{REQUESTED, RESIZE_INDEX, RESIZE_NAME};
-use serde_json::{Value, json};
+use rso::api::annotations::{PREFIX, REQUESTED, RESIZE_INDEX, RESIZE_NAME};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::asked::Asked;
@@ -24,8 +24,17 @@ pub enum End {
     Grown,
     /// Somebody deleted the set: it is gone, and stays so.
     Deleted,
-    /// The claims grow and the template stays as it is: something forbids to replace the set.
+    /// The claims grow, if they can, and the template stays as it is: something forbids to replace the set.
     ClaimsOnly,
+    /// Somebody deleted the namespace: it comes to its end, which nothing of ours holds up.
+    NamespaceGone,
+}
+
+impl End {
+    /// Whether there is to be no set any more.
+    pub fn is_without_a_set(self) -> bool {
+        matches!(self, Self::Deleted | Self::NamespaceGone)
+    }
 }
 
 /// Which pods a person's own deeds may touch.
@@ -46,6 +55,21 @@ pub enum Deed {
     Delete(&'static str),
     /// The set is created, by somebody who does not know of the recreate.
     Create(Value),
+    /// The namespace is deleted.
+    DeleteNamespace,
+    /// A merge patch of one of its claims.
+    PatchClaim(&'static str, Value),
+    /// One of its claims is lost: deleted, though a pod uses it.
+    LoseClaim(&'static str),
+    /// The set gets this ConfigMap as its controller.
+    Own(&'static str),
+}
+
+impl Deed {
+    /// Whether the set goes, sooner or later.
+    pub fn deletes(&self) -> bool {
+        matches!(self, Self::Delete(_) | Self::DeleteNamespace)
+    }
 }
 
 /// When somebody moves.
@@ -113,6 +137,20 @@ impl Deeds {
             Deed::Create(manifest) => api.create(Kind::StatefulSet, namespace, manifest).await,
             Deed::Delete(how) => {
                 api.delete(Kind::StatefulSet, namespace, NAME, &json!({"propagationPolicy": how})).await
+            }
+            Deed::DeleteNamespace => api.delete(Kind::Namespace, "", namespace, &json!({})).await,
+            Deed::PatchClaim(claim, patch) => api.patch(Kind::Claim, namespace, claim, patch).await,
+            Deed::LoseClaim(claim) => {
+                api.delete(Kind::Claim, namespace, claim, &json!({})).await.unwrap();
+                let unprotected = json!({"metadata": {"finalizers": null}});
+                api.patch(Kind::Claim, namespace, claim, &unprotected).await
+            }
+            Deed::Own(map) => {
+                let uid = api.get(Kind::ConfigMap, namespace, map).await.unwrap()["metadata"]["uid"].clone();
+                let owner =
+                    json!({"apiVersion": "v1", "kind": "ConfigMap", "name": map, "uid": uid, "controller": true});
+                let owned = json!({"metadata": {"ownerReferences": [owner]}});
+                api.patch(Kind::StatefulSet, namespace, NAME, &owned).await
             }
         };
         if let Ok(object) = answer {
@@ -195,6 +233,27 @@ fn delete_with_pods() -> Deed {
     Deed::Delete("Background")
 }
 
+fn delete_pods_first() -> Deed {
+    Deed::Delete("Foreground")
+}
+
+fn delete_namespace() -> Deed {
+    Deed::DeleteNamespace
+}
+
+/// The driver has no room for the second volume to grow.
+fn no_room() -> Deed {
+    Deed::PatchClaim("data-db-1", json!({"metadata": {"annotations": {crate::stub::MOST: "1Gi"}}}))
+}
+
+fn lose_a_claim() -> Deed {
+    Deed::LoseClaim("data-db-1")
+}
+
+fn own() -> Deed {
+    Deed::Own("operator")
+}
+
 /// A tool that sees the set missing and applies it again, with the wish.
 fn create_it() -> Deed {
     Deed::Create(one().asks("resize-0", "2Gi").manifest())
@@ -245,6 +304,15 @@ fn large() -> Set {
     let line = |nth: u32| format!("{:x}", Sha256::digest(nth.to_be_bytes()));
     let note: String = (0..2_800).map(line).collect();
     one().with_metadata(&json!({"annotations": {"note": note}}))
+}
+
+fn operator() -> Vec<(Kind, Value)> {
+    vec![(Kind::ConfigMap, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "operator"}}))]
+}
+
+/// Their volumes are too full as soon as anybody asks.
+fn full() -> Set {
+    Set::named(NAME).template("data", crate::agents::SIZE).replicas(2).parallel().with_agent()
 }
 
 /// The node's stand-in leaves its pod alone.
@@ -334,4 +402,49 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { others: budget, ..Scenario::plain("a budget that allows no disruption", one) },
     Scenario::plain("a set of 180 kB", large),
     Scenario::plain("ten replicas", || one().replicas(10).parallel()),
+    Scenario {
+        asks: || {
+            let words = [("auto-scaled", "true"), ("threshold", "50%"), ("increase", "16Mi"), ("min-increase", "1Mi")];
+            let words: Map<String, Value> =
+                words.into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), json!(value))).collect();
+            json!({"metadata": {"annotations": words}})
+        },
+        targets: &[("data", "32Mi")],
+        ..Scenario::plain("by usage", full)
+    },
+    Scenario {
+        midway: before(delete, delete_pods_first),
+        pods: Pods::MayChange,
+        ..Scenario::plain("somebody deletes the pods and then the set while it is held", one)
+    },
+    Scenario {
+        midway: after(delete, delete_namespace),
+        end: End::NamespaceGone,
+        pods: Pods::MayChange,
+        ..Scenario::plain("the namespace is deleted while the set is on its way out", two)
+    },
+    Scenario {
+        before: Some(no_room),
+        end: End::ClaimsOnly,
+        ..Scenario::plain("one of three volumes cannot grow", || three().parallel())
+    },
+    Scenario {
+        before: Some(lose_a_claim),
+        end: End::ClaimsOnly,
+        ..Scenario::plain("a claim is missing", || three().parallel())
+    },
+    Scenario {
+        others: operator,
+        before: Some(own),
+        end: End::ClaimsOnly,
+        ..Scenario::plain("another controller owns the set", one)
+    },
+    Scenario {
+        targets: &[],
+        end: End::ClaimsOnly,
+        ..Scenario::plain("a class that does not allow expansion", || {
+            Set::named(NAME).template_of_class("data", "1Gi", "local-fixed")
+        })
+    },
+    Scenario::plain("fifty replicas", || one().replicas(50).parallel()),
 ];

@@ -4,52 +4,64 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rso::api::bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::agents::Agents;
 use crate::harness::api::{Api, Kind as Stored};
 use crate::recorder::{Change, Kind, Recorder};
+use crate::run::requested;
 
 /// How long a volume takes to grow.
 const GROWTH: Duration = Duration::from_millis(50);
 
-/// A claim with this annotation is never bound, a pod never ready: for scenarios in which something is wrong.
+/// A pod with this annotation is never ready.
 pub const BROKEN: &str = "broken";
+/// Of a claim with this annotation the driver makes no larger volume than it says.
+pub const MOST: &str = "most";
 
 /// Stands in for the node until the test ends.
 pub fn start(api: Api, recorder: &Recorder) {
     let mut changes = recorder.follow();
+    let agents = Agents::default();
     tokio::spawn(async move {
         loop {
             let (kind, change, object) = match changes.recv().await {
                 Ok(told) => told,
                 Err(error) => panic!("the stub cannot keep up: {error}"),
             };
-            if change != Change::Deleted {
-                serve(&api, kind, &object);
+            match (kind, change) {
+                (Kind::Pod, Change::Deleted) => agents.end(&object),
+                (_, Change::Deleted) => {}
+                (_, Change::Added | Change::Modified) => serve(&api, &agents, kind, &object),
             }
         }
     });
 }
 
-fn serve(api: &Api, kind: Kind, object: &Arc<Value>) {
+fn serve(api: &Api, agents: &Agents, kind: Kind, object: &Arc<Value>) {
     let broken = !object["metadata"]["annotations"][BROKEN].is_null();
     if broken || !object["metadata"]["deletionTimestamp"].is_null() {
         return;
     }
-    let (api, object) = (api.clone(), object.clone());
+    let (api, agents, object) = (api.clone(), agents.clone(), object.clone());
     match kind {
         Kind::Pod if object["status"]["phase"] == "Pending" => {
-            tokio::spawn(async move { make_ready(&api, &object).await });
+            let address = agents.start(&object);
+            tokio::spawn(async move { make_ready(&api, &object, address).await });
         }
         Kind::Claim if object["status"]["phase"] == "Pending" => {
             tokio::spawn(async move { bind(&api, &object).await });
         }
         Kind::Claim => {
-            let wanted = &object["spec"]["resources"]["requests"]["storage"];
-            if *wanted != object["status"]["capacity"]["storage"] {
+            let answer = if is_too_much(&object) { refusal() } else { capacity(&object) };
+            if !holds(&object["status"], &answer["status"]) {
                 tokio::spawn(async move {
                     tokio::time::sleep(GROWTH).await;
-                    write(&api, Stored::Claim, &object, "/status", &capacity(&object)).await;
+                    if !is_too_much(&object) {
+                        agents.grow(&object, requested(&object)).await;
+                    }
+                    write(&api, Stored::Claim, &object, "/status", &answer).await;
                 });
             }
         }
@@ -57,7 +69,7 @@ fn serve(api: &Api, kind: Kind, object: &Arc<Value>) {
     }
 }
 
-async fn make_ready(api: &Api, pod: &Value) {
+async fn make_ready(api: &Api, pod: &Value, address: Option<String>) {
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
     let time = "2026-01-01T00:00:00Z";
     let container = |container: &Value| {
@@ -70,11 +82,15 @@ async fn make_ready(api: &Api, pod: &Value) {
     let containers: Vec<Value> = pod["spec"]["containers"].as_array().into_iter().flatten().map(container).collect();
     let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": time});
     let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition);
-    let status = json!({"status": {
+    let mut status = json!({"status": {
         "phase": "Running",
         "conditions": conditions,
         "containerStatuses": containers,
     }});
+    if let Some(address) = address {
+        status["status"]["podIPs"] = json!([{"ip": address}]);
+        status["status"]["podIP"] = json!(address);
+    }
     write(api, Stored::Pod, pod, "/status", &status).await;
 }
 
@@ -88,7 +104,24 @@ async fn bind(api: &Api, claim: &Value) {
 }
 
 fn capacity(claim: &Value) -> Value {
-    json!({"status": {"capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]}}})
+    let size = &claim["spec"]["resources"]["requests"]["storage"];
+    json!({"status": {"capacity": {"storage": size}, "allocatedResourceStatuses": null}})
+}
+
+fn refusal() -> Value {
+    json!({"status": {"allocatedResourceStatuses": {"storage": "ControllerResizeInfeasible"}}})
+}
+
+fn is_too_much(claim: &Value) -> bool {
+    let most = claim["metadata"]["annotations"][MOST].as_str().and_then(|text| text.parse::<Bytes>().ok());
+    most.is_some_and(|most| requested(claim) > most)
+}
+
+/// Whether a merge patch has nothing to change.
+fn holds(object: &Value, patch: &Value) -> bool {
+    let mut patched = object.clone();
+    json_patch::merge(&mut patched, patch);
+    patched == *object
 }
 
 async fn write(api: &Api, kind: Stored, object: &Value, part: &str, patch: &Value) {

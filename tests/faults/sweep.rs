@@ -19,14 +19,17 @@ const SAMPLED: usize = 3;
 async fn whatever_fails_nothing_is_lost_and_everything_ends_as_without_a_fault() {
     let plane = Plane::connect().await;
     let full = std::env::var("FAULTS").is_ok_and(|which| which == "full");
-    if full && std::env::var_os("RESUME").is_none() {
+    let resumes = full && std::env::var_os("RESUME").is_some();
+    if full && !resumes {
         report::forget();
     }
-    let references = references(&plane, &wanted(full), if full { 3 } else { 1 }).await;
-    let plan = plan(&references, full);
+    let references = references(&plane, &wanted(resumes), if full { 3 } else { 1 }).await;
+    let rows = references.iter().map(|(scenario, outcome)| Row::of(scenario, outcome));
+    let mut rows: Vec<Row> = rows.map(|row| if resumes { row.resumed() } else { row }).collect();
+    let mut plan = plan(&references, full);
+    plan.retain(|(at, fault)| rows[*at].lacks(*fault));
     println!("{} runs, {} at a time", plan.len(), jobs());
     let began = Instant::now();
-    let mut rows: Vec<Row> = references.iter().map(|(scenario, outcome)| Row::of(scenario, outcome)).collect();
     let mut left: Vec<usize> = (0..rows.len()).map(|at| plan.iter().filter(|(of, _)| *of == at).count()).collect();
     let mut bad = Vec::new();
     let mut done = futures::stream::iter(&plan)
@@ -70,11 +73,10 @@ fn tell() {
     page::write("faults", &format!("{} {extent}", report::table(&rows)));
 }
 
-/// The scenarios of this sweep: all, or those that `ONLY` names; with `RESUME`, without those that are done.
-fn wanted(full: bool) -> Vec<&'static Scenario> {
+/// The scenarios of this sweep: all, or those that `ONLY` names; when it is resumed, without those that are done.
+fn wanted(resumes: bool) -> Vec<&'static Scenario> {
     let only = std::env::var("ONLY").unwrap_or_default();
     let is_named = |scenario: &&Scenario| only.split('|').any(|part| scenario.name.contains(part));
-    let resumes = full && std::env::var_os("RESUME").is_some();
     let is_open = |scenario: &&Scenario| !resumes || !report::kept(scenario.name).is_some_and(|row| row.is_whole());
     SCENARIOS.iter().filter(is_named).filter(is_open).collect()
 }
@@ -136,27 +138,28 @@ fn plan(references: &[(&'static Scenario, Outcome)], full: bool) -> Vec<(usize, 
         if !full && place < SAMPLED {
             plan.push((at, Fault::Write(writes, WriteFault::ConflictInstead)));
         }
-        if place == 0 {
-            plan.extend(looks(reference, full).into_iter().map(|fault| (at, fault)));
-        }
+        plan.extend(looks(reference, place, full).into_iter().map(|fault| (at, fault)));
     }
     plan
 }
 
-/// Faults of reads and watches.
-fn looks(reference: &Outcome, full: bool) -> Vec<Fault> {
-    let (reads, watches) = (reference.count(Class::Read), reference.count(Class::Watch));
-    let mut all = Vec::new();
-    // Two kinds a read: reads are many, and one is like the other.
-    for number in 1..=reads {
-        let kinds = [number, number + 3].map(|nth| ReadFault::ALL[nth % ReadFault::ALL.len()]);
-        let some = if full { &kinds[..] } else { &kinds[..usize::from(number % 9 == 0)] };
-        all.extend(some.iter().map(|kind| Fault::Read(number, *kind)));
+/// Faults of reads and watches: of the first scenario all kinds, of the others one kind for each read and each watch, a
+/// different one from scenario to scenario. Of the sample every ninth read of the first.
+fn looks(reference: &Outcome, place: usize, full: bool) -> Vec<Fault> {
+    if place > 0 && !full {
+        return Vec::new();
     }
-    for number in 1..=watches {
+    let all = full && place == 0;
+    let mut faults = Vec::new();
+    for number in (1..=reference.count(Class::Read)).filter(|number| full || number % 9 == 0) {
+        let kinds = ReadFault::ALL;
+        let one = kinds[(number + place) % kinds.len()];
+        faults.extend(kinds.into_iter().filter(|kind| all || *kind == one).map(|kind| Fault::Read(number, kind)));
+    }
+    for number in 1..=reference.count(Class::Watch) {
         let kinds = WatchFault::ALL;
-        let one = kinds[number % kinds.len()];
-        all.extend(kinds.into_iter().filter(|kind| full || *kind == one).map(|kind| Fault::Watch(number, kind)));
+        let one = kinds[(number + place) % kinds.len()];
+        faults.extend(kinds.into_iter().filter(|kind| all || *kind == one).map(|kind| Fault::Watch(number, kind)));
     }
-    all
+    faults
 }

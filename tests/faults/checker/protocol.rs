@@ -9,7 +9,7 @@ use super::is_held;
 use crate::history::{History, World, is_journal, transaction};
 use crate::recorder::{Change, Event, Kind, version};
 use crate::run::requested;
-use crate::scenario::{Deed, End, NAME};
+use crate::scenario::{Deed, NAME};
 
 /// The journal of this object that permits to create it again.
 fn journal_of(world: &World, uid: &Value) -> Option<Journal> {
@@ -33,13 +33,13 @@ pub fn absence(history: &History) -> Vec<String> {
                 edited = event.at;
             }
             absent = (event.change == Change::Deleted).then(|| event.object["metadata"]["uid"].clone());
-            if history.end == End::Deleted && world.set().is_some_and(|set| !is_held(set)) {
+            if history.end.is_without_a_set() && world.set().is_some_and(|set| !is_held(set)) {
                 absent = None;
             }
         }
         let Some(uid) = &absent else { return };
         match journal_of(&after, uid) {
-            None if history.end == End::Deleted => {}
+            None if history.end.is_without_a_set() => {}
             None => found.push(format!("at {} nothing remembers it", event.at)),
             Some(journal) => {
                 let image = version(&journal.image);
@@ -98,15 +98,20 @@ pub fn transactions(history: &History) -> Vec<String> {
 /// No dependent names the old object as it goes.
 pub fn release(history: &History) -> Vec<String> {
     let mut found = Vec::new();
-    if history.end == End::Deleted {
+    if history.end.is_without_a_set() {
         return found;
     }
+    // A set that goes in the foreground takes its revisions along, and its controller makes them again, over and over: one
+    // that comes in the last moment goes with the set, and the new set makes its own.
+    let goes_with_it = history.deeds.iter().any(|(deed, _)| matches!(deed, Deed::Delete("Foreground")));
     history.steps(|world, event| {
         if event.kind != Kind::StatefulSet || event.change != Change::Deleted {
             return;
         }
-        for (name, dependent) in world.dependents().filter(|(_, one)| refers_to(one, &event.object["metadata"]["uid"]))
-        {
+        let revisions: BTreeSet<&str> = world.all(Kind::Revision).map(|(name, _)| name).collect();
+        let uid = &event.object["metadata"]["uid"];
+        let refers = |(name, one): &(&str, &Value)| refers_to(one, uid) && !(goes_with_it && revisions.contains(name));
+        for (name, dependent) in world.dependents().filter(refers) {
             found.push(format!("{name} does: {}", dependent["metadata"]["ownerReferences"]));
         }
     });
