@@ -242,6 +242,46 @@ fn what_happens_to_pods_and_claims_is_found() {
 }
 
 #[test]
+fn a_claim_asks_for_less_only_of_what_was_refused_and_for_more_than_it_has() {
+    let check = |capacity: &str, word: Value, expected: &[&str]| {
+        let mut history = history(Seed::Nothing);
+        let mut refused = claim("2Gi");
+        refused["status"] = json!({"capacity": {"storage": capacity}, "allocatedResourceStatuses": {"storage": word}});
+        for object in [refused, claim("1536Mi")] {
+            let at = history.events.last().map_or(0, |event| event.at) + 1;
+            let (kind, change, object) = (Kind::Claim, Change::Modified, Arc::new(object));
+            history.events.push(Event { at, kind, change, object, heard: Instant::now() });
+        }
+        assert_eq!(found(&history), expected, "{capacity} {word}");
+    };
+    let bad = ["no claim is deleted or asked for less"];
+    check("1Gi", json!("ControllerResizeInfeasible"), &[]);
+    check("1536Mi", json!("ControllerResizeInfeasible"), &bad);
+    check("1Gi", json!("ControllerResizeInProgress"), &bad);
+    check("1Gi", Value::Null, &bad);
+}
+
+#[test]
+fn at_the_release_of_a_set_that_goes_in_the_foreground_only_its_revisions_may_refer_to_it() {
+    let check = |kind: Kind, how: &'static str, expected: bool| {
+        let mut history = history(Seed::Nothing);
+        let release = |event: &Event| event.kind == Kind::StatefulSet && event.change == Change::Deleted;
+        let at = history.events.iter().position(release).unwrap();
+        let mut late = pod(Some("old"));
+        late["metadata"]["name"] = json!("late");
+        let (at_once, object) = (history.events[at].at, Arc::new(late));
+        let event = Event { at: at_once, kind, change: Change::Added, object, heard: Instant::now() };
+        history.events.insert(at, event);
+        history.deeds.push((Deed::Delete(how), 4));
+        let is_found = found(&history).iter().any(|one| one == "at the release nothing refers to the old set");
+        assert_eq!(is_found, expected, "{kind:?} {how}");
+    };
+    check(Kind::Revision, "Foreground", false);
+    check(Kind::Revision, "Background", true);
+    check(Kind::Pod, "Foreground", true);
+}
+
+#[test]
 fn what_people_did_is_missed() {
     let mut edited = history(Seed::Nothing);
     edited.deeds.push((Deed::Patch(json!({"metadata": {"labels": {"team": "blue"}}})), 4));
