@@ -3,9 +3,11 @@
 #
 # They are pure and need few crates, so they are taken out into a package of their own, where a mutant is built and tested
 # in a few seconds; in the whole crate it takes minutes. Arguments go to `cargo mutants`: --list, --file 'src/api/**', -j 4.
+# Without any, all of them are tried, and the page tells what became of them.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 tools=$PWD/.cluster/mutants
+table=$PWD/tests/mutants/table.sh
 package=${CARGO_TARGET_DIR:-$PWD/target}/mutants
 version=27.1.0
 
@@ -37,9 +39,15 @@ cd "$package"
 
 # What is excused must still be there to be excused.
 listed=$(cargo mutants --no-config --list)
-sed -n "s/^ *'\(.*\)',$/\1/p" .cargo/mutants.toml | while read -r excused; do
-    grep -qE "$excused" <<<"$listed" || { echo "tests/mutants/mutants.toml: matches no mutant: $excused" >&2; exit 1; }
-done
+excuses=$(sed -n "s/^ *'\(.*\)',$/\1/p" .cargo/mutants.toml)
+while read -r excuse; do
+    grep -qE "$excuse" <<<"$listed" || { echo "tests/mutants/mutants.toml: matches no mutant: $excuse" >&2; exit 1; }
+done <<<"$excuses"
 
 # A test that fails is enough; the smallest case is not asked for. The tests take about two seconds.
-exec env -u CARGO_TARGET_DIR PROPTEST_MAX_SHRINK_ITERS=0 cargo mutants --timeout 30 "$@"
+mutants() { env -u CARGO_TARGET_DIR PROPTEST_MAX_SHRINK_ITERS=0 cargo mutants --timeout 30 "$@"; }
+
+[ $# = 0 ] || { mutants "$@"; exit; }
+mutants -j "$(nproc)"
+grep -E "$excuses" <<<"$listed" >mutants.out/excused.txt
+"$table" "$PWD/mutants.out"

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# What became of the mutants, file by file, from the folders in which cargo-mutants has told it: into docs/reliability.md.
+set -euo pipefail
+page=$(dirname "$(readlink -f "$0")")/../../docs/reliability.md
+
+table=$(
+    for outcome in caught timeout unviable excused missed; do
+        for told in "$@"; do
+            [ ! -e "$told/$outcome.txt" ] || sed "s/:.*//; s/^/$outcome /" "$told/$outcome.txt"
+        done
+    done | awk '
+        { count[$2, $1]++; all[$2]++; sum[$1]++; files[$2] }
+        function cell(n) { return n ? n : "" }
+        END {
+            for (file in files)
+                printf "| `%s` | %d | %s | %s | %s | %s | %d |\n", file, all[file], cell(count[file, "caught"]),
+                    cell(count[file, "timeout"]), cell(count[file, "unviable"]), cell(count[file, "excused"]),
+                    count[file, "missed"] | "sort"
+            close("sort")
+            printf "| **Together** | **%d** | **%d** | **%s** | **%d** | **%d** | **%d** |\n", NR, sum["caught"],
+                cell(sum["timeout"]), sum["unviable"], sum["excused"], sum["missed"]
+        }'
+)
+begin='<!-- mutants: begin,' end='<!-- mutants: end -->'
+grep -qF "$begin" "$page" && grep -qF "$end" "$page"
+{
+    sed "/$begin/q" "$page"
+    printf '| File | Mutants | Caught | Too slow | Not code | Excused | Survived |\n|---|---|---|---|---|---|---|\n%s\n\n%s\n' \
+        "$table" "$(date +%F)."
+    sed -n "/$end/,\$p" "$page"
+} >"$page.new"
+mv "$page.new" "$page"
