@@ -7,12 +7,14 @@ pki=$RUN/pki
 export PATH=$BIN:$PATH
 
 # Half a cluster, for tests that stand in for the node themselves: `CONTROL_PLANE_ONLY=1 up.sh`. Nobody makes service
-# accounts, root certificates or volumes there, so nothing must wait for them.
+# accounts, root certificates or volumes there, so nothing must wait for them; nor does anybody ask who used which right.
 only_control_plane() { [ -e "$RUN/control-plane-only" ]; }
 admission=() controllers=()
+audit=(--audit-policy-file="$HERE/manifests/audit-policy.yaml" --audit-log-path="$LOG/audit.log" --audit-log-maxsize=200 --audit-log-maxbackup=1)
 if only_control_plane; then
   admission=(--disable-admission-plugins=ServiceAccount)
   controllers=("--controllers=statefulset-controller,garbage-collector-controller,namespace-controller,resourcequota-controller,disruption-controller,persistentvolumeclaim-protection-controller")
+  audit=()
 fi
 
 # Own mounts: every component has its standard paths, and the host sees none of it.
@@ -52,7 +54,7 @@ run kube-apiserver cluster kube-apiserver --etcd-servers=http://127.0.0.1:2379 \
   --requestheader-client-ca-file="$pki/ca.crt" --requestheader-allowed-names=front-proxy-client \
   --requestheader-extra-headers-prefix=X-Remote-Extra- --requestheader-group-headers=X-Remote-Group --requestheader-username-headers=X-Remote-User \
   --proxy-client-cert-file="$pki/front-proxy-client.crt" --proxy-client-key-file="$pki/front-proxy-client.key" \
-  --audit-policy-file="$HERE/manifests/audit-policy.yaml" --audit-log-path="$LOG/audit.log" --audit-log-maxsize=200 --audit-log-maxbackup=1
+  "${audit[@]}"
 
 controller_manager() {
   wait_for 60 ask /readyz

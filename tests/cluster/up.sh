@@ -79,7 +79,7 @@ until_ready() { # seconds what command...
 }
 until_ready 60 "API server answers" ask /readyz
 install -m 600 "$RUN/pki/admin.kubeconfig" "$ADMIN"
-ln -sfn "log/$CLUSTER_ID/audit.log" "$AUDIT_LINK"
+[ -n "${CONTROL_PLANE_ONLY:-}" ] || ln -sfn "log/$CLUSTER_ID/audit.log" "$AUDIT_LINK"
 storage() { kubectl apply -f "$HERE/manifests/storage.yaml" >/dev/null; }
 up() {
   echo "cluster $CLUSTER_ID is up after $(seconds "$EPOCH" "$EPOCHREALTIME") s. To use it:"
