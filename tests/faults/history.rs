@@ -195,9 +195,10 @@ fn normal(kind: Kind, object: &Value) -> Value {
     let owners: Vec<Value> = metadata["ownerReferences"].as_array().into_iter().flatten().map(owner).collect();
     let mut annotations = metadata["annotations"].clone();
     if let Some(annotations) = annotations.as_object_mut() {
-        // A time, and the id that names the recreate in its backup.
+        // A time, and the id that names the recreate in its backup; a revision that is made for a new set before it has
+        // landed has a copy of all its annotations.
         annotations.remove(rso::api::annotations::RESIZED_AT);
-        if kind == Kind::ConfigMap {
+        if matches!(kind, Kind::ConfigMap | Kind::Revision) {
             annotations.remove(TRANSACTION);
         }
     }

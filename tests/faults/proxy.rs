@@ -157,10 +157,11 @@ impl Proxy {
         self.book.lock().unwrap().asked.clone()
     }
 
-    /// When the last write was asked.
+    /// When a write was asked last, or was carried out.
     pub fn last_write(&self) -> Option<Instant> {
         let book = self.book.lock().unwrap();
-        book.asked.iter().rev().find(|asked| asked.class == Class::Write).map(|asked| asked.at)
+        let writes = book.asked.iter().filter(|asked| asked.class == Class::Write);
+        writes.flat_map(|asked| asked.delivered.iter().map(|(at, ..)| *at).chain([asked.at])).max()
     }
 
     /// Who holds the lease, by what was answered to whom.

@@ -241,9 +241,11 @@ fn delete_namespace() -> Deed {
     Deed::DeleteNamespace
 }
 
-/// The driver has no room for the second volume to grow.
+/// The driver has no room for the second volume to grow, and has said so to somebody who asked before. (Where it says so only
+/// when the recreate has begun, it is a matter of chance whether that goes on.)
 fn no_room() -> Deed {
-    Deed::PatchClaim("data-db-1", json!({"metadata": {"annotations": {crate::stub::MOST: "1Gi"}}}))
+    let asked = json!({"resources": {"requests": {"storage": "1536Mi"}}});
+    Deed::PatchClaim("data-db-1", json!({"metadata": {"annotations": {crate::stub::MOST: "1Gi"}}, "spec": asked}))
 }
 
 fn lose_a_claim() -> Deed {
