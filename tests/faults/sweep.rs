@@ -48,9 +48,11 @@ async fn whatever_fails_nothing_is_lost_and_everything_ends_as_without_a_fault()
             bad.push(outcome.name);
         }
         left[at] -= 1;
+        if full {
+            report::keep(&rows[at]);
+        }
         if full && left[at] == 0 {
             println!("{count} of {} after {} s: {}", plan.len(), began.elapsed().as_secs(), rows[at].name());
-            report::keep(&rows[at]);
         }
     }
     drop(done);

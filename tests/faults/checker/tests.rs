@@ -336,3 +336,19 @@ fn a_write_on_half_the_knowledge_is_found() {
     history.asked.push(read(2, 100, Some(200)));
     assert_eq!(found(&history), Vec::<String>::new());
 }
+
+#[test]
+fn a_dry_run_of_one_claim_binds_that_claim_alone() {
+    let check = |written: &str, expected: &[&str]| {
+        let mut history = history(Seed::Nothing);
+        let began = Instant::now();
+        let body = json!({"metadata": {"uid": "claim", "resourceVersion": "3"}});
+        let of = |name: &str| asked(Method::PATCH, &format!("persistentvolumeclaims/{name}"), body.clone());
+        let failed = Asked { class: Class::Read, number: 1, told: None, at: began, ..of("data-db-0") };
+        history.fault = Some(Fault::Read(1, ReadFault::Reset));
+        history.asked.extend([failed, Asked { at: began + Duration::from_millis(1), ..of(written) }]);
+        assert_eq!(found(&history), expected, "{written}");
+    };
+    check("data-db-0", &["no write follows a read that failed"]);
+    check("data-db-1", &[]);
+}
