@@ -98,7 +98,17 @@ pub fn failed_reads(history: &History) -> Vec<String> {
     // What a dry run says of one claim binds the writes of this claim: the others grow without it.
     let is_of_a_claim = failed.method == Method::PATCH && failed.path.contains("/persistentvolumeclaims/");
     let is_about = |one: &&Asked| !is_of_a_claim || one.path == failed.path;
-    let blind = |one: &&Asked| is_about(one) && one.at > failed.at && sure.is_none_or(|sure| one.at < sure);
+    // Two writes are of rounds of their own, which know what the watches tell: the growth of a claim, behind its own dry run,
+    // and the record of an apply, when a recreate is over.
+    let was_tried = |one: &Asked| {
+        let tries = history.asked.iter().filter(|read| read.class == Class::Read && read.path == one.path);
+        tries
+            .filter(|read| read.method == Method::PATCH && read.at > failed.at && read.at <= one.at)
+            .any(|read| answered(&read))
+    };
+    let is_alone = |one: &&Asked| is_record(one) || (one.path.contains("/persistentvolumeclaims/") && was_tried(one));
+    let blind =
+        |one: &&Asked| is_about(one) && !is_alone(one) && one.at > failed.at && sure.is_none_or(|sure| one.at < sure);
     let told =
         |one: &Asked| format!("{} {} although {} {} failed", one.method, one.object(), failed.method, failed.object());
     writes(history).filter(blind).map(told).collect()

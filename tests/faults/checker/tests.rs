@@ -352,3 +352,26 @@ fn a_dry_run_of_one_claim_binds_that_claim_alone() {
     check("data-db-0", &["no write follows a read that failed"]);
     check("data-db-1", &[]);
 }
+
+#[test]
+fn a_claim_grows_behind_a_dry_run_of_its_own_whatever_failed_before() {
+    let check = |is_tried: bool, expected: &[&str]| {
+        let mut history = history(Seed::Nothing);
+        let began = Instant::now();
+        let body = json!({"metadata": {"uid": "claim", "resourceVersion": "3"}});
+        let at = |number, after, path: &str, method| Asked {
+            number,
+            at: began + Duration::from_millis(after),
+            ..asked(method, path, body.clone())
+        };
+        let read = |asked: Asked, told| Asked { class: Class::Read, told, ..asked };
+        history.fault = Some(Fault::Read(1, ReadFault::Reset));
+        history.asked.push(read(at(1, 1, "configmaps", Method::GET), None));
+        let tried = read(at(2, 2, "persistentvolumeclaims/data-db-0", Method::PATCH), Some(200));
+        history.asked.extend(is_tried.then_some(tried));
+        history.asked.push(at(0, 3, "persistentvolumeclaims/data-db-0", Method::PATCH));
+        assert_eq!(found(&history), expected, "{is_tried}");
+    };
+    check(true, &[]);
+    check(false, &["no write follows a read that failed"]);
+}
