@@ -45,8 +45,6 @@ const DECIMAL: [(&str, i32); 10] =
 impl Bytes {
     /// The largest size that Kubernetes can hold, 2^63-1.
     pub const MAX: Self = Self(i64::MAX as u64);
-    /// 1 KiB.
-    pub const KIB: u64 = 1 << 10;
     /// 1 MiB.
     pub const MIB: u64 = 1 << 20;
     /// 1 GiB.
@@ -245,6 +243,7 @@ mod tests {
         check("100m", 1);
         check("1500m", 2);
         check("1n", 1);
+        check("2500000u", 3);
         check("0.0000000001", 1);
         check("1e-99999", 1);
         check("+1Gi", 1 << 30);

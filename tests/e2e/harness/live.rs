@@ -73,7 +73,7 @@ impl<'a> Live<'a> {
         let table = self.exec(ordinal, &["df", "-k", "-P", &format!("/{template}")]).await;
         let kib =
             table.lines().nth(1).and_then(|line| line.split_whitespace().nth(1)).and_then(|n| n.parse::<u64>().ok());
-        Bytes(kib.unwrap_or_else(|| panic!("df printed {table:?}")) * Bytes::KIB)
+        Bytes(kib.unwrap_or_else(|| panic!("df printed {table:?}")) * 1024)
     }
 
     // ── what is true now ──
