@@ -10,7 +10,6 @@ fn every_excused_mutant_has_a_reason_and_is_about_a_function_that_is_there() {
         if let Some(excused) = line.strip_prefix('\'').and_then(|rest| rest.strip_suffix("',")) {
             let (file, mutant) = excused.split_once(':').unwrap_or_else(|| panic!("{excused} names no file"));
             let function = mutant.rsplit_once(" in ").map_or("", |(_, function)| function.trim_end_matches('$'));
-            let function = function.rsplit_once("::").map_or(function, |(_, method)| method);
             let is_there = tree::read(&file.replace('\\', "")).contains(&format!("fn {function}("));
             assert!(
                 has_reason && is_there,

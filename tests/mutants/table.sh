@@ -17,8 +17,8 @@ table=$(
                     cell(count[file, "timeout"]), cell(count[file, "unviable"]), cell(count[file, "excused"]),
                     count[file, "missed"] | "sort"
             close("sort")
-            printf "| **Together** | **%d** | **%d** | **%s** | **%d** | **%d** | **%d** |\n", NR, sum["caught"],
-                cell(sum["timeout"]), sum["unviable"], sum["excused"], sum["missed"]
+            printf "| **Together** | **%d** | **%d** | **%d** | **%d** | **%d** | **%d** |\n", NR, sum["caught"],
+                sum["timeout"], sum["unviable"], sum["excused"], sum["missed"]
         }'
 )
 begin='<!-- mutants: begin,' end='<!-- mutants: end -->'

@@ -110,7 +110,6 @@ impl Transaction<'_> {
             let journal = Journal {
                 image: manifest::image(&live.object),
                 snapshot: Snapshot::take(self.seen, live),
-                successor: None,
                 ..self.journal.at(Phase::Deleting, self.now)
             };
             return self.write(journal);
