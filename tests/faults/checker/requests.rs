@@ -106,7 +106,13 @@ pub fn failed_reads(history: &History) -> Vec<String> {
             .filter(|read| read.method == Method::PATCH && read.at > failed.at && read.at <= one.at)
             .any(|read| answered(&read))
     };
-    let is_alone = |one: &&Asked| is_record(one) || (one.path.contains("/persistentvolumeclaims/") && was_tried(one));
+    let is_over = |one: &Asked| {
+        let journals = writes(history).filter(|write| write.at < one.at && write.object().contains("rso-journal-"));
+        journals.last().is_none_or(|last| last.method == Method::DELETE && last.is_done())
+    };
+    let is_alone = |one: &&Asked| {
+        (is_record(one) && is_over(one)) || (one.path.contains("/persistentvolumeclaims/") && was_tried(one))
+    };
     let blind =
         |one: &&Asked| is_about(one) && !is_alone(one) && one.at > failed.at && sure.is_none_or(|sure| one.at < sure);
     let told =

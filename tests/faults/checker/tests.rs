@@ -354,6 +354,25 @@ fn a_dry_run_of_one_claim_binds_that_claim_alone() {
 }
 
 #[test]
+fn the_record_of_an_apply_is_taken_off_whatever_failed_before_but_not_while_a_journal_is_there() {
+    let check = |is_over: bool, expected: &[&str]| {
+        let mut history = history(Seed::Nothing);
+        let began = Instant::now();
+        let at = |after, asked| Asked { at: began + Duration::from_millis(after), ..asked };
+        let only = json!({"preconditions": {"uid": "journal", "resourceVersion": "9"}});
+        let ended = asked(Method::DELETE, "configmaps/rso-journal-old", only);
+        history.asked.extend(is_over.then(|| at(1, ended)));
+        history.fault = Some(Fault::Read(1, ReadFault::Reset));
+        let read = Asked { class: Class::Read, number: 1, told: None, ..asked(Method::GET, "pods", Value::Null) };
+        let record = json!({"metadata": {"annotations": {REQUESTED: null}, "resourceVersion": "9", "uid": "new"}});
+        history.asked.extend([at(2, read), at(3, asked(Method::PATCH, "statefulsets/db", record))]);
+        assert_eq!(found(&history), expected, "{is_over}");
+    };
+    check(true, &[]);
+    check(false, &["no write follows a read that failed"]);
+}
+
+#[test]
 fn a_claim_grows_behind_a_dry_run_of_its_own_whatever_failed_before() {
     let check = |is_tried: bool, expected: &[&str]| {
         let mut history = history(Seed::Nothing);
