@@ -20,6 +20,15 @@ pub enum Record {
     Done(Option<String>),
 }
 
+/// What came of shortening the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortened {
+    /// There is nothing more to do.
+    Settled,
+    /// Another version of the set is there; the next look will tell.
+    Moved,
+}
+
 /// Reads the record of a set. A value that is not as the webhook writes it is left for the settings to tell of.
 pub fn record(set: &SetView) -> Record {
     let Some(value) = set.annotations.get(REQUESTED) else { return Record::None };
@@ -40,8 +49,7 @@ pub fn record(set: &SetView) -> Record {
     Record::Done((!open.is_empty()).then(|| open.join(",")))
 }
 
-/// Writes what is left, on the version of the set that was looked at. Answers whether that is settled; where another version
-/// is there, the next look will tell.
+/// Writes what is left, on the version of the set that was looked at.
 ///
 /// # Errors
 /// When the API server cannot be asked or refuses.
@@ -50,17 +58,17 @@ pub async fn shorten(
     leadership: &Leadership,
     set: &SetView,
     left: Option<&str>,
-) -> Result<bool, Error> {
-    let Some(permit) = leadership.permit() else { return Ok(true) };
-    let patch = Patch::Merge(shortened(set, left));
+) -> Result<Shortened, Error> {
+    let Some(permit) = leadership.permit() else { return Ok(Shortened::Settled) };
+    let patch = Patch::Merge(patch_of(set, left));
     let outcome = permit.client(client).patch(&Address::set(&set.name), &patch, Run::Real).await?;
     Ok(match outcome {
-        Outcome::Done(_) | Outcome::NotFound => true,
-        Outcome::Conflict(_) | Outcome::AlreadyExists => false,
+        Outcome::Done(_) | Outcome::NotFound => Shortened::Settled,
+        Outcome::Conflict(_) | Outcome::AlreadyExists => Shortened::Moved,
     })
 }
 
-fn shortened(set: &SetView, left: Option<&str>) -> Value {
+fn patch_of(set: &SetView, left: Option<&str>) -> Value {
     json!({
         "metadata": {
             "uid": set.uid.as_str(),

@@ -23,7 +23,7 @@ use crate::cluster::claims::{self, Growth};
 use crate::cluster::client::Class;
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
-use crate::cluster::requests;
+use crate::cluster::requests::{self, Record, Shortened};
 use crate::policy::claim::{Claim, refusal};
 use crate::policy::decide::{Trigger, decide};
 use crate::policy::settings::{Settings, concerns_us};
@@ -222,14 +222,12 @@ async fn act(
 
 /// Takes requests that have come true out of the set's record.
 async fn tidy(context: &Context, seen: &Seen) -> Result<Next, ObserveError> {
-    let settled = match requests::record(&seen.set) {
-        requests::Record::None | requests::Record::Open(_) => true,
-        requests::Record::Done(left) => {
-            requests::shorten(&context.client, &context.leadership, &seen.set, left.as_deref()).await?
-        }
-    };
-    // The watch tells of the version that was in the way; but it may have done so before.
-    Ok(if settled { Next::Change } else { Next::After(Duration::from_secs(1)) })
+    let Record::Done(left) = requests::record(&seen.set) else { return Ok(Next::Change) };
+    Ok(match requests::shorten(&context.client, &context.leadership, &seen.set, left.as_deref()).await? {
+        Shortened::Settled => Next::Change,
+        // The watch tells of the version that was in the way; but it may have done so before.
+        Shortened::Moved => Next::After(Duration::from_secs(1)),
+    })
 }
 
 async fn grow(

@@ -17,7 +17,10 @@ use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, Ground, ObserveError};
 use crate::recreate::journal::uid_in;
 use crate::recreate::observed::{Live, LiveSet, Probes, Stored};
-use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Report, Step, Wait, next};
+use crate::recreate::{Action, Intent, Look, Observed, Phase, Report, Step, Wait, next};
+
+mod progress;
+use progress::Progress;
 
 /// One call drives a recreate for at most so long; what is not done then goes on with the next.
 const PASS: Duration = Duration::from_secs(60);
@@ -100,23 +103,10 @@ struct Drive<'a> {
     intent: Option<&'a Intent>,
     started: Instant,
     probes: Option<Probes>,
-    notes: Vec<Note>,
     uid: Option<Uid>,
     troubles: u32,
     absent_since: Option<Instant>,
-    times: Times,
-    /// The journal as last seen, for what is told at the end.
-    journal: Option<Box<Journal>>,
-    ending: Option<Ending>,
-}
-
-/// When the marks of a recreate were passed in this call.
-#[derive(Clone, Copy, Debug, Default)]
-struct Times {
-    deleted: Option<Instant>,
-    released: Option<Instant>,
-    created: Option<Instant>,
-    adopted: Option<Instant>,
+    progress: Progress,
 }
 
 /// Whether to look at the same round again, at a new one, or to return.
@@ -135,13 +125,10 @@ impl<'a> Drive<'a> {
             intent,
             started: Instant::now(),
             probes: None,
-            notes: Vec::new(),
             uid: None,
             troubles: 0,
             absent_since: None,
-            times: Times::default(),
-            journal: None,
-            ending: None,
+            progress: Progress::default(),
         }
     }
 
@@ -191,7 +178,7 @@ impl<'a> Drive<'a> {
             if absent && now().duration_since(journal.phase_at).unsigned_abs() > ABSENT_TOO_LONG {
                 self.troubles = self.troubles.max(6);
             }
-            self.journal = Some(journal.clone());
+            self.progress.seen(journal);
         }
         if let (Stored::Unreadable { name, .. }, Live::Absent) = (&seen.journal, &seen.live) {
             self.uid = uid_in(name);
@@ -200,7 +187,7 @@ impl<'a> Drive<'a> {
 
     async fn wait(&mut self, wait: Wait) -> Turn {
         if let Some(note) = wait.note {
-            self.tell(note);
+            self.progress.tell(note);
             return Turn::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
         }
         match wait.change_after {
@@ -224,7 +211,7 @@ impl<'a> Drive<'a> {
     }
 
     async fn write(&mut self, seen: &mut Observed, action: Action) -> Turn {
-        self.mark_before(&action);
+        self.progress.before(&action);
         let sent = Instant::now();
         let acted = act(self.ground, self.leadership, self.set, &action).await;
         tracing::debug!(
@@ -238,11 +225,11 @@ impl<'a> Drive<'a> {
         match acted {
             Acted::Done(answer) => {
                 self.troubles = 0;
-                self.mark_after(&action);
+                self.progress.after(&action);
                 if absorb(seen, &action, &answer) { Turn::Same } else { Turn::Fresh }
             }
             Acted::Released { last, sent } => {
-                self.times.released = Some(sent);
+                self.progress.released(sent);
                 seen.live = Live::Absent;
                 seen.last = last;
                 Turn::Same
@@ -255,75 +242,13 @@ impl<'a> Drive<'a> {
         }
     }
 
-    fn mark_before(&mut self, action: &Action) {
-        let now = Some(Instant::now());
-        match action {
-            Action::Delete { .. } => self.times.deleted = now,
-            Action::RestoreSpec { .. } | Action::RestoreOwnership { .. } => {
-                self.times.adopted = self.times.adopted.or(now);
-            }
-            Action::DeleteJournal { ending, .. } => self.ending = self.ending.or(*ending),
-            // Being taken back is not yet the end.
-            Action::UpdateJournal { journal, .. } if journal.phase == Phase::Guarded => {
-                self.ending = self.ending.or(journal.ending);
-            }
-            Action::UpdateJournal { .. }
-            | Action::PatchTemplates { .. }
-            | Action::CreateJournal(_)
-            | Action::CreateBackup(_)
-            | Action::DeleteBackup { .. }
-            | Action::SetOwners { .. }
-            | Action::SetRetention { .. }
-            | Action::SetFinalizers { .. }
-            | Action::Release { .. }
-            | Action::Create(_) => {}
-        }
-    }
-
-    fn mark_after(&mut self, action: &Action) {
-        match action {
-            // With its end in it, nothing begins: a hold that was left over is taken off.
-            Action::CreateJournal(journal) if journal.ending.is_some() => {}
-            Action::CreateJournal(journal) => {
-                self.tell(Note::new(Reason::TemplateSyncing, sizes_of(journal)));
-            }
-            Action::CreateBackup(object) => {
-                let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                self.tell(Note::new(
-                    Reason::BackupCreated,
-                    format!("the set is saved in ConfigMap {name}; restore it with `rso restore` if ever needed"),
-                ));
-            }
-            Action::PatchTemplates { .. } => {
-                self.tell(Note::new(Reason::TemplateSynced, "the API server took the larger templates in place"));
-            }
-            Action::Create(_) => self.times.created = Some(Instant::now()),
-            Action::UpdateJournal { .. }
-            | Action::DeleteJournal { .. }
-            | Action::DeleteBackup { .. }
-            | Action::SetOwners { .. }
-            | Action::SetRetention { .. }
-            | Action::SetFinalizers { .. }
-            | Action::Delete { .. }
-            | Action::Release { .. }
-            | Action::RestoreSpec { .. }
-            | Action::RestoreOwnership { .. } => {}
-        }
-    }
-
     /// Whoever called tells it about the set; if there is none, it is told here, about the one that was.
     fn refused(&mut self, seen: &Observed, note: Note) -> Advance {
         if matches!((&seen.live, &seen.journal), (Live::Absent, Stored::Unreadable { .. })) {
             tracing::error!(namespace = self.set.namespace, statefulset = self.set.name, "{}", note.text);
-            self.tell(note.clone());
+            self.progress.tell(note.clone());
         }
         Advance::Refused(note)
-    }
-
-    fn tell(&mut self, note: Note) {
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
     }
 
     /// Something did not go as it should. The first few times that is only a reason to look again.
@@ -362,20 +287,13 @@ impl<'a> Drive<'a> {
             ),
             None => format!("the recreate does not get on: {why}. It is tried again; if that lasts, allow it"),
         };
-        self.tell(Note::new(Reason::TemplateSyncBlocked, text));
+        self.progress.tell(Note::new(Reason::TemplateSyncBlocked, text));
         Some(Advance::Waiting(LONGEST_PAUSE))
     }
 
     /// The end of a transaction, if this call wrote it.
     fn ended(&self) -> Option<Advance> {
-        let ending = self.ending?;
-        let span = |from: Option<Instant>, to: Option<Instant>| Some(to?.duration_since(from?));
-        Some(Advance::Ended(Report {
-            ending,
-            uid: self.uid.clone(),
-            absent: span(self.times.released, self.times.created),
-            unmanaged: span(self.times.deleted, self.times.adopted),
-        }))
+        self.progress.report(self.uid.as_ref()).map(Advance::Ended)
     }
 
     fn finish(mut self, result: Result<Advance, ObserveError>) -> Result<Advanced, ObserveError> {
@@ -385,13 +303,12 @@ impl<'a> Drive<'a> {
             (result, _) => result?,
         };
         if let Advance::Ended(report) = &result {
-            let notes = self.journal.as_ref().map(|journal| tell_end(journal, report)).unwrap_or_default();
-            notes.into_iter().for_each(|note| self.tell(note));
+            self.progress.tell_end(report);
             self.log(report);
         }
         // While the set is absent, what is told is told about the object that is to come back.
-        let uid = self.uid.or_else(|| self.journal.map(|journal| journal.uid));
-        Ok(Advanced { result, notes: self.notes, uid })
+        let uid = self.uid.or_else(|| self.progress.of());
+        Ok(Advanced { result, notes: self.progress.notes, uid })
     }
 
     fn log(&self, report: &Report) {
@@ -424,38 +341,4 @@ fn absorb(seen: &mut Observed, action: &Action, answer: &Value) -> bool {
         return true;
     }
     false
-}
-
-fn sizes_of(journal: &Journal) -> String {
-    let sizes: Vec<String> = journal.targets.iter().map(|(name, size)| format!("{name} to {size}")).collect();
-    format!("the set is recreated with larger templates: {}; its pods run on", sizes.join(", "))
-}
-
-fn tell_end(journal: &Journal, report: &Report) -> Vec<Note> {
-    let mut notes = journal.incidents.clone();
-    match report.ending {
-        Ending::Landed => {
-            let sizes: Vec<String> = journal.targets.iter().map(|(name, size)| format!("{name} {size}")).collect();
-            let spans = match (report.absent, report.unmanaged) {
-                (Some(absent), Some(unmanaged)) => {
-                    format!(" The name was absent for {} ms, the pods unmanaged for {} ms.", absent.as_millis(), unmanaged.as_millis())
-                }
-                _ => String::new(),
-            };
-            notes.push(Note::new(
-                Reason::TemplateSynced,
-                format!("the templates are {}; no pod was restarted.{spans} Nothing is to be done", sizes.join(", ")),
-            ));
-        }
-        Ending::Superseded => notes.push(Note::new(
-            Reason::TemplateSyncDeferred,
-            "somebody else created the set while it was being recreated; theirs is kept as it is and looked at afresh",
-        )),
-        Ending::Undone => notes.push(Note::new(
-            Reason::TemplateSyncDeferred,
-            "the recreate was taken back before anything was deleted; it is tried again by itself when the set is settled",
-        )),
-        Ending::Deleted | Ending::NamespaceGone => {}
-    }
-    notes
 }

@@ -1,11 +1,13 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::claim::Resize;
+use crate::policy::claim::{Phase, Resize};
 use crate::policy::drivers::{Drivers, Rounding};
 use crate::policy::samples::{at, claim, growing, reading, usage};
-use crate::policy::settings::Limits;
-use crate::policy::usage::Source;
+use crate::policy::settings::{Increase, Limits};
+use crate::policy::usage::{Inodes, Source, Unknown, Usage};
 
 const TEN: Bytes = Bytes::gib(10);
 
