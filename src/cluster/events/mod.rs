@@ -1,7 +1,7 @@
 //! How is a person told? One recorder for the process: Events (`events.k8s.io/v1`) on sets and claims.
 //!
-//! Recording never waits: a bounded queue, and one task that sends. An Event is named by what it says, so that a restarted
-//! or another replica finds it told already.
+//! Recording never waits: a bounded queue, and one task that sends. An Event is named by what it says, so that what a
+//! restarted or another replica says again becomes a series, not a second Event.
 
 mod memory;
 
@@ -62,7 +62,8 @@ struct Message {
     action: &'static str,
     note: Note,
     key: Key,
-    verdict: Verdict,
+    /// How often this process has seen it.
+    seen: u32,
     at: Timestamp,
 }
 
@@ -83,12 +84,12 @@ impl Recorder {
     /// Tells a note about an object, unless it was told within the hour. `action` is what was being done: `Resize`.
     pub fn record(&self, subject: &Subject, action: &'static str, note: &Note, now: Timestamp) {
         let key = Key::new(&subject.uid, note);
-        let verdict = lock(&self.memory).judge(&key, now);
-        if verdict == Verdict::Keep {
-            return;
-        }
-        let message =
-            Message { subject: subject.clone(), action, note: note.clone(), key: key.clone(), verdict, at: now };
+        let seen = match lock(&self.memory).judge(&key, now) {
+            Verdict::Keep => return,
+            Verdict::Tell => 1,
+            Verdict::Again { count } => count,
+        };
+        let message = Message { subject: subject.clone(), action, note: note.clone(), key: key.clone(), seen, at: now };
         if self.queue.try_send(message).is_err() {
             lock(&self.memory).forget(&key);
             (self.dropped)();
@@ -125,11 +126,10 @@ impl Sender {
     async fn deliver(&self, message: &Message) -> Result<(), Error> {
         let mut tried = 1;
         loop {
-            let error = match self.send(message).await {
+            let error = match self.send(message, tried).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            // Telling twice does no harm: the name makes the second a repetition of the first.
             let wait = match error.class() {
                 Class::Permanent => return Err(error),
                 Class::Retry { after } => after.unwrap_or_default(),
@@ -144,21 +144,17 @@ impl Sender {
         }
     }
 
-    async fn send(&self, message: &Message) -> Result<(), Error> {
+    async fn send(&self, message: &Message, tried: u32) -> Result<(), Error> {
         let namespace = message.subject.address.namespace.clone().unwrap_or_else(|| "default".into());
         let name = name(&message.subject.address.name, &message.key);
-        if let Verdict::Again { count } = message.verdict {
-            let event = resources::EVENTS.of(&namespace, &name);
-            let series = json!({"series": {"count": count, "lastObservedTime": micro_time(message.at)}});
-            match self.client.patch(&event, &Patch::Merge(series), Run::Real).await? {
-                // The server keeps Events for an hour by default: then this is a new one.
-                Outcome::NotFound => {}
-                Outcome::Done(_) | Outcome::Conflict(_) | Outcome::AlreadyExists => return Ok(()),
-            }
-        }
         let event = event(message, &namespace, &name, &self.instance);
         match self.client.create(&resources::EVENTS, Some(&namespace), &event, Run::Real).await? {
-            // It exists: told before our last start. Not found: the namespace is going.
+            // At a later try it may be our own, whose answer was lost.
+            Outcome::AlreadyExists if tried == 1 => {
+                let event = resources::EVENTS.of(&namespace, &name);
+                self.client.patch(&event, &Patch::Merge(series(message)), Run::Real).await.map(drop)
+            }
+            // Not found: the namespace is going.
             Outcome::Done(_) | Outcome::AlreadyExists | Outcome::Conflict(_) | Outcome::NotFound => Ok(()),
         }
     }
@@ -201,6 +197,11 @@ fn event(message: &Message, namespace: &str, name: &str, instance: &str) -> Valu
     })
 }
 
+/// The change that makes an Event which was told before, an hour ago or by another process, a series.
+fn series(message: &Message) -> Value {
+    json!({"series": {"count": message.seen.max(2), "lastObservedTime": micro_time(message.at)}})
+}
+
 /// At most so many bytes, cut between two characters, with a sign that something is missing.
 fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
@@ -224,7 +225,7 @@ mod tests {
         let note = Note::new(Reason::UsageUnknown, text);
         let key = Key::new(&subject.uid, &note);
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
-        Message { subject, action: "Resize", note, key, verdict: Verdict::Tell, at }
+        Message { subject, action: "Resize", note, key, seen: 1, at }
     }
 
     #[test]
@@ -244,6 +245,18 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn what_is_told_again_was_seen_at_least_twice() {
+        let check = |seen, expected| {
+            let series = series(&Message { seen, ..message("nobody answers") });
+            let last = "2026-01-02T03:04:05.000000Z";
+            assert_eq!(series, json!({"series": {"count": expected, "lastObservedTime": last}}));
+        };
+        check(1, 2);
+        check(2, 2);
+        check(7, 7);
     }
 
     #[test]

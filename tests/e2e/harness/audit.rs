@@ -1,5 +1,6 @@
 //! What did the API server record?
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
@@ -36,15 +37,32 @@ pub fn requests_of_the_operator(since: &str) -> Vec<Request> {
 
 /// What users whose name begins so asked since then.
 pub fn requests_of(user: &str, since: &str) -> Vec<Request> {
+    let ours = events_about(user)
+        .filter(|event| event["user"]["username"].as_str().is_some_and(|name| name.starts_with(user)));
+    ours.map(|event| read(&event)).filter(|one| one.at.as_str() >= since).collect()
+}
+
+/// What the operator asked of a kubelet, which asked the API server whether it may: (verb, resource).
+pub fn requests_of_the_operator_to_kubelets() -> BTreeSet<(String, String)> {
+    let reviews = events_about(&format!("system:serviceaccount:{NAMESPACE}:")).filter(|event| {
+        event["objectRef"]["resource"] == "subjectaccessreviews" && event["responseObject"]["status"]["allowed"] == true
+    });
+    let asked = reviews.map(|event| {
+        let of = &event["requestObject"]["spec"]["resourceAttributes"];
+        (text(&of["verb"]), resource(&of["resource"], &of["subresource"]))
+    });
+    asked.collect()
+}
+
+/// Every line that names this user.
+fn events_about(user: &str) -> impl Iterator<Item = Value> + use<> {
+    let user = user.to_owned();
     let path = super::cluster_dir().join(format!("audit{}.log", super::cluster_suffix()));
     let log = std::fs::File::open(&path).unwrap_or_else(|e| panic!("no audit log at {}: {e}", path.display()));
-    let lines = BufReader::new(log).lines().map_while(Result::ok).filter(|line| line.contains(user));
-    let parsed = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-    let ours = parsed.filter(|event| event["user"]["username"].as_str().is_some_and(|name| name.starts_with(user)));
-    ours.filter(|event| event["stage"] != "RequestReceived")
-        .map(|event| read(&event))
-        .filter(|one| one.at.as_str() >= since)
-        .collect()
+    let lines = BufReader::new(log).lines().map_while(Result::ok).filter(move |line| line.contains(&user));
+    lines
+        .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+        .filter(|event| event["stage"] != "RequestReceived")
 }
 
 /// The time now, as the audit log writes it.
@@ -53,16 +71,24 @@ pub fn now() -> String {
 }
 
 fn read(event: &Value) -> Request {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let object = &event["objectRef"];
-    let subresource = object["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
     Request {
         verb: text(&event["verb"]),
-        resource: format!("{}{subresource}", text(&object["resource"])),
+        resource: resource(&object["resource"], &object["subresource"]),
         namespace: text(&object["namespace"]),
         uri: text(&event["requestURI"]),
         code: event["responseStatus"]["code"].as_u64().unwrap_or(0),
         at: text(&event["requestReceivedTimestamp"]),
         answered: text(&event["stageTimestamp"]),
     }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// As a role names it: `nodes/stats`.
+fn resource(resource: &Value, subresource: &Value) -> String {
+    let subresource = subresource.as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
+    format!("{}{subresource}", text(resource))
 }

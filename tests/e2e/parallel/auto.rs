@@ -6,6 +6,8 @@ use rso::api::bytes::Bytes;
 use rso::api::reasons::Reason;
 use serde_json::json;
 
+use crate::harness::api::Kind;
+use crate::harness::audit;
 use crate::harness::set::Set;
 use crate::harness::space::in_namespace;
 
@@ -33,11 +35,19 @@ async fn the_fullest_replica_decides_and_all_grow_alike_told_by_the_agent() {
 #[tokio::test]
 async fn without_an_agent_the_kubelet_tells_how_full_it_is() {
     in_namespace("kubelet", async |space| {
-        let set = space.run(&growing()).await;
+        // Pods that are there already get no agent.
+        let set = space.run(&Set::named("db").replicas(2).parallel().template("data", "400Mi")).await;
+        let pods = space.api.list(Kind::Pod, &space.name, "").await;
+        assert!(pods.iter().all(|pod| pod["spec"]["initContainers"].is_null()), "{pods:#?}");
+        let since = audit::now();
+        let usage = [("auto-scaled", "true"), ("threshold", "50%"), ("increase", "200Mi"), ("min-increase", "1Mi")];
+        set.annotates(&usage).await;
         let before = set.facts().await;
         set.fills(0, "data", 180).await;
         set.reaches("data", "600Mi").await;
         set.facts().await.only_grew_since(&before);
+        let asked = audit::requests_of_the_operator(&since);
+        assert!(asked.iter().any(|one| one.resource == "nodes"), "where the kubelet listens was not asked: {asked:#?}");
     })
     .await;
 }

@@ -2,6 +2,7 @@
 
 use futures::future::join_all;
 use rso::api::bytes::Bytes;
+use rso::api::reasons::Reason;
 
 use crate::harness::api::{Api, Kind};
 use crate::harness::live::Live;
@@ -50,6 +51,28 @@ async fn an_operator_that_is_upgraded_midway_finishes_what_the_old_one_began() {
             set.reaches("data", "500Mi").await;
             set.facts().await.pods_are_the_same_as(before);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_next_leader_tells_again_is_a_series_and_not_a_second_event() {
+    let api = Api::connect().await;
+    operator::scale(&api, 2).await;
+    in_namespace("retold", async |space| {
+        let set = space.run(&Set::named("db").template("data", "400Mi").asks("auto-scaled", "perhaps")).await;
+        set.says(Reason::InvalidAnnotation).await;
+        let (leader, pod) = leading_pod(&api).await;
+        api.delete(Kind::Pod, operator::NAMESPACE, &pod, &serde_json::json!({})).await.unwrap();
+        let events = until("the next leader to tell it", PATIENCE, async || {
+            let mut events = api.list(Kind::Event, &space.name, "").await;
+            events.retain(|event| event["reason"] == Reason::InvalidAnnotation.as_str());
+            let again = events.iter().any(|event| event["series"]["count"] == 2);
+            let now = operator::leader(&api).await;
+            if again && now != leader { Ok(events) } else { Err(format!("{now:?}: {events:#?}")) }
+        })
+        .await;
+        assert_eq!(events.len(), 1, "{events:#?}");
     })
     .await;
 }

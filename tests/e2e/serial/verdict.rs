@@ -42,19 +42,15 @@ async fn no_request_of_the_operator_was_forbidden_and_none_was_beyond_its_work()
 
 #[tokio::test]
 async fn every_right_that_the_chart_grants_was_used() {
-    let right = |verb: &str, resource: &str| (verb.to_owned(), resource.to_owned());
-    // The first is asked of the kubelet, which asks the API server whether it may answer. The second counts an Event that
-    // was told an hour ago.
-    let not_here = BTreeSet::from([right("get", "nodes/stats"), right("patch", "events")]);
     let mut granted = BTreeSet::new();
     for role in [&["clusterrole", operator::NAME][..], &["role", "rso-own", "-n", operator::NAMESPACE]] {
         let text = kubectl(&[&["get"], role, &["-o", "json"]].concat()).await.ok();
         let role: Value = serde_json::from_str(&text).unwrap();
         granted.extend(role["rules"].as_array().unwrap().iter().flat_map(rights));
     }
-    let requests = audit::requests_of_the_operator("");
-    let used = requests.into_iter().map(|one| (one.verb, one.resource)).collect();
-    let unused: Vec<_> = granted.difference(&used).filter(|right| !not_here.contains(right)).collect();
+    let mut used = audit::requests_of_the_operator_to_kubelets();
+    used.extend(audit::requests_of_the_operator("").into_iter().map(|one| (one.verb, one.resource)));
+    let unused: Vec<_> = granted.difference(&used).collect();
     assert!(unused.is_empty(), "granted and never used: {unused:?}");
 }
 
