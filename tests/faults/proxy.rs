@@ -81,7 +81,7 @@ struct Book {
     asked: Vec<Asked>,
     counts: [usize; 3],
     fired: Option<Instant>,
-    /// A write that is on its way longer than the operator waits for it.
+    /// A write is on its way, and its sender waits for it no longer.
     stalls: bool,
     beside_done: bool,
 }
@@ -146,10 +146,9 @@ impl Proxy {
         self.book.lock().unwrap().fired
     }
 
-    /// The fault has happened, and nothing of it is still to come.
-    pub fn is_spent(&self) -> bool {
-        let book = self.book.lock().unwrap();
-        book.fired.is_some() && !book.stalls
+    /// A write is still on its way, and its sender waits for it no longer.
+    pub fn stalls(&self) -> bool {
+        self.book.lock().unwrap().stalls
     }
 
     /// Everything that was asked so far.

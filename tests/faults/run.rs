@@ -233,13 +233,15 @@ impl Stage<'_> {
         let started = Instant::now();
         let mut since = None;
         loop {
-            let has_fired = fault.is_none() || proxy.is_spent();
+            let has_fired = fault.is_none() || proxy.fired().is_some();
             // Where nothing more is to be had, rest is when nothing is tried any more; and how many requests a run needs
             // depends on what changes meanwhile, so that the last ones of the run without a fault may be missing here.
             let is_late = self.scenario.end == End::ClaimsOnly || !has_fired;
             let quiet = if is_late { Duration::from_secs(3) } else { QUIET };
             let has_happened = deeds.all().len() >= expected;
-            since = (has_happened && self.is_at_goal()).then(|| since.unwrap_or_else(Instant::now));
+            // What is on its way may undo the goal when it arrives, however long it was quiet before.
+            let is_at_goal = has_happened && !proxy.stalls() && self.is_at_goal();
+            since = is_at_goal.then(|| since.unwrap_or_else(Instant::now));
             let last = since.map(|since| since.max(proxy.last_write().unwrap_or(started)));
             if let Some(last) = last.filter(|last| last.elapsed() >= quiet) {
                 return Ok(last);

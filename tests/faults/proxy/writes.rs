@@ -53,16 +53,13 @@ impl Proxy {
             WriteFault::TooManyRequestsInstead => Ok(later(429, "TooManyRequests", "too many requests")),
             WriteFault::UnavailableInstead => Ok(status(503, "ServiceUnavailable", "the server is overloaded")),
             WriteFault::StallThenKill => {
-                kill.await;
-                let _ = self.whole_write(index, asked, parts, body).await;
+                self.late_write(kill, index, asked, parts, body).await;
                 Err(gone())
             }
             WriteFault::StallThenDeliver => {
                 // The operator waits for at most ten seconds.
-                self.book.lock().unwrap().stalls = true;
-                tokio::time::sleep(Duration::from_millis(10_300)).await;
-                let _ = self.whole_write(index, asked, parts, body).await;
-                self.book.lock().unwrap().stalls = false;
+                let longer = tokio::time::sleep(Duration::from_millis(10_300));
+                self.late_write(longer, index, asked, parts, body).await;
                 Err(gone())
             }
             WriteFault::Twice => {
@@ -74,6 +71,21 @@ impl Proxy {
                 truncated(answer).await
             }
         }
+    }
+
+    /// Carried out when `after` has come; until then the run is not over.
+    async fn late_write(
+        &self,
+        after: impl Future<Output = ()>,
+        index: usize,
+        asked: &Asked,
+        parts: Parts,
+        body: Bytes,
+    ) {
+        self.book.lock().unwrap().stalls = true;
+        after.await;
+        let _ = self.whole_write(index, asked, parts, body).await;
+        self.book.lock().unwrap().stalls = false;
     }
 
     async fn whole_write(&self, index: usize, asked: &Asked, parts: Parts, body: Bytes) -> Answer {
