@@ -60,9 +60,11 @@ async fn whatever_fails_nothing_is_lost_and_everything_ends_as_without_a_fault()
     }
     drop(done);
     println!("{}\n{count} runs in {} s", report::table(&rows), began.elapsed().as_secs());
-    assert!(bad.is_empty(), "{} runs went wrong: {bad:#?}", bad.len());
     if full {
         tell();
+    }
+    assert!(bad.is_empty(), "{} runs went wrong: {bad:#?}", bad.len());
+    if full {
         let open: Vec<_> = rows.iter().filter(|row| !row.is_whole()).map(Row::name).collect();
         assert!(open.is_empty(), "writes that not every fault has hit, or reads that were not swept, in {open:?}");
     }
