@@ -113,6 +113,13 @@ pub fn to_create(image: &Value, targets: &BTreeMap<TemplateName, Bytes>, id: &st
     object
 }
 
+/// Puts our hold on an object that is to be created.
+pub fn hold(object: &mut Value) {
+    let finalizers = &mut object["metadata"]["finalizers"];
+    let others = finalizers.as_array().into_iter().flatten().cloned();
+    *finalizers = others.chain([json!(HOLD)]).collect();
+}
+
 /// The merge patch of `spec` that takes back `OnDelete` and `Retain`; none when there is nothing to take back, or
 /// somebody has chosen otherwise meanwhile.
 pub fn restored_spec(live: &Value, image: &Value, when_deleted: WhenDeleted) -> Option<Value> {

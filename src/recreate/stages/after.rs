@@ -11,6 +11,11 @@ use super::super::{Action, Ending, Look, State, Step, manifest};
 use super::{GLANCE, Transaction, blocked, remaining, strip, take_hold_off};
 use crate::api::names::Uid;
 
+/// A CREATE is answered within this time, or it was perhaps sent before without an answer.
+const ANSWERED: Duration = Duration::from_secs(2);
+/// A request that got no answer arrives within this time or never, as the lease of a leader takes it too.
+const ARRIVED: Duration = Duration::from_secs(15);
+
 impl Transaction<'_> {
     pub(super) fn terminating(&self, live: &LiveSet, since: Timestamp) -> Step {
         if self.journal.phase == Phase::Prepared && !live.is_held() {
@@ -88,7 +93,12 @@ impl Transaction<'_> {
         if !manifest::same(&self.journal.image, latest) {
             return self.write(self.releasing(latest));
         }
-        let object = manifest::to_create(&self.journal.image, &self.journal.targets, &self.journal.id);
+        let mut object = manifest::to_create(&self.journal.image, &self.journal.targets, &self.journal.id);
+        if remaining(ANSWERED, self.journal.phase_at, self.now).is_zero() {
+            // One that was sent before may still be on its way. Until it has arrived the name must not become free: it would
+            // bring back what somebody has deleted meanwhile (hazard 14).
+            manifest::hold(&mut object);
+        }
         Step::Write(Action::Create(Box::new(object)))
     }
 
@@ -98,8 +108,13 @@ impl Transaction<'_> {
             let journal = Journal { successor: Some(live.uid.clone()), ..self.journal.at(Phase::Adopting, self.now) };
             return self.write(journal);
         }
+        let held_for = remaining(ARRIVED, self.journal.phase_at, self.now);
+        if live.is_held() && held_for.is_zero() {
+            return take_hold_off(live);
+        }
+        let is_held = || self.wait(State::Landing, live, held_for.min(Duration::from_secs(1)), None);
         if live.deleting.is_some() {
-            return self.close(Ending::Deleted);
+            return if live.is_held() { is_held() } else { self.close(Ending::Deleted) };
         }
         if let Some(dependent) = self.seen.dependents().find(|dependent| dependent.refers_to(&self.journal.uid)) {
             return strip(dependent, &self.journal.uid);
@@ -109,6 +124,9 @@ impl Transaction<'_> {
         }
         if let Some(spec) = manifest::restored_spec(&live.object, &self.journal.image, self.journal.when_deleted) {
             return Step::Write(Action::RestoreSpec { guard: live.guard(), spec });
+        }
+        if live.is_held() {
+            return is_held();
         }
         if live.transaction().is_some() {
             let managed_fields = manifest::managed_fields(&live.object, &self.journal.image);

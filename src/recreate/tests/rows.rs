@@ -388,6 +388,42 @@ fn the_new_set_is_journalled_again_until_phase_and_successor_say_so() {
     }
 }
 
+#[test]
+fn a_create_that_may_be_the_second_carries_the_hold_until_the_first_can_arrive_no_more() {
+    let created = |after| {
+        let mut world = released();
+        world.now += Duration::from_millis(after);
+        match written(&world) {
+            Action::Create(object) => (is_held(&object), world),
+            other => panic!("expected the create, not {other:?}"),
+        }
+    };
+    assert!(!created(1_999).0);
+    let (held, mut world) = created(2_000);
+    assert!(held);
+    pass(&mut world);
+    assert_eq!(phase_written(&world), Phase::Adopting);
+    pass(&mut world);
+    world.controllers();
+    let mut gone = world.clone();
+    gone.delete(&[]);
+    // Landing goes on as far as it can, and its end waits.
+    assert!(matches!(written(&world), Action::RestoreSpec { .. }));
+    pass(&mut world);
+    world.controllers();
+    for mut world in [world, gone] {
+        let is_waited_for = |world: &World| matches!(decide(world), Step::Wait(Wait { state: State::Landing, .. }));
+        assert!(is_waited_for(&world));
+        world.now += Duration::from_millis(14_999);
+        assert!(is_waited_for(&world));
+        world.now += Duration::from_millis(1);
+        match written(&world) {
+            Action::SetFinalizers { finalizers, .. } => assert_eq!(finalizers, [""; 0]),
+            other => panic!("expected the hold to come off, not {other:?}"),
+        }
+    }
+}
+
 fn adopting() -> World {
     until(created(), |world| world.journals[0].0.phase == Phase::Adopting)
 }
