@@ -163,16 +163,20 @@ fn plain(code: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 
 async fn answered<A: Answers>(body: impl Body<Data = Bytes> + Unpin, hook: Hook, room: &Room<A>) -> Answered {
     let mut read = Vec::new();
+    let too_long = (413, "the review is over 8 MiB");
+    // What says beforehand that it is too long is so, also when it does not come in time.
+    let late =
+        if body.size_hint().lower() > LARGEST as u64 { too_long } else { (408, "the review did not come in time") };
     let whole = async {
         // Never closed.
         let _slot = room.slots.acquire().await;
         match read_whole(body, &mut read).await {
             Whole::Yes => None,
             Whole::Broken => Some((400, "the review did not come whole")),
-            Whole::TooLong => Some((413, "the review is over 8 MiB")),
+            Whole::TooLong => Some(too_long),
         }
     };
-    let fault = tokio::time::timeout(DEADLINE, whole).await.unwrap_or(Some((408, "the review did not come in time")));
+    let fault = tokio::time::timeout(DEADLINE, whole).await.unwrap_or(Some(late));
     match fault {
         None => room.answers.answer(hook, &read),
         Some((code, why)) => unread(&read, code, why),
