@@ -15,9 +15,9 @@
 //! | Orphaning | Deleting | the garbage collector takes the references away; after 30 s we do |
 //! | Verified | Deleting | no pod, revision or claim refers to the old object |
 //! | Releasing | Releasing | the final object is journalled, its finalizers are removed |
-//! | Creating | Releasing | CREATE of the final object with the new sizes, `OnDelete`, `Retain`, our id |
+//! | Creating | Releasing | CREATE of the final object with the new sizes, `OnDelete`, `Retain`, our id; held if it may be the second |
 //! | Adopting | Adopting | pods and revisions belong to the new object, its revision is the old one |
-//! | Landing | Adopting | strategy, `whenDeleted` and `managedFields` are restored, our id is removed |
+//! | Landing | Adopting | strategy, `whenDeleted` and `managedFields` are restored, a hold and our id are removed |
 //! | Done | Guarded or none | compare, tell, drop guards later |
 //!
 //! `docs/recreate.md` tells why each exists.

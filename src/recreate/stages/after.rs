@@ -11,9 +11,9 @@ use super::super::{Action, Ending, Look, State, Step, manifest};
 use super::{GLANCE, Transaction, blocked, remaining, strip, take_hold_off};
 use crate::api::names::Uid;
 
-/// A CREATE is answered within this time, or it was perhaps sent before without an answer.
+/// A CREATE that comes later than this after the release may not be the first: one may have gone without an answer.
 const ANSWERED: Duration = Duration::from_secs(2);
-/// A request that got no answer arrives within this time or never, as the lease of a leader takes it too.
+/// A request that got no answer arrives within this time or never; the lease of a leader assumes the same.
 const ARRIVED: Duration = Duration::from_secs(15);
 
 impl Transaction<'_> {
