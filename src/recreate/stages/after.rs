@@ -49,7 +49,10 @@ impl Transaction<'_> {
     }
 
     fn releasing(&self, object: &serde_json::Value) -> Journal {
-        let mut journal = self.journal.at(Phase::Releasing, self.now);
+        // A newer image is no new phase: since the first one a CREATE may have been sent.
+        let is_again = self.journal.phase == Phase::Releasing;
+        let since = if is_again { self.journal.phase_at } else { self.now };
+        let mut journal = self.journal.at(Phase::Releasing, since);
         journal.image = manifest::image(object);
         journal.ending = None;
         if self.journal.phase == Phase::Prepared {

@@ -424,6 +424,25 @@ fn a_create_that_may_be_the_second_carries_the_hold_until_the_first_can_arrive_n
     }
 }
 
+#[test]
+fn an_edit_that_is_heard_of_after_a_create_does_not_make_the_next_create_the_first() {
+    let mut world = released();
+    let mut deaf = world.clone();
+    deaf.removed.clear();
+    assert!(matches!(written(&deaf), Action::Create(_)));
+    world.now += Duration::from_secs(6);
+    world.removed.iter_mut().for_each(|set| set["metadata"]["labels"]["edit"] = json!("heard of late"));
+    assert_eq!(phase_written(&world), Phase::Releasing);
+    pass(&mut world);
+    match written(&world) {
+        Action::Create(object) => {
+            assert_eq!(object["metadata"]["labels"]["edit"], "heard of late");
+            assert!(is_held(&object));
+        }
+        other => panic!("expected the create, not {other:?}"),
+    }
+}
+
 fn adopting() -> World {
     until(created(), |world| world.journals[0].0.phase == Phase::Adopting)
 }
