@@ -83,6 +83,7 @@ impl System {
                 match delivery {
                     Delivery::Repeated => state.budget.spend(Event::Repeat),
                     Delivery::Mutated => state.budget.spend(Event::Mutation),
+                    Delivery::GivenUp => state.budget.spend(Event::LateCreate),
                     Delivery::Answered | Delivery::Dropped | Delivery::Slipped => {}
                 }
                 state.deliver(index, delivery, self.mutant);
@@ -121,6 +122,7 @@ impl System {
                 (Event::Repeat, true, Delivery::Repeated),
                 (Event::Mutation, creates, Delivery::Mutated),
                 (Event::Edit, releases, Delivery::Slipped),
+                (Event::LateCreate, creates && state.given_up.is_none(), Delivery::GivenUp),
             ] {
                 if with(event, is_it) {
                     actions.push(Happens::Deliver(index, delivery));
@@ -246,6 +248,7 @@ impl Model for System {
             cluster: *cluster,
             operators: Operators::idle(self.operators),
             budget: self.budget,
+            given_up: None,
             ghost: Ghost {
                 asked: cluster.set.unwrap().content,
                 deleted: false,
@@ -327,7 +330,7 @@ macro_rules! situation {
 }
 
 /// What must occur, or the rest proves little.
-pub(crate) const SITUATIONS: [Claimed; 19] = [
+pub(crate) const SITUATIONS: [Claimed; 22] = [
     situation!("it lands", |system, state| state.ghost.next_uid > 1 && is_goal(system, state)),
     situation!("it lands twice", |system, state| state.cluster.wanted > 2 * GIB && is_goal(system, state)),
     situation!("the operator crashes while the set is absent", |_, state| {
@@ -395,6 +398,16 @@ pub(crate) const SITUATIONS: [Claimed; 19] = [
     }),
     situation!("two operators have a write in flight", |_, state| {
         state.operators.len() > 1 && state.operators.iter().all(|one| one.pending.is_some())
+    }),
+    situation!("a CREATE that was given up may arrive while the name is free", |_, state| {
+        state.given_up.is_some() && state.cluster.set.is_none()
+    }),
+    situation!("the new set is held while an earlier CREATE may arrive", |_, state| {
+        let is_held = |set: Set| set.finalizers.hold && set.marker.is_some();
+        state.given_up.is_some() && state.cluster.set.is_some_and(is_held)
+    }),
+    situation!("somebody deletes the new set while it is held", |_, state| {
+        state.cluster.set.is_some_and(|set| set.deleting && set.finalizers.hold) && !state.cluster.is_held_old()
     }),
     situation!("a CREATE is under way for a name that is taken", |_, state| {
         let creates =

@@ -107,7 +107,7 @@ impl Names {
                 [update, template].into_iter().for_each(|number| *number = self.templates.name(*number));
                 pods.iter_mut().flatten().for_each(|number| *number = self.births.name(*number));
             }
-            Step::Write(Act::Create(content, _)) => self.name(content),
+            Step::Write(Act::Create(creation)) => self.name(&mut creation.content),
             _ => {}
         }
         step

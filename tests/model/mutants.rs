@@ -34,10 +34,12 @@ pub(crate) enum Mutant {
     ForgetsAbsentSets,
     CreatesTheSmallSize,
     LeavesTheJournal,
+    CreatesAgainWithoutTheHold,
+    TakesTheHoldOfTheNewSetOffAtOnce,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::DeletesWithoutResourceVersion,
         Self::DeletesWhateverHasTheName,
         Self::DeletesInTheForeground,
@@ -66,6 +68,8 @@ impl Mutant {
         Self::ForgetsAbsentSets,
         Self::CreatesTheSmallSize,
         Self::LeavesTheJournal,
+        Self::CreatesAgainWithoutTheHold,
+        Self::TakesTheHoldOfTheNewSetOffAtOnce,
     ];
 
     /// The bug in words: the name in lower case.
@@ -123,6 +127,10 @@ impl Mutant {
                 cluster.claims.iter_mut().flatten().for_each(|claim| claim.guard = true);
             }
             Self::DropsGuardsAtOnce => cluster.journals.iter_mut().flatten().for_each(|journal| journal.late = true),
+            Self::TakesTheHoldOfTheNewSetOffAtOnce => {
+                let journals = cluster.journals.iter_mut().flatten();
+                journals.for_each(|journal| journal.late |= journal.stage == Stage::Adopting);
+            }
             Self::DoesNotWaitForClaims => {
                 let wanted = own.map_or(cluster.wanted, |journal| journal.target);
                 cluster.claims.iter_mut().flatten().for_each(|claim| claim.size = claim.size.max(wanted));
@@ -151,13 +159,17 @@ impl Mutant {
         let own = view.cluster.in_flight();
         let Step::Write(act) = step else { return step };
         let instead = match (self, act) {
-            (Self::CreatesWithoutTheParachute, Act::Create(content, marker)) => {
-                let asked = own.map_or(content, |journal| journal.image);
-                Act::Create(Content { on_delete: asked.on_delete, ..content }, marker)
+            (Self::CreatesWithoutTheParachute, Act::Create(creation)) => {
+                let asked = own.map_or(creation.content, |journal| journal.image);
+                let content = Content { on_delete: asked.on_delete, ..creation.content };
+                Act::Create(Creation { content, ..creation })
             }
-            (Self::CreatesWithoutItsId, Act::Create(content, _)) => Act::Create(content, None),
-            (Self::CreatesTheSmallSize, Act::Create(content, marker)) => {
-                Act::Create(Content { size: GIB - 1, ..content }, marker)
+            (Self::CreatesWithoutItsId, Act::Create(creation)) => Act::Create(Creation { marker: None, ..creation }),
+            (Self::CreatesTheSmallSize, Act::Create(creation)) => {
+                Act::Create(Creation { content: Content { size: GIB - 1, ..creation.content }, ..creation })
+            }
+            (Self::CreatesAgainWithoutTheHold, Act::Create(creation)) => {
+                Act::Create(Creation { held: false, ..creation })
             }
             (Self::EndsWithTheCreate, Act::UpdateJournal(journal)) if journal.stage == Stage::Adopting => {
                 Act::DeleteJournal(journal.uid)

@@ -46,7 +46,7 @@ impl Run {
 }
 
 /// Every run.
-pub(crate) const RUNS: [Run; 16] = [
+pub(crate) const RUNS: [Run; 18] = [
     run("edits", &[(Edit, 2)], &[(Edit, 3), (Template, 2), (Scale, 2), (Overlook, 1), (PodDelete, 1)]),
     run(
         "edits, claims go with the set",
@@ -99,6 +99,17 @@ pub(crate) const RUNS: [Run; 16] = [
     run("reads are torn", &[(Torn, 2), (Edit, 1)], &[(Torn, 3), (Edit, 1), (Template, 1), (Scale, 1), (Delete, 1)]),
     run("reads are torn, claims go with the set", &[(Torn, 1)], &[(Torn, 3), (Edit, 1), (LateOwner, 1), (Scale, 1)])
         .claims_go(),
+    run(
+        "a CREATE is given up and arrives",
+        &[(LateCreate, 1), (Delete, 1)],
+        &[(LateCreate, 1), (Delete, 2), (Foreign, 1), (Edit, 1), (Template, 1), (Scale, 1)],
+    ),
+    run(
+        "a CREATE is given up and arrives, claims go with the set",
+        &[(LateCreate, 1)],
+        &[(LateCreate, 1), (Delete, 1), (Edit, 1), (LateOwner, 1), (Raise, 1)],
+    )
+    .claims_go(),
     run("two leaders", &[(Repeat, 1)], &[(Edit, 1), (Repeat, 1), (Template, 1), (Delete, 1)]).unfenced(),
     run("two leaders, claims go with the set", &[], &[(Edit, 1), (Repeat, 1), (Scale, 1)]).claims_go().unfenced(),
 ];

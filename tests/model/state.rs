@@ -190,9 +190,19 @@ pub(crate) enum Act {
     SetFinalizers(Uid, Finalizers),
     Delete(Uid),
     Release(Uid, Finalizers),
-    Create(Content, Option<Uid>),
+    Create(Creation),
     RestoreSpec { uid: Uid, on_delete: Option<bool>, claims_go: Option<bool> },
     RestoreOwnership(Uid, Fields),
+}
+
+/// What a CREATE of the set sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Creation {
+    pub(crate) content: Content,
+    /// The annotation of the transaction.
+    pub(crate) marker: Option<Uid>,
+    /// It has the hold from the beginning.
+    pub(crate) held: bool,
 }
 
 /// A dependent.
@@ -336,6 +346,13 @@ impl Cluster {
             Owned::Revision => self.revision = None,
             Owned::Claim(index) => self.claims[usize::from(index)] = None,
         }
+    }
+
+    /// The live set is held, and it is the one that shall be replaced: whoever deletes it is not obeyed. The hold of a new one
+    /// only puts that off.
+    pub(crate) fn is_held_old(&self) -> bool {
+        let is_new = |set: &Set| self.in_flight().is_some_and(|journal| journal.uid != set.uid);
+        self.set.is_some_and(|set| set.finalizers.hold && !is_new(&set))
     }
 
     pub(crate) fn is_guarded(&self) -> bool {

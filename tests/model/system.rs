@@ -49,10 +49,12 @@ pub(crate) enum Event {
     Repeat,
     /// The reads of a round are taken at different moments.
     Torn,
+    /// A CREATE gets no answer for so long that it is given up, and may arrive later.
+    LateCreate,
 }
 
 /// The number of kinds of events.
-pub(crate) const EVENTS: usize = Event::Torn as usize + 1;
+pub(crate) const EVENTS: usize = Event::LateCreate as usize + 1;
 
 /// What may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -222,6 +224,8 @@ pub(crate) struct State {
     pub(crate) cluster: Cluster,
     pub(crate) operators: Operators,
     pub(crate) budget: Budget,
+    /// A CREATE that was given up and may still arrive.
+    pub(crate) given_up: Option<Creation>,
     pub(crate) ghost: Ghost,
 }
 
@@ -269,13 +273,14 @@ impl State {
         }
     }
 
-    pub(crate) fn insert(&mut self, content: Content, marker: Option<Uid>, fields: Fields) {
+    pub(crate) fn insert(&mut self, creation: Creation, fields: Fields) {
+        let Creation { content, marker, held } = creation;
         let uid = self.ghost.next_uid;
         self.ghost.next_uid += 1;
         self.cluster.set = Some(Set {
             uid,
             content,
-            finalizers: Finalizers::default(),
+            finalizers: Finalizers { hold: held, ..Finalizers::default() },
             deleting: false,
             long_deleting: false,
             marker,
@@ -389,6 +394,8 @@ pub(crate) enum Delivery {
     Mutated,
     /// It is a release, and an edit slips in between the check and the removal.
     Slipped,
+    /// It is a CREATE, and given up without an answer. It may arrive later.
+    GivenUp,
 }
 
 impl State {
@@ -419,8 +426,10 @@ impl State {
     /// Ends a write in flight.
     pub(crate) fn deliver(&mut self, index: usize, delivery: Delivery, mutant: Option<Mutant>) {
         let Some(pending) = self.operators[index].pending.take() else { return };
-        if delivery == Delivery::Dropped {
-            return;
+        match (delivery, pending.act) {
+            (Delivery::Dropped, _) => return,
+            (Delivery::GivenUp, Act::Create(creation)) => return self.give_up(creation),
+            _ => {}
         }
         let stale = self.operators[index].stale;
         let may_write = mutant.is_none_or(|mutant| !mutant.ignores_preconditions(&pending.act));
@@ -430,7 +439,7 @@ impl State {
             Delivery::Answered | Delivery::Mutated | Delivery::Slipped if applied => {
                 self.absorb(index, pending, mutant)
             }
-            Delivery::Answered | Delivery::Dropped | Delivery::Mutated | Delivery::Slipped => {}
+            _ => {}
         }
     }
 
@@ -502,7 +511,7 @@ impl State {
                 }
                 is_there
             }
-            Act::Create(content, marker) => self.create(content, marker, delivery),
+            Act::Create(creation) => self.create(creation, delivery),
             Act::PatchTemplates(uid, _)
             | Act::SetRetention(uid, _)
             | Act::SetFinalizers(uid, _)
@@ -521,7 +530,20 @@ impl State {
         }
     }
 
-    fn create(&mut self, content: Content, marker: Option<Uid>, delivery: Delivery) -> bool {
+    /// The operator gives a CREATE up after seconds, which pass for the journal too.
+    fn give_up(&mut self, creation: Creation) {
+        self.given_up = Some(creation);
+        self.lose_patience(|journal| journal.stage == Stage::Releasing);
+    }
+
+    /// The journals have been in their stages for as long as makes a difference.
+    pub(crate) fn lose_patience(&mut self, passes: impl Fn(&Journal) -> bool) {
+        let journals = self.cluster.journals.iter_mut().flatten();
+        journals.for_each(|journal| journal.late |= passes(journal));
+    }
+
+    pub(crate) fn create(&mut self, creation: Creation, delivery: Delivery) -> bool {
+        let content = creation.content;
         if self.cluster.set.is_some() || self.cluster.namespace_terminating {
             return false;
         }
@@ -536,7 +558,7 @@ impl State {
             return false;
         }
         let template = if delivery == Delivery::Mutated { MUTATED } else { content.template };
-        self.insert(Content { template, ..content }, marker, Fields::Operator);
+        self.insert(Creation { content: Content { template, ..content }, ..creation }, Fields::Operator);
         true
     }
 

@@ -385,7 +385,8 @@ fn act(action: &Action) -> Act {
         Action::Release { guard, finalizers: all } => Act::Release(uid_of(guard.uid.as_str()), finalizers(all)),
         Action::Create(object) => {
             let marker = object["metadata"]["annotations"][TRANSACTION].as_str().map(transaction_of);
-            Act::Create(content(object), marker)
+            let held = object["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)));
+            Act::Create(Creation { content: content(object), marker, held })
         }
         Action::RestoreSpec { guard, spec } => Act::RestoreSpec {
             uid: uid_of(guard.uid.as_str()),

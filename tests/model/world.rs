@@ -34,6 +34,7 @@ pub(crate) enum Move {
     Patience,
     LongDeleting,
     Quiet,
+    Arrives,
     // The operator's other half.
     GrowClaim(u8),
     // People, and what they run.
@@ -83,6 +84,7 @@ impl Move {
             | Self::Patience
             | Self::LongDeleting
             | Self::Quiet
+            | Self::Arrives
             | Self::GrowClaim(_) => None,
             Self::Overlook => Some(Event::Overlook),
             Self::Edit => Some(Event::Edit),
@@ -107,6 +109,7 @@ pub(crate) fn moves(state: &State) -> Vec<Move> {
     controller(&state.cluster, &mut all);
     collector(&state.cluster, &mut all);
     time(&state.cluster, &mut all);
+    all.extend(state.given_up.map(|_| Move::Arrives));
     let grows = |index: &u8| grown(&state.cluster, *index).is_some();
     all.extend([0, 1].into_iter().filter(grows).map(Move::GrowClaim));
     people(state, &mut all);
@@ -170,7 +173,7 @@ fn time(cluster: &Cluster, all: &mut Vec<Move>) {
     if cluster.restless || cluster.restless_claims {
         all.push(Move::Quiet);
     }
-    let passes = |journal: &&Journal| !journal.late && runs_out(journal);
+    let passes = |journal: &&Journal| !journal.late && runs_out(cluster, journal);
     if cluster.journals.iter().flatten().any(|journal| passes(&journal)) {
         all.push(Move::Patience);
     }
@@ -180,17 +183,26 @@ fn time(cluster: &Cluster, all: &mut Vec<Move>) {
 }
 
 /// A CREATE has no precondition but that the name is free. Somebody else's set that is created *and* deleted between the
-/// release and the CREATE that follows it at once is left out: it would have to happen within one or two requests.
+/// release and the CREATE that follows it at once is left out: it would have to happen within one or two requests. So is one
+/// that is deleted while a CREATE that was given up may still arrive.
 fn is_created_meanwhile(state: &State) -> bool {
+    if state.given_up.is_some() && state.cluster.set.is_some_and(|set| set.marker.is_none()) {
+        return true;
+    }
     let creates = |one: &Pending| {
         matches!(one.act, Act::Create(..)) || one.then.as_ref().is_some_and(|view| view.cluster.set.is_none())
     };
     state.operators.iter().filter_map(|one| one.pending.as_ref()).any(creates)
 }
 
-/// Whether time makes a difference in this stage.
-fn runs_out(journal: &Journal) -> bool {
-    matches!(journal.stage, Stage::Prepared | Stage::Deleting | Stage::Guarded)
+/// Whether time makes a difference in this stage: since the release, while no CREATE has been answered, and since the new set
+/// was seen, while it is held.
+fn runs_out(cluster: &Cluster, journal: &Journal) -> bool {
+    match journal.stage {
+        Stage::Prepared | Stage::Deleting | Stage::Guarded => true,
+        Stage::Releasing => cluster.set.is_none(),
+        Stage::Adopting => cluster.set.is_some_and(|set| set.finalizers.hold),
+    }
 }
 
 fn people(state: &State, all: &mut Vec<Move>) {
@@ -287,8 +299,7 @@ impl State {
             Move::Orphaned => self.finalize(|finalizers| finalizers.orphan = false),
             Move::Overlook => {
                 // Without the hold it is not our deletion.
-                let held = self.cluster.set.is_some_and(|set| set.finalizers.hold);
-                self.ghost.pods_may_go |= !held;
+                self.ghost.pods_may_go |= !self.cluster.is_held_old();
                 self.finalize(|finalizers| finalizers.orphan = false);
             }
             Move::ForegroundDone => self.finalize(|finalizers| finalizers.foreground = false),
@@ -298,14 +309,20 @@ impl State {
             }
             Move::Foreground(owned) | Move::Collect(owned) => self.collect(owned),
             Move::Patience => {
-                for journal in self.cluster.journals.iter_mut().flatten() {
-                    journal.late |= runs_out(journal);
-                }
+                let cluster = self.cluster;
+                // A request arrives before this long, or never.
+                self.given_up.take_if(|_| cluster.in_flight().is_some_and(|journal| journal.stage == Stage::Adopting));
+                self.lose_patience(|journal| runs_out(&cluster, journal));
             }
             Move::LongDeleting => self.cluster.set.iter_mut().for_each(|set| set.long_deleting = true),
             Move::Quiet => {
                 self.cluster.restless = false;
                 self.cluster.restless_claims = false;
+            }
+            Move::Arrives => {
+                if let Some(creation) = self.given_up.take() {
+                    self.create(creation, Delivery::Answered);
+                }
             }
             Move::GrowClaim(index) => {
                 let to = grown(&self.cluster, index).unwrap();
@@ -433,7 +450,7 @@ impl State {
             Move::Foreign => {
                 let content = Content { size: GIB, ..self.ghost.asked };
                 self.ghost.deleted = false;
-                self.insert(content, None, Fields::Tools);
+                self.insert(Creation { content, marker: None, held: false }, Fields::Tools);
             }
             Move::Namespace => {
                 self.cluster.namespace_terminating = true;
@@ -466,12 +483,12 @@ impl State {
     }
 
     fn delete(&mut self, cascade: Cascade) {
-        let set = self.cluster.set.unwrap();
-        if !set.finalizers.hold {
+        let is_held = self.cluster.is_held_old();
+        if !is_held {
             self.ghost.deleted = true;
             self.ghost.claims_may_go |= self.ghost.asked.claims_go;
         }
-        if cascade != Cascade::Orphan && (!set.finalizers.hold || cascade == Cascade::Foreground) {
+        if cascade != Cascade::Orphan && (!is_held || cascade == Cascade::Foreground) {
             self.ghost.pods_may_go = true;
             self.ghost.claims_may_go |= self.ghost.asked.claims_go;
         }
