@@ -98,7 +98,7 @@ pub struct Journal {
     pub phase: Phase,
     /// When the transaction began.
     pub started_at: Timestamp,
-    /// When the phase was first written.
+    /// When the phase began; what is written again in the same phase keeps it.
     pub phase_at: Timestamp,
     /// The size of each template that grows.
     pub targets: BTreeMap<TemplateName, Bytes>,

@@ -66,7 +66,10 @@ async fn whatever_fails_nothing_is_lost_and_everything_ends_as_without_a_fault()
     assert!(bad.is_empty(), "{} runs went wrong: {bad:#?}", bad.len());
     if full {
         let open: Vec<_> = rows.iter().filter(|row| !row.is_whole()).map(Row::name).collect();
-        assert!(open.is_empty(), "writes that not every fault has hit, or reads that were not swept, in {open:?}");
+        assert!(
+            open.is_empty(),
+            "not every fault has hit every write, or too few reads have failed; `RESUME=1 make faults` goes on with {open:?}"
+        );
     }
     // A run now and then needs a request less than the one without a fault. For a sweep that is resumed those are what is left.
     assert!(resumes || 10 * missed <= plan.len(), "{missed} of {} faults did not happen", plan.len());
