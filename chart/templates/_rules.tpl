@@ -19,6 +19,17 @@ two that it cannot show.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [list, patch]
+# Only looked at: whose selector matches the Pods of a set too. Its controller would adopt them in the moment in which they
+# have no owner. Without these rights no set is recreated.
+- apiGroups: [apps]
+  resources: [replicasets, daemonsets]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [replicationcontrollers]
+  verbs: [list]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list]
 # Backups, for people. RBAC cannot tell them from other ConfigMaps; the operator reads only those with its label.
 - apiGroups: [""]
   resources: [configmaps]

@@ -1,7 +1,7 @@
 //! How do bytes become a cluster? A settled set whose claims have grown, and at any place something that is not so: only
 //! what a server would take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
 use jiff::Timestamp;
@@ -12,8 +12,8 @@ use rso::api::reasons::{Note, Reason};
 use rso::recreate::journal::{JournalError, Snapshot, VERSION};
 use rso::recreate::manifest::{self, MANAGER};
 use rso::recreate::observed::{
-    BackupHead, Backups, Claim, Dependent, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Namespace, Observed,
-    Probes, Stored, Verdict, WhenDeleted,
+    BackupHead, Backups, Claim, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Namespace,
+    Observed, Probes, Rivals, Stored, Verdict, WhenDeleted,
 };
 use rso::recreate::{Ending, Intent, Journal, Phase, Rules};
 use serde_json::{Map, Value, json};
@@ -219,6 +219,8 @@ pub fn journal(u: &mut Unstructured<'_>, set: &Value) -> Result<Journal> {
         image: manifest::image(&image),
         incidents: draw::list(u, 1, |u| Ok(Note::new(Reason::TemplateSyncBlocked, draw::text(u, 20)?)))?,
         ending: draw::maybe(u, |u| u.choose(&[Ending::Landed, Ending::Undone]).copied())?,
+        adopted: false,
+        lost: BTreeSet::new(),
     })
 }
 
@@ -267,6 +269,8 @@ pub fn observed(u: &mut Unstructured<'_>) -> Result<Option<(Observed, Timestamp)
         backups: backups(u, &id)?,
         journal: stored(u, journal)?,
         intent: draw::maybe(u, |_| Ok(intent))?,
+        // Drawn after the others, so that what was found before is still what it was.
+        rivals: draw::maybe(u, |u| rivals(u, &live))?,
         live: if u.int_in_range(0..=3_u8)? == 3 { Live::Absent } else { Live::Present(Box::new(live)) },
         rules: Rules::default(),
     };
@@ -340,6 +344,7 @@ fn dependent(u: &mut Unstructured<'_>, kind: Kind, name: &str, owner: &Uid) -> R
         resource_version: u.int_in_range(1..=3_u8)?.to_string(),
         owners,
         revision: (kind == Kind::Pod).then_some(revision),
+        labels: BTreeMap::from([("app".to_owned(), NAME.to_owned())]),
         deleting: draw::rarely(u)?,
         owners_changed: if draw::rarely(u)? { draw::maybe(u, draw::time)? } else { Some(Timestamp::UNIX_EPOCH) },
     })
@@ -381,9 +386,24 @@ fn verdict(u: &mut Unstructured<'_>, usual: Verdict) -> Result<Verdict> {
         Verdict::AlreadyExists,
         Verdict::Conflict,
         Verdict::Refused(why()),
+        Verdict::Changed(vec![why()]),
         Verdict::Unknown(why()),
     ];
     u.choose(&all).cloned()
+}
+
+fn rivals(u: &mut Unstructured<'_>, live: &LiveSet) -> Result<Rivals> {
+    let found = if draw::rarely(u)? {
+        u.choose(&[
+            Found::Rivals(vec!["ReplicaSet web".to_owned()]),
+            Found::Forbidden("no".to_owned()),
+            Found::Unknown("no".to_owned()),
+        ])?
+        .clone()
+    } else {
+        Found::Rivals(Vec::new())
+    };
+    Ok(Rivals { of: live.guard(), found })
 }
 
 fn probes(u: &mut Unstructured<'_>, live: &LiveSet, targets: &BTreeMap<TemplateName, Bytes>) -> Result<Probes> {
@@ -397,6 +417,7 @@ fn probes(u: &mut Unstructured<'_>, live: &LiveSet, targets: &BTreeMap<TemplateN
         hold: verdict(u, Verdict::Accepted)?,
         backup: verdict(u, Verdict::Accepted)?,
         native: if u.ratio(1, 4)? { Verdict::Accepted } else { verdict(u, Verdict::Refused("immutable".to_owned()))? },
+        copy: verdict(u, Verdict::Accepted)?,
     })
 }
 

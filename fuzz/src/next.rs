@@ -8,7 +8,7 @@ use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, TemplateName};
 use rso::recreate::manifest::{is_transient, same};
 use rso::recreate::observed::{
-    Dependent, Guard, Kind, LastObject, Live, LiveSet, Observed, Probes, Spec, Stored, Verdict,
+    Dependent, Found, Guard, Kind, LastObject, Live, LiveSet, Observed, Probes, Rivals, Spec, Stored, Verdict,
 };
 use rso::recreate::{Action, Ending, Journal, Look, OwnersChange, Phase, Step, next};
 use serde_json::Value;
@@ -49,11 +49,16 @@ fn is_answered(seen: &Observed, look: &Look, now: Timestamp) {
                 targets: request.targets.clone(),
                 at: now,
                 create: Verdict::AlreadyExists,
+                copy: Verdict::Accepted,
                 delete: Verdict::Accepted,
                 hold: Verdict::Accepted,
                 backup: Verdict::Accepted,
                 native: refused(),
             });
+        }
+        Look::Rivals(request) => {
+            assert_eq!(request.of, present(seen).guard());
+            wiser.rivals = Some(Rivals { of: request.of.clone(), found: Found::Rivals(Vec::new()) });
         }
         Look::LastObject { of, transaction } => {
             let (journal, _) = stored(seen);

@@ -14,8 +14,8 @@ use super::lease::Leadership;
 use super::observe::{Ground, guarded_patch, last_in, precondition, watch};
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::SetName;
-use crate::recreate::observed::{Guard, Kind, LastObject};
-use crate::recreate::{Action, Journal};
+use crate::recreate::observed::{Guard, Kind, LastObject, LiveSet};
+use crate::recreate::{Action, Journal, compare};
 
 /// How long the DELETED event of a released set is waited for. It comes with the answer of the PATCH; without it, the
 /// history is searched.
@@ -37,6 +37,8 @@ pub enum Acted {
     Moved,
     /// Nothing was changed, and the same will be refused until something else changes. The server's words.
     Refused(String),
+    /// Nothing was sent but a dry run: admission would change these fields of the StatefulSet as well.
+    Changed(Vec<String>),
     /// The server asks to come back later. Nothing was changed.
     Busy(Duration),
     /// It may or may not have been done.
@@ -45,14 +47,89 @@ pub enum Acted {
     NotLeading,
 }
 
-/// Carries out one action.
-pub async fn act(ground: &Ground, leadership: &Leadership, set: &SetName, action: &Action) -> Acted {
+/// Carries out one action. `live`: the StatefulSet as it was observed.
+///
+/// A PATCH of a StatefulSet is first sent as a dry run: where admission changes the pod template on every UPDATE, the
+/// smallest PATCH restarts every Pod.
+pub async fn act(
+    ground: &Ground,
+    leadership: &Leadership,
+    set: &SetName,
+    live: Option<&LiveSet>,
+    action: &Action,
+) -> Acted {
     let Some(permit) = leadership.permit() else { return Acted::NotLeading };
     let ground = Ground { client: permit.client(&ground.client), ..ground.clone() };
-    if let Action::Release { guard, finalizers } = action {
-        return release(&ground, set, guard, finalizers).await;
+    let rehearsed = match (live, patch_of(action)) {
+        (Some(live), Some((guard, change))) => {
+            rehearse(&ground.client, &Address::set(set), &live.object, &guarded(guard, change)).await
+        }
+        (None, _) | (_, None) => Rehearsed::AsAsked,
+    };
+    match (rehearsed, action) {
+        (Rehearsed::Changed(_), Action::Release { guard, finalizers }) => {
+            // It is on its way out and cannot be kept. What admission makes of it is nobody's edit.
+            let acted = release(&ground, set, guard, finalizers).await;
+            if let Acted::Released { sent, .. } = acted {
+                Acted::Released { last: LastObject::Unknown, sent }
+            } else {
+                acted
+            }
+        }
+        (Rehearsed::Changed(fields), _) => Acted::Changed(fields),
+        (Rehearsed::Answered(acted), _) => acted,
+        (Rehearsed::AsAsked, Action::Release { guard, finalizers }) => release(&ground, set, guard, finalizers).await,
+        (Rehearsed::AsAsked, _) => judge(request(&ground, set, action).await),
     }
-    judge(request(&ground, set, action).await)
+}
+
+/// What came of the dry run of a PATCH.
+enum Rehearsed {
+    /// It would do what it says.
+    AsAsked,
+    /// It would change these fields as well.
+    Changed(Vec<String>),
+    /// It would not be done; this is why.
+    Answered(Acted),
+}
+
+async fn rehearse(client: &Client, object: &Address, live: &Value, patch: &Value) -> Rehearsed {
+    match client.patch(object, &Patch::Merge(patch.clone()), Run::Dry).await {
+        Ok(Outcome::Done(answer)) => match compare::changes(&compare::patched(live, patch), &answer).serious {
+            fields if fields.is_empty() => Rehearsed::AsAsked,
+            fields => Rehearsed::Changed(fields),
+        },
+        answer => Rehearsed::Answered(judge(answer)),
+    }
+}
+
+/// The merge patch of an action that changes a StatefulSet in place.
+fn patch_of(action: &Action) -> Option<(&Guard, Value)> {
+    Some(match action {
+        Action::PatchTemplates { guard, templates } => {
+            (guard, json!({ "spec": { "volumeClaimTemplates": templates } }))
+        }
+        Action::SetRetention { guard, when_deleted } => {
+            let policy = json!({ "whenDeleted": when_deleted.as_str() });
+            (guard, json!({ "spec": { "persistentVolumeClaimRetentionPolicy": policy } }))
+        }
+        Action::SetFinalizers { guard, finalizers } | Action::Release { guard, finalizers } => {
+            (guard, json!({ "metadata": { "finalizers": finalizers } }))
+        }
+        Action::RestoreSpec { guard, spec } => (guard, json!({ "spec": spec })),
+        Action::RestoreOwnership { guard, managed_fields } => {
+            let annotations = json!({ TRANSACTION: null });
+            (guard, json!({ "metadata": { "managedFields": managed_fields, "annotations": annotations } }))
+        }
+        Action::CreateJournal(_)
+        | Action::UpdateJournal { .. }
+        | Action::DeleteJournal { .. }
+        | Action::CreateBackup(_)
+        | Action::DeleteBackup { .. }
+        | Action::SetOwners { .. }
+        | Action::Delete { .. }
+        | Action::Create(_) => return None,
+    })
 }
 
 async fn request(ground: &Ground, set: &SetName, action: &Action) -> Result<Outcome<Value>, Error> {
@@ -77,26 +154,20 @@ async fn request(ground: &Ground, set: &SetName, action: &Action) -> Result<Outc
             let owners = json!({ "metadata": { "ownerReferences": owners } });
             patch(client, &kind.of(&set.namespace, name), guard, owners).await
         }
-        Action::PatchTemplates { guard, templates } => {
-            patch_set(client, set, guard, json!({ "spec": { "volumeClaimTemplates": templates } })).await
-        }
-        Action::SetRetention { guard, when_deleted } => {
-            let policy = json!({ "whenDeleted": when_deleted.as_str() });
-            patch_set(client, set, guard, json!({ "spec": { "persistentVolumeClaimRetentionPolicy": policy } })).await
-        }
-        Action::SetFinalizers { guard, finalizers } | Action::Release { guard, finalizers } => {
-            patch_set(client, set, guard, json!({ "metadata": { "finalizers": finalizers } })).await
-        }
         Action::Delete { guard } => {
             client.delete(&Address::set(set), Dependents::Orphan, &precondition(guard), Run::Real).await
         }
         Action::Create(object) => client.create(Address::set(set).resource, within, object, Run::Real).await,
-        Action::RestoreSpec { guard, spec } => patch_set(client, set, guard, json!({ "spec": spec })).await,
-        Action::RestoreOwnership { guard, managed_fields } => {
-            let annotations = json!({ TRANSACTION: null });
-            let metadata = json!({ "managedFields": managed_fields, "annotations": annotations });
-            patch_set(client, set, guard, json!({ "metadata": metadata })).await
-        }
+        Action::PatchTemplates { .. }
+        | Action::SetRetention { .. }
+        | Action::SetFinalizers { .. }
+        | Action::Release { .. }
+        | Action::RestoreSpec { .. }
+        | Action::RestoreOwnership { .. } => match patch_of(action) {
+            Some((guard, change)) => patch(client, &Address::set(set), guard, change).await,
+            // Each of them has one.
+            None => Ok(Outcome::NotFound),
+        },
     }
 }
 
@@ -112,19 +183,19 @@ async fn delete(client: &Client, object: &Address, guard: &Guard) -> Result<Outc
     client.delete(object, Dependents::Background, &precondition(guard), Run::Real).await
 }
 
-async fn patch_set(client: &Client, set: &SetName, guard: &Guard, change: Value) -> Result<Outcome<Value>, Error> {
-    patch(client, &Address::set(set), guard, change).await
-}
-
 /// A merge patch that only this object in this state takes.
 async fn patch(client: &Client, object: &Address, guard: &Guard, change: Value) -> Result<Outcome<Value>, Error> {
+    client.patch(object, &Patch::Merge(guarded(guard, change)), Run::Real).await
+}
+
+fn guarded(guard: &Guard, change: Value) -> Value {
     let mut body = change;
     if let Some(metadata) = guarded_patch(guard)["metadata"].as_object() {
         for (key, value) in metadata {
             body["metadata"][key] = value.clone();
         }
     }
-    client.patch(object, &Patch::Merge(body), Run::Real).await
+    body
 }
 
 /// Frees the name. The watch is open before: its DELETED event tells the last state of the set, with an edit that slipped
@@ -133,7 +204,7 @@ async fn release(ground: &Ground, set: &SetName, guard: &Guard, finalizers: &[St
     let events = watch(ground, set, &guard.resource_version, FAREWELL).await;
     let change = json!({ "metadata": { "finalizers": finalizers } });
     let sent = Instant::now();
-    let answer = patch_set(&ground.client, set, guard, change).await;
+    let answer = patch(&ground.client, &Address::set(set), guard, change).await;
     match (answer, events) {
         (Ok(Outcome::Done(_)), Ok(events)) if finalizers.is_empty() => {
             Acted::Released { last: last_in(events, &guard.uid, "", FAREWELL).await, sent }

@@ -2,6 +2,7 @@
 //!
 //! The reads of a round run side by side. Should one fail, the round fails: no step is chosen on half the knowledge.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt, try_join};
@@ -10,7 +11,10 @@ use jiff::Timestamp;
 use kube::core::WatchEvent;
 use serde_json::{Value, json};
 
-use super::client::resources::{CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, NAMESPACES, PODS};
+use super::client::resources::{
+    CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, DAEMON_SETS, JOBS, NAMESPACES, PODS, REPLICA_SETS,
+    REPLICATION_CONTROLLERS, Resource, STATEFUL_SETS,
+};
 use super::client::{
     Address, Class, Client, Dependents, Error, List, Outcome, Patch, Precondition, Run, Selector, chain,
 };
@@ -19,10 +23,11 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, Uid, pod_name};
 use crate::recreate::journal::{self, Journal};
 use crate::recreate::observed::{
-    Backups, Claim, Dependent, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Malformed, Namespace, Probes, Spec,
-    Stored, Verdict, owners_changed,
+    Backups, Claim, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Malformed, Namespace,
+    Probes, Rivals, Spec, Stored, Verdict, owners_changed,
 };
-use crate::recreate::{Intent, Observed, Phase, ProbeRequest, Rules, backup};
+use crate::recreate::rivals::selects;
+use crate::recreate::{Intent, Observed, Phase, ProbeRequest, RivalsRequest, Rules, backup, compare};
 
 /// How long the watch's history is searched for an object that vanished.
 const SEARCH: Duration = Duration::from_secs(2);
@@ -96,6 +101,7 @@ pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) ->
         backups,
         intent: intent.cloned(),
         probes: None,
+        rivals: None,
         rules: ground.rules,
     })
 }
@@ -216,9 +222,15 @@ fn dependent(kind: Kind, object: &Value) -> Option<Dependent> {
         resource_version,
         owners: metadata["ownerReferences"].as_array().cloned().unwrap_or_default(),
         revision: metadata["labels"]["controller-revision-hash"].as_str().map(str::to_owned),
+        labels: labels(&metadata["labels"]),
         deleting: !metadata["deletionTimestamp"].is_null(),
         owners_changed: owners_changed(metadata),
     })
+}
+
+fn labels(of: &Value) -> BTreeMap<String, String> {
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    of.as_object().into_iter().flatten().filter_map(text).collect()
 }
 
 /// The backups, and a number above them whose name nobody else has taken.
@@ -243,13 +255,14 @@ pub async fn probe(ground: &Ground, set: &SetName, request: &ProbeRequest, now: 
     hold["metadata"]["finalizers"] = json!(request.finalizers);
     let mut native = guarded_patch(&request.guard);
     native["spec"] = json!({ "volumeClaimTemplates": request.templates });
-    let (hold, native) = (Patch::Merge(hold), Patch::Merge(native));
-    let (create, delete, hold, backup, native) = futures::join!(
+    let (hold_patch, native_patch) = (Patch::Merge(hold.clone()), Patch::Merge(native.clone()));
+    let (create, copy, delete, held, backup, native_answer) = futures::join!(
         client.create(sets, within, &request.create, Run::Dry),
+        client.create(sets, within, &request.copy, Run::Dry),
         client.delete(&object, Dependents::Orphan, &only, Run::Dry),
-        client.patch(&object, &hold, Run::Dry),
+        client.patch(&object, &hold_patch, Run::Dry),
         client.create(&CONFIG_MAPS, within, &request.backup, Run::Dry),
-        client.patch(&object, &native, Run::Dry),
+        client.patch(&object, &native_patch, Run::Dry),
     );
     Probes {
         uid: request.guard.uid.clone(),
@@ -257,10 +270,22 @@ pub async fn probe(ground: &Ground, set: &SetName, request: &ProbeRequest, now: 
         targets: request.targets.clone(),
         at: now,
         create: verdict(create),
+        copy: as_asked(&request.copy, copy),
         delete: verdict(delete),
-        hold: verdict(hold),
+        hold: as_asked(&compare::patched(&request.object, &hold), held),
         backup: verdict(backup),
-        native: has_grown(native, request),
+        native: has_grown(native_answer, &compare::patched(&request.object, &native), request),
+    }
+}
+
+/// The verdict on a write of the set, whose answer must be what was asked for.
+fn as_asked(asked: &Value, answer: Result<Outcome<Value>, Error>) -> Verdict {
+    match answer {
+        Ok(Outcome::Done(object)) => match compare::changes(asked, &object).serious {
+            changed if changed.is_empty() => Verdict::Accepted,
+            changed => Verdict::Changed(changed),
+        },
+        answer => verdict(answer),
     }
 }
 
@@ -278,15 +303,47 @@ fn verdict(answer: Result<Outcome<Value>, Error>) -> Verdict {
 }
 
 /// A server that takes the PATCH and drops the change is no native support.
-fn has_grown(answer: Result<Outcome<Value>, Error>, request: &ProbeRequest) -> Verdict {
+fn has_grown(answer: Result<Outcome<Value>, Error>, asked: &Value, request: &ProbeRequest) -> Verdict {
     let grown = |object: &Value| {
         let spec = Spec::read(object).ok();
         spec.is_some_and(|spec| request.targets.iter().all(|(name, size)| spec.size_of(name) >= Some(*size)))
     };
     match answer {
         Ok(Outcome::Done(object)) if !grown(&object) => Verdict::Refused("the change was dropped".to_owned()),
-        answer => verdict(answer),
+        answer => as_asked(asked, answer),
     }
+}
+
+// ── Rivals ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Who else in the namespace would adopt what the StatefulSet lets go of.
+pub async fn rivals(ground: &Ground, set: &SetName, request: &RivalsRequest) -> Rivals {
+    let searches = SELECTING.iter().map(|kind| selecting(ground, set, kind, request));
+    let found = match futures::future::try_join_all(searches).await {
+        Ok(names) => Found::Rivals(names.into_iter().flatten().collect()),
+        Err(error) => match error.class() {
+            Class::Permanent => Found::Forbidden(chain(&error)),
+            Class::Retry { .. } | Class::Unknown => Found::Unknown(chain(&error)),
+        },
+    };
+    Rivals { of: request.of.clone(), found }
+}
+
+/// Every kind of Kubernetes whose controller adopts by a selector what has no owner.
+const SELECTING: [&Resource; 5] = [&STATEFUL_SETS, &REPLICA_SETS, &DAEMON_SETS, &REPLICATION_CONTROLLERS, &JOBS];
+
+async fn selecting(
+    ground: &Ground,
+    set: &SetName,
+    kind: &'static Resource,
+    request: &RivalsRequest,
+) -> Result<Vec<String>, Error> {
+    let all = ground.client.list(kind, Some(&set.namespace), Selector::default()).await?;
+    let others = all.items.iter().filter(|object| object["metadata"]["uid"] != request.of.uid.as_str());
+    let rivals =
+        others.filter(|object| request.labels.iter().any(|labels| selects(&object["spec"]["selector"], labels)));
+    let named = |object: &Value| Some(format!("{} {}", kind.kind, object["metadata"]["name"].as_str()?));
+    Ok(rivals.filter_map(named).collect())
 }
 
 /// The start of a merge patch that only this object in this state takes.

@@ -27,6 +27,8 @@ pub enum Shortened {
     Settled,
     /// Another version of the set is there; the next look will tell.
     Moved,
+    /// Nothing was written: admission would change the spec with it, and restart Pods. The record stays, and does nothing.
+    Changed,
 }
 
 /// Reads the record of a set. A value that is not as the webhook writes it is left for the settings to tell of.
@@ -60,9 +62,14 @@ pub async fn shorten(
     left: Option<&str>,
 ) -> Result<Shortened, Error> {
     let Some(permit) = leadership.permit() else { return Ok(Shortened::Settled) };
-    let patch = Patch::Merge(patch_of(set, left));
-    let outcome = permit.client(client).patch(&Address::set(&set.name), &patch, Run::Real).await?;
-    Ok(match outcome {
+    let (client, object, patch) = (permit.client(client), Address::set(&set.name), Patch::Merge(patch_of(set, left)));
+    // An annotation is no change of the spec, and so no new generation; unless admission makes one of it.
+    if let Outcome::Done(answer) = client.patch(&object, &patch, Run::Dry).await?
+        && answer["metadata"]["generation"].as_i64() != Some(set.generation)
+    {
+        return Ok(Shortened::Changed);
+    }
+    Ok(match client.patch(&object, &patch, Run::Real).await? {
         Outcome::Done(_) | Outcome::NotFound => Shortened::Settled,
         Outcome::Conflict(_) | Outcome::AlreadyExists => Shortened::Moved,
     })

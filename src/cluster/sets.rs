@@ -18,6 +18,8 @@ pub struct SetView {
     pub uid: Uid,
     /// `metadata.resourceVersion`: another one means that something of it has changed.
     pub resource_version: String,
+    /// `metadata.generation`: how often its spec was changed.
+    pub generation: i64,
     /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.labels`.
@@ -57,6 +59,7 @@ impl SetView {
         Some(Self {
             name,
             uid: Uid::new(meta.uid.clone()?),
+            generation: meta.generation.unwrap_or_default(),
             resource_version: meta.resource_version.clone().unwrap_or_default(),
             marked: held || annotations.contains_key(TRANSACTION),
             annotations,

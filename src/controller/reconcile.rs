@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::context::Context;
 use super::look::{self, Seen};
 use super::measure;
-use super::memory::{About, Growing, Memory};
+use super::memory::{About, Growing, LastRecreate, Memory};
 use super::plan::{self, Plan, Step, Template};
 use super::recreate::{self, Advance};
 use super::report;
@@ -150,7 +150,10 @@ async fn unfinished(
         }
         Advance::Waiting(delay) => Unfinished::Busy(Next::After(delay)),
         // What is there now comes with the watch.
-        Advance::Ended(_) => Unfinished::Busy(Next::After(SETTLE)),
+        Advance::Ended(report) => {
+            memory.last_recreate = LastRecreate::of(&report, memory.last_recreate.as_ref(), now);
+            Unfinished::Busy(Next::After(SETTLE))
+        }
         Advance::NotLeading => Unfinished::Busy(Next::Change),
     })
 }
@@ -225,6 +228,8 @@ async fn tidy(context: &Context, seen: &Seen) -> Result<Next, ObserveError> {
     let Record::Done(left) = requests::record(&seen.set) else { return Ok(Next::Change) };
     Ok(match requests::shorten(&context.client, &context.leadership, &seen.set, left.as_deref()).await? {
         Shortened::Settled => Next::Change,
+        // Not worth a word: what was asked for has been done, and the record is only not taken out yet.
+        Shortened::Changed => Next::After(Duration::from_secs(600)),
         // The watch tells of the version that was in the way; but it may have done so before.
         Shortened::Moved => Next::After(Duration::from_secs(1)),
     })
@@ -279,6 +284,11 @@ async fn follow(
     if let Some(left) = memory.deferral.left(&about, now) {
         return Ok(Next::After(left));
     }
+    if let Some(again) = memory.last_recreate.as_ref().and_then(|last| last.forbids(&targets, &seen.set, now)) {
+        let (note, delay) = report::not_again(&again);
+        report::note(context, name, &note, now);
+        return Ok(delay);
+    }
     let intent = Intent {
         set: name.clone(),
         uid: Some(seen.set.uid.clone()),
@@ -287,7 +297,12 @@ async fn follow(
         allow_owner: settings.allow_owner.clone(),
     };
     Ok(match advance(context, name, Some(&intent), now).await? {
-        Advance::Rest(_) | Advance::Ended(_) => {
+        Advance::Ended(report) => {
+            memory.last_recreate = LastRecreate::of(&report, memory.last_recreate.as_ref(), now);
+            memory.deferral.done();
+            Next::After(SETTLE)
+        }
+        Advance::Rest(_) => {
             memory.deferral.done();
             Next::After(SETTLE)
         }

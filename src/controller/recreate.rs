@@ -17,7 +17,7 @@ use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, Ground, ObserveError};
 use crate::recreate::journal::uid_in;
 use crate::recreate::observed::{Live, LiveSet, Probes, Stored};
-use crate::recreate::{Action, Intent, Look, Observed, Phase, Report, Step, Wait, next};
+use crate::recreate::{Action, Intent, Look, Observed, Phase, Report, Step, Wait, gates, next};
 
 mod progress;
 use progress::Progress;
@@ -30,6 +30,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A set that is absent for this long is told.
 const ABSENT_TOO_LONG: Duration = Duration::from_secs(10);
+
+/// A write that admission would change is tried again after this: somebody has to change the policy.
+const POLICY_RETRY: Duration = Duration::from_secs(30);
 
 /// What came of driving a recreate.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,6 +206,10 @@ impl<'a> Drive<'a> {
                 self.probes = Some(observe::probe(self.ground, self.set, &request, now()).await);
                 Turn::Fresh
             }
+            Look::Rivals(request) => {
+                seen.rivals = Some(observe::rivals(self.ground, self.set, &request).await);
+                Turn::Same
+            }
             Look::LastObject { of, transaction } => {
                 seen.last = observe::last_object(self.ground, self.set, &of, &transaction).await;
                 Turn::Same
@@ -211,9 +218,9 @@ impl<'a> Drive<'a> {
     }
 
     async fn write(&mut self, seen: &mut Observed, action: Action) -> Turn {
-        self.progress.before(&action);
+        self.progress.before(&action, seen);
         let sent = Instant::now();
-        let acted = act(self.ground, self.leadership, self.set, &action).await;
+        let acted = act(self.ground, self.leadership, self.set, seen.live(), &action).await;
         tracing::debug!(
             namespace = self.set.namespace,
             statefulset = self.set.name,
@@ -236,6 +243,10 @@ impl<'a> Drive<'a> {
             }
             Acted::Moved => self.trouble("the world has moved", None).await,
             Acted::Refused(words) => self.trouble(&words, None).await,
+            Acted::Changed(fields) => {
+                self.progress.tell(gates::changed("changing the StatefulSet", &fields));
+                Turn::Return(Advance::Waiting(POLICY_RETRY))
+            }
             Acted::Unknown(words) => self.trouble(&words, None).await,
             Acted::Busy(after) => self.trouble("the API server asks to come back later", Some(after)).await,
             Acted::NotLeading => Turn::Return(Advance::NotLeading),

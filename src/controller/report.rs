@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::context::Context;
 use super::look::Seen;
-use super::memory::{Growing, Memory};
+use super::memory::{Again, Growing, Memory};
 use super::plan::{Plan, Template};
 use super::reconcile::Next;
 use super::recreate::{Advance, Advanced};
@@ -73,9 +73,30 @@ pub(super) fn advanced(context: &Context, set: &SetName, advanced: &Advanced, no
     }
     if let Advance::Ended(report) = &advanced.result {
         metrics.recreated(set, report.ending.as_str());
+        metrics.restarts_caused(report.outcome.lost.len() as u64);
         report.absent.into_iter().for_each(|time| metrics.absent(time));
         report.unmanaged.into_iter().for_each(|time| metrics.resize_took("recreate", time));
     }
+}
+
+/// Why a recreate that was done before is not begun again, and when to come back.
+pub(super) fn not_again(again: &Again) -> (Note, Next) {
+    let (text, next) = match again {
+        Again::Never => (
+            "the StatefulSet was recreated with larger templates, and an admission policy or a controller put the size back. \
+             It is not recreated again until its spec or the wanted size changes; raise the size there, or exempt this \
+             StatefulSet"
+                .to_owned(),
+            Next::Change,
+        ),
+        Again::After(left) => (
+            "somebody keeps creating the StatefulSet with the smaller size after its template was raised. Set the size in its \
+             manifest or in the object that owns it; the next try is later each time"
+                .to_owned(),
+            Next::After(*left),
+        ),
+    };
+    (Note::new(Reason::TemplateSyncBlocked, text), next)
 }
 
 /// Annotations that have no effect, claims that cannot be read.

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::journal::{Journal, Phase};
-use super::manifest;
-use super::observed::{Claim, Dependent, LiveSet, Observed, Probes, Verdict};
+use super::observed::{Claim, Dependent, Found, LiveSet, Observed, Probes, Rivals, Verdict};
+use super::{compare, manifest};
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};
@@ -85,6 +85,7 @@ pub fn judge(probes: &Probes) -> Result<(), Note> {
         expect(&probes.native, &Verdict::Accepted, "raising the templates in place")?;
     }
     expect(&probes.create, &Verdict::AlreadyExists, "creating the set again")?;
+    expect(&probes.copy, &Verdict::Accepted, "creating the same set under a free name")?;
     expect(&probes.delete, &Verdict::Accepted, "deleting the set with its pods orphaned")?;
     expect(&probes.hold, &Verdict::Accepted, "putting a finalizer on the set")?;
     expect(&probes.backup, &Verdict::Accepted, "saving the set to a ConfigMap in its namespace")
@@ -99,11 +100,46 @@ fn expect(verdict: &Verdict, wanted: &Verdict, what: &str) -> Result<(), Note> {
             Err(deferred(format!("a dry run of {what} met a change of the set; it is tried again by itself")))
         }
         Verdict::AlreadyExists => Err(deferred(format!("a dry run of {what} met another one; it is tried again"))),
+        Verdict::Changed(fields) => Err(changed(what, fields)),
         Verdict::Unknown(why) => {
             Err(deferred(format!("a dry run of {what} got no answer ({why}); it is tried again by itself")))
         }
         Verdict::Refused(why) => Err(blocked(format!(
             "a dry run of {what} was refused: {why}. Nothing was touched; allow it, or exempt the operator"
+        ))),
+    }
+}
+
+/// Admission would change more than was asked for. Which policy does so, only the API server knows.
+pub fn changed(what: &str, fields: &[String]) -> Note {
+    blocked(format!(
+        "an admission policy or webhook changes {} when the operator tries {what}, which could restart Pods or take the new \
+         size back. Nothing was written. Exempt the operator's service account from that policy (list them with `kubectl get \
+         mutatingadmissionpolicies,mutatingwebhookconfigurations`), or let it change the StatefulSet yourself when a restart \
+         suits: kubectl annotate statefulset … touched=once",
+        compare::listed(fields)
+    ))
+}
+
+/// Does nobody else's selector match what the StatefulSet lets go of for a moment?
+///
+/// # Errors
+/// Who does, or why that is not known.
+pub fn alone(rivals: &Rivals) -> Result<(), Note> {
+    match &rivals.found {
+        Found::Rivals(names) if names.is_empty() => Ok(()),
+        Found::Rivals(names) => Err(blocked(format!(
+            "the selector of {} matches the Pods of this StatefulSet too. While the StatefulSet is replaced its Pods have no \
+             owner, and another controller would adopt them and might delete some. Give each workload labels and a selector \
+             of its own; until then PVCs grow, and the template stays as it is",
+            compare::listed(names)
+        ))),
+        Found::Forbidden(why) => Err(blocked(format!(
+            "whether another workload selects the same Pods is not known: {why}. Allow the operator to list statefulsets, \
+             replicasets, daemonsets, replicationcontrollers and jobs in this namespace, as the chart's roles do"
+        ))),
+        Found::Unknown(why) => Err(deferred(format!(
+            "whether another workload selects the same Pods is not known ({why}); it is tried again by itself"
         ))),
     }
 }

@@ -5,7 +5,7 @@
 //! set of his choosing (hazard 13). The body is gzip of JSON with a checksum: a flipped byte is refused, and what it
 //! unpacks to is bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use flate2::Compression;
@@ -116,6 +116,12 @@ pub struct Journal {
     pub incidents: Vec<Note>,
     /// How it ended, while it waits to drop the guards; [`Ending::Undone`] already while it is taken back.
     pub ending: Option<Ending>,
+    /// The new StatefulSet has adopted what it could; what it could not is among the incidents and no longer waited for.
+    #[serde(default)]
+    pub adopted: bool,
+    /// Pods of the snapshot that were deleted or replaced before the DELETE.
+    #[serde(default)]
+    pub lost: BTreeSet<String>,
 }
 
 /// Why a journal cannot be written or read.

@@ -96,6 +96,16 @@ fn with_sizes(object: &Value, targets: &BTreeMap<TemplateName, Bytes>) -> Value 
     larger
 }
 
+/// Writes each size of a template as the server does: `2048Mi` is `2Gi`.
+pub(super) fn sizes_in_one_spelling(object: &mut Value) {
+    for template in templates_mut(object) {
+        let Some(size) = template.pointer_mut("/spec/resources/requests/storage") else { continue };
+        if let Some(bytes) = size.as_str().and_then(|text| text.parse::<Bytes>().ok()) {
+            *size = json!(bytes);
+        }
+    }
+}
+
 /// The object to create: the image with the new sizes, and three things that [`restored_spec`] takes back.
 ///
 /// `OnDelete`: should the server change the template on its way in, no pod is restarted (hazard 6). `Retain`: no claim
@@ -110,6 +120,19 @@ pub fn to_create(image: &Value, targets: &BTreeMap<TemplateName, Bytes>, id: &st
     } else {
         remove(&mut object["spec"], "persistentVolumeClaimRetentionPolicy");
     }
+    object
+}
+
+/// The same object under a name that nobody has: what a dry run of its CREATE answers shows what admission makes of it.
+/// Of the same name the server only says that it exists.
+pub fn renamed(create: &Value, id: &str) -> Value {
+    /// The longest name of a StatefulSet whose Pods can be labelled with their revision: 63, less `-` and a hash of ten.
+    const LONGEST: usize = 52;
+    let mut object = create.clone();
+    let suffix: String = id.chars().take(8).collect();
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let kept: String = name.chars().take(LONGEST.saturating_sub(suffix.len() + 1)).collect();
+    object["metadata"]["name"] = json!(format!("{}-{suffix}", kept.trim_end_matches(['-', '.'])));
     object
 }
 
@@ -182,6 +205,23 @@ pub fn template_is_edited(live: &Value) -> bool {
     entries.iter().filter(writes_template).any(|entry| entry["manager"] != MANAGER)
 }
 
+/// Whether a write of ours changed the pod template: admission did it on the way.
+pub fn template_is_ours(live: &Value) -> bool {
+    let entries = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    entries.iter().any(|entry| entry["manager"] == MANAGER && !entry["fieldsV1"]["f:spec"]["f:template"].is_null())
+}
+
+/// The JSON merge patch that makes one value of another (RFC 7386): arrays whole, `null` for what goes.
+pub fn merge_patch(from: &Value, to: &Value) -> Value {
+    let (Value::Object(from), Value::Object(to)) = (from, to) else { return to.clone() };
+    let gone = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = to.iter().filter(|(key, value)| from.get(*key) != Some(value)).map(|(key, value)| {
+        let change = from.get(key).map_or_else(|| value.clone(), |before| merge_patch(before, value));
+        (key.clone(), change)
+    });
+    Value::Object(gone.chain(changed).collect())
+}
+
 /// SHA-256 of the pod template, independent of the order of keys.
 pub fn template_checksum(object: &Value) -> String {
     // serde_json's map is sorted, so that equal values have one text.
@@ -198,8 +238,13 @@ pub fn differences(one: &Value, other: &Value) -> Vec<String> {
         }
         bare
     };
+    paths(&comparable(one), &comparable(other))
+}
+
+/// The paths of what differs between two objects.
+pub(super) fn paths(one: &Value, other: &Value) -> Vec<String> {
     let mut paths = Vec::new();
-    compare(&comparable(one), &comparable(other), String::new(), &mut paths);
+    compare(one, other, String::new(), &mut paths);
     paths
 }
 

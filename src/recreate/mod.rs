@@ -31,17 +31,21 @@ use crate::api::names::Uid;
 use crate::api::reasons::Note;
 
 pub mod backup;
+pub mod compare;
 pub mod gates;
 pub mod journal;
 pub mod manifest;
 pub mod observed;
+pub mod outcome;
 pub mod restore;
+pub mod rivals;
 mod stages;
 #[cfg(test)]
 mod tests;
 
 pub use journal::{Journal, Phase};
 pub use observed::{Guard, Intent, Observed, Rules};
+pub use outcome::Outcome;
 
 use observed::{Kind, WhenDeleted};
 
@@ -150,6 +154,8 @@ pub struct Wait {
 pub enum Look {
     /// Dry runs with these objects.
     Probes(Box<ProbeRequest>),
+    /// The workloads of the namespace that would adopt the Pods.
+    Rivals(RivalsRequest),
     /// The watch's DELETED event of the object that vanished.
     LastObject {
         /// The object, and the state from which on to look.
@@ -159,17 +165,30 @@ pub enum Look {
     },
 }
 
+/// For whom rivals are looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RivalsRequest {
+    /// The StatefulSet.
+    pub of: Guard,
+    /// The labels of everything that it lets go of: the pod template, each Pod, each ControllerRevision.
+    pub labels: std::collections::BTreeSet<std::collections::BTreeMap<String, String>>,
+}
+
 /// What the dry runs send.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeRequest {
     /// The live object, for preconditions.
     pub guard: Guard,
+    /// The same, whole: what a dry run of a PATCH answers is compared with it.
+    pub object: Value,
     /// Its generation.
     pub generation: i64,
     /// What the templates are to become.
     pub targets: std::collections::BTreeMap<crate::api::names::TemplateName, crate::api::bytes::Bytes>,
     /// The set as it will be created.
     pub create: Value,
+    /// The same under a name that is free.
+    pub copy: Value,
     /// Its finalizers with the hold.
     pub finalizers: Vec<String>,
     /// The backup as it will be created.
@@ -288,6 +307,8 @@ pub enum OwnersChange {
 pub enum Ending {
     /// The set is back with larger templates.
     Landed,
+    /// The set is back, and a template is smaller than it was created: somebody put the size back.
+    PutBack,
     /// A gate closed before the DELETE; everything was taken back.
     Undone,
     /// Somebody else created the name meanwhile; theirs is left alone.
@@ -303,6 +324,7 @@ impl Ending {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Landed => "landed",
+            Self::PutBack => "put_back",
             Self::Undone => "undone",
             Self::Superseded => "superseded",
             Self::Deleted => "deleted",
@@ -374,4 +396,6 @@ pub struct Report {
     pub absent: Option<Duration>,
     /// From the DELETE to the adoption: nobody managed the pods. None when a crash was in between.
     pub unmanaged: Option<Duration>,
+    /// What is there in the end.
+    pub outcome: Outcome,
 }

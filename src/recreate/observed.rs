@@ -89,6 +89,8 @@ pub struct Observed {
     pub intent: Option<Intent>,
     /// Answers of the API server to dry runs, when they were asked for.
     pub probes: Option<Probes>,
+    /// Who else would adopt the Pods, when it was asked for.
+    pub rivals: Option<Rivals>,
     /// The numbers.
     pub rules: Rules,
 }
@@ -141,6 +143,8 @@ pub struct Dependent {
     pub owners: Vec<Value>,
     /// The label `controller-revision-hash` (pods).
     pub revision: Option<String>,
+    /// `metadata.labels`: by them other controllers adopt it while it has no owner.
+    pub labels: BTreeMap<String, String>,
     /// It has a deletionTimestamp.
     pub deleting: bool,
     /// When its ownerReferences were last written, to the second, as `managedFields` tells.
@@ -156,6 +160,13 @@ impl Dependent {
     /// Whether that UID is its controller.
     pub fn controlled_by(&self, uid: &Uid) -> bool {
         self.owners.iter().any(|owner| owner["uid"] == uid.as_str() && owner["controller"] == true)
+    }
+
+    /// Its controller, where that is another object than this one: `ReplicaSet web`.
+    pub fn controller_other_than(&self, uid: &Uid) -> Option<String> {
+        let owner = self.owners.iter().find(|owner| owner["controller"] == true && owner["uid"] != uid.as_str())?;
+        let text = |key: &str| owner[key].as_str().unwrap_or_default();
+        Some(format!("{} {}", text("kind"), text("name")))
     }
 
     /// The precondition of a write to it.
@@ -268,7 +279,30 @@ pub enum Verdict {
     Conflict,
     /// It would have been refused, and the reason will not go away by itself.
     Refused(String),
+    /// It would have been done, but not as asked: admission changes these fields as well.
+    Changed(Vec<String>),
     /// It cannot be known now: a timeout, an overloaded server.
+    Unknown(String),
+}
+
+/// The other workloads of the namespace whose selector matches the StatefulSet's Pods. Each of them would adopt the Pods
+/// while they have no owner, and delete what is more than its own number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rivals {
+    /// The StatefulSet that they were looked up for, in this state.
+    pub of: Guard,
+    /// Who they are, or why that is not known.
+    pub found: Found,
+}
+
+/// What a search for other workloads found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// These, as `ReplicaSet web`.
+    Rivals(Vec<String>),
+    /// The operator may not look; the server's words.
+    Forbidden(String),
+    /// It cannot be known now.
     Unknown(String),
 }
 
@@ -285,6 +319,8 @@ pub struct Probes {
     pub at: Timestamp,
     /// The CREATE of the set that will be made, under the same name. Must be [`Verdict::AlreadyExists`].
     pub create: Verdict,
+    /// The same CREATE under a name that is free: its answer shows what admission makes of the object.
+    pub copy: Verdict,
     /// The orphaning DELETE.
     pub delete: Verdict,
     /// The PATCH that adds the hold.

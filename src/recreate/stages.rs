@@ -1,14 +1,16 @@
 //! Which step follows from which knowledge? One function for each row of the resume table of `docs/recreate.md`: here what
 //! is common to them, [`idle`] without a journal, [`before`] and [`after`] the DELETE.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::journal::{Journal, JournalError, Phase, Snapshot, VERSION};
 use super::observed::{Dependent, Guard, Live, LiveSet, Observed, Probes, Stored};
-use super::{Action, Ending, Look, OwnersChange, ProbeRequest, State, Step, Wait, backup, manifest};
+use super::{
+    Action, Ending, Look, OwnersChange, ProbeRequest, RivalsRequest, State, Step, Wait, backup, gates, manifest,
+};
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{TemplateName, Uid};
@@ -17,6 +19,7 @@ use crate::api::reasons::{Note, Reason};
 mod after;
 mod before;
 mod idle;
+mod landing;
 
 /// Dry runs are believed for this long.
 const PROBES_LAST: Duration = Duration::from_secs(30);
@@ -152,6 +155,8 @@ impl Journal {
             image: manifest::image(&live.object),
             incidents: Vec::new(),
             ending: None,
+            adopted: false,
+            lost: BTreeSet::new(),
         }
     }
 }
@@ -192,18 +197,41 @@ fn valid_probes<'a>(
 
 fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Timestamp) -> Step {
     let backup = backup::encode(&seen.set, live, seen.backups.next, &journal.id, &journal.reason, now);
+    let create = manifest::to_create(&live.object, &journal.targets, &journal.id);
     match backup {
         Err(error) => Step::Refuse(blocked(&format!("{error}. Make the set smaller"))),
         Ok(backup) => Step::Look(Look::Probes(Box::new(ProbeRequest {
             guard: live.guard(),
             generation: live.generation,
             targets: journal.targets.clone(),
-            create: manifest::to_create(&live.object, &journal.targets, &journal.id),
+            copy: manifest::renamed(&create, &journal.id),
+            create,
+            object: live.object.clone(),
             finalizers: with_hold(live),
             backup,
             templates: manifest::templates(&live.object, &journal.targets),
         }))),
     }
+}
+
+/// Whether the StatefulSet is the only one that would adopt its Pods; asked anew of each state of it.
+///
+/// # Errors
+/// The look that must come first, or the note about who else would.
+fn alone(seen: &Observed, live: &LiveSet) -> Result<Result<(), Note>, Step> {
+    match seen.rivals.as_ref().filter(|rivals| rivals.of == live.guard()) {
+        Some(rivals) => Ok(gates::alone(rivals)),
+        None => Err(Step::Look(Look::Rivals(RivalsRequest { of: live.guard(), labels: labels_of(seen, live) }))),
+    }
+}
+
+/// The labels by which a controller could adopt something of the StatefulSet.
+fn labels_of(seen: &Observed, live: &LiveSet) -> BTreeSet<BTreeMap<String, String>> {
+    let template = live.object["spec"]["template"]["metadata"]["labels"].as_object();
+    let text = |(key, value): (&String, &serde_json::Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    let of_template = template.map(|labels| labels.iter().filter_map(text).collect());
+    let dependents = seen.pods.iter().chain(&seen.revisions).filter(|dependent| dependent.controlled_by(&live.uid));
+    of_template.into_iter().chain(dependents.map(|dependent| dependent.labels.clone())).collect()
 }
 
 /// Drops a guard, and with it what a controller with an old cache has written meanwhile: a reference to a set of this name

@@ -114,6 +114,8 @@ pub(crate) struct Journal {
     pub(crate) successor: Option<Uid>,
     /// It is being taken back.
     pub(crate) undone: bool,
+    /// What was not adopted by the end of patience is no longer waited for.
+    pub(crate) adopted: bool,
     pub(crate) target: Size,
     pub(crate) claims_go: bool,
     pub(crate) image: Content,

@@ -3,7 +3,7 @@
 //! Nothing is decided here. Both directions are total: what the production code may answer and the model does not know is a
 //! panic, which fails the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,8 +11,8 @@ use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{SetName, TemplateName, Uid as Name};
 use rso::recreate::observed::{
-    BackupHead, Backups, Claim as RealClaim, Dependent, JournalHead, Kind, LastObject, Live, LiveSet, Namespace,
-    Probes, Stored, Verdict, WhenDeleted,
+    BackupHead, Backups, Claim as RealClaim, Dependent, Found, JournalHead, Kind, LastObject, Live, LiveSet, Namespace,
+    Probes, Rivals, Stored, Verdict, WhenDeleted,
 };
 use rso::recreate::{
     self, Action, Ending, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep,
@@ -108,6 +108,10 @@ pub(crate) fn observed(view: &View) -> Observed {
             allow_owner: None,
         }),
         probes: view.probe.map(|probe| probes(cluster, probe)),
+        rivals: cluster.set.as_ref().map(|set| Rivals {
+            of: LiveSet::read(object(cluster, set)).unwrap().guard(),
+            found: Found::Rivals(Vec::new()),
+        }),
         rules: Rules::default(),
     }
 }
@@ -161,6 +165,7 @@ fn probes(cluster: &Cluster, probe: Probe) -> Probes {
         targets: BTreeMap::from([(data(), bytes(target))]),
         at: now(),
         create,
+        copy: Verdict::Accepted,
         delete: Verdict::Accepted,
         hold: Verdict::Accepted,
         backup: Verdict::Accepted,
@@ -271,6 +276,7 @@ fn dependent(cluster: &Cluster, kind: Kind, name: String, uid: String, all: Vec<
         resource_version: "1".to_owned(),
         owners: all,
         revision: None,
+        labels: BTreeMap::new(),
         deleting: false,
         owners_changed: Some(ago(if is_restless { 1 } else { 3600 })),
     }
@@ -328,6 +334,8 @@ fn real_journal(journal: &Journal) -> RealJournal {
         image,
         incidents: Vec::new(),
         ending: journal.undone.then_some(Ending::Undone),
+        adopted: journal.adopted,
+        lost: BTreeSet::new(),
     }
 }
 
@@ -344,6 +352,7 @@ pub(crate) fn next(view: &View) -> Step {
         RealStep::Refuse(_) => Step::Refuse,
         RealStep::Wait(wait) => Step::Wait(wait.note.is_some()),
         RealStep::Look(Look::Probes(_)) => Step::Probe,
+        RealStep::Look(Look::Rivals(_)) => unreachable!("they are known of every state of the set"),
         RealStep::Look(Look::LastObject { .. }) => Step::History,
         RealStep::Write(action) => Step::Write(act(&action)),
     }
@@ -453,6 +462,7 @@ fn small_journal(real: &RealJournal) -> Journal {
         late: is_late,
         successor: real.successor.as_ref().map(|uid| uid_of(uid.as_str())),
         undone: real.ending == Some(Ending::Undone),
+        adopted: real.adopted,
         target: real.targets.get(&data()).map_or(0, |size| size_of(*size)),
         claims_go: real.when_deleted == WhenDeleted::Delete,
         image: content(&real.image),

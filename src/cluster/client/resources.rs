@@ -25,6 +25,14 @@ const fn resource(group: &'static str, version: &'static str, kind: &'static str
 pub const STATEFUL_SETS: Resource = resource("apps", "v1", "StatefulSet", "statefulsets");
 /// The revisions of their pod templates.
 pub const CONTROLLER_REVISIONS: Resource = resource("apps", "v1", "ControllerRevision", "controllerrevisions");
+/// ReplicaSets, which adopt Pods by their selector; so do the next three.
+pub const REPLICA_SETS: Resource = resource("apps", "v1", "ReplicaSet", "replicasets");
+/// DaemonSets.
+pub const DAEMON_SETS: Resource = resource("apps", "v1", "DaemonSet", "daemonsets");
+/// ReplicationControllers.
+pub const REPLICATION_CONTROLLERS: Resource = resource("", "v1", "ReplicationController", "replicationcontrollers");
+/// Jobs.
+pub const JOBS: Resource = resource("batch", "v1", "Job", "jobs");
 /// PersistentVolumeClaims.
 pub const CLAIMS: Resource = resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
 /// Pods.

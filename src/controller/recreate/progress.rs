@@ -2,9 +2,12 @@
 
 use tokio::time::Instant;
 
-use crate::api::names::Uid;
+use std::collections::BTreeMap;
+
+use crate::api::bytes::Bytes;
+use crate::api::names::{TemplateName, Uid};
 use crate::api::reasons::{Note, Reason};
-use crate::recreate::{Action, Ending, Journal, Phase, Report};
+use crate::recreate::{Action, Ending, Journal, Observed, Outcome, Phase, Report, compare, outcome};
 
 /// What one call has written, when, and what is told of it.
 #[derive(Debug, Default)]
@@ -15,6 +18,7 @@ pub(super) struct Progress {
     /// The journal as last seen, for what is told at the end.
     journal: Option<Box<Journal>>,
     ending: Option<Ending>,
+    outcome: Outcome,
 }
 
 /// When the marks of a recreate were passed in this call.
@@ -45,8 +49,13 @@ impl Progress {
     }
 
     /// Notes what is about to be written.
-    pub(super) fn before(&mut self, action: &Action) {
+    pub(super) fn before(&mut self, action: &Action, seen: &Observed) {
         let now = Some(Instant::now());
+        let is_last = matches!(action, Action::DeleteJournal { ending: Some(_), .. })
+            || matches!(action, Action::UpdateJournal { journal, .. } if journal.phase == Phase::Guarded);
+        if let Some(journal) = self.journal.as_deref().filter(|_| is_last) {
+            self.outcome = outcome::of(seen, journal);
+        }
         match action {
             Action::Delete { .. } => self.times.deleted = now,
             Action::RestoreSpec { .. } | Action::RestoreOwnership { .. } => {
@@ -116,6 +125,7 @@ impl Progress {
             uid: uid.cloned(),
             absent: span(self.times.released, self.times.created),
             unmanaged: span(self.times.deleted, self.times.adopted),
+            outcome: self.outcome.clone(),
         })
     }
 
@@ -133,29 +143,73 @@ fn sizes_of(journal: &Journal) -> String {
 
 fn end_of(journal: &Journal, report: &Report) -> Vec<Note> {
     let mut notes = journal.incidents.clone();
-    match report.ending {
-        Ending::Landed => {
-            let sizes: Vec<String> = journal.targets.iter().map(|(name, size)| format!("{name} {size}")).collect();
-            let spans = match (report.absent, report.unmanaged) {
-                (Some(absent), Some(unmanaged)) => {
-                    format!(" The name was absent for {} ms, the pods unmanaged for {} ms.", absent.as_millis(), unmanaged.as_millis())
-                }
-                _ => String::new(),
-            };
-            notes.push(Note::new(
-                Reason::TemplateSynced,
-                format!("the templates are {}; no pod was restarted.{spans} Nothing is to be done", sizes.join(", ")),
-            ));
-        }
-        Ending::Superseded => notes.push(Note::new(
+    notes.extend(lost(&report.outcome));
+    notes.extend(match report.ending {
+        Ending::Landed => Some(landed(report)),
+        Ending::PutBack => Some(put_back(journal, &report.outcome)),
+        Ending::Superseded => Some(Note::new(
             Reason::TemplateSyncDeferred,
-            "somebody else created the set while it was being recreated; theirs is kept as it is and looked at afresh",
+            "somebody else created the StatefulSet while it was being recreated; theirs is kept as it is and checked again",
         )),
-        Ending::Undone => notes.push(Note::new(
+        Ending::Undone => Some(Note::new(
             Reason::TemplateSyncDeferred,
-            "the recreate was taken back before anything was deleted; it is tried again by itself when the set is settled",
+            "the recreate was rolled back before anything was deleted; it is tried again by itself when the StatefulSet is \
+             stable",
         )),
-        Ending::Deleted | Ending::NamespaceGone => {}
-    }
+        Ending::Deleted | Ending::NamespaceGone => None,
+    });
     notes
+}
+
+/// Pods that are not what they were.
+fn lost(outcome: &Outcome) -> Option<Note> {
+    let names: Vec<String> = outcome.lost.iter().map(|name| format!("Pod {name}")).collect();
+    (!names.is_empty()).then(|| {
+        Note::new(
+            Reason::TemplateSyncBlocked,
+            format!(
+                "{} {} deleted or replaced while the StatefulSet was being recreated. If nobody did that on purpose, check \
+                 what else selects these Pods (rso doctor), and the Events of the Pods",
+                compare::listed(&names),
+                if names.len() == 1 { "was" } else { "were" }
+            ),
+        )
+    })
+}
+
+/// What is there, not what was meant.
+fn landed(report: &Report) -> Note {
+    let outcome = &report.outcome;
+    let pods = if outcome.lost.is_empty() { "; no Pod was restarted." } else { "." };
+    let spans = match (report.absent, report.unmanaged) {
+        (Some(absent), Some(unmanaged)) => format!(
+            " The name was absent for {} ms, the Pods unmanaged for {} ms.",
+            absent.as_millis(),
+            unmanaged.as_millis()
+        ),
+        _ => String::new(),
+    };
+    let changed = if outcome.changed.is_empty() {
+        " Nothing is to be done".to_owned()
+    } else {
+        format!(" It differs from before in {}", compare::listed(&outcome.changed))
+    };
+    Note::new(Reason::TemplateSynced, format!("the templates are {}{pods}{spans}{changed}", sizes(&outcome.sizes)))
+}
+
+fn put_back(journal: &Journal, outcome: &Outcome) -> Note {
+    Note::new(
+        Reason::TemplateSyncBlocked,
+        format!(
+            "the StatefulSet was recreated with {}, and has {}: an admission policy or a controller put the size back. It is \
+             not tried again until the sizes or the spec of the StatefulSet change; raise the size there, or exempt this \
+             StatefulSet",
+            sizes(&journal.targets),
+            sizes(&outcome.short)
+        ),
+    )
+}
+
+fn sizes(of: &BTreeMap<TemplateName, Bytes>) -> String {
+    of.iter().map(|(name, size)| format!("{name} {size}")).collect::<Vec<_>>().join(", ")
 }

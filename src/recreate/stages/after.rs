@@ -1,15 +1,13 @@
 //! What follows once the old set is being deleted? From there on only forward, until the new one has landed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::super::journal::{Journal, Phase};
-use super::super::observed::{Dependent, Guard, LastObject, LiveSet};
+use super::super::observed::{Guard, LastObject, LiveSet};
 use super::super::{Action, Ending, Look, State, Step, manifest};
-use super::{GLANCE, Transaction, blocked, remaining, strip, take_hold_off};
-use crate::api::names::Uid;
+use super::{Transaction, blocked, remaining, strip, take_hold_off};
 
 /// A CREATE that comes later than this after the release may not be the first: one may have gone without an answer.
 const ANSWERED: Duration = Duration::from_secs(2);
@@ -122,74 +120,7 @@ impl Transaction<'_> {
         if let Some(dependent) = self.seen.dependents().find(|dependent| dependent.refers_to(&self.journal.uid)) {
             return strip(dependent, &self.journal.uid);
         }
-        if let Some(step) = self.adoption(live).or_else(|| self.parachute(live)) {
-            return step;
-        }
-        if let Some(spec) = manifest::restored_spec(&live.object, &self.journal.image, self.journal.when_deleted) {
-            return Step::Write(Action::RestoreSpec { guard: live.guard(), spec });
-        }
-        if live.is_held() {
-            return is_held();
-        }
-        if live.transaction().is_some() {
-            let managed_fields = manifest::managed_fields(&live.object, &self.journal.image);
-            return Step::Write(Action::RestoreOwnership { guard: live.guard(), managed_fields });
-        }
-        self.old_backup().unwrap_or_else(|| self.close(Ending::Landed))
-    }
-
-    /// Waits until the new set has every pod and revision of the snapshot that is still there.
-    fn adoption(&self, live: &LiveSet) -> Option<Step> {
-        let snapshot = &self.journal.snapshot;
-        let waits_for = |dependent: &&Dependent, known: &BTreeMap<String, Uid>| {
-            let same = known.get(&dependent.name) == Some(&dependent.uid);
-            same && !dependent.deleting && !dependent.controlled_by(&live.uid)
-        };
-        let pod = self.seen.pods.iter().find(|pod| waits_for(pod, &snapshot.pods));
-        let revision = self.seen.revisions.iter().find(|revision| waits_for(revision, &snapshot.revisions));
-        let behind = live.status_number("observedGeneration") != live.generation;
-        let what = match (pod, revision) {
-            (Some(dependent), _) | (None, Some(dependent)) => format!("{} has no owner yet", dependent.name),
-            (None, None) if behind => "it has not seen the new set".to_owned(),
-            (None, None) => return None,
-        };
-        let note =
-            blocked(&format!("the StatefulSet controller has not taken over: {what}. Look at the controller-manager"));
-        Some(self.wait(State::Adopting, live, GLANCE, self.is_long().then_some(note)))
-    }
-
-    /// The template of the new set must be the one that the pods run, or one that somebody else has written since.
-    fn parachute(&self, live: &LiveSet) -> Option<Step> {
-        let (snapshot, image) = (&self.journal.snapshot, &self.journal.image);
-        let (wanted, update) = (&snapshot.update_revision, live.status_text("updateRevision"));
-        if wanted == update || manifest::template_is_edited(&live.object) {
-            return None;
-        }
-        let as_sent = live.object["spec"]["template"] == image["spec"]["template"];
-        if as_sent && snapshot.template != manifest::template_checksum(image) {
-            // Somebody edited the template while the old set was held: the new revision is theirs.
-            return None;
-        }
-        let note = if as_sent {
-            blocked(&format!(
-                "the new set has revision {update:?}, not {wanted:?}, although its template is unchanged. It is kept at \
-                 OnDelete so that no pod restarts; look at the ControllerRevisions of the set"
-            ))
-        } else {
-            blocked(
-                "an admission webhook changed the pod template when the set was created again. It is kept at OnDelete so \
-                 that no pod restarts; exempt this set from the webhook and apply its template again",
-            )
-        };
-        let tell = !as_sent || self.is_long();
-        Some(self.wait(State::Adopting, live, if tell { Duration::from_secs(5) } else { GLANCE }, tell.then_some(note)))
-    }
-
-    fn old_backup(&self) -> Option<Step> {
-        let taken = &self.seen.backups.taken;
-        let excess = taken.len().saturating_sub(self.seen.rules.backups_kept);
-        let (_, head) = taken.iter().take(excess).next()?;
-        Some(Step::Write(Action::DeleteBackup { name: head.name.clone(), guard: head.guard.clone() }))
+        self.land(live, is_held)
     }
 
     /// Somebody else's set has the name: it is left alone. Sizes that it lacks are a new transaction.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::super::gates::{self, Subject};
 use super::super::journal::{Journal, Phase, Snapshot};
 use super::super::observed::{Claim, LiveSet, WhenDeleted};
-use super::super::{Action, Ending, OwnersChange, State, Step, backup, manifest};
+use super::super::{Action, Ending, OwnersChange, State, Step, backup, manifest, outcome};
 use super::{
-    GLANCE, Transaction, drop_a_guard, guard_of, is_reached, probe, remaining, set_owners, strip, take_hold_off,
+    GLANCE, Transaction, alone, drop_a_guard, guard_of, is_reached, probe, remaining, set_owners, strip, take_hold_off,
     valid_probes, with_hold,
 };
 use crate::api::reasons::{Note, Reason};
@@ -110,11 +110,17 @@ impl Transaction<'_> {
             let journal = Journal {
                 image: manifest::image(&live.object),
                 snapshot: Snapshot::take(self.seen, live),
+                // A Pod that was replaced since the transaction began is not forgotten with its uid.
+                lost: outcome::lost(self.seen, live, self.journal),
                 ..self.journal.at(Phase::Deleting, self.now)
             };
             return self.write(journal);
         }
-        Step::Write(Action::Delete { guard: live.guard() })
+        match alone(self.seen, live) {
+            Err(look) => look,
+            Ok(Err(note)) => self.wait_or_undo(live, note),
+            Ok(Ok(())) => Step::Write(Action::Delete { guard: live.guard() }),
+        }
     }
 
     /// Everything back, the journal last: a crash in between is found by it.

@@ -6,7 +6,7 @@ use super::super::gates::{self, Subject};
 use super::super::journal::{Journal, Phase};
 use super::super::observed::{JournalHead, Live, LiveSet, Observed, Verdict};
 use super::super::{Action, Ending, Step, manifest};
-use super::{blocked, deferred, drop_a_guard, is_reached, probe, remaining, take_hold_off, valid_probes};
+use super::{alone, blocked, deferred, drop_a_guard, is_reached, probe, remaining, take_hold_off, valid_probes};
 use crate::api::annotations;
 
 pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
@@ -90,7 +90,11 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     }
     match gates::judge(probes) {
         Err(note) => Step::Refuse(note),
-        Ok(()) => Step::Write(Action::CreateJournal(Box::new(journal))),
+        Ok(()) => match alone(seen, live) {
+            Err(look) => look,
+            Ok(Err(note)) => Step::Refuse(note),
+            Ok(Ok(())) => Step::Write(Action::CreateJournal(Box::new(journal))),
+        },
     }
 }
 

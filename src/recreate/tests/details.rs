@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::observed::*;
 use super::super::*;
-use super::world::{OLD, World, controller_of, decide, pass};
+use super::world::{OLD, World, controller_of, decide, nobody_else, pass};
 use crate::api::bytes::Bytes;
 
 fn until(mut world: World, is_there: impl Fn(&World) -> bool) -> World {
@@ -57,6 +57,7 @@ fn dry_runs_are_believed_only_of_this_object_and_these_sizes() {
         let mut seen = world.observe();
         let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
         seen.probes = Some(world.probe(&request));
+        seen.rivals = nobody_else(&seen);
         seen
     };
     let check = |change: fn(&mut Probes), is_believed: bool| {
@@ -238,14 +239,12 @@ fn another_revision_of_an_unchanged_template_is_waited_for_and_told_after_a_minu
 }
 
 #[test]
-fn an_adoption_that_takes_long_is_told_with_who_is_missing() {
+fn an_adoption_that_the_controller_has_not_begun_is_waited_for_and_reported_after_a_minute() {
     let mut world = until(World::settled(), |world| phase_of(world) == Some(Phase::Adopting));
-    world.controllers();
-    world.revisions[0].owners.clear();
     world.now += Duration::from_secs(59);
     assert_eq!(waited(&world).note, None);
     world.now += Duration::from_secs(1);
-    assert!(waited(&world).note.unwrap().text.contains("db-1 has no owner yet"));
+    assert!(waited(&world).note.unwrap().text.contains("Pod db-0 has no owner yet"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::observed::*;
 use super::super::*;
-use super::world::{OLD, World, controller_of, data, decide, pass, set_name};
+use super::world::{OLD, World, controller_of, data, decide, nobody_else, pass, set_name};
 use crate::api::annotations::{ALLOW_OWNER, PAUSED};
 use crate::api::bytes::Bytes;
 use crate::api::names::SetName;
@@ -289,10 +289,49 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
         check(|world| world.verdicts[index] = Verdict::Unknown("timeout".to_owned()), DEFERRED, "timeout");
         check(|world| world.verdicts[index] = Verdict::Conflict, DEFERRED, "again");
     }
+    check(
+        |world| world.verdicts[5] = Verdict::Refused("by policy".to_owned()),
+        BLOCKED,
+        "a free name was refused: by policy",
+    );
+    for index in [2, 5] {
+        let changed = || Verdict::Changed(vec!["spec.template.metadata.labels.team".to_owned()]);
+        check(|world| world.verdicts[index] = changed(), BLOCKED, "changes spec.template.metadata.labels.team");
+    }
     // The templates might be raised in place, without any of this: a refusal is the answer that lets it begin.
     check(|world| world.verdicts[4] = Verdict::Unknown("reset".to_owned()), DEFERRED, "in place got no answer (reset)");
     // A CREATE of the same name that would be accepted: the set has just vanished.
     check(|world| world.verdicts[0] = Verdict::Accepted, DEFERRED, "creating");
+}
+
+#[test]
+fn a_workload_that_selects_the_same_pods_blocks_by_name_and_what_is_not_known_does_too() {
+    let two = || vec!["ReplicaSet web".to_owned(), "StatefulSet cache".to_owned()];
+    check(
+        |world| world.rivals = Found::Rivals(two()),
+        BLOCKED,
+        "the selector of ReplicaSet web, StatefulSet cache matches",
+    );
+    check(|world| world.rivals = Found::Forbidden("cannot list jobs".to_owned()), BLOCKED, "cannot list jobs");
+    check(|world| world.rivals = Found::Unknown("timeout".to_owned()), DEFERRED, "timeout");
+}
+
+#[test]
+fn rivals_are_looked_up_by_every_label_set_that_is_let_go_of() {
+    let mut world = World::settled();
+    world.pods[1].labels.insert("role".to_owned(), "primary".to_owned());
+    world.pods.push(Dependent { owners: Vec::new(), ..world.pods[0].clone() });
+    world.pods[2].labels.insert("stray".to_owned(), "yes".to_owned());
+    let mut seen = world.observe();
+    let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
+    seen.probes = Some(world.probe(&request));
+    let Step::Look(Look::Rivals(request)) = next(&seen, world.now) else { panic!("expected the rivals") };
+    assert!(request.labels.iter().any(|labels| labels.contains_key("role")), "a label of one Pod alone counts");
+    assert!(request.labels.iter().all(|labels| !labels.contains_key("stray")), "what is not ours is not let go of");
+    // An answer about another state of the set is none.
+    seen.rivals = nobody_else(&seen);
+    seen.rivals.as_mut().unwrap().of.resource_version = "0".to_owned();
+    assert!(matches!(next(&seen, world.now), Step::Look(Look::Rivals(_))));
 }
 
 #[test]
@@ -301,6 +340,7 @@ fn dry_runs_are_not_believed_for_ever() {
     let mut seen = world.observe();
     let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
     seen.probes = Some(world.probe(&request));
+    seen.rivals = nobody_else(&seen);
     assert!(matches!(next(&seen, world.now), Step::Write(_)));
     assert!(matches!(next(&seen, world.now + Duration::from_secs(29)), Step::Write(_)));
     assert!(matches!(next(&seen, world.now + Duration::from_secs(30)), Step::Look(_)));

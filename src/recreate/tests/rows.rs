@@ -1,11 +1,15 @@
 //! The resume table, row by row: the phase and the set as a crash left them, and the one step that follows.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::super::observed::*;
 use super::super::*;
-use super::world::{OLD, World, controller_of, decide, pass};
+use super::world::{OLD, World, controller_of, data, decide, pass};
 use crate::api::annotations::{HOLD, TRANSACTION};
+use crate::api::bytes::Bytes;
+use crate::api::names::TemplateName;
 use crate::api::reasons::Reason;
 
 /// A world whose recreate has come so far.
@@ -455,14 +459,75 @@ fn adopting_waits_for_every_pod_and_revision_of_the_snapshot() {
     let mut without_pod = world.clone();
     without_pod.pods[1].owners.clear();
     assert!(matches!(decide(&without_pod), Step::Wait(Wait { state: State::Adopting, note: None, .. })));
-    without_pod.now += Duration::from_secs(61);
-    assert!(matches!(decide(&without_pod), Step::Wait(Wait { note: Some(_), .. })));
     let mut without_revision = world.clone();
     without_revision.revisions[0].owners.clear();
     assert!(matches!(decide(&without_revision), Step::Wait(_)));
     let mut unseen = world;
     unseen.edit(|set| set["status"]["observedGeneration"] = json!(0));
     assert!(matches!(decide(&unseen), Step::Wait(_)));
+}
+
+/// What the journal that is written next says happened.
+fn incident(world: &World) -> String {
+    match written(world) {
+        Action::UpdateJournal { journal, .. } => journal.incidents.last().expect("an incident").text.clone(),
+        other => panic!("expected the journal, not {other:?}"),
+    }
+}
+
+fn owned_by(kind: &str, name: &str) -> Vec<Value> {
+    vec![json!({ "kind": kind, "name": name, "uid": format!("uid-of-{name}"), "controller": true })]
+}
+
+#[test]
+fn a_pod_that_another_controller_took_is_named_at_once_and_the_landing_does_not_wait_for_ever() {
+    let mut world = adopting();
+    world.controllers();
+    world.pods[1].owners = owned_by("ReplicaSet", "web");
+    let Step::Wait(Wait { note: Some(note), .. }) = decide(&world) else { panic!("expected to wait") };
+    assert!(note.text.contains("Pod db-1 is now owned by ReplicaSet web"), "{}", note.text);
+    world.now += Duration::from_secs(60);
+    assert!(incident(&world).contains("ReplicaSet web"));
+    pass(&mut world);
+    assert!(matches!(written(&world), Action::RestoreSpec { .. }), "everything else is put back");
+    pass(&mut world);
+    // The controller sees the restored spec, and has adopted all that it can.
+    world.edit(|set| set["status"]["observedGeneration"] = set["metadata"]["generation"].clone());
+    assert!(matches!(written(&world), Action::RestoreOwnership { .. }));
+    pass(&mut world);
+    assert_eq!(ending_written(&world), Some(Ending::Landed));
+}
+
+#[test]
+fn a_pod_that_nobody_adopts_is_reported_and_the_landing_does_not_wait_for_ever() {
+    let mut world = adopting();
+    world.controllers();
+    world.pods[1].owners.clear();
+    world.now += Duration::from_secs(59);
+    assert!(matches!(decide(&world), Step::Wait(_)));
+    world.now += Duration::from_secs(1);
+    assert!(incident(&world).contains("Pod db-1 has no owner yet"));
+}
+
+#[test]
+fn a_revision_that_another_set_took_does_not_hold_up_the_landing_where_the_one_in_force_is_right() {
+    let mut world = adopting();
+    world.controllers();
+    world.revisions[0].owners = owned_by("StatefulSet", "cache");
+    assert!(matches!(written(&world), Action::RestoreSpec { .. }));
+    // Where it is not, it is named.
+    world.edit(|set| set["status"]["updateRevision"] = json!("db-9"));
+    let Step::Wait(Wait { note: Some(note), .. }) = decide(&world) else { panic!("expected to wait") };
+    assert!(note.text.contains("ControllerRevision db-1 is now owned by StatefulSet cache"), "{}", note.text);
+}
+
+#[test]
+fn adopting_does_not_wait_for_a_pod_on_its_way_out() {
+    let mut world = adopting();
+    world.controllers();
+    world.pods[1].owners.clear();
+    world.pods[1].deleting = true;
+    assert!(matches!(written(&world), Action::RestoreSpec { .. }), "its node may never come back");
 }
 
 #[test]
@@ -481,8 +546,19 @@ fn a_webhook_that_changes_the_template_on_its_way_in_restarts_no_pod() {
     world.edit(|set| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("mutated:1"));
     world.set.as_mut().unwrap()["metadata"]["managedFields"] = json!([]);
     world.controllers();
-    assert!(matches!(decide(&world), Step::Wait(Wait { note: Some(_), .. })));
     assert_eq!(world.set.as_ref().unwrap()["spec"]["updateStrategy"]["type"], "OnDelete");
+    // It is put back, and nothing else with it.
+    match written(&world) {
+        Action::RestoreSpec { spec, .. } => {
+            let containers = json!([{ "name": "c", "image": "busybox:1" }]);
+            assert_eq!(spec, json!({ "template": { "spec": { "containers": containers } } }));
+        }
+        other => panic!("expected the template, not {other:?}"),
+    }
+    let mut healed = world.clone();
+    pass(&mut healed);
+    healed.controllers();
+    assert!(matches!(written(&healed), Action::RestoreSpec { spec, .. } if spec["updateStrategy"].is_object()));
     // Somebody else applies a template: that is theirs, and lands.
     world.set.as_mut().unwrap()["metadata"]["managedFields"] =
         json!([{ "manager": "helm", "fieldsV1": { "f:spec": { "f:template": {} } } }]);
@@ -501,6 +577,83 @@ fn landing_restores_the_strategy_then_the_ownership_then_ends() {
     }
     pass(&mut world);
     assert_eq!(ending_written(&world), Some(Ending::Landed));
+}
+
+#[test]
+fn a_size_that_was_put_back_on_the_way_in_is_no_success() {
+    let mut world = adopting();
+    world.edit(|set| set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = json!("1Gi"));
+    world.controllers();
+    pass(&mut world);
+    world.controllers();
+    pass(&mut world);
+    assert_eq!(ending_written(&world), Some(Ending::PutBack));
+    let (journal, _) = &world.journals[0];
+    let outcome = outcome::of(&world.observe(), journal);
+    assert_eq!((&outcome.sizes, &outcome.short), (&sizes(1), &sizes(1)));
+}
+
+fn sizes(gib: u64) -> BTreeMap<TemplateName, Bytes> {
+    BTreeMap::from([(data(), Bytes::gib(gib))])
+}
+
+#[test]
+fn pods_that_were_deleted_or_replaced_meanwhile_are_counted_by_name() {
+    let check = |change: fn(&mut World), lost: &[&str]| {
+        let mut world = adopting();
+        world.controllers();
+        change(&mut world);
+        let found = outcome::of(&world.observe(), &world.journals[0].0).lost;
+        assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), lost);
+    };
+    check(|_| {}, &[]);
+    check(|world| drop(world.pods.remove(1)), &["db-1"]);
+    check(|world| world.pods[0].uid = "uid-of-its-successor".into(), &["db-0"]);
+    check(|world| world.pods[0].deleting = true, &["db-0"]);
+    check(|world| world.journals[0].0.lost.extend(["db-0".to_owned()]), &["db-0"]);
+    // Somebody scaled it down, or rolled out another template.
+    let scale = |world: &mut World| {
+        world.edit(|set| set["spec"]["replicas"] = json!(1));
+        world.pods.remove(1);
+    };
+    check(scale, &[]);
+    let roll_out = |world: &mut World| {
+        world.pods.clear();
+        world.edit(|set| {
+            set["status"]["updateRevision"] = json!("db-2");
+            set["metadata"]["managedFields"] =
+                json!([{ "manager": "helm", "fieldsV1": { "f:spec": { "f:template": {} } } }]);
+        });
+    };
+    check(roll_out, &[]);
+    // The same in a write of ours.
+    let by_policy = |world: &mut World| {
+        world.pods.clear();
+        world.edit(|set| set["status"]["updateRevision"] = json!("db-2"));
+    };
+    check(by_policy, &["db-0", "db-1"]);
+}
+
+#[test]
+fn a_pod_that_is_replaced_before_the_delete_is_not_forgotten() {
+    let mut world = until(World::settled(), |world| world.set.as_ref().is_some_and(is_held));
+    world.pods[1].uid = "uid-of-its-successor".into();
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => {
+            assert_eq!((journal.phase, journal.lost.len()), (Phase::Deleting, 1));
+        }
+        other => panic!("expected the journal, not {other:?}"),
+    }
+}
+
+#[test]
+fn who_else_selects_the_pods_is_asked_again_of_the_held_set_directly_before_the_delete() {
+    let mut world = until(World::settled(), |world| matches!(written(world), Action::Delete { .. }));
+    world.rivals = Found::Rivals(vec!["ReplicaSet web".to_owned()]);
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => assert_eq!(journal.ending, Some(Ending::Undone)),
+        other => panic!("expected to roll back, not {other:?}"),
+    }
 }
 
 #[test]

@@ -26,7 +26,9 @@ pub(super) struct World {
     pub(super) backups: BTreeMap<u64, BackupHead>,
     pub(super) namespace: Namespace,
     pub(super) intent: Option<Intent>,
-    pub(super) verdicts: [Verdict; 5],
+    pub(super) verdicts: [Verdict; 6],
+    /// Who else selects the Pods.
+    pub(super) rivals: Found,
     /// Every object of the set's name that was removed, as it was last.
     pub(super) removed: Vec<Value>,
     pub(super) deletes: usize,
@@ -66,6 +68,7 @@ fn dependent(kind: Kind, name: &str, owner: Option<&str>) -> Dependent {
         resource_version: "1".to_owned(),
         owners: owner.map(controller_of).into_iter().collect(),
         revision: (kind == Kind::Pod).then(|| "db-1".to_owned()),
+        labels: BTreeMap::from([("app".to_owned(), "db".to_owned())]),
         deleting: false,
         owners_changed: Some(Timestamp::UNIX_EPOCH),
     }
@@ -130,7 +133,9 @@ impl World {
                 Verdict::Accepted,
                 Verdict::Accepted,
                 Verdict::Refused("immutable".to_owned()),
+                Verdict::Accepted,
             ],
+            rivals: Found::Rivals(Vec::new()),
             removed: Vec::new(),
             deletes: 0,
             creates: 0,
@@ -181,14 +186,16 @@ impl World {
             },
             intent: self.intent.clone(),
             probes: None,
+            rivals: None,
             rules: Rules::default(),
         }
     }
 
     pub(super) fn probe(&self, request: &ProbeRequest) -> Probes {
-        let [create, delete, hold, backup, native] = self.verdicts.clone();
+        let [create, delete, hold, backup, native, copy] = self.verdicts.clone();
         let (uid, generation) = (request.guard.uid.clone(), request.generation);
-        Probes { uid, generation, targets: request.targets.clone(), at: self.now, create, delete, hold, backup, native }
+        let (targets, at) = (request.targets.clone(), self.now);
+        Probes { uid, generation, targets, at, create, copy, delete, hold, backup, native }
     }
 
     pub(super) fn last_object(&self, of: &Guard, transaction: &str) -> LastObject {
@@ -409,14 +416,7 @@ impl World {
                 self.deletes += 1;
                 self.delete(&["orphan"]);
             }
-            Action::RestoreSpec { spec, .. } => self.edit(|set| {
-                for (key, value) in spec.as_object().unwrap() {
-                    match value.as_object().filter(|_| set["spec"][key].is_object()) {
-                        Some(parts) => parts.iter().for_each(|(part, value)| set["spec"][key][part] = value.clone()),
-                        None => set["spec"][key] = value.clone(),
-                    }
-                }
-            }),
+            Action::RestoreSpec { spec, .. } => self.edit(|set| json_patch::merge(&mut set["spec"], spec)),
             Action::RestoreOwnership { managed_fields, .. } => self.edit(|set| {
                 set["metadata"]["managedFields"] = managed_fields.clone();
                 set["metadata"]["annotations"].as_object_mut().unwrap().remove(TRANSACTION);
@@ -448,12 +448,20 @@ pub(super) struct Pass {
     pub(super) applied: Option<Applied>,
 }
 
+/// The answer that nobody else selects the Pods of the set that is observed.
+pub(super) fn nobody_else(seen: &Observed) -> Option<Rivals> {
+    Some(Rivals { of: seen.live().unwrap().guard(), found: Found::Rivals(Vec::new()) })
+}
+
 /// Decides with everything that may be looked at.
 pub(super) fn decide(world: &World) -> Step {
     let mut seen = world.observe();
     for _ in 0..4 {
         match next(&seen, world.now) {
             Step::Look(Look::Probes(request)) => seen.probes = Some(world.probe(&request)),
+            Step::Look(Look::Rivals(request)) => {
+                seen.rivals = Some(Rivals { of: request.of, found: world.rivals.clone() });
+            }
             Step::Look(Look::LastObject { of, transaction }) => seen.last = world.last_object(&of, &transaction),
             step => return step,
         }

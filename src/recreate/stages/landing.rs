@@ -1,0 +1,134 @@
+//! The end of a recreate: the new StatefulSet has its Pods, and gets back what was changed for the CREATE.
+
+use std::time::Duration;
+
+use super::super::observed::{Dependent, LiveSet};
+use super::super::{Action, Ending, State, Step, manifest};
+use super::{GLANCE, Transaction, blocked, is_reached};
+use crate::api::reasons::Note;
+
+impl Transaction<'_> {
+    /// The new object is there and ours, and nothing refers to the old one. `is_held`: the wait for a hold to come off.
+    pub(super) fn land(&self, live: &LiveSet, is_held: impl FnOnce() -> Step) -> Step {
+        if let Some(step) = self.adoption(live).or_else(|| self.parachute(live)) {
+            return step;
+        }
+        if let Some(spec) = manifest::restored_spec(&live.object, &self.journal.image, self.journal.when_deleted) {
+            return Step::Write(Action::RestoreSpec { guard: live.guard(), spec });
+        }
+        if live.is_held() {
+            return is_held();
+        }
+        if live.transaction().is_some() {
+            let managed_fields = manifest::managed_fields(&live.object, &self.journal.image);
+            return Step::Write(Action::RestoreOwnership { guard: live.guard(), managed_fields });
+        }
+        let ending = if is_reached(live, &self.journal.targets) { Ending::Landed } else { Ending::PutBack };
+        self.old_backup().unwrap_or_else(|| self.close(ending))
+    }
+
+    /// Waits until the new StatefulSet has every Pod of the snapshot that is still there, and its ControllerRevisions.
+    ///
+    /// What another controller took is named at once. Nothing is waited for without an end: once the StatefulSet controller
+    /// has seen the new object it has adopted what it can. What it has not by then is reported, and everything else is put
+    /// back as it was. Only a controller that does not run at all is waited for: without it no revision is known.
+    fn adoption(&self, live: &LiveSet) -> Option<Step> {
+        let is_behind = live.status_number("observedGeneration") != live.generation;
+        let missing = self.missing(live);
+        if let Some((_, note)) = missing.as_ref().filter(|_| self.is_long() && !is_behind) {
+            return (!self.journal.adopted).then(|| self.go_on_without(note));
+        }
+        let (is_taken, note) = match missing {
+            Some(missing) => missing,
+            None if is_behind => (false, waiting_for("it has not seen the new StatefulSet")),
+            None => return None,
+        };
+        Some(self.wait(State::Adopting, live, GLANCE, (is_taken || self.is_long()).then_some(note)))
+    }
+
+    /// What the new StatefulSet does not have yet, and whether another controller took it.
+    fn missing(&self, live: &LiveSet) -> Option<(bool, Note)> {
+        let snapshot = &self.journal.snapshot;
+        // A Pod that is on its way out is replaced by its StatefulSet, whoever owns it; its node may be lost for ever.
+        let waits_for = |pod: &&Dependent| {
+            snapshot.pods.get(&pod.name) == Some(&pod.uid) && !pod.deleting && !pod.controlled_by(&live.uid)
+        };
+        if let Some(pod) = self.seen.pods.iter().find(waits_for) {
+            return Some(match pod.controller_other_than(&live.uid) {
+                Some(rival) => (true, taken(&format!("Pod {}", pod.name), &rival)),
+                None => (false, waiting_for(&format!("Pod {} has no owner yet", pod.name))),
+            });
+        }
+        // An equal revision of somebody else does as well: the StatefulSet controller finds it by its name.
+        let is_in_force = live.status_text("updateRevision") == snapshot.update_revision;
+        let revision = self.seen.revisions.iter().find(|revision| {
+            let is_ours = snapshot.revisions.get(&revision.name) == Some(&revision.uid);
+            let is_taken = is_in_force && revision.controller_other_than(&live.uid).is_some();
+            is_ours && !revision.deleting && !revision.controlled_by(&live.uid) && !is_taken
+        })?;
+        let name = format!("ControllerRevision {}", revision.name);
+        Some(match revision.controller_other_than(&live.uid) {
+            Some(rival) => (true, taken(&name, &rival)),
+            None => (false, waiting_for(&format!("{name} has no owner yet"))),
+        })
+    }
+
+    /// Writes down what a person should hear of in the end.
+    fn go_on_without(&self, note: &Note) -> Step {
+        let mut journal = self.journal.clone();
+        journal.adopted = true;
+        journal.incidents.push(note.clone());
+        self.write(journal)
+    }
+
+    /// The template of the new StatefulSet must be the one that the Pods run, or one that somebody else has written since.
+    fn parachute(&self, live: &LiveSet) -> Option<Step> {
+        let (snapshot, image) = (&self.journal.snapshot, &self.journal.image);
+        let (wanted, update) = (&snapshot.update_revision, live.status_text("updateRevision"));
+        if wanted == update || manifest::template_is_edited(&live.object) {
+            return None;
+        }
+        if live.object["spec"]["template"] != image["spec"]["template"] {
+            // Admission changed it on its way in. It is put back, as long as that changes nothing else.
+            let template = manifest::merge_patch(&live.object["spec"]["template"], &image["spec"]["template"]);
+            let spec = serde_json::json!({ "template": template });
+            return Some(Step::Write(Action::RestoreSpec { guard: live.guard(), spec }));
+        }
+        if snapshot.template != manifest::template_checksum(image) {
+            // Somebody edited the template while the old set was held: the new revision is theirs.
+            return None;
+        }
+        let note = blocked(&format!(
+            "the new StatefulSet has revision {update:?}, not {wanted:?}, although its template is unchanged. It is kept at \
+             OnDelete so that no Pod restarts; look at its ControllerRevisions: kubectl get controllerrevisions"
+        ));
+        let is_long = self.is_long();
+        Some(self.wait(
+            State::Adopting,
+            live,
+            if is_long { Duration::from_secs(5) } else { GLANCE },
+            is_long.then_some(note),
+        ))
+    }
+
+    fn old_backup(&self) -> Option<Step> {
+        let taken = &self.seen.backups.taken;
+        let excess = taken.len().saturating_sub(self.seen.rules.backups_kept);
+        let (_, head) = taken.iter().take(excess).next()?;
+        Some(Step::Write(Action::DeleteBackup { name: head.name.clone(), guard: head.guard.clone() }))
+    }
+}
+
+fn waiting_for(what: &str) -> Note {
+    blocked(&format!(
+        "the StatefulSet controller has not taken over: {what}. Check that the kube-controller-manager runs, and that the \
+         Pod's labels match the selector"
+    ))
+}
+
+fn taken(what: &str, rival: &str) -> Note {
+    blocked(&format!(
+        "{what} is now owned by {rival}, whose selector matches it too. Change the selector of {rival}, or delete it with \
+         --cascade=orphan; then remove its ownerReference from {what}, and the StatefulSet adopts it"
+    ))
+}
