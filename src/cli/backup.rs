@@ -9,7 +9,7 @@ use super::output::{print_data, yaml};
 use super::reach::Cluster;
 use super::saved::{self, Saved};
 use super::table::{Cell, Paint, columns};
-use super::terminal::{Terminal, print};
+use super::terminal::{Terminal, print, say};
 use super::view::ago;
 use super::{Connection, Exit, Failure, Output};
 use crate::cluster::client::Address;
@@ -86,7 +86,7 @@ async fn list(cluster: &Cluster, args: &List) -> Result<Exit, Failure> {
         Output::Json | Output::Yaml => print_data(&json!({ "backups": saved }), args.output),
         Output::Table | Output::Wide if saved.is_empty() => {
             let place = namespace.map_or("any namespace".to_owned(), |namespace| format!("namespace {namespace}"));
-            eprintln!("No backups in {place}. One is taken before a template is rewritten.");
+            say(&format!("No backups in {place}. One is taken before a template is rewritten."));
         }
         Output::Table | Output::Wide => print(&table(&saved, namespace.is_none(), now, Terminal::look().paint)),
     }

@@ -1,10 +1,10 @@
 //! Which words can follow? A completion script for the person's shell.
 
-use std::io::Write;
 use std::path::Path;
 
 use clap_complete::Shell;
 
+use super::terminal::print;
 use super::{Exit, Failure, args};
 
 /// Arguments of `rso completions`.
@@ -21,7 +21,6 @@ pub(super) fn run(args: &Args, program: &Path) -> Result<Exit, Failure> {
     let name = program.file_stem().and_then(|name| name.to_str()).unwrap_or("rso");
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut args::command(Path::new("rso")), name, &mut script);
-    // A closed pipe is the reader's choice.
-    let _ = std::io::stdout().write_all(&script);
+    print(&String::from_utf8_lossy(&script));
     Ok(Exit::Yes)
 }

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::compose::{Seen, driver, state};
+use super::terminal::say;
 use super::{Exit, Failure, live};
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName};
@@ -156,7 +157,7 @@ impl Told {
 
     fn say(&mut self, text: &str) {
         let seconds = self.start.elapsed().as_secs();
-        self.spinner.suspend(|| eprintln!("{:>5}  {text}", format!("{seconds}s")));
+        self.spinner.suspend(|| say(&format!("{:>5}  {text}", format!("{seconds}s"))));
         self.changed = Instant::now();
     }
 
@@ -193,7 +194,7 @@ impl Told {
         if !self.warned && self.changed.elapsed() > SILENCE {
             self.warned = true;
             let hint = "nothing has happened for 20 s. Is the operator running? kubectl get pods -A -l app.kubernetes.io/name=resize-statefulset-operator";
-            self.spinner.suspend(|| eprintln!("{hint}"));
+            self.spinner.suspend(|| say(hint));
         }
     }
 

@@ -1,8 +1,7 @@
 //! What does a person want to know or do? The verbs of `rso`, one file each.
 //!
 //! A verb talks to the API server with the person's own rights and never through the operator. Data goes to stdout,
-//! progress to stderr.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that talks to a terminal")]
+//! progress to stderr, and neither by `print!`: that panics where nobody reads.
 
 pub mod args;
 mod backup;
@@ -33,6 +32,8 @@ use std::process::ExitCode;
 pub use args::{Cli, Command, Connection, Output};
 pub use failure::{Exit, Failure};
 
+use crate::controller::RunError;
+
 /// Parses, dispatches, and turns a failure into a message and an exit code.
 pub fn main(words: Vec<OsString>) -> ExitCode {
     let program = words.first().cloned().unwrap_or_else(|| "rso".into());
@@ -52,23 +53,26 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Doctor(args) => block_on(doctor::run(&args, &connection)),
         Command::Drift(args) => block_on(drift::run(&args, &connection)),
         Command::Uninstall(args) => block_on(uninstall::run(&args, &connection)),
-        Command::Completions(args) => completions::run(&args, program.as_ref()),
-        Command::Controller(args) => block_on(controller(*args)),
-        Command::Csi(args) => block_on(csi(args)),
+        Command::Completions(args) => {
+            connection.unused("completions").and_then(|()| completions::run(&args, program.as_ref()))
+        }
+        Command::Controller(args) => block_on(controller(*args, &connection)),
+        Command::Csi(args) => block_on(csi(args, &connection)),
     };
-    match ended {
+    match ended.and_then(terminal::answered) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            terminal::say(&format!("error: {failure}"));
             failure.exit.into()
         }
     }
 }
 
 /// The operator, and beside it the webhook.
-async fn controller(args: args::Controller) -> Result<Exit, Failure> {
+async fn controller(args: args::Controller, connection: &Connection) -> Result<Exit, Failure> {
     let args::Controller { operator, webhook } = args;
-    let ended = crate::controller::run(operator, |context, stop| {
+    let source = connection.of_operator()?;
+    let ended = crate::controller::run(operator, &source, |context, stop| {
         let ground = crate::webhook::Ground {
             client: context.client.clone(),
             namespace: context.ground.namespace.clone(),
@@ -81,13 +85,30 @@ async fn controller(args: args::Controller) -> Result<Exit, Failure> {
         async move { crate::webhook::run(webhook, ground, stop).await.map_err(Into::into) }
     })
     .await;
-    ended.map(|()| Exit::Yes).map_err(|error| Failure::no(crate::cluster::client::chain(&error)))
+    ended.map(|()| Exit::Yes).map_err(of_operator)
+}
+
+/// A flag that cannot be read and a cluster that cannot be found are not the operator's fault.
+fn of_operator(error: RunError) -> Failure {
+    let what = crate::cluster::client::chain(&error);
+    match error {
+        RunError::Connect(error) => error.into(),
+        RunError::Log(_) | RunError::Driver(_) => Failure::usage(what),
+        RunError::Signals(_)
+        | RunError::Kubelets(_)
+        | RunError::Serve(_)
+        | RunError::Watch
+        | RunError::Beside(_)
+        | RunError::LostLease => Failure::no(what),
+    }
 }
 
 /// A role logs to stderr, as JSON; `RUST_LOG` says how much.
-async fn csi(args: crate::csi::Args) -> Result<Exit, Failure> {
+async fn csi(args: crate::csi::Args, connection: &Connection) -> Result<Exit, Failure> {
+    connection.unused("csi")?;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr);
+    lines.log_internal_errors(false).init();
     let ended = crate::csi::run(args).await;
     ended.map(|()| Exit::Yes).map_err(|error| Failure::no(crate::csi::fault::chain(&error)))
 }

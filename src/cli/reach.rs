@@ -21,11 +21,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Reads the kubeconfig. Nothing is sent yet.
     pub(super) async fn of(connection: &Connection) -> Result<Self, Failure> {
-        let source = match (&connection.kubeconfig, &connection.context) {
-            (None, None) => Source::Infer,
-            (path, context) => Source::Kubeconfig { path: path.clone(), context: context.clone() },
-        };
-        let client = Client::connect(&source, MANAGER, Arc::new(Nobody)).await?;
+        let client = Client::connect(&connection.source(), MANAGER, Arc::new(Nobody)).await?;
         let namespace = connection.namespace.clone().unwrap_or_else(|| client.namespace().to_owned());
         Ok(Self { client, namespace })
     }
@@ -33,6 +29,40 @@ impl Cluster {
     /// The set that a word on the command line names.
     pub(super) fn set(&self, word: &str) -> Result<SetName, Failure> {
         Ok(SetName::new(&self.namespace, set_name(word)?))
+    }
+}
+
+impl Connection {
+    /// The cluster that the flags, else `$KUBECONFIG`, name. Whoever names a file means it: where it cannot be used, the
+    /// service account of a pod is not taken in its place.
+    fn source(&self) -> Source {
+        let named = std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty());
+        match (&self.kubeconfig, &self.context) {
+            (None, None) if !named => Source::Infer,
+            (path, context) => Source::Kubeconfig { path: path.clone(), context: context.clone() },
+        }
+    }
+
+    /// The cluster of the operator. It is not limited to a namespace by `--namespace`, so that flag is refused.
+    pub(super) fn of_operator(&self) -> Result<Source, Failure> {
+        match &self.namespace {
+            None => Ok(self.source()),
+            Some(namespace) => Err(Failure::usage("rso controller does not take --namespace").hint(format!(
+                "to limit it to one namespace: --watch-namespaces={namespace}; for its own objects: --pod-namespace={namespace}"
+            ))),
+        }
+    }
+
+    /// Refuses the flags where no API server is asked.
+    pub(super) fn unused(&self, verb: &str) -> Result<(), Failure> {
+        let given = [
+            ("--namespace", self.namespace.is_some()),
+            ("--context", self.context.is_some()),
+            ("--kubeconfig", self.kubeconfig.is_some()),
+        ];
+        given.iter().find(|(_, is_given)| *is_given).map_or(Ok(()), |(flag, _)| {
+            Err(Failure::usage(format!("rso {verb} does not take {flag}: it asks no API server")).hint("leave it out"))
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use super::follow::{Goal, follow};
 use super::live;
 use super::reach::Cluster;
 use super::table::{Cell, Paint, columns};
-use super::terminal::print;
+use super::terminal::{print, say};
 use super::{Connection, Exit, Failure};
 use crate::api::annotations::RESIZE_NAME;
 use crate::api::bytes::Bytes;
@@ -133,10 +133,10 @@ async fn tried(
         match client.patch(&Address::claim(&set.namespace, name), &Patch::Merge(growth), Run::Dry).await {
             Ok(_) => {}
             Err(Error::NotAllowed { call, .. }) => {
-                eprintln!(
+                say(&format!(
                     "Not tried on the claims: you lack the right `{}` on `{}`; the operator tries it.",
                     call.verb, call.resource
-                );
+                ));
                 break;
             }
             Err(Error::Refused { message, .. } | Error::Invalid { message, .. }) => {
@@ -154,7 +154,7 @@ async fn tried(
 fn tell(set: &SetName, asked: &Asked, change: &Change, done: &str) {
     print(&format!("statefulset.apps/{} {}={} {done}\n", set.name, asked.template, asked.size));
     print(&table(change));
-    change.remarks.iter().for_each(|remark| eprintln!("{remark}"));
+    change.remarks.iter().for_each(|remark| say(remark));
 }
 
 fn table(change: &Change) -> String {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::args::DryRun;
 use super::reach::Cluster;
 use super::saved::{self, Saved};
-use super::terminal::print;
+use super::terminal::{print, say};
 use super::{Connection, Exit, Failure};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName};
@@ -71,7 +71,7 @@ async fn create(
     raised: &[Raised],
     dry_run: DryRun,
 ) -> Result<Exit, Failure> {
-    raised.iter().for_each(|raised| eprintln!("{}", told(raised)));
+    raised.iter().for_each(|raised| say(&told(raised)));
     let (run, done) = match dry_run {
         DryRun::None => (Run::Real, "restored"),
         DryRun::Server => (Run::Dry, "can be restored (server dry run)"),
@@ -89,10 +89,10 @@ async fn create(
     print(&format!("statefulset.apps/{} {done} from backup {} of {}\n", set.name, saved.number, saved.taken_at));
     if dry_run == DryRun::None {
         record(client, set, saved, &restored).await;
-        eprintln!(
+        say(&format!(
             "Its pods, if they still run, are adopted as they are; `rso status {} -n {}` shows it.",
             set.name, set.namespace
-        );
+        ));
     }
     Ok(Exit::Yes)
 }

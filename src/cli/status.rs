@@ -9,7 +9,7 @@ use super::live::{self, Scope};
 use super::output::print_data;
 use super::reach::Cluster;
 use super::screen::{Detail, Look, draw};
-use super::terminal::{Screen, Terminal, print};
+use super::terminal::{Screen, Terminal, is_closed, print, say};
 use super::view::SetStatus;
 use super::{Connection, Exit, Failure, Output};
 use crate::cluster::client::Client;
@@ -58,7 +58,7 @@ fn scope(args: &Args, cluster: &Cluster) -> Result<Scope, Failure> {
 async fn once(client: &Client, scope: &Scope, output: Output) -> Result<Exit, Failure> {
     let (sets, hints) = seen(client, scope).await?;
     if output.is_data() {
-        hints.iter().for_each(|hint| eprintln!("{hint}"));
+        hints.iter().for_each(|hint| say(hint));
         print_data(&json!({ "sets": sets }), output);
     } else {
         print(&picture(&sets, &hints, scope, output, Terminal::look()));
@@ -66,7 +66,7 @@ async fn once(client: &Client, scope: &Scope, output: Output) -> Result<Exit, Fa
     Ok(Exit::Yes)
 }
 
-/// Until Ctrl-C. What cannot be seen for a moment is told in place of the picture; it may come back.
+/// Until Ctrl-C, or until nobody reads. What cannot be seen for a moment is told in place of the picture; it may come back.
 async fn watch(client: &Client, scope: &Scope, output: Output) -> Result<Exit, Failure> {
     let mut screen = Screen::default();
     let end = ended();
@@ -81,6 +81,9 @@ async fn watch(client: &Client, scope: &Scope, output: Output) -> Result<Exit, F
             Ok((sets, hints)) => screen.draw(picture(&sets, &hints, scope, output, terminal), terminal),
             Err(failure) if screen.is_empty() => return Err(failure),
             Err(failure) => screen.draw(format!("{failure}\n"), terminal),
+        }
+        if is_closed() {
+            return Ok(Exit::Yes);
         }
         tokio::select! {
             () = &mut end => return Ok(Exit::Yes),

@@ -1,8 +1,10 @@
 //! Who reads the answer: a person at a terminal, or a program?
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::sync::OnceLock;
 
 use super::table::Paint;
+use super::{Exit, Failure};
 
 /// The width when nobody says otherwise: what people expect of a terminal.
 const USUAL_WIDTH: usize = 80;
@@ -38,9 +40,37 @@ impl Terminal {
     }
 }
 
-/// Writes to stdout. A reader that went away (`| head`) ends the output, not with a failure.
+/// Why stdout takes no more: the first error, for the exit code. Nothing is written after it.
+static CLOSED: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes data to stdout. What was done is not undone by an output that cannot be written, so the verb goes on; [`answered`]
+/// reports it at the end.
 pub(super) fn print(text: &str) {
-    let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
+    if CLOSED.get().is_none()
+        && let Err(error) = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush())
+    {
+        let _ = CLOSED.set(error);
+    }
+}
+
+/// Writes a line of progress, a hint or an error to stderr. `eprintln!` would panic where stderr is closed or full.
+pub(super) fn say(line: &str) {
+    let _ = stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Whether stdout takes no more: whoever watches has nobody to draw for.
+pub(super) fn is_closed() -> bool {
+    CLOSED.get().is_some()
+}
+
+/// The exit code of an answer: not yes when the answer could not be written. A reader that went away (`| head`) has read what
+/// it wanted.
+pub(super) fn answered(exit: Exit) -> Result<Exit, Failure> {
+    let full = CLOSED.get().filter(|error| error.kind() != ErrorKind::BrokenPipe);
+    full.map_or(Ok(exit), |error| {
+        Err(Failure::no(format!("failed to write the answer to stdout: {error}"))
+            .hint("what was written is incomplete; write it to another place"))
+    })
 }
 
 /// A screen of its own that is drawn over and over; the last picture stays behind when it ends.

@@ -84,7 +84,7 @@ pub enum RunError {
 ///
 /// # Errors
 /// When it cannot start, or must not go on.
-pub async fn run<B>(args: Args, beside: impl FnOnce(&Context, Stop) -> B) -> Result<(), RunError>
+pub async fn run<B>(args: Args, source: &Source, beside: impl FnOnce(&Context, Stop) -> B) -> Result<(), RunError>
 where
     B: Future<Output = Result<(), Fault>> + Send + 'static,
 {
@@ -92,7 +92,7 @@ where
     let stop = Stop::on_signals().map_err(RunError::Signals)?;
     let telemetry = Telemetry::default();
     telemetry.health.condition("caches", false);
-    let client = Client::connect(&Source::Infer, MANAGER, Arc::new(telemetry.clone())).await?;
+    let client = Client::connect(source, MANAGER, Arc::new(telemetry.clone())).await?;
     let (cache, changes) = watch::open(&client.kube(), &args.scope(), &args.pod_namespace);
     let (election, leadership) = Election::new(&client, &args.pod_namespace, lease::identity(&args.pod_name))?;
     let metrics = telemetry.metrics.clone();

@@ -48,7 +48,8 @@ impl FromStr for Format {
 pub fn init(format: Format, filter: Option<&str>) -> Result<(), LogError> {
     use tracing_subscriber::util::SubscriberInitExt;
     let filter = self::filter(filter)?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost: to complain about it would panic, as stderr is where it would complain.
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = match format {
         Format::Json => {
             lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()

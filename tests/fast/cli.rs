@@ -1,7 +1,10 @@
 //! What does the command line say and answer when there is no cluster to talk to?
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 
@@ -137,4 +140,120 @@ fn each_shell_gets_its_completions() {
             assert!(said.out.contains(word), "{shell} lacks {word}");
         }
     }
+}
+
+/// A kubeconfig whose API server is this listener.
+fn kubeconfig_of(listener: &TcpListener) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    file.write_all(NOBODY.replace("127.0.0.1:1", &address).as_bytes()).unwrap();
+    file
+}
+
+/// Whether the program connects to the listener before it ends; it is ended then.
+fn connects(listener: &TcpListener, words: &[&str], environment: &[(&str, &str)], stderr: Stdio) -> bool {
+    listener.set_nonblocking(true).unwrap();
+    let mut program = std::process::Command::new(rso());
+    program.args(words).env_clear().envs(environment.iter().copied()).env("HOME", "/nonexistent");
+    let mut child = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let connected = loop {
+        if listener.accept().is_ok() {
+            break true;
+        }
+        if child.try_wait().unwrap().is_some() || Instant::now() > until {
+            break false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    child.kill().ok();
+    child.wait().unwrap();
+    connected
+}
+
+const CONTROLLER: [&str; 5] = ["controller", "--metrics-address", "127.0.0.1:0", "--health-address", "127.0.0.1:0"];
+
+#[test]
+fn the_operator_obeys_the_kubeconfig_that_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (named, other) = (kubeconfig_of(&listener), nobody());
+    let (named, other) = (named.path().to_str().unwrap(), other.path().to_str().unwrap());
+    let words = [&CONTROLLER[..], &["--kubeconfig", named, "--context", "nobody"]].concat();
+    assert!(connects(&listener, &words, &[("KUBECONFIG", other)], Stdio::null()));
+    assert!(connects(&listener, &CONTROLLER, &[("KUBECONFIG", named)], Stdio::null()));
+}
+
+#[test]
+fn a_flag_that_a_role_does_not_use_is_refused_and_one_that_names_no_cluster_too() {
+    let kubeconfig = nobody();
+    let check = |words: &[&str], code: i32, expected: &str| {
+        let said = said(rso(), words, kubeconfig.path());
+        assert_eq!((said.code, said.out.as_str()), (code, ""), "{words:?}: {}", said.err);
+        assert!(said.err.contains(expected), "{words:?}: {}", said.err);
+    };
+    check(&["controller", "--kubeconfig", "/nonexistent"], 3, "/nonexistent");
+    check(&["controller", "--context", "other"], 3, "other");
+    check(&["controller", "-n", "shop"], 2, "--watch-namespaces=shop");
+    check(&["--namespace", "shop", "controller"], 2, "rso controller does not take --namespace");
+    check(&["controller", "--log", "a=b=c"], 2, "log filter");
+    check(&["controller", "--driver", "nonsense"], 2, "--driver");
+    check(&["completions", "bash", "--context", "other"], 2, "rso completions does not take --context");
+    check(&["status", "--as", "admin"], 2, "unexpected argument '--as'");
+}
+
+#[test]
+fn a_kubeconfig_that_is_named_and_not_usable_is_not_replaced_by_the_account_of_a_pod() {
+    let said = said(rso(), &["status"], Path::new("/nonexistent/config"));
+    assert_eq!(said.code, 3);
+    assert!(said.err.starts_with("error: failed to read the kubeconfig"), "{}", said.err);
+}
+
+/// A place where every write fails: with EPIPE, and with ENOSPC.
+fn places() -> [Stdio; 2] {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    [writer.into(), std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()]
+}
+
+#[test]
+fn nobody_who_listens_on_stderr_changes_nothing() {
+    let kubeconfig = nobody();
+    for (words, code) in [
+        (&["status"][..], 3),
+        (&["resize", "pod/db-0", "20Gi"], 2),
+        (&["controller", "--context", "other"], 3),
+        (&["controller", "-n", "shop"], 2),
+        (&["status", "--no-such-flag"], 2),
+    ] {
+        for place in places() {
+            let mut program = std::process::Command::new(rso());
+            program.args(words).env_clear().env("KUBECONFIG", kubeconfig.path()).stderr(place);
+            assert_eq!(program.status().unwrap().code(), Some(code), "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_the_operator() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let kubeconfig = kubeconfig_of(&listener);
+    for place in places() {
+        let environment = [("KUBECONFIG", kubeconfig.path().to_str().unwrap())];
+        assert!(connects(&listener, &[&CONTROLLER[..], &["--log", "debug"]].concat(), &environment, place));
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_read_is_no_failure_and_one_that_cannot_be_stored_is() {
+    let [closed, full] = places();
+    let answer = |place: Stdio| {
+        let mut program = std::process::Command::new(rso());
+        let output = program.args(["completions", "bash"]).env_clear().stdout(place).stderr(Stdio::piped()).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(answer(closed), (Some(0), String::new()));
+    let (code, told) = answer(full);
+    assert_eq!(code, Some(1));
+    assert!(told.starts_with("error: failed to write the answer to stdout: No space left"), "{told}");
 }
