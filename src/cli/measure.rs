@@ -156,6 +156,7 @@ fn refused(error: Error, keys: Vec<Key>) -> Refused {
         Error::NotAllowed { call, .. } => Refused::Right(format!("{} {}", call.verb, call.resource)),
         Error::Refused { message, .. }
         | Error::Invalid { message, .. }
+        | Error::Unsent { message, .. }
         | Error::Busy { message, .. }
         | Error::Server { message, .. } => Refused::Silent(message, keys),
         Error::NoAnswer { source, .. } => Refused::Silent(source.to_string(), keys),

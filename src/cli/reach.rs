@@ -103,6 +103,7 @@ impl From<Error> for Failure {
             )),
             Error::Refused { message, .. } => Self::refused(format!("the cluster refuses to {call}: {message}")),
             Error::Invalid { message, .. } => Self::no(format!("the API server does not {call}: {message}")),
+            Error::Unsent { .. } => Self::no(chain(&error)),
             Error::Busy { .. } | Error::Server { .. } => {
                 Self::new(Exit::Unreachable, chain(&error)).hint("run the command again a little later")
             }
@@ -139,6 +140,7 @@ mod tests {
         let message = || "no".to_owned();
         check(Error::Refused { call: call(), message: message() }, Exit::Refused);
         check(Error::Invalid { call: call(), code: 422, message: message() }, Exit::No);
+        check(Error::Unsent { call: call(), message: message() }, Exit::No);
         check(Error::Busy { call: call(), code: 429, message: message(), after: None }, Exit::Unreachable);
         check(Error::Server { call: call(), code: 503, message: message(), after: None }, Exit::Unreachable);
         check(Error::NoAnswer { call: call(), source: "connection refused".into() }, Exit::Unreachable);

@@ -225,16 +225,31 @@ fn judge(answer: Result<Outcome<Value>, Error>) -> Acted {
     }
 }
 
-/// A journal that does not fit is a request that the server would not have taken.
+/// A journal that does not fit is not sent.
 fn unfit(address: &Address, verb: &'static str, error: &crate::recreate::journal::JournalError) -> Error {
-    Error::Invalid {
+    Error::Unsent {
         call: super::client::Call {
             verb,
             resource: address.resource.plural.to_owned(),
             object: address.to_string(),
             effect: super::client::Effect::Looks,
         },
-        code: 413,
-        message: error.to_string(),
+        message: chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recreate::journal::JournalError;
+
+    #[test]
+    fn a_journal_that_does_not_fit_is_not_reported_as_the_answer_of_the_api_server() {
+        let address = CONFIG_MAPS.of("rso-system", "rso-journal-1");
+        let Acted::Refused(told) = judge(Err(unfit(&address, "update", &JournalError::TooLarge(1_000_000)))) else {
+            panic!("nothing was sent, so nothing is unknown");
+        };
+        assert!(told.starts_with("failed to update configmaps rso-system/rso-journal-1: failed to pack"), "{told}");
+        assert!(told.ends_with("; nothing was sent") && !told.contains("API server"), "{told}");
     }
 }

@@ -109,6 +109,14 @@ pub enum Error {
         /// The server's words.
         message: String,
     },
+    /// We could not even send it: it does not fit, or cannot be written down. The API server was not asked.
+    #[error("failed to {call}: {message}; nothing was sent")]
+    Unsent {
+        /// The request.
+        call: Call,
+        /// Why, in our own words.
+        message: String,
+    },
     /// 429, and 410 (a list or watch that began too long ago): nothing happened.
     #[error("failed to {call}: the API server asks to come back later ({code}): {message}")]
     Busy {
@@ -160,7 +168,9 @@ impl Error {
     /// What may be done next.
     pub fn class(&self) -> Class {
         match self {
-            Self::NotAllowed { .. } | Self::Refused { .. } | Self::Invalid { .. } => Class::Permanent,
+            Self::NotAllowed { .. } | Self::Refused { .. } | Self::Invalid { .. } | Self::Unsent { .. } => {
+                Class::Permanent
+            }
             Self::Busy { after, .. } => Class::Retry { after: *after },
             Self::Server { call, after, .. } => call.unanswered(*after),
             Self::NoAnswer { call, .. } | Self::Unreadable { call, .. } => call.unanswered(None),
@@ -173,6 +183,7 @@ impl Error {
             Self::NotAllowed { call, .. }
             | Self::Refused { call, .. }
             | Self::Invalid { call, .. }
+            | Self::Unsent { call, .. }
             | Self::Busy { call, .. }
             | Self::Server { call, .. }
             | Self::NoAnswer { call, .. }

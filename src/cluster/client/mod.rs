@@ -309,12 +309,13 @@ impl Client {
         let mut bytes = Vec::new();
         if let Some((media, body)) = body {
             request = request.header(header::CONTENT_TYPE, media);
-            bytes = serde_json::to_vec(body).map_err(|source| Error::Unreadable { call: call.clone(), source })?;
+            bytes = serde_json::to_vec(body).map_err(|error| unsent(&error))?;
         }
         let request = request.extension(Deadline(self.deadline)).body(Body::from(bytes));
-        let request = request.map_err(|source| Error::NoAnswer { call: call.clone(), source: source.into() })?;
+        let request = request.map_err(|error| unsent(&error))?;
         let unanswered = |source| Error::NoAnswer { call: call.clone(), source };
         let answer = self.kube.send(request).await.map_err(|source| unanswered(source.into()))?;
+        let unsent = |error: &dyn std::error::Error| Error::Unsent { call: call.clone(), message: chain(error) };
         let (code, after) = (answer.status(), retry_after(answer.headers()));
         let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await.map_err(unanswered)?.to_bytes();
         if code.is_success() {
