@@ -257,3 +257,80 @@ fn an_answer_that_is_not_read_is_no_failure_and_one_that_cannot_be_stored_is() {
     assert_eq!(code, Some(1));
     assert!(told.starts_with("error: failed to write the answer to stdout: No space left"), "{told}");
 }
+
+/// The kubeconfig of an API server that only a proxy can resolve.
+fn behind_a_proxy(extra: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let text = NOBODY.replace(r#""http://127.0.0.1:1""#, &format!(r#""https://api.invalid:6443"{extra}"#));
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+/// A proxy that notes what it is asked for, and refuses it.
+fn proxy() -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, questions) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut question = [0; 4096];
+            let length = std::io::Read::read(&mut stream, &mut question).unwrap();
+            asked.send(String::from_utf8_lossy(&question[..length]).into_owned()).ok();
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").ok();
+        }
+    });
+    (address, questions)
+}
+
+#[test]
+fn the_api_server_is_asked_through_the_proxy_that_is_named() {
+    let (address, questions) = proxy();
+    let authority = address.trim_start_matches("http://");
+    let with_password = format!("http://me:pa%40ss@{authority}");
+    let in_kubeconfig = format!(r#", proxy-url: "{address}""#);
+    let check = |kubeconfig: &str, variables: &[(&str, &str)]| {
+        let kubeconfig = behind_a_proxy(kubeconfig);
+        let mut program = Command::new(rso());
+        program.arg("status").env_clear().envs(variables.iter().copied());
+        let output = program.env("KUBECONFIG", kubeconfig.path()).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        let question = questions.try_iter().last().unwrap_or_default();
+        assert!(question.starts_with("CONNECT api.invalid:6443 "), "{variables:?} {question} {told}");
+        question
+    };
+    check("", &[("HTTPS_PROXY", &address)]);
+    check("", &[("https_proxy", authority)]);
+    check(&in_kubeconfig, &[]);
+    check(&in_kubeconfig, &[("NO_PROXY", "*")]);
+    let question = check("", &[("HTTPS_PROXY", &with_password)]);
+    assert!(question.to_ascii_lowercase().contains("proxy-authorization: basic "), "{question}");
+    check("", &[("HTTPS_PROXY", &address), ("NO_PROXY", "127.0.0.1")]);
+    // This machine is asked directly, where nobody listens.
+    let direct = said_through(&address, &nobody_secure());
+    assert!(direct.contains("Connection refused") && questions.try_recv().is_err(), "{direct}");
+}
+
+fn nobody_secure() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(NOBODY.replace("http:", "https:").as_bytes()).unwrap();
+    file
+}
+
+fn said_through(proxy: &str, kubeconfig: &tempfile::NamedTempFile) -> String {
+    let mut program = Command::new(rso());
+    program.arg("status").env_clear().env("KUBECONFIG", kubeconfig.path()).env("HTTPS_PROXY", proxy);
+    String::from_utf8(program.output().unwrap().stderr).unwrap()
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_told_without_its_password() {
+    let kubeconfig = behind_a_proxy("");
+    let mut program = Command::new(rso());
+    program.arg("status").env_clear().env("KUBECONFIG", kubeconfig.path()).env("HTTPS_PROXY", "ftp://me:secret@p");
+    let output = program.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.starts_with("error: failed to use HTTPS_PROXY") && !told.contains("secret"), "{told}");
+}

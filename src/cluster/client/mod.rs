@@ -6,6 +6,7 @@
 //! a quarter of an hour.
 
 mod error;
+mod proxy;
 pub mod resources;
 mod transport;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kube::client::{Body, ClientBuilder};
-use kube::config::KubeConfigOptions;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::response::Status;
 use serde_json::{Value, json};
 
@@ -25,6 +26,7 @@ use self::transport::{Deadline, Guard};
 use crate::api::names::Uid;
 
 pub use self::error::{Call, Class, Effect, Error, LONGEST_RETRY_AFTER, Outcome, chain};
+pub use self::proxy::ProxyError;
 pub use self::resources::{Address, Resource};
 pub use self::transport::{DEADLINE, Nobody, Witness};
 
@@ -63,6 +65,9 @@ pub enum ConnectError {
     /// The kubeconfig cannot be used.
     #[error("failed to read the kubeconfig")]
     Kubeconfig(#[source] kube::config::KubeconfigError),
+    /// The proxy cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// TLS or credentials cannot be used.
     #[error("failed to make a client from the cluster's certificates and credentials")]
     Build(#[source] kube::Error),
@@ -141,13 +146,17 @@ impl Client {
         manager: &'static str,
         witness: Arc<dyn Witness>,
     ) -> Result<Self, ConnectError> {
-        let config = match source {
-            Source::Infer => kube::Config::infer().await.map_err(ConnectError::Nowhere)?,
-            Source::Pod => kube::Config::incluster().map_err(ConnectError::Pod)?,
+        let (mut config, named) = match source {
+            Source::Infer => match kubeconfig(None, None).await {
+                Ok(found) => found,
+                Err(_) => (kube::Config::infer().await.map_err(ConnectError::Nowhere)?, None),
+            },
+            Source::Pod => (kube::Config::incluster().map_err(ConnectError::Pod)?, None),
             Source::Kubeconfig { path, context } => {
                 kubeconfig(path.as_deref(), context.clone()).await.map_err(ConnectError::Kubeconfig)?
             }
         };
+        config.proxy_url = proxy::choose(&config.cluster_url, named.as_deref(), |name| std::env::var(name).ok())?;
         Self::of(config, manager, witness)
     }
 
@@ -306,6 +315,7 @@ impl Client {
         body: Option<(&'static str, &Value)>,
     ) -> Result<Outcome<Value>, Error> {
         let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
+        let unsent = |error: &dyn std::error::Error| Error::Unsent { call: call.clone(), message: chain(error) };
         let mut bytes = Vec::new();
         if let Some((media, body)) = body {
             request = request.header(header::CONTENT_TYPE, media);
@@ -315,7 +325,6 @@ impl Client {
         let request = request.map_err(|error| unsent(&error))?;
         let unanswered = |source| Error::NoAnswer { call: call.clone(), source };
         let answer = self.kube.send(request).await.map_err(|source| unanswered(source.into()))?;
-        let unsent = |error: &dyn std::error::Error| Error::Unsent { call: call.clone(), message: chain(error) };
         let (code, after) = (answer.status(), retry_after(answer.headers()));
         let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await.map_err(unanswered)?.to_bytes();
         if code.is_success() {
@@ -328,18 +337,21 @@ impl Client {
     }
 }
 
+/// The kubeconfig, and its `proxy-url`.
 async fn kubeconfig(
     path: Option<&std::path::Path>,
     context: Option<String>,
-) -> Result<kube::Config, kube::config::KubeconfigError> {
+) -> Result<(kube::Config, Option<String>), kube::config::KubeconfigError> {
+    let file = path.map_or_else(Kubeconfig::read, Kubeconfig::read_from)?;
+    let proxy = proxy_of(&file, context.as_ref());
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    match path {
-        None => kube::Config::from_kubeconfig(&options).await,
-        Some(path) => {
-            let file = kube::config::Kubeconfig::read_from(path)?;
-            kube::Config::from_custom_kubeconfig(file, &options).await
-        }
-    }
+    Ok((kube::Config::from_custom_kubeconfig(file, &options).await?, proxy))
+}
+
+fn proxy_of(file: &Kubeconfig, context: Option<&String>) -> Option<String> {
+    let context = context.or(file.current_context.as_ref())?;
+    let context = file.contexts.iter().find(|named| named.name == *context)?.context.as_ref()?;
+    file.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()?.proxy_url.clone()
 }
 
 fn build(config: &kube::Config, witness: &Arc<dyn Witness>) -> Result<kube::Client, ConnectError> {
