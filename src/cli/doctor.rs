@@ -6,6 +6,8 @@
 mod admission;
 mod deployers;
 mod findings;
+mod limits;
+mod neighbours;
 mod storage;
 
 use serde_json::{Value, json};
@@ -76,6 +78,8 @@ pub(super) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
     let mut findings = admission::look(&practice).await?;
     findings.extend(rights(&practice).await);
     findings.extend(storage::look(&practice).await?);
+    findings.extend(neighbours::look(&practice).await?);
+    findings.extend(limits::look(&practice).await?);
     findings.extend(deployers::look(&practice).await);
     findings.sort_by_key(|finding| finding.level);
     if args.output.is_data() {
