@@ -139,6 +139,12 @@ pub enum ClaimStep {
 }
 
 impl Claim {
+    /// The name of its Pod: a claim is named for its template, then for its Pod.
+    fn pod(&self) -> &str {
+        let name = self.name.as_str();
+        name.strip_prefix(self.template.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name)
+    }
+
     /// The API server has accepted this size.
     pub fn is_committed(&self, size: Bytes) -> bool {
         self.requested >= size
@@ -272,7 +278,7 @@ fn unfinished(claim: &Claim, capacity: Bytes, driver: &Driver, now: Timestamp) -
             format!(
                 "claim {name} goes from {capacity} to {requested} only when no pod uses it, or when its pod starts anew; \
                  restart pod {} when it suits",
-                claim.ordinal
+                claim.pod()
             ),
         ));
     }

@@ -218,7 +218,7 @@ fn every_note_names_the_claim_and_ends_with_what_to_do() {
     check(
         Claim { resized_at: Some(at(-3600)), ..growing(TEN, TWELVE, Resize::NodePending) },
         driver(),
-        "restart pod 0 when it suits",
+        "restart pod db-0 when it suits",
     );
 }
 
