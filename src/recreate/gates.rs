@@ -272,7 +272,13 @@ fn available(subject: &Subject<'_>) -> Result<(), Note> {
     let wanted = i64::from(subject.live.spec.replicas);
     for (field, word) in [("replicas", "created"), ("readyReplicas", "ready"), ("availableReplicas", "available")] {
         let count = subject.live.status_number(field);
-        if count != wanted {
+        if count > wanted {
+            return Err(deferred(format!(
+                "{count} replicas are {word} and {wanted} are wanted; the template follows when the others are gone. If \
+                 that lasts, look at the pods"
+            )));
+        }
+        if count < wanted {
             return Err(deferred(format!(
                 "{count} of {wanted} replicas are {word}; the template follows when all are. If that lasts, look at the \
                  pods"
