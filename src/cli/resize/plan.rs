@@ -84,11 +84,29 @@ pub(super) fn plan(seen: &Seen, asked: &Asked, now: Timestamp) -> Result<Plan, F
         format!("The annotation {} asks for {}, which counts, because it is larger.", request.key, request.size)
     }));
     remarks.extend(match (&template, stays) {
-        (Some(_), _) => Some("The set is replaced by one with the larger template; its pods run on.".to_owned()),
+        (Some(_), _) => Some(recreate(seen)),
         (None, Some(why)) if template_size < to => Some(why),
         (None, _) => None,
     });
     Ok(Plan::Change(Change { to, claims: grown, template, remarks }))
+}
+
+/// What happens to the StatefulSet: at once, or after what holds it up.
+fn recreate(seen: &Seen) -> String {
+    let (set, replicas) = (&seen.set, seen.set.ordinals.len());
+    let ready = usize::try_from(seen.ready).unwrap_or(usize::MAX);
+    if set.marked {
+        return "The template follows after the recreate that is in flight; the pods run on.".to_owned();
+    }
+    if ready != replicas {
+        return format!(
+            "The volumes grow now; the template follows when all replicas are ready, and {ready} of {replicas} are. See \
+             why: kubectl get pods -n {}",
+            set.name.namespace
+        );
+    }
+    "When the volumes have grown, the StatefulSet is replaced by one with the larger template; its pods run on."
+        .to_owned()
 }
 
 /// A volume cannot be made smaller, nor a template than its volumes.

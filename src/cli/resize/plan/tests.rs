@@ -38,7 +38,14 @@ fn seen(annotations: Value, metadata: Value, claims: Vec<Claim>) -> Seen {
         object["metadata"][key] = value.clone();
     }
     let set = SetView::of(&serde_json::from_value(object).unwrap()).unwrap();
-    Seen { set, ready: 0, claims, readings: BTreeMap::new(), events: vec![], blind: false }
+    Seen {
+        set,
+        ready: u32::try_from(claims.len()).unwrap(),
+        claims,
+        readings: BTreeMap::new(),
+        events: vec![],
+        blind: false,
+    }
 }
 
 fn planned(seen: &Seen, size: u64) -> Result<Plan, Failure> {
@@ -62,6 +69,17 @@ fn a_larger_size_grows_claims_and_template() {
     assert_eq!(sizes(&change), [(10, 20), (12, 20)]);
     assert_eq!(change.template, Some((Bytes::gib(10), Bytes::gib(20))));
     assert!(change.remarks[0].contains("its pods run on"), "{:?}", change.remarks);
+}
+
+#[test]
+fn a_template_that_has_to_wait_is_announced_as_one_that_waits() {
+    let mut waiting = seen(json!({}), json!({}), vec![claim(0, 10, true), claim(1, 10, true)]);
+    waiting.ready = 1;
+    let told = change(&waiting, 20).remarks.remove(0);
+    assert!(told.contains("1 of 2 are") && told.ends_with("kubectl get pods -n shop"), "{told}");
+    let transaction = json!({"resize-statefulset-operator/transaction": "1"});
+    let told = change(&seen(transaction, json!({}), vec![claim(0, 10, true)]), 20).remarks.remove(0);
+    assert!(told.contains("after the recreate that is in flight"), "{told}");
 }
 
 #[test]
