@@ -1,5 +1,7 @@
 //! What does all that was read of a set amount to? The same pure decisions as the operator's, put into what is shown.
 
+mod news;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -15,11 +17,6 @@ use crate::policy::decide::{Decision, Verdict, decide};
 use crate::policy::drivers::{Driver, Drivers};
 use crate::policy::settings::{Auto, Increase, Limits, Settings, TemplateSettings, concerns_us};
 use crate::policy::usage::{Reading, Source};
-
-/// An Event is news for this long.
-const NEWS: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
-/// At most so many Events of a set are shown.
-const EVENTS: usize = 3;
 
 /// What was read of one set.
 #[derive(Clone, Debug)]
@@ -68,11 +65,17 @@ pub(super) fn compose(seen: &Seen, now: Timestamp) -> SetStatus {
     let (settings, mut notes) = Seen::settings(set);
     notes.extend(owner_note(set, &settings));
     let templates = set.templates.iter().enumerate();
-    let templates: Vec<TemplateStatus> = templates
+    let mut templates: Vec<TemplateStatus> = templates
         .filter_map(|(index, template)| {
             Some(compose_template(seen, index, template, settings.templates.get(&template.name)?, now))
         })
         .collect();
+    for template in &mut templates {
+        let refusals = news::refusals(&seen.events, now);
+        if refusals.iter().any(|event| template.claims.iter().any(|claim| news::is_about(event, &claim.name))) {
+            template.notes.retain(|note| !news::is_announcement(note.reason));
+        }
+    }
     let told: Vec<Note> =
         templates.iter().flat_map(|template| template.notes.iter().cloned()).chain(notes.clone()).collect();
     SetStatus {
@@ -84,7 +87,7 @@ pub(super) fn compose(seen: &Seen, now: Timestamp) -> SetStatus {
         phase: phase(set, &settings),
         templates,
         notes,
-        events: news(&seen.events, &told, now),
+        events: news::news(&seen.events, &told, now),
     }
 }
 
@@ -241,21 +244,6 @@ pub(super) fn state(claim: &Claim, driver: &Driver) -> State {
     }
 }
 
-/// The newest Event of each reason in the last hour, but for what is already told from what holds now.
-fn news(events: &[EventStatus], told: &[Note], now: Timestamp) -> Vec<EventStatus> {
-    let mut events: Vec<&EventStatus> = events.iter().filter(|event| now.duration_since(event.at) < NEWS).collect();
-    events.sort_by_key(|event| std::cmp::Reverse(event.at));
-    let mut news: Vec<EventStatus> = Vec::new();
-    for event in events {
-        let repeated = news.iter().any(|other| other.reason == event.reason);
-        let known = told.iter().any(|note| note.reason.as_str() == event.reason);
-        if !repeated && !known && news.len() < EVENTS {
-            news.push(event.clone());
-        }
-    }
-    news
-}
-
 /// An Event of the operator; what others say of a set is left to `kubectl describe`.
 pub(super) fn event(event: &Value) -> Option<EventStatus> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
@@ -267,6 +255,9 @@ pub(super) fn event(event: &Value) -> Option<EventStatus> {
         reason: reason.to_owned(),
         warning: text("/type") == Some("Warning"),
         note: text("/note").unwrap_or_default().to_owned(),
+        claim: text("/regarding/name")
+            .filter(|_| text("/regarding/kind") == Some("PersistentVolumeClaim"))
+            .map(Into::into),
     })
 }
 

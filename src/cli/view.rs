@@ -192,6 +192,8 @@ pub(super) struct EventStatus {
     pub(super) reason: String,
     pub(super) warning: bool,
     pub(super) note: String,
+    /// The PVC that it is about; `None`: the StatefulSet.
+    pub(super) claim: Option<String>,
 }
 
 /// How long ago, in one unit: `5s`, `3m`, `2h`, `4d`.

@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::news::news;
 use super::*;
 use crate::policy::claim::Class;
 use crate::policy::usage::Usage;
@@ -149,12 +150,80 @@ fn only_the_newest_event_of_a_reason_is_news_and_only_for_an_hour() {
         reason: reason.into(),
         warning: false,
         note: format!("{minutes}"),
+        claim: None,
     };
     let events = [at(5, "ClaimExpanded"), at(2, "ClaimExpanded"), at(3, "TemplateSynced"), at(61, "BackupCreated")];
     let notes: Vec<String> = news(&events, &[], now()).into_iter().map(|event| event.note).collect();
     assert_eq!(notes, ["2", "3"]);
     let told = [Note::new(Reason::TemplateSynced, "x")];
     assert_eq!(news(&events, &told, now()).len(), 1);
+}
+
+/// An Event of so many minutes ago.
+fn told(minutes: i64, reason: Reason, claim: Option<&str>, note: &str) -> EventStatus {
+    EventStatus {
+        at: now() - jiff::SignedDuration::from_mins(minutes),
+        reason: reason.as_str().into(),
+        warning: reason.severity() == Severity::Warning,
+        note: note.into(),
+        claim: claim.map(Into::into),
+    }
+}
+
+#[test]
+fn warnings_come_before_news_until_what_they_warned_of_has_ended() {
+    let check = |events: &[EventStatus], expected: &[Reason]| {
+        let shown: Vec<String> = news(events, &[], now()).into_iter().map(|event| event.reason).collect();
+        assert_eq!(shown, expected.iter().map(|reason| reason.as_str()).collect::<Vec<_>>());
+    };
+    let quota = || told(9, Reason::QuotaExceeded, None, "claim data-db-1 cannot grow to 12Gi");
+    let grown = |claim: &str| told(2, Reason::ClaimExpanded, Some(claim), "has 12Gi");
+    check(
+        &[
+            told(1, Reason::TemplateSyncing, None, "x"),
+            grown("data-db-0"),
+            told(3, Reason::BackupCreated, None, "x"),
+            quota(),
+            told(20, Reason::ExpansionStuck, Some("data-db-2"), "x"),
+        ],
+        &[Reason::QuotaExceeded, Reason::ExpansionStuck, Reason::TemplateSyncing],
+    );
+    // The claim it is about has grown; another one that has says nothing, nor one whose name is only its beginning.
+    check(&[grown("data-db-1"), quota()], &[Reason::ClaimExpanded]);
+    check(&[grown("data-db-10"), quota()], &[Reason::QuotaExceeded, Reason::ClaimExpanded]);
+    let of_claim = told(9, Reason::QuotaExceeded, Some("data-db-1"), "cannot grow");
+    check(&[grown("data-db-1"), of_claim.clone()], &[Reason::ClaimExpanded]);
+    // It was refused after it grew.
+    check(
+        &[told(1, Reason::QuotaExceeded, Some("data-db-1"), "x"), grown("data-db-1")],
+        &[Reason::QuotaExceeded, Reason::ClaimExpanded],
+    );
+    let deferred = told(5, Reason::TemplateSyncDeferred, None, "x");
+    check(&[told(1, Reason::TemplateSynced, None, "x"), deferred.clone()], &[Reason::TemplateSynced]);
+    check(
+        &[told(6, Reason::TemplateSynced, None, "x"), deferred],
+        &[Reason::TemplateSyncDeferred, Reason::TemplateSynced],
+    );
+}
+
+#[test]
+fn what_is_refused_is_not_shown_as_a_fact() {
+    let mut annotations = json!({});
+    annotations["resize-statefulset-operator/resize.data"] = json!("12Gi");
+    let mut seen = seen(set(annotations, json!({})), 10);
+    let reasons = |seen: &Seen| {
+        let status = compose(seen, now());
+        let notes: Vec<Reason> = status.templates[0].notes.iter().map(|note| note.reason).collect();
+        (notes, status.events.into_iter().map(|event| event.reason).collect::<Vec<_>>())
+    };
+    assert_eq!(reasons(&seen).0, [Reason::ResizeRequested]);
+    seen.events = vec![
+        told(2, Reason::ResizeRequested, None, "2 of 2 claims are raised to 12Gi"),
+        told(2, Reason::QuotaExceeded, Some("data-db-1"), "cannot grow to 12Gi"),
+    ];
+    assert_eq!(reasons(&seen), (vec![], vec!["QuotaExceeded".to_owned()]));
+    seen.events.push(told(1, Reason::ClaimExpanded, Some("data-db-1"), "has 12Gi"));
+    assert_eq!(reasons(&seen).0, [Reason::ResizeRequested]);
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn busy() -> SetStatus {
     let wal = template("wal", Bytes::gib(5), Growth::OnRequest, vec![claim("wal-db-0", None, Bytes::gib(5))]);
     let mut set = set(vec![data, wal]);
     set.events = vec![EventStatus {
+        claim: None,
         at: seconds_ago(65),
         reason: "ClaimExpanding".into(),
         warning: false,
