@@ -182,6 +182,7 @@ fn a_set_that_is_not_settled_is_deferred() {
     };
     check(status("observedGeneration", json!(0)), DEFERRED, "generation");
     check(status("replicas", json!(1)), DEFERRED, "created");
+    check(status("replicas", json!(3)), DEFERRED, "3 replicas are created and 2 are wanted");
     check(status("readyReplicas", json!(null)), DEFERRED, "0 of 2 replicas are ready");
     check(status("availableReplicas", json!(1)), DEFERRED, "available");
     check(status("currentRevision", json!("db-0")), DEFERRED, "rollout");
