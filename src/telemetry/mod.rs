@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod logs;
+pub mod port;
 pub mod registry;
 pub mod serve;
 pub mod stop;

@@ -3,19 +3,34 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::Telemetry;
 use super::health::{Health, Report};
+use super::port::{self, Places};
 use super::registry::Metrics;
 use super::stop::Stop;
 
+/// Each may hold a whole exposition, which is megabytes where there are thousands of volumes.
+const METRICS: Places = Places { strangers: 8, known: 0 };
+/// Each holds a few kilobytes.
+const HEALTH: Places = Places { strangers: 64, known: 0 };
+/// A head comes in one packet.
+const HEAD: Duration = Duration::from_secs(3);
+/// Of a head.
+const LONGEST_HEAD: usize = 8 << 10;
+/// From the first byte to the last. Prometheus gives up after ten seconds unless it is told otherwise.
+const DEADLINE: Duration = Duration::from_secs(15);
 /// OpenMetrics text.
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -25,9 +40,6 @@ pub enum ServeError {
     /// The port cannot be had.
     #[error("failed to listen on {0}; is the port taken?")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The server ended.
-    #[error("failed to serve on {0}")]
-    Serve(SocketAddr, #[source] io::Error),
 }
 
 /// Serves `/metrics` until the stop.
@@ -36,7 +48,7 @@ pub enum ServeError {
 /// When the port cannot be had.
 pub async fn metrics(address: SocketAddr, telemetry: &Telemetry, stop: Stop) -> Result<(), ServeError> {
     let router = Router::new().route("/metrics", get(exposition)).with_state(telemetry.metrics.clone());
-    serve(address, router, stop).await
+    serve(address, router, METRICS, stop).await
 }
 
 /// Serves `/livez` and `/readyz`. It goes on while the process stops, and says that it is not ready: drop it at the end.
@@ -49,16 +61,25 @@ pub async fn health(address: SocketAddr, telemetry: &Telemetry, stop: Stop) -> R
         .route("/readyz", get(readyz))
         .with_state((telemetry.health.clone(), stop));
     let (_never, forever) = Stop::by_hand();
-    serve(address, router, forever).await
+    serve(address, router, HEALTH, forever).await
 }
 
-async fn serve(address: SocketAddr, router: Router, stop: Stop) -> Result<(), ServeError> {
+/// Each connection brings one answer and ends: nobody can keep one for long, or many.
+async fn serve(address: SocketAddr, router: Router, places: Places, stop: Stop) -> Result<(), ServeError> {
     let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen(address, source))?;
-    let stopped = async move { stop.wait().await };
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stopped)
-        .await
-        .map_err(|source| ServeError::Serve(address, source))
+    tokio::select! {
+        () = port::accept(&listener, places, |stream, _| converse(stream, router.clone())) => {}
+        () = stop.wait() => {}
+    }
+    Ok(())
+}
+
+async fn converse(stream: TcpStream, router: Router) {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(LONGEST_HEAD).keep_alive(false);
+    let answered = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    // One that breaks, or takes too long, will ask again.
+    let _ = tokio::time::timeout(DEADLINE, answered).await;
 }
 
 async fn exposition(State(metrics): State<Arc<Metrics>>) -> Response {
