@@ -3,5 +3,6 @@
 pub mod annotations;
 pub mod bytes;
 pub mod names;
+pub mod parts;
 pub mod percent;
 pub mod reasons;

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::journal::{Journal, Phase};
+use super::journal::{Journal, MOST_PARTS_OF_A_SET, Phase};
 use super::observed::{Claim, Dependent, Found, LiveSet, Observed, Probes, Rivals, Verdict};
 use super::{compare, manifest};
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};
+use crate::api::parts::parts;
 use crate::api::reasons::{Note, Reason};
 
 /// The most that etcd takes in one request.
@@ -247,8 +248,16 @@ fn templates(subject: &Subject<'_>) -> Result<(), Note> {
 }
 
 fn size(subject: &Subject<'_>) -> Result<(), Note> {
-    let created = manifest::to_create(&subject.live.object, subject.targets, "0123456789abcdef").to_string().len();
-    let fields = subject.live.object["metadata"]["managedFields"].to_string().len();
+    let created = manifest::to_create(&subject.live.object, subject.targets, "0123456789abcdef").to_string();
+    let fields = subject.live.object["metadata"]["managedFields"].to_string();
+    let count = parts(created.as_bytes()) + parts(fields.as_bytes());
+    if count > MOST_PARTS_OF_A_SET {
+        return Err(blocked(format!(
+            "the set has {count} fields and items, managedFields included, and the operator replaces sets of at most \
+             {MOST_PARTS_OF_A_SET}. Make it smaller"
+        )));
+    }
+    let (created, fields) = (created.len(), fields.len());
     if created + fields + MARGIN > LARGEST_OBJECT {
         return Err(blocked(format!(
             "the set is {} bytes of JSON; with what the operator adds, etcd might not take it back. Make it smaller",

@@ -21,6 +21,7 @@ use super::observed::{Guard, JournalHead, WhenDeleted};
 use crate::api::annotations::KIND_LABEL;
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName, Uid};
+use crate::api::parts::parts;
 use crate::api::reasons::Note;
 
 /// The version of the format that is written. Older ones are read for ever; a newer one is refused.
@@ -29,9 +30,13 @@ pub const VERSION: u32 = 1;
 pub const MOST_STORED: usize = 1 << 20;
 /// The most that is unpacked: etcd takes no request above 1.5 MiB, so no set is larger; the rest is the snapshot.
 pub const MOST_UNPACKED: u64 = 8 << 20;
-/// The most commas and brackets in what is unpacked. A set has one in ten bytes; what is read of it takes up to 700 bytes of
-/// memory for each, so that eight megabytes of `[{"":0},…` would take 800.
+/// The most parts in what is unpacked. What an operator wrote must be readable for ever, so this bound is wide; a set of more
+/// than [`MOST_PARTS_OF_A_SET`] is never written.
 pub const MOST_PARTS: usize = 512 << 10;
+/// The most parts of a set that is replaced, managedFields included. Each can take 700 bytes once it is read, and a recreate
+/// holds up to five copies: more would not fit the memory of the operator's pod, and end it in the middle of a recreate. A
+/// pod template with 2,000 environment variables has 30,000.
+pub const MOST_PARTS_OF_A_SET: usize = 64 << 10;
 /// The key of the body.
 const BODY: &str = "journal.json.gz";
 /// The value of the kind label.
@@ -291,8 +296,7 @@ pub fn unpack(packed: &[u8]) -> Result<Value, JournalError> {
     let mut text = Vec::new();
     let mut bounded = GzDecoder::new(packed).take(MOST_UNPACKED + 1);
     bounded.read_to_end(&mut text).map_err(|error| JournalError::Unpack(error.to_string()))?;
-    let parts = text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
-    if text.len() as u64 > MOST_UNPACKED || parts > MOST_PARTS {
+    if text.len() as u64 > MOST_UNPACKED || parts(&text) > MOST_PARTS {
         return Err(JournalError::Bomb);
     }
     serde_json::from_slice(&text).map_err(|error| JournalError::Decode(error.to_string()))

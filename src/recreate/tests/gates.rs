@@ -100,6 +100,20 @@ fn an_intent_about_an_earlier_object_is_looked_at_afresh() {
 }
 
 #[test]
+fn a_set_of_so_many_parts_that_a_recreate_would_not_fit_into_memory_blocks_and_one_of_fewer_does_not() {
+    let tolerations = |count: usize| {
+        move |world: &mut World| {
+            world.edit(|set| set["spec"]["template"]["spec"]["tolerations"] = vec![json!({"": 0}); count].into());
+        }
+    };
+    check(tolerations(super::super::journal::MOST_PARTS_OF_A_SET / 2), BLOCKED, "fields and items");
+    let mut world = World::settled();
+    tolerations(super::super::journal::MOST_PARTS_OF_A_SET / 2 - 1_000)(&mut world);
+    let step = decide(&world);
+    assert!(!matches!(&step, Step::Refuse(note) if note.text.contains("fields and items")), "{step:?}");
+}
+
+#[test]
 fn templates_must_exist_and_only_grow() {
     let ask = |template: &str, size: Bytes| {
         let template = template.into();
