@@ -56,11 +56,12 @@ two that it cannot show.
   verbs: [get]
 {{- end }}
 {{- if eq (include "rso.webhook" .) "true" }}
-# The webhook's own configuration: which CA the API server is to trust. `list` and `watch` of one object by its name.
+# The webhook's own configuration: which CA the API server is to trust, and by which path it asks. `list` and `watch` of one
+# object by its name.
 - apiGroups: [admissionregistration.k8s.io]
   resources: [mutatingwebhookconfigurations]
   resourceNames: [{{ .Release.Name }}]
-  verbs: [get, list, watch{{ if not .Values.admission.certManager.enabled }}, patch{{ end }}]
+  verbs: [get, list, watch, patch]
 {{- end }}
 {{- end }}
 

@@ -4,11 +4,12 @@ use rso::api::bytes::Bytes;
 use rso::api::names::ClaimName;
 use rso::webhook::absorb::{absorb, keep_state};
 use rso::webhook::floor::{Siblings, floor};
-use rso::webhook::hook::{Facts, Hook};
+use rso::webhook::hook::{Asker, Facts, Hook};
 use rso::webhook::inject::inject;
+use rso::webhook::kept;
 use rso::webhook::patch::Op;
-use rso::webhook::review::Answer;
-use serde_json::Value;
+use rso::webhook::review::{self, Answer};
+use serde_json::{Value, json};
 
 /// Everything belongs to a set that grows, so that every hook has something to do.
 struct Busy;
@@ -37,7 +38,9 @@ pub fn a_pair(data: &[u8]) {
 
 /// Bytes in, a review out that allows and whose warnings are short.
 pub fn answer_is_sound(hook: Hook, body: &[u8]) {
-    let answered = hook.answer(body, &Busy);
+    let answered = hook.answer(Asker::ApiServer, body, &Busy);
+    a_stranger_hears_no_more(hook, body, &answered.body);
+    only_what_fits_is_kept(hook, body);
     let review: Value = serde_json::from_slice(&answered.body).expect("the answer is JSON");
     assert_eq!(review["kind"], "AdmissionReview");
     assert_eq!(review["apiVersion"], "admission.k8s.io/v1");
@@ -54,8 +57,65 @@ pub fn answer_is_sound(hook: Hook, body: &[u8]) {
     }
 }
 
+/// Nothing that is known of claims and pods reaches one who is not the API server, and nothing is told on his word.
+fn a_stranger_hears_no_more(hook: Hook, body: &[u8], known: &[u8]) {
+    let answered = hook.answer(Asker::Anybody, body, &Busy);
+    assert_eq!(answered.told, None);
+    match hook {
+        Hook::State | Hook::Absorb => assert_eq!(answered.body, known),
+        Hook::Floor | Hook::Agent => {
+            let review: Value = serde_json::from_slice(&answered.body).expect("the answer is JSON");
+            assert_eq!(review["response"].get("patch"), None);
+        }
+    }
+}
+
+/// However long the body is.
+fn only_what_fits_is_kept(hook: Hook, body: &[u8]) {
+    if let Ok(kept) = kept::parse(body, hook) {
+        let (values, text) = weight(&kept);
+        assert!(values <= kept::MOST_VALUES && text <= kept::MOST_TEXT, "{values} values, {text} bytes");
+    }
+}
+
+fn weight(value: &Value) -> (usize, usize) {
+    let add = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => (1, 0),
+        Value::String(text) => (1, text.len()),
+        Value::Array(items) => items.iter().map(weight).fold((1, 0), add),
+        Value::Object(members) => {
+            members.iter().map(|(key, value)| add((0, key.len()), weight(value))).fold((1, 0), add)
+        }
+    }
+}
+
+/// What is skipped of an object while it is read changes no answer.
+fn what_is_kept_is_enough(object: &Value, old: &Value) {
+    let kept = |hook: Hook| {
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "request": {"uid": "1", "kind": {}, "operation": "UPDATE", "object": object, "oldObject": old},
+        });
+        review::read(review.to_string().as_bytes(), hook).ok()
+    };
+    let siblings = Siblings { template: "data".into(), largest: Bytes::gib(5) };
+    for hook in Hook::ALL {
+        let Some(request) = kept(hook) else { continue };
+        let answer = |object: &Value, old: &Value| match hook {
+            Hook::State => keep_state(object, old),
+            Hook::Absorb => absorb(object, old),
+            Hook::Floor => floor(object, Some(&siblings)),
+            Hook::Agent => inject(object, "agent:1"),
+        };
+        let (whole, part) = (answer(object, old), answer(&request.object, &request.old_object));
+        assert_eq!(whole, part, "{hook:?} reads what is not kept");
+    }
+}
+
 /// Two objects in, patches out that apply, touch only what they may, and leave nothing to do.
 pub fn pair_is_sound(object: &Value, old: &Value) {
+    what_is_kept_is_enough(object, old);
     let absorbed = absorb(object, old);
     let done = applied(object, &absorbed);
     only_touches(&absorbed, &["/spec/volumeClaimTemplates", "/metadata/annotations", REQUESTED]);

@@ -56,7 +56,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Completions(args) => {
             connection.unused("completions").and_then(|()| completions::run(&args, program.as_ref()))
         }
-        Command::Controller(args) => block_on(controller(*args, &connection)),
+        Command::Controller(args) => block_on_several(controller(*args, &connection)),
         Command::Csi(args) => block_on(csi(args, &connection)),
     };
     match ended.and_then(terminal::answered) {
@@ -115,9 +115,19 @@ async fn csi(args: crate::csi::Args, connection: &Connection) -> Result<Exit, Fa
 
 /// A person's verb needs one thread.
 fn block_on(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::no(format!("failed to start the runtime: {error}")))?
-        .block_on(verb)
+    block(&mut tokio::runtime::Builder::new_current_thread(), verb)
+}
+
+/// The operator has a thread for its passes and two for the rest: the lease is renewed, and probes are answered, while a pass or
+/// a question takes its time. What may take long goes to threads of its own, few of them.
+fn block_on_several(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    block(tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(8), verb)
+}
+
+fn block(
+    runtime: &mut tokio::runtime::Builder,
+    verb: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
+    let runtime = runtime.enable_all().build();
+    runtime.map_err(|error| Failure::no(format!("failed to start the runtime: {error}")))?.block_on(verb)
 }

@@ -6,6 +6,7 @@ pub mod claims;
 pub mod client;
 pub mod clock;
 pub mod events;
+pub mod hook_path;
 pub mod lease;
 pub mod observe;
 pub mod requests;

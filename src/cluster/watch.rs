@@ -285,13 +285,13 @@ impl Cache {
         self.pods.get(&ObjectRef::new(&pod_name(set, ordinal)).within(&set.namespace))
     }
 
-    /// Whether some pod cannot start because of its agent.
-    pub fn has_stuck_agent(&self) -> bool {
+    /// The sets with a pod that cannot start because of an agent of this image. A walk over all pods.
+    pub fn sets_with_stuck_agent(&self, image: &str) -> Vec<SetName> {
         let stuck = |pod: &Pod| {
             let statuses = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
-            statuses.is_some_and(|statuses| !statuses.is_empty())
+            statuses.is_some_and(|statuses| statuses.iter().any(|status| status.image == image))
         };
-        self.pods.all().any(|pod| stuck(&pod))
+        self.pods.all().filter(|pod| stuck(pod)).filter_map(|pod| set_of_pod(&pod)).collect()
     }
 
     /// Whether a recreate of this set is in flight.

@@ -1,5 +1,7 @@
 //! What is known of the sets when an object comes in? Looks into the caches; no request is made.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::floor::Siblings;
@@ -39,6 +41,17 @@ pub fn is_measured(cache: &Cache, limits: &Limits, namespace: &str, pod: &Value)
     let set = cache.set(&SetName::new(namespace, name)).and_then(|set| SetView::of(&set));
     // A pod that is made while its set is being replaced still names the old one.
     set.is_some_and(|set| (set.uid == Uid::new(uid) || set.marked) && measures(&set, limits))
+}
+
+/// The namespaces in which a pod of a measured set cannot start because of an agent of this image. What somebody else calls
+/// an agent, or puts beside a pod of no set of ours, counts for nobody.
+pub fn namespaces_with_stuck_agent(cache: &Cache, limits: &Limits, image: &str) -> BTreeSet<String> {
+    let measured = |name: &SetName| {
+        let set = cache.set(name).and_then(|set| SetView::of(&set));
+        set.is_some_and(|set| measures(&set, limits))
+    };
+    let stuck = cache.sets_with_stuck_agent(image);
+    stuck.into_iter().filter(|set| measured(set)).map(|set| set.namespace).collect()
 }
 
 fn settings(set: &SetView, limits: &Limits) -> Option<Settings> {

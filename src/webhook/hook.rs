@@ -21,12 +21,34 @@ pub enum Hook {
     Agent,
 }
 
+/// Who asks. [`crate::cluster::hook_path`] tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The API server, which has verified what it says. It is answered, and what it says is told.
+    ApiServer,
+    /// Nobody knows. What follows from the question alone is answered; nothing that the operator knows is, and nothing is told.
+    Anybody,
+}
+
 /// What the hooks need to know beyond the question.
 pub trait Facts {
     /// The claims that a new one stands beside.
     fn siblings(&self, namespace: &str, claim: &ClaimName) -> Option<Siblings>;
     /// The image of the agent, if a pod like this is to have one.
     fn agent(&self, namespace: &str, pod: &Value) -> Option<&str>;
+}
+
+/// What a stranger hears of.
+struct Nothing;
+
+impl Facts for Nothing {
+    fn siblings(&self, _: &str, _: &ClaimName) -> Option<Siblings> {
+        None
+    }
+
+    fn agent(&self, _: &str, _: &Value) -> Option<&str> {
+        None
+    }
 }
 
 /// An answer, and what is to be told of it.
@@ -44,7 +66,7 @@ impl Hook {
     /// All hooks.
     pub const ALL: [Self; 4] = [Self::State, Self::Absorb, Self::Floor, Self::Agent];
 
-    /// The label of its count, and with a slash before it its path.
+    /// The label of its count, the first part of its path, and the first label of the webhook's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::State => "state",
@@ -54,25 +76,29 @@ impl Hook {
         }
     }
 
-    /// The hook behind a path.
-    pub fn at(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| path.strip_prefix('/') == Some(hook.as_str()))
+    /// The hook behind a path, and what follows it: the token of who asks, if anything.
+    pub fn at(path: &str) -> Option<(Self, &str)> {
+        let (name, said) = path.strip_prefix('/').map(|path| path.split_once('/').unwrap_or((path, "")))?;
+        Self::ALL.into_iter().find(|hook| hook.as_str() == name).map(|hook| (hook, said))
     }
 
     /// Answers a question.
-    pub fn answer(self, body: &[u8], facts: &impl Facts) -> Answered {
-        let request = match read(body) {
+    pub fn answer(self, asker: Asker, body: &[u8], facts: &impl Facts) -> Answered {
+        let request = match read(body, self) {
             Ok(request) => request,
-            Err((uid, why)) => return refused(&uid, 400, &why.to_string()),
+            Err((uid, why)) => return refused(&uid, why.code(), &why.to_string()),
         };
         if !self.is_for(&request) {
             let text = format!("{} of {} is no question for it", told(request.operation), request.kind);
             return refused(&request.uid, 422, &text);
         }
-        let answer = self.judge(&request, facts);
+        let answer = match asker {
+            Asker::ApiServer => self.judge(&request, facts),
+            Asker::Anybody => self.judge(&request, &Nothing),
+        };
         let body = write(&request.uid, &answer);
         let uid = request.old_object["metadata"]["uid"].as_str().map(Uid::new);
-        let tell = !request.dry_run && !answer.notes.is_empty();
+        let tell = asker == Asker::ApiServer && !request.dry_run && !answer.notes.is_empty();
         let told = uid.filter(|_| tell).map(|uid| (SetName::new(request.namespace, request.name), uid, answer.notes));
         Answered { body, code: 200, told }
     }

@@ -1,10 +1,12 @@
 //! Which certificate is shown, and does the API server trust it? Every replica shows what the Secret holds, as soon as it
 //! holds it; the leader sees to it that the Secret holds one, and that the `caBundle` says so.
 //!
+//! By which path the API server asks is kept in the same way (see [`crate::cluster::hook_path`]), also where somebody else makes
+//! the certificate.
+//!
 //! A new CA is trusted before anything it signed is shown, and an old one for a day after. A Secret that is deleted or
 //! broken is made anew; the replicas go on with the certificate they have until then.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -17,12 +19,13 @@ use kube::runtime::watcher;
 use serde_json::{Value, json};
 
 use super::args::Certificates;
-use super::server::Shown;
+use super::server::{Known, Shown};
 use super::{Args, Ground};
 use crate::cluster::certificate::{CertificateError, Material, Step, next};
 use crate::cluster::client::resources::{MUTATING_WEBHOOKS, SECRETS};
 use crate::cluster::client::{Client, Error, Outcome, Patch, Run, chain};
 use crate::cluster::clock::now;
+use crate::cluster::hook_path::{RANDOM, Token, completed, tokens};
 use crate::cluster::lease::Role;
 
 /// The condition of readiness.
@@ -35,8 +38,8 @@ const LOOK: Duration = Duration::from_secs(3600);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Follows the Secret, and as the leader keeps it. Never ends.
-pub(super) async fn keep(ground: &Ground, args: &Args, shown: &Arc<Shown>) {
-    let keeper = Keeper { ground, args, shown };
+pub(super) async fn keep(ground: &Ground, args: &Args, shown: &Shown, known: &Known) {
+    let keeper = Keeper { ground, args, shown, known };
     let mut wake = keeper.wake();
     let mut role = ground.leadership.clone();
     let mut asleep = Duration::ZERO;
@@ -66,7 +69,8 @@ enum Passed {
 struct Keeper<'a> {
     ground: &'a Ground,
     args: &'a Args,
-    shown: &'a Arc<Shown>,
+    shown: &'a Shown,
+    known: &'a Known,
 }
 
 impl Keeper<'_> {
@@ -85,12 +89,27 @@ impl Keeper<'_> {
         let Args { webhook_name: service, webhook_secret, .. } = self.args;
         let namespace = &self.ground.namespace;
         let client = &self.ground.client;
+        let configuration = client.get(&MUTATING_WEBHOOKS.global(service)).await?;
         let secret = client.get(&SECRETS.of(namespace, webhook_secret)).await?;
+        // Whose questions are believed is known before the first can come.
+        self.known.believe(configuration.as_ref().map(tokens).unwrap_or_default());
         self.show(secret.as_ref());
-        if self.args.webhook_certificates == Certificates::External || self.ground.leadership.role() == Role::Follower {
+        if self.ground.leadership.role() == Role::Follower {
             return Ok(Passed::Settled);
         }
-        let configuration = client.get(&MUTATING_WEBHOOKS.global(service)).await?;
+        if let Some(configuration) = &configuration
+            && let Some((token, patch)) = fresh_token().and_then(|fresh| completed(configuration, &fresh))
+        {
+            let Some(permit) = self.ground.leadership.permit() else { return Ok(Passed::Again) };
+            self.known.believe(tokens(configuration).into_iter().chain([token]).collect());
+            let address = MUTATING_WEBHOOKS.global(service);
+            permit.client(client).patch(&address, &Patch::Json(patch), Run::Real).await?;
+            tracing::info!(configuration = service, "the API server has a path that nobody else knows");
+            return Ok(Passed::Again);
+        }
+        if self.args.webhook_certificates == Certificates::External {
+            return Ok(Passed::Settled);
+        }
         let step = next(secret.as_ref(), &trusted(configuration.as_ref()), service, namespace, now());
         let Some(permit) = self.ground.leadership.permit() else { return Ok(Passed::Again) };
         let client = permit.client(client);
@@ -175,6 +194,13 @@ impl Keeper<'_> {
         let address = MUTATING_WEBHOOKS.global(&self.args.webhook_name);
         client.patch(&address, &Patch::Json(patch), Run::Real).await.map(|_| ())
     }
+}
+
+/// None when there is no randomness, which rustls would not survive either.
+fn fresh_token() -> Option<Token> {
+    let mut random = [0; RANDOM];
+    let provider = rustls::crypto::ring::default_provider();
+    provider.secure_random.fill(&mut random).ok().map(|()| Token::new(random))
 }
 
 fn told(error: &CertificateError) -> String {

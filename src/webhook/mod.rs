@@ -6,31 +6,37 @@
 //!  Secret ──keeper (every replica shows it, the leader renews it and writes the caBundle)──┘
 //! ```
 //!
+//! The API server is known by a token in the path of its questions; anybody else hears nothing that the operator knows.
+//!
 //! Every replica answers. No answer needs a request of ours, none denies anything, and the API server goes on without us
 //! after two or three seconds (`failurePolicy: Ignore`): the worst case is Kubernetes as it is.
 
 pub mod absorb;
+mod allowance;
 pub mod args;
 pub mod facts;
 pub mod floor;
 pub mod hook;
 pub mod inject;
 mod keeper;
+pub mod kept;
 pub mod patch;
 pub mod review;
 pub mod server;
+mod stuck;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use self::allowance::Allowance;
 pub use self::args::Args;
 use self::floor::Siblings;
-use self::hook::{Answered, Facts, Hook};
-use self::server::{Answers, ServeError, Shown};
-use crate::api::names::ClaimName;
+use self::hook::{Answered, Asker, Facts, Hook};
+use self::server::{Answers, Known, ServeError, Shown};
+use self::stuck::Stuck;
+use crate::api::names::{ClaimName, SetName, Uid};
 use crate::cluster::client::{Address, Client};
 use crate::cluster::clock::{now, since_boot};
 use crate::cluster::events::{Recorder, Subject};
@@ -42,6 +48,8 @@ use crate::telemetry::stop::Stop;
 
 /// What was being done, for the `action` of an Event.
 const ACTION: &str = "Admit";
+/// Agents that cannot start are looked for this often.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What the webhook shares with the rest of the process.
 #[derive(Clone)]
@@ -72,13 +80,24 @@ pub async fn run(args: Args, ground: Ground, stop: Stop) -> Result<(), ServeErro
         return Ok(());
     };
     ground.telemetry.health.condition(keeper::READY, false);
-    let shown = Arc::new(Shown::default());
+    let (shown, known) = (Arc::new(Shown::default()), Arc::new(Known::default()));
     let stuck = Arc::new(Stuck::default());
-    let clerk = Clerk { ground: ground.clone(), agent: args.agent_image.clone(), stuck: stuck.clone() };
+    let (agent, told) = (args.agent_image.clone(), Mutex::default());
+    let clerk = Clerk { ground: ground.clone(), agent: agent.clone(), stuck: stuck.clone(), told };
     tokio::select! {
-        ended = server::serve(address, shown.clone(), clerk, stop) => ended,
-        () = keeper::keep(&ground, &args, &shown) => Ok(()),
-        () = stuck.watch(&ground.cache) => Ok(()),
+        ended = server::serve(address, shown.clone(), known.clone(), clerk, stop) => ended,
+        () = keeper::keep(&ground, &args, &shown, &known) => Ok(()),
+        () = look_for_stuck_agents(&ground, agent.as_deref(), &stuck) => Ok(()),
+    }
+}
+
+/// A walk over all pods, so not for each question: a set makes its pods one after the other, or all of them before the first
+/// can be stuck.
+async fn look_for_stuck_agents(ground: &Ground, agent: Option<&str>, stuck: &Stuck) {
+    let Some(image) = agent else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(LOOK).await;
+        stuck.saw(facts::namespaces_with_stuck_agent(&ground.cache, &ground.limits, image), since_boot());
     }
 }
 
@@ -87,34 +106,17 @@ struct Clerk {
     ground: Ground,
     agent: Option<String>,
     stuck: Arc<Stuck>,
+    told: Mutex<Allowance>,
 }
 
-/// When a pod was last seen that cannot start because of its agent, in milliseconds since boot; 0: never. A pod that is
-/// deleted for that reason is gone before it is made again, so it is remembered for a while.
-#[derive(Debug, Default)]
-struct Stuck(AtomicU64);
-
-impl Stuck {
-    const LOOK: Duration = Duration::from_secs(2);
-    const REMEMBERED: Duration = Duration::from_secs(600);
-
-    fn look(&self, cache: &Cache) {
-        if cache.has_stuck_agent() {
-            let now = u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX);
-            self.0.store(now, Ordering::Relaxed);
-        }
+impl Clerk {
+    /// Whether the set is there, and it is this one. An Event about anything else would be written on somebody's word.
+    fn is_there(&self, set: &SetName, uid: &Uid) -> bool {
+        self.ground.cache.uid(set).as_ref() == Some(uid)
     }
 
-    fn is_recent(&self) -> bool {
-        let seen = self.0.load(Ordering::Relaxed);
-        seen > 0 && since_boot() < Duration::from_millis(seen).saturating_add(Self::REMEMBERED)
-    }
-
-    async fn watch(&self, cache: &Cache) {
-        loop {
-            tokio::time::sleep(Self::LOOK).await;
-            self.look(cache);
-        }
+    fn may_tell(&self, namespace: &str) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).allows(namespace, since_boot())
     }
 }
 
@@ -129,9 +131,12 @@ impl Facts for Clerk {
             return None;
         }
         // One pod that waits for its agent is one too many: the kubelet measures the others until that one has gone.
-        self.stuck.look(&self.ground.cache);
-        if self.stuck.is_recent() {
-            tracing::warn!(namespace, image, "no agent for a new pod: there is a pod whose agent cannot start");
+        if self.stuck.is_in(namespace, since_boot()) {
+            tracing::warn!(
+                namespace,
+                image,
+                "no agent for a new pod: in this namespace there is one that cannot start"
+            );
             return None;
         }
         Some(image)
@@ -139,15 +144,18 @@ impl Facts for Clerk {
 }
 
 impl Answers for Clerk {
-    fn answer(&self, hook: Hook, body: &[u8]) -> Answered {
-        hook.answer(body, self)
+    fn answer(&self, hook: Hook, asker: Asker, body: &[u8]) -> Answered {
+        hook.answer(asker, body, self)
     }
 
     fn sent(&self, hook: Hook, answered: &Answered) {
         self.ground.telemetry.metrics.webhook(hook.as_str(), answered.code);
-        if let Some((set, uid, notes)) = &answered.told {
+        if let Some((set, uid, notes)) = &answered.told
+            && self.is_there(set, uid)
+        {
             let subject = Subject { address: Address::set(set), uid: uid.clone() };
-            notes.iter().for_each(|note| self.ground.recorder.record(&subject, ACTION, note, now()));
+            let notes = notes.iter().filter(|_| self.may_tell(&set.namespace));
+            notes.for_each(|note| self.ground.recorder.record(&subject, ACTION, note, now()));
         }
     }
 }

@@ -8,11 +8,22 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::hook::Hook;
+use super::kept::{self, Fault};
 use super::patch::Op;
+use crate::api::parts::parts;
 use crate::api::reasons::Note;
 
-/// A longer question is not read. The body holds two objects of at most 1.5 MiB each, in JSON and with managedFields.
+/// A longer question is not read. The body holds two objects: one that etcd took, 1.5 MiB of protobuf, and one that the API
+/// server took, 3 MiB of JSON. As JSON and with managedFields both are longer, so this is twice as much.
 pub const LARGEST: usize = 8 << 20;
+
+/// The most parts of a body: twice what two StatefulSets of 1.5 MiB have that consist of small maps alone (63,000 empty
+/// tolerations). What is skipped costs no memory, and this keeps what remembers the open brackets small.
+pub const MOST_PARTS: usize = 512 << 10;
+
+/// A uid has 36 characters, a name at most 253.
+const LONGEST_NAME: usize = 1024;
 
 /// Warnings of this length are shown whole by every client.
 const LONGEST_WARNING: usize = 120;
@@ -114,13 +125,29 @@ pub enum Unreadable {
     /// Nothing was asked.
     #[error("the review asks nothing")]
     Empty,
+    /// So much that reading it would take more memory than there is for it.
+    #[error("the review has more than {MOST_PARTS} fields and items")]
+    TooManyParts,
+    /// More of it would have to be kept than there is room for.
+    #[error("the object is too large")]
+    TooMuch,
 }
 
-/// Reads a question; on failure with its uid, as far as it can be found.
+impl Unreadable {
+    /// The code for the count.
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::Malformed(_) | Self::Version(_) | Self::Empty => 400,
+            Self::TooManyParts | Self::TooMuch => 413,
+        }
+    }
+}
+
+/// Reads a question to a hook, as far as the hook needs it; on failure with its uid, as far as it can be found.
 ///
 /// # Errors
-/// When it is no review of a version that is known.
-pub fn read(body: &[u8]) -> Result<Request, (String, Unreadable)> {
+/// When it is no review of a version that is known, or more of it would have to be kept than there is room for.
+pub fn read(body: &[u8], hook: Hook) -> Result<Request, (String, Unreadable)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Review {
@@ -129,11 +156,28 @@ pub fn read(body: &[u8]) -> Result<Request, (String, Unreadable)> {
         request: Option<Request>,
     }
     let unread = |why| (uid_in(body), why);
-    let review: Review = serde_json::from_slice(body).map_err(|error| unread(Unreadable::Malformed(error)))?;
+    if parts(body) > MOST_PARTS {
+        return Err(unread(Unreadable::TooManyParts));
+    }
+    let mut review = kept::parse(body, hook).map_err(|fault| {
+        unread(match fault {
+            Fault::Json(error) => Unreadable::Malformed(error),
+            Fault::TooMuch => Unreadable::TooMuch,
+        })
+    })?;
+    // The objects are moved, not made a second time.
+    let mut object = |key| review.get_mut("request").and_then(|request| request.get_mut(key)).map(Value::take);
+    let mut objects = ["object", "oldObject"].map(&mut object);
+    let review: Review = serde_json::from_value(review).map_err(|error| unread(Unreadable::Malformed(error)))?;
     if review.api_version != "admission.k8s.io/v1" {
         return Err(unread(Unreadable::Version(review.api_version.chars().take(64).collect())));
     }
-    review.request.ok_or_else(|| unread(Unreadable::Empty))
+    let mut request = review.request.ok_or_else(|| unread(Unreadable::Empty))?;
+    if [&request.uid, &request.namespace, &request.name].into_iter().any(|text| text.len() > LONGEST_NAME) {
+        return Err(unread(Unreadable::TooMuch));
+    }
+    [request.object, request.old_object] = [0, 1].map(|index| objects[index].take().unwrap_or_default());
+    Ok(request)
 }
 
 /// The uid that a body names first.
@@ -189,7 +233,7 @@ mod tests {
     #[test]
     fn a_question_is_read_or_its_uid_is_found() {
         let check = |body: &str, expected: Result<&str, (&str, &str)>| {
-            let read = read(body.as_bytes());
+            let read = read(body.as_bytes(), Hook::Absorb);
             let told = read.map(|request| request.uid).map_err(|(uid, why)| (uid, why.to_string()));
             match (&told, expected) {
                 (Ok(uid), Ok(expected)) => assert_eq!(uid, expected),
@@ -208,6 +252,25 @@ mod tests {
         check("{\"request\":{\"uid\":\"a\\u0041\"", Err(("", "cannot be read")));
         check("{\"request\":{\"uid\":7}}", Err(("", "cannot be read")));
         check(&"[".repeat(100_000), Err(("", "cannot be read")));
+        let named = |uid: &str| review("admission.k8s.io/v1").to_string().replace("0-1", uid);
+        check(&named(&"a".repeat(LONGEST_NAME + 1)), Err(("", "too large")));
+    }
+
+    #[test]
+    fn a_bomb_is_not_parsed() {
+        let check = |bomb: &str, code: Option<u16>| {
+            let head = r#"{"apiVersion":"admission.k8s.io/v1","request":{"uid":"0-1","kind":{},"operation":"UPDATE","object":"#;
+            let read = read(format!("{head}{bomb}}}}}").as_bytes(), Hook::Absorb);
+            let failed = read.err().map(|(uid, why)| (uid, why.code()));
+            assert_eq!(failed, code.map(|code| ("0-1".to_owned(), code)), "{}", &bomb[..40]);
+        };
+        let maps = |count: usize| format!(r#"[{}{{}}]"#, r#"{"":0},"#.repeat(count));
+        check(&maps(MOST_PARTS / 2), Some(413));
+        check(&maps(kept::MOST_VALUES), Some(413));
+        check(&format!(r#"{{"metadata":{{"annotations":{}}}}}"#, maps(kept::MOST_VALUES)), Some(413));
+        check(&"[".repeat(LARGEST - 1024), Some(413));
+        check(&format!("\"{}\"", "x".repeat(kept::MOST_TEXT)), Some(413));
+        check(&format!(r#"{{"spec":{{"template":{}}}}}"#, maps(126_000)), None);
     }
 
     #[test]

@@ -2,7 +2,12 @@
 //!
 //! The API server keeps its connections open, so a handshake is rare. HTTP/2 is not offered: a single connection whose other
 //! end is gone would hold up every question until it is found dead.
+//!
+//! Anybody in the cluster can reach this port. Who knows the token in the path is the API server; all others share a small
+//! room of their own, so they take neither its place nor its memory. Bodies are bounded in total, one is parsed at a time,
+//! and on a thread of its own.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -18,17 +23,29 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::hook::{Answered, Hook, unread};
-use super::review::LARGEST;
+use super::hook::{Answered, Asker, Hook, refused, unread};
+use super::review::{LARGEST, uid_in};
+use crate::cluster::hook_path::Token;
+use crate::telemetry::port::{self, Guest, Places};
 use crate::telemetry::stop::Stop;
 
-/// Connections at a time: an API server keeps at most 25 idle ones.
-const CONNECTIONS: usize = 512;
-/// Questions that are read and answered at the same time. The others wait their turn, within the deadline.
-const AT_ONCE: usize = 64;
+/// Connections at a time: an API server keeps at most 25 idle ones. Each takes up to 64 KiB.
+const PLACES: Places = Places { strangers: 128, known: 256 };
+/// A connection that has not shown whose it is ends after this.
+const STRANGE: Duration = Duration::from_secs(10);
+/// Of a head. The API server's has a few hundred bytes.
+const LONGEST_HEAD: usize = 16 << 10;
+/// All bodies together that the API server's questions have at a time: two of the largest. The others wait their turn, within
+/// the deadline.
+const BYTES_OF_THE_API_SERVER: usize = 2 * LARGEST;
+/// The same for the questions of anybody else.
+const BYTES_OF_ANYBODY: usize = LARGEST;
+/// Bodies are counted in pieces of this size.
+const PIECE: usize = 1 << 10;
 /// The API server waits two or three seconds; later is too late.
 const DEADLINE: Duration = Duration::from_millis(1_800);
 /// A handshake takes milliseconds.
@@ -39,8 +56,8 @@ const IDLE: Duration = Duration::from_secs(120);
 const LINGER: Duration = Duration::from_secs(4);
 /// As much of an overlong question is thrown away before it is answered, so that the answer arrives.
 const LONGEST_LEFTOVER: usize = 4 * LARGEST;
-/// After an accept that failed (no descriptor left), so that it does not spin.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Of a question that is too long, to find its uid in.
+const HEAD: usize = 1 << 10;
 
 /// Why the webhook does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -70,17 +87,60 @@ impl ResolvesServerCert for Shown {
     }
 }
 
+/// The tokens that the API server says. Replaced while connections go on.
+#[derive(Debug, Default)]
+pub struct Known(RwLock<BTreeSet<Token>>);
+
+impl Known {
+    /// Believes these from now on, and no others.
+    pub fn believe(&self, tokens: BTreeSet<Token>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+    }
+
+    fn asker(&self, said: &str) -> Asker {
+        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if tokens.iter().any(|token| token.is(said)) { Asker::ApiServer } else { Asker::Anybody }
+    }
+}
+
 /// Answers the questions to a hook.
 pub trait Answers: Send + Sync + 'static {
-    /// The answer to the body of a question.
-    fn answer(&self, hook: Hook, body: &[u8]) -> Answered;
+    /// The answer to the body of a question. May take its time: it is on a thread of its own.
+    fn answer(&self, hook: Hook, asker: Asker, body: &[u8]) -> Answered;
     /// It is sent now.
     fn sent(&self, hook: Hook, answered: &Answered);
 }
 
 struct Room<A> {
-    answers: A,
-    slots: Semaphore,
+    answers: Arc<A>,
+    known: Arc<Known>,
+    of_the_api_server: Arc<Semaphore>,
+    of_anybody: Arc<Semaphore>,
+    /// What is parsed takes more than the body: one at a time.
+    turn: Arc<Semaphore>,
+}
+
+impl<A> Room<A> {
+    fn new(answers: A, known: Arc<Known>) -> Self {
+        let pieces = |bytes: usize| Arc::new(Semaphore::new(bytes / PIECE));
+        Self {
+            answers: Arc::new(answers),
+            known,
+            of_the_api_server: pieces(BYTES_OF_THE_API_SERVER),
+            of_anybody: pieces(BYTES_OF_ANYBODY),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Waits until there is room for a body of that length. None: never, since it is longer than any may be.
+    async fn place(&self, asker: Asker, length: usize) -> Option<OwnedSemaphorePermit> {
+        let pieces = u32::try_from(length.div_ceil(PIECE)).ok().filter(|_| length <= LARGEST)?;
+        let room = match asker {
+            Asker::ApiServer => &self.of_the_api_server,
+            Asker::Anybody => &self.of_anybody,
+        };
+        room.clone().acquire_many_owned(pieces).await.ok()
+    }
 }
 
 /// Serves until some time after the stop.
@@ -90,6 +150,7 @@ struct Room<A> {
 pub async fn serve(
     address: SocketAddr,
     shown: Arc<Shown>,
+    known: Arc<Known>,
     answers: impl Answers,
     stop: Stop,
 ) -> Result<(), ServeError> {
@@ -98,57 +159,58 @@ pub async fn serve(
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(ServeError::Tls)?.with_no_client_auth().with_cert_resolver(shown);
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let room = Arc::new(Room { answers, slots: Semaphore::new(AT_ONCE) });
+    let room = Arc::new(Room::new(answers, known));
     let over = async {
         stop.wait().await;
         tokio::time::sleep(LINGER).await;
     };
+    let conversed = |stream, guest| converse(stream, guest, acceptor.clone(), room.clone());
     tokio::select! {
-        () = accept(&listener, &acceptor, &room) => {}
+        () = port::accept(&listener, PLACES, conversed) => {}
         () = over => {}
     }
     Ok(())
 }
 
-async fn accept<A: Answers>(listener: &TcpListener, acceptor: &TlsAcceptor, room: &Arc<Room<A>>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (acceptor, room) = (acceptor.clone(), room.clone());
-                tokio::spawn(async move {
-                    converse(stream, &acceptor, &room).await;
-                    drop(permit);
-                });
-            }
-            Err(_) => tokio::time::sleep(PAUSE).await,
-        }
-    }
-}
-
-async fn converse<A: Answers>(stream: TcpStream, acceptor: &TlsAcceptor, room: &Arc<Room<A>>) {
+async fn converse<A: Answers>(stream: TcpStream, guest: Guest, acceptor: TlsAcceptor, room: Arc<Room<A>>) {
     // Best effort: answers are small.
     let _ = stream.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else {
         tracing::debug!("a handshake failed");
         return;
     };
-    let service = service_fn(|request| async { Ok::<_, Infallible>(respond(request, room).await) });
+    let service = service_fn(|request| async { Ok::<_, Infallible>(respond(request, &guest, &room).await) });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 << 10);
-    // A connection that breaks is the other side's affair; it will ask again.
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "a connection broke");
+    server.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(LONGEST_HEAD);
+    let strange = async {
+        tokio::time::sleep(STRANGE).await;
+        if guest.is_known() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        // A connection that breaks is the other side's affair; it will ask again.
+        ended = server.serve_connection(TokioIo::new(stream), service) => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection broke");
+            }
+        }
+        () = strange => tracing::debug!("a stranger's connection was closed"),
     }
 }
 
-async fn respond<A: Answers>(request: Request<Incoming>, room: &Room<A>) -> Response<Full<Bytes>> {
-    let Some(hook) = Hook::at(request.uri().path()) else { return plain(StatusCode::NOT_FOUND, "no such hook\n") };
+async fn respond<A: Answers>(request: Request<Incoming>, guest: &Guest, room: &Room<A>) -> Response<Full<Bytes>> {
+    let Some((hook, said)) = Hook::at(request.uri().path()) else {
+        return plain(StatusCode::NOT_FOUND, "no such hook\n");
+    };
     if request.method() != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
     }
-    let answered = answered(request.into_body(), hook, room).await;
+    let asker = room.known.asker(said);
+    if asker == Asker::ApiServer {
+        guest.is_known_now();
+    }
+    let answered = answered(request.into_body(), hook, asker, room).await;
     room.answers.sent(hook, &answered);
     let mut response = Response::new(Full::from(answered.body));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
@@ -161,25 +223,51 @@ fn plain(code: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-async fn answered<A: Answers>(body: impl Body<Data = Bytes> + Unpin, hook: Hook, room: &Room<A>) -> Answered {
-    let mut read = Vec::new();
+async fn answered<A: Answers>(
+    body: impl Body<Data = Bytes> + Unpin,
+    hook: Hook,
+    asker: Asker,
+    room: &Room<A>,
+) -> Answered {
     let too_long = (413, "the review is over 8 MiB");
-    // What says beforehand that it is too long is so, also when it does not come in time.
-    let late =
-        if body.size_hint().lower() > LARGEST as u64 { too_long } else { (408, "the review did not come in time") };
+    let late = (408, "the review did not come in time");
+    let deadline = Instant::now() + DEADLINE;
+    // The API server says how long it is. For what does not, room for the longest is taken.
+    let hint = body.size_hint();
+    let length = hint.exact().unwrap_or_else(|| hint.lower().max(LARGEST as u64));
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut read = Vec::new();
     let whole = async {
-        // Never closed.
-        let _slot = room.slots.acquire().await;
-        match read_whole(body, &mut read).await {
-            Whole::Yes => None,
-            Whole::Broken => Some((400, "the review did not come whole")),
-            Whole::TooLong => Some(too_long),
-        }
+        let place = room.place(asker, length).await;
+        read.reserve_exact(if place.is_some() { length } else { HEAD });
+        (read_whole(body, &mut read).await, place)
     };
-    let fault = tokio::time::timeout(DEADLINE, whole).await.unwrap_or(Some(late));
-    match fault {
-        None => room.answers.answer(hook, &read),
-        Some((code, why)) => unread(&read, code, why),
+    let (fault, place) = match timeout_at(deadline, whole).await {
+        Ok((Whole::Yes, Some(place))) => (None, Some(place)),
+        Ok((Whole::Broken, _)) => (Some((400, "the review did not come whole")), None),
+        Ok((Whole::TooLong, _) | (Whole::Yes, None)) => (Some(too_long), None),
+        // What says beforehand that it is too long is so, also when it does not come in time.
+        Err(_) => (Some(if length > LARGEST { too_long } else { late }), None),
+    };
+    if let Some((code, why)) = fault {
+        return unread(&read, code, why);
+    }
+    let uid = uid_in(&read);
+    let (answers, turn) = (room.answers.clone(), room.turn.clone());
+    let judged = async {
+        let turn = turn.acquire_owned().await;
+        // It ends even when nobody waits for it any more, and gives back only then what it has taken.
+        let judge = move || {
+            let answered = answers.answer(hook, asker, &read);
+            drop((read, turn, place));
+            answered
+        };
+        tokio::task::spawn_blocking(judge).await
+    };
+    match timeout_at(deadline, judged).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(_)) => refused(&uid, 500, "the operator failed to answer"),
+        Err(_) => refused(&uid, late.0, "the operator did not answer in time"),
     }
 }
 
@@ -198,9 +286,9 @@ async fn read_whole(mut body: impl Body<Data = Bytes> + Unpin, into: &mut Vec<u8
         if length > LONGEST_LEFTOVER {
             break;
         }
-        if length <= LARGEST {
-            into.extend_from_slice(&data);
-        }
+        // As much as there is room for.
+        let left = into.capacity() - into.len();
+        into.extend_from_slice(&data[..data.len().min(left)]);
     }
     if length > LARGEST { Whole::TooLong } else { Whole::Yes }
 }

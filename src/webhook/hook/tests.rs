@@ -31,7 +31,7 @@ fn review(kind: (&str, &str, &str), operation: &str, object: Value, old: Value) 
 }
 
 fn answered(hook: Hook, body: &[u8]) -> (u16, Value) {
-    let answered = hook.answer(body, &Known);
+    let answered = hook.answer(Asker::ApiServer, body, &Known);
     (answered.code, serde_json::from_slice(&answered.body).expect("an answer that can be read"))
 }
 
@@ -48,14 +48,19 @@ const SET: (&str, &str, &str) = ("apps", "v1", "StatefulSet");
 
 #[test]
 fn a_hook_is_found_by_its_path() {
-    let check = |path: &str, expected: Option<Hook>| assert_eq!(Hook::at(path), expected, "{path}");
-    check("/absorb", Some(Hook::Absorb));
-    check("/floor", Some(Hook::Floor));
-    check("/agent", Some(Hook::Agent));
-    check("/state", Some(Hook::State));
+    let check = |path: &str, expected: Option<(Hook, &str)>| assert_eq!(Hook::at(path), expected, "{path}");
+    check("/absorb", Some((Hook::Absorb, "")));
+    check("/floor", Some((Hook::Floor, "")));
+    check("/agent", Some((Hook::Agent, "")));
+    check("/state", Some((Hook::State, "")));
+    check("/floor/0a1b", Some((Hook::Floor, "0a1b")));
+    check("/floor/0a/1b", Some((Hook::Floor, "0a/1b")));
+    check("/absorb/", Some((Hook::Absorb, "")));
     check("/", None);
+    check("", None);
     check("absorb", None);
-    check("/absorb/", None);
+    check("/absorbs", None);
+    check("//absorb", None);
 }
 
 #[test]
@@ -84,11 +89,33 @@ fn every_question_is_allowed_and_a_strange_one_is_warned_about() {
 }
 
 #[test]
+fn a_stranger_hears_nothing_that_the_question_does_not_say() {
+    let check = |hook: Hook, review: Value, same: bool| {
+        let body = review.to_string().into_bytes();
+        let [known, stranger] = [Asker::ApiServer, Asker::Anybody].map(|asker| hook.answer(asker, &body, &Known).body);
+        assert_eq!(known == stranger, same, "{review}");
+        assert!(same || String::from_utf8_lossy(&stranger).contains(r#""response":{"allowed":true,"uid":"0-1"}"#));
+    };
+    let claim = json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}});
+    check(Hook::Floor, review(("", "v1", "PersistentVolumeClaim"), "CREATE", claim, Value::Null), false);
+    let pod = json!({"metadata": {}, "spec": {
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}],
+        "containers": [{"name": "db", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+    }});
+    check(Hook::Agent, review(("", "v1", "Pod"), "CREATE", pod, Value::Null), false);
+    check(Hook::Absorb, review(SET, "UPDATE", set("2Gi"), set("1Gi")), true);
+}
+
+#[test]
 fn a_forged_state_is_told_as_an_event_unless_it_is_a_dry_run() {
     let mut forged = set("1Gi");
     forged["metadata"]["annotations"] = json!({REQUESTED: "data=9Ti"});
     let mut review = review(SET, "UPDATE", forged, set("1Gi"));
-    let told = |review: &Value| Hook::State.answer(review.to_string().as_bytes(), &Known).told;
+    let told_to = |asker, review: &Value| Hook::State.answer(asker, review.to_string().as_bytes(), &Known);
+    let told = |review: &Value| told_to(Asker::ApiServer, review).told;
+    let stranger = told_to(Asker::Anybody, &review);
+    assert_eq!(stranger.told, None, "on the word of anybody");
+    assert_eq!(stranger.body, told_to(Asker::ApiServer, &review).body);
     let (set, uid, notes) = told(&review).expect("an Event");
     assert_eq!((set.to_string().as_str(), uid.as_str(), notes.len()), ("ns/db", "u", 1));
     review["request"]["dryRun"] = json!(true);

@@ -1,5 +1,4 @@
 use std::sync::Mutex;
-use std::time::Instant;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -14,15 +13,20 @@ use crate::cluster::clock::now;
 use crate::telemetry::stop::Stopper;
 use crate::webhook::hook::refused;
 
-/// Says how long the question was.
+/// Says how long the question was and who asked. Of `/state`, everything that it is asked takes long.
 #[derive(Default)]
 struct Measure {
     codes: Arc<Mutex<Vec<u16>>>,
 }
 
+const LONG: Duration = Duration::from_millis(2_500);
+
 impl Answers for Measure {
-    fn answer(&self, _: Hook, body: &[u8]) -> Answered {
-        refused("0-1", 200, &format!("{} bytes", body.len()))
+    fn answer(&self, hook: Hook, asker: Asker, body: &[u8]) -> Answered {
+        if hook == Hook::State {
+            std::thread::sleep(LONG);
+        }
+        refused("0-1", 200, &format!("{} bytes of {asker:?}", body.len()))
     }
 
     fn sent(&self, _: Hook, answered: &Answered) {
@@ -33,6 +37,7 @@ impl Answers for Measure {
 struct Served {
     address: SocketAddr,
     shown: Arc<Shown>,
+    known: Arc<Known>,
     codes: Arc<Mutex<Vec<u16>>>,
     _stop: Stopper,
 }
@@ -40,16 +45,16 @@ struct Served {
 async fn served() -> Served {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (stopper, stop) = Stop::by_hand();
-    let (shown, measure) = (Arc::new(Shown::default()), Measure::default());
+    let (shown, known, measure) = (Arc::new(Shown::default()), Arc::new(Known::default()), Measure::default());
     let codes = measure.codes.clone();
-    tokio::spawn(serve(free, shown.clone(), measure, stop));
+    tokio::spawn(serve(free, shown.clone(), known.clone(), measure, stop));
     for _ in 0..100 {
         if TcpStream::connect(free).await.is_ok() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    Served { address: free, shown, codes, _stop: stopper }
+    Served { address: free, shown, known, codes, _stop: stopper }
 }
 
 impl Served {
@@ -59,6 +64,15 @@ impl Served {
 
     /// What comes of these bytes, over a new connection by a client that trusts the bundle.
     async fn says(&self, bundle: &str, request: &[u8]) -> io::Result<String> {
+        let mut stream = self.connected(bundle).await?;
+        stream.write_all(request).await?;
+        let mut answer = String::new();
+        // A server that hangs up without a farewell has still said what it had to say.
+        let _ = stream.read_to_string(&mut answer).await;
+        Ok(answer)
+    }
+
+    async fn connected(&self, bundle: &str) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bundle.as_bytes()).flatten());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -66,12 +80,7 @@ impl Served {
         let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("rso.ns.svc").unwrap();
         let stream = TcpStream::connect(self.address).await?;
-        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        stream.write_all(request).await?;
-        let mut answer = String::new();
-        // A server that hangs up without a farewell has still said what it had to say.
-        let _ = stream.read_to_string(&mut answer).await;
-        Ok(answer)
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 }
 
@@ -125,8 +134,69 @@ async fn a_client_that_says_nothing_holds_up_nobody() {
     let material = Material::issue("rso", "ns", now()).unwrap();
     server.shows(&material);
     let mut silent = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..3 * PLACES.strangers {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
     assert!(warning(&server.says(&material.bundle, &post("/agent", 1, b"1")).await.unwrap()).contains("1 bytes"));
+}
+
+fn token() -> (Token, String) {
+    (Token::new([0xab; 32]), "ab".repeat(32))
+}
+
+#[tokio::test]
+async fn who_knows_the_token_is_the_api_server() {
+    let server = served().await;
+    let material = Material::issue("rso", "ns", now()).unwrap();
+    server.shows(&material);
+    let (token, text) = token();
+    let check = async |path: &str, expected: &str| {
+        let answer = server.says(&material.bundle, &post(path, 1, b"1")).await.unwrap();
+        assert!(warning(&answer).contains(&format!("1 bytes of {expected}")), "{path}: {answer}");
+    };
+    check(&format!("/floor/{text}"), "Anybody").await;
+    server.known.believe(BTreeSet::from([token]));
+    check(&format!("/floor/{text}"), "ApiServer").await;
+    check(&format!("/floor/{text}?timeout=2s"), "ApiServer").await;
+    check(&format!("/floor/{}", "cd".repeat(32)), "Anybody").await;
+    check("/floor/", "Anybody").await;
+    check("/floor", "Anybody").await;
+    server.known.believe(BTreeSet::new());
+    check(&format!("/floor/{text}"), "Anybody").await;
+}
+
+#[tokio::test]
+async fn strangers_who_drip_take_up_their_own_room_and_not_that_of_the_api_server() {
+    let server = served().await;
+    let material = Material::issue("rso", "ns", now()).unwrap();
+    server.shows(&material);
+    let (token, text) = token();
+    server.known.believe(BTreeSet::from([token]));
+    let mut dripping = Vec::new();
+    for _ in 0..20 {
+        let mut stream = server.connected(&material.bundle).await.unwrap();
+        stream.write_all(&post("/floor", LARGEST, b"1")).await.unwrap();
+        dripping.push(stream);
+    }
+    let asked = Instant::now();
+    let answer = server.says(&material.bundle, &post(&format!("/floor/{text}"), 3, b"123")).await.unwrap();
+    assert!(warning(&answer).contains("3 bytes of ApiServer"));
+    assert!(asked.elapsed() < Duration::from_secs(1), "it waited for strangers: {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_long_holds_up_neither_the_thread_nor_the_asker() {
+    let server = served().await;
+    let material = Material::issue("rso", "ns", now()).unwrap();
+    server.shows(&material);
+    let asked = Instant::now();
+    let long = async { server.says(&material.bundle, &post("/state", 1, b"1")).await.unwrap() };
+    // This test has one thread.
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        asked.elapsed()
+    };
+    let (answer, meanwhile) = tokio::join!(long, meanwhile);
+    assert!(warning(&answer).contains("in time") && asked.elapsed() < LONG, "{answer}");
+    assert!(meanwhile < Duration::from_secs(1), "the thread was held up for {meanwhile:?}");
 }

@@ -1,0 +1,159 @@
+//! How does the webhook know the API server? By a path that nobody else can guess: `/floor/<64 hexadecimal digits>`.
+//!
+//! The token stands in the MutatingWebhookConfiguration and nowhere else. The leader writes it, every replica reads it there,
+//! and of all accounts only those that may read that configuration know it: the API server and the cluster's administrators.
+//! The chart leaves the path out, as it does with the caBundle, so no deployment tool writes another one back.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+/// Random bytes in a token.
+pub const RANDOM: usize = 32;
+
+/// What only the API server says. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").finish_non_exhaustive()
+    }
+}
+
+impl Token {
+    /// Makes a token of random bytes.
+    pub fn new(random: [u8; RANDOM]) -> Self {
+        Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Reads a token; none when it is too short to be one of ours, or of other characters.
+    pub fn read(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (digits && text.len() == 2 * RANDOM).then(|| Self(text.to_owned()))
+    }
+
+    /// Whether this is it. Takes the same time whatever is said.
+    pub fn is(&self, said: &str) -> bool {
+        let differences = self.0.bytes().zip(said.bytes()).fold(0, |found, (ours, theirs)| found | (ours ^ theirs));
+        said.len() == self.0.len() && differences == 0
+    }
+}
+
+/// The tokens in the paths of a MutatingWebhookConfiguration.
+pub fn tokens(configuration: &Value) -> BTreeSet<Token> {
+    webhooks(configuration).filter_map(|(_, hook)| token_of(hook)).collect()
+}
+
+/// The patch that gives every webhook of the configuration the token it has already, or else `fresh`, and that token; none
+/// when each has it. A webhook that leads to no Service was made by somebody else, who knows best.
+pub fn completed(configuration: &Value, fresh: &Token) -> Option<(Token, Value)> {
+    let token = tokens(configuration).into_iter().next().unwrap_or_else(|| fresh.clone());
+    let lacking = webhooks(configuration).filter(|(_, hook)| hook["clientConfig"]["service"].is_object());
+    let lacking = lacking.filter_map(|(index, hook)| {
+        let path = format!("/{}/{}", hook_of(hook)?, token.0);
+        let place = format!("/webhooks/{index}/clientConfig/service/path");
+        let differs = hook["clientConfig"]["service"]["path"] != path;
+        differs.then(|| json!({ "op": "add", "path": place, "value": path }))
+    });
+    let lacking: Vec<Value> = lacking.collect();
+    if lacking.is_empty() {
+        return None;
+    }
+    let version = &configuration["metadata"]["resourceVersion"];
+    let seen = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version });
+    let patch = [seen].into_iter().chain(lacking).collect();
+    Some((token, patch))
+}
+
+fn webhooks(configuration: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    configuration["webhooks"].as_array().into_iter().flatten().enumerate()
+}
+
+/// `floor` of `floor.resize-statefulset-operator.io`.
+fn hook_of(webhook: &Value) -> Option<&str> {
+    webhook["name"].as_str()?.split('.').next().filter(|hook| !hook.is_empty())
+}
+
+fn token_of(webhook: &Value) -> Option<Token> {
+    let path = webhook["clientConfig"]["service"]["path"].as_str()?;
+    Token::read(path.strip_prefix('/')?.strip_prefix(hook_of(webhook)?)?.strip_prefix('/')?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(byte: u8) -> Token {
+        Token::new([byte; RANDOM])
+    }
+
+    fn configuration(paths: &[Option<&str>]) -> Value {
+        let names = ["state", "floor", "agent"];
+        let hook = |(name, path): (&&str, &Option<&str>)| {
+            let mut service = json!({"name": "rso", "namespace": "ns"});
+            if let Some(path) = path {
+                service["path"] = json!(path);
+            }
+            json!({"name": format!("{name}.resize-statefulset-operator.io"), "clientConfig": {"service": service}})
+        };
+        let hooks: Vec<Value> = names.iter().zip(paths).map(hook).collect();
+        json!({"metadata": {"resourceVersion": "7"}, "webhooks": hooks})
+    }
+
+    fn path(hook: &str, token: &Token) -> String {
+        format!("/{hook}/{}", token.0)
+    }
+
+    #[test]
+    fn a_token_is_what_was_made_and_nothing_like_it() {
+        let made = token(0xab);
+        let check = |said: &str, expected: bool| assert_eq!(made.is(said), expected, "{said}");
+        check(&"ab".repeat(RANDOM), true);
+        check(&"ab".repeat(RANDOM - 1), false);
+        check(&"ab".repeat(RANDOM + 1), false);
+        check(&"AB".repeat(RANDOM), false);
+        check("", false);
+        assert_eq!(Token::read(&made.0), Some(made.clone()));
+        for bad in ["", "ab", &"AB".repeat(RANDOM), &"zz".repeat(RANDOM)] {
+            assert_eq!(Token::read(bad), None, "{bad}");
+        }
+        assert!(!format!("{made:?}").contains("ab"));
+    }
+
+    #[test]
+    fn every_webhook_gets_one_token_and_one_that_is_there_stays() {
+        let (old, new) = (token(1), token(2));
+        let check = |paths: &[Option<&str>], expected: Option<&Token>| {
+            let mut object = configuration(paths);
+            let completed = completed(&object, &new);
+            assert_eq!(completed.as_ref().map(|(token, _)| token), expected, "{paths:?}");
+            if let Some((token, patch)) = completed {
+                json_patch::patch(&mut object, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
+                assert_eq!(tokens(&object), BTreeSet::from([token]));
+                assert_eq!(super::completed(&object, &new), None, "completed twice");
+            }
+        };
+        check(&[None, None, None], Some(&new));
+        check(&[Some("/state"), Some("/floor"), Some("/agent")], Some(&new));
+        check(&[Some("/state"), Some(&path("floor", &old)), None], Some(&old));
+        check(&[Some(&path("state", &old)), Some(&path("floor", &old)), Some(&path("agent", &old))], None);
+        check(&[Some(&path("floor", &old)), None, None], Some(&new));
+        check(&[], None);
+    }
+
+    #[test]
+    fn a_configuration_that_has_changed_meanwhile_is_not_patched() {
+        let (_, patch) = completed(&configuration(&[None]), &token(1)).unwrap();
+        let mut moved = configuration(&[None]);
+        moved["metadata"]["resourceVersion"] = json!("8");
+        let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
+        assert!(json_patch::patch(&mut moved, &patch).is_err());
+    }
+
+    #[test]
+    fn a_webhook_that_leads_elsewhere_is_left_alone() {
+        let object = json!({"webhooks": [{"name": "floor.x", "clientConfig": {"url": "https://example.com/floor"}}]});
+        assert_eq!(completed(&object, &token(1)), None);
+    }
+}

@@ -1,0 +1,299 @@
+//! What of a review is kept in memory? Only the members that a hook reads, and never more than a budget.
+//!
+//! A body is bytes: what it takes is its length. What is parsed takes up to 700 bytes for every `{"":0}`. So what no hook
+//! reads (the pod template of a StatefulSet, managedFields, status) is skipped without a copy, and the rest is counted while
+//! it is read: the first value too many ends it.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::hook::Hook;
+
+/// The most values that are kept of one review. A pod of 50 containers with 20 mounts each has 5,000; a StatefulSet of 20
+/// volumeClaimTemplates 600, twice.
+pub const MOST_VALUES: usize = 16 << 10;
+/// The most text that is kept of one review: no object is larger than 1.5 MiB, and of two StatefulSets little is read.
+pub const MOST_TEXT: usize = 2 << 20;
+
+/// Parses a review as far as the hook reads it.
+///
+/// # Errors
+/// When it is no JSON, or more would have to be kept than there is room for.
+pub fn parse(body: &[u8], hook: Hook) -> Result<Value, Fault> {
+    let room = Room { values: Cell::new(MOST_VALUES), text: Cell::new(MOST_TEXT) };
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = Seed { place: Place::Review(hook), room: &room }.deserialize(&mut reader);
+    let read = read.and_then(|value| reader.end().map(|()| value));
+    read.map_err(|error| if room.is_spent() { Fault::TooMuch } else { Fault::Json(error) })
+}
+
+/// Why a review is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It is not JSON.
+    #[error("{0}")]
+    Json(#[source] serde_json::Error),
+    /// It is larger than any review has reason to be.
+    #[error("it has more than {MOST_VALUES} values or {MOST_TEXT} bytes to read")]
+    TooMuch,
+}
+
+/// Where in the review a value stands. It says which members matter.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Review(Hook),
+    Request(Hook),
+    Set,
+    SetSpec,
+    Claim,
+    Pod,
+    PodSpec,
+    Containers,
+    Container,
+    Metadata,
+    /// All of it matters.
+    Whole,
+}
+
+impl Place {
+    /// The place of a member; none when nobody reads it.
+    fn member(self, key: &str) -> Option<Self> {
+        match (self, key) {
+            (Self::Review(_), "apiVersion")
+            | (Self::Request(_), "uid" | "kind" | "operation" | "namespace" | "name" | "dryRun")
+            | (Self::SetSpec, "volumeClaimTemplates")
+            | (Self::Claim, "spec") => Some(Self::Whole),
+            (Self::Review(hook), "request") => Some(Self::Request(hook)),
+            (Self::Request(hook), "object" | "oldObject") => Some(match hook {
+                Hook::State | Hook::Absorb => Self::Set,
+                Hook::Floor => Self::Claim,
+                Hook::Agent => Self::Pod,
+            }),
+            (Self::Set, "spec") => Some(Self::SetSpec),
+            (Self::Pod, "spec") => Some(Self::PodSpec),
+            (Self::Set | Self::Claim | Self::Pod, "metadata") => Some(Self::Metadata),
+            (Self::Review(_) | Self::Request(_) | Self::Set | Self::SetSpec | Self::Claim | Self::Pod, _)
+            | (Self::Metadata, "managedFields")
+            | (Self::Container, "env" | "envFrom" | "command" | "args" | "lifecycle") => None,
+            (Self::Container, key) if key.ends_with("Probe") => None,
+            (Self::PodSpec, "containers" | "initContainers") => Some(Self::Containers),
+            (Self::PodSpec | Self::Containers | Self::Container | Self::Metadata | Self::Whole, _) => Some(Self::Whole),
+        }
+    }
+
+    /// The place of an item.
+    fn item(self) -> Self {
+        match self {
+            Self::Containers => Self::Container,
+            Self::Review(_)
+            | Self::Request(_)
+            | Self::Set
+            | Self::SetSpec
+            | Self::Claim
+            | Self::Pod
+            | Self::PodSpec
+            | Self::Container
+            | Self::Metadata
+            | Self::Whole => Self::Whole,
+        }
+    }
+}
+
+/// What may still be kept.
+struct Room {
+    values: Cell<usize>,
+    text: Cell<usize>,
+}
+
+impl Room {
+    fn is_spent(&self) -> bool {
+        self.values.get() == 0 || self.text.get() == 0
+    }
+
+    fn take<E: Error>(left: &Cell<usize>, much: usize) -> Result<(), E> {
+        left.set(left.get().saturating_sub(much));
+        if left.get() == 0 { Err(E::custom(Fault::TooMuch)) } else { Ok(()) }
+    }
+
+    fn value<E: Error>(&self, value: impl Into<Value>) -> Result<Value, E> {
+        Self::take(&self.values, 1)?;
+        Ok(value.into())
+    }
+
+    fn text<E: Error>(&self, text: &str) -> Result<String, E> {
+        Self::take(&self.text, text.len())?;
+        Ok(text.to_owned())
+    }
+}
+
+struct Seed<'a> {
+    place: Place,
+    room: &'a Room,
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        self.room.value(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        self.room.value(value)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        self.room.value(value)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        self.room.value(value)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        self.room.value(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        let text = self.room.text(value)?;
+        self.room.value(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element_seed(Seed { place: self.place.item(), room: self.room })? {
+            items.push(item);
+        }
+        self.room.value(items)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(key) = map.next_key_seed(Key(self.room))? {
+            match self.place.member(&key) {
+                Some(place) => {
+                    let value = map.next_value_seed(Seed { place, room: self.room })?;
+                    members.insert(key, value);
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        self.room.value(members)
+    }
+}
+
+struct Key<'a>(&'a Room);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<String, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<String, E> {
+        self.0.text(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn review(object: Value) -> Value {
+        json!({"apiVersion": "v", "kind": "AdmissionReview", "request": {
+            "uid": "1", "userInfo": {"username": "anna"}, "options": null, "object": object.clone(), "oldObject": object,
+        }})
+    }
+
+    fn object(hook: Hook, object: Value) -> Value {
+        parse(review(object).to_string().as_bytes(), hook).unwrap()["request"]["object"].take()
+    }
+
+    #[test]
+    fn what_no_hook_reads_is_skipped() {
+        let metadata = json!({"name": "db", "annotations": {"a": "b"}, "managedFields": [{"manager": "x"}]});
+        let kept = json!({"name": "db", "annotations": {"a": "b"}});
+        let templates =
+            json!([{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}]);
+        let set = json!({
+            "metadata": metadata, "status": {"replicas": 1},
+            "spec": {"volumeClaimTemplates": templates, "template": {"spec": {"tolerations": [{}, {}]}}},
+        });
+        let expected = json!({"metadata": kept, "spec": {"volumeClaimTemplates": templates}});
+        assert_eq!(object(Hook::Absorb, set.clone()), expected);
+        assert_eq!(object(Hook::State, set), expected);
+        let claim = json!({"metadata": metadata, "spec": {"volumeName": "v"}, "status": {}});
+        assert_eq!(object(Hook::Floor, claim), json!({"metadata": kept, "spec": {"volumeName": "v"}}));
+        let container =
+            json!({"name": "c", "env": [{"name": "A"}], "livenessProbe": {}, "ports": [{"containerPort": 1}]});
+        let pod = json!({"metadata": metadata, "spec": {"containers": [container], "hostNetwork": true}});
+        let container = json!({"name": "c", "ports": [{"containerPort": 1}]});
+        let expected = json!({"metadata": kept, "spec": {"containers": [container], "hostNetwork": true}});
+        assert_eq!(object(Hook::Agent, pod), expected);
+        let whole = parse(review(json!({})).to_string().as_bytes(), Hook::Agent).unwrap();
+        assert_eq!(whole, json!({"apiVersion": "v", "request": {"uid": "1", "object": {}, "oldObject": {}}}));
+    }
+
+    #[test]
+    fn what_would_take_too_much_is_not_kept_and_what_is_skipped_may_be_as_long_as_it_likes() {
+        let check = |what: &str, object: String, kept: bool| {
+            let body = format!(r#"{{"request":{{"object":{object}}}}}"#);
+            let parsed = parse(body.as_bytes(), Hook::Absorb);
+            assert_eq!(parsed.is_ok(), kept, "{what}");
+            assert!(kept || matches!(parsed, Err(Fault::TooMuch)), "{what}");
+        };
+        let many = |item: &str, times: usize| format!("[{}0]", format!("{item},").repeat(times));
+        let templates = |list: String| format!(r#"{{"spec":{{"volumeClaimTemplates":{list}}}}}"#);
+        check("maps", templates(many(r#"{"":0}"#, MOST_VALUES / 2)), false);
+        check("lists", templates(many("[]", MOST_VALUES)), false);
+        check("numbers", templates(many("0", MOST_VALUES)), false);
+        check("a few", templates(many("0", MOST_VALUES - 10)), true);
+        check("a long text", templates(format!("\"{}\"", "x".repeat(MOST_TEXT))), false);
+        check("a long key", format!(r#"{{"metadata":{{"{}":0}}}}"#, "x".repeat(MOST_TEXT)), false);
+        check("annotations", format!(r#"{{"metadata":{{"annotations":{}}}}}"#, many("[]", MOST_VALUES)), false);
+        check("a pod template", format!(r#"{{"spec":{{"template":{}}}}}"#, many(r#"{"":0}"#, 63_000)), true);
+        check("managedFields", format!(r#"{{"metadata":{{"managedFields":{}}}}}"#, many(r#"{"":0}"#, 63_000)), true);
+    }
+
+    #[test]
+    fn what_is_kept_is_what_serde_json_would_read() {
+        for text in
+            ["null", "true", "-1", "1.5", "18446744073709551615", "\"a\\u0041\"", "[1,[2]]", "{\"a\":{\"b\":null}}"]
+        {
+            let body = format!(r#"{{"apiVersion":{text}}}"#);
+            let expected: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(parse(body.as_bytes(), Hook::State).unwrap(), expected);
+        }
+        for broken in ["", "{", "{}x", "[1,", "{\"a\":}"] {
+            assert!(matches!(parse(broken.as_bytes(), Hook::State), Err(Fault::Json(_))), "{broken}");
+        }
+    }
+}
