@@ -15,6 +15,7 @@
 //! | [`policy`] | How is a moment inside a recreate stretched until a test has done its thing? |
 
 pub mod api;
+pub mod asking;
 pub mod audit;
 pub mod chance;
 pub mod facts;
