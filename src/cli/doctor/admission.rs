@@ -9,6 +9,7 @@ use crate::cluster::certificate::Material;
 use crate::cluster::client::resources::{MUTATING_WEBHOOKS, SECRETS};
 use crate::cluster::client::{Address, Error, Outcome, Patch, Resource, Run};
 use crate::cluster::clock::now;
+use crate::cluster::hook_path::{RANDOM, Token, completed};
 
 const POLICIES: Resource = Resource {
     group: "admissionregistration.k8s.io",
@@ -70,6 +71,12 @@ fn judge(secret: Option<&Value>, webhook: &Value, service: &str, namespace: &str
         let what = "caBundle is not the CA in the Secret, so the API server does not believe the operator";
         let fix = "The leading replica writes it within seconds. If it changes back, another tool writes it: let that tool \
                    ignore caBundle of the MutatingWebhookConfiguration.";
+        return Finding::problem(ABOUT, what, fix);
+    }
+    if completed(webhook, &Token::new([0; RANDOM])).is_some() {
+        let what = "a webhook has no secret path, so the operator does not know the API server: new PVCs and Pods are left as they are";
+        let fix = "The leading replica writes it within seconds. If it changes back, another tool writes it: let that tool \
+                   ignore clientConfig.service.path of the MutatingWebhookConfiguration.";
         return Finding::problem(ABOUT, what, fix);
     }
     match material.days_left(service, namespace, now()) {
@@ -149,6 +156,10 @@ mod tests {
         check(Some(&secret), &hook(&data["ca.crt"]), "rso", Level::Good, "89 more days");
         check(Some(&secret), &hook(&data["tls.crt"]), "rso", Level::Problem, "caBundle");
         check(Some(&secret), &hook(&Value::Null), "rso", Level::Problem, "caBundle");
+        let mut without_path = hook(&data["ca.crt"]);
+        without_path["webhooks"][0]["name"] = json!("floor.resize-statefulset-operator.io");
+        without_path["webhooks"][0]["clientConfig"]["service"] = json!({"name": "rso"});
+        check(Some(&secret), &without_path, "rso", Level::Problem, "path");
         check(Some(&secret), &hook(&data["ca.crt"]), "other", Level::Problem, "not valid");
         check(Some(&json!({})), &hook(&data["ca.crt"]), "rso", Level::Problem, "missing or broken");
         check(None, &hook(&data["ca.crt"]), "rso", Level::Problem, "missing or broken");
