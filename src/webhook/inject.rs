@@ -1,12 +1,14 @@
 //! Which pod gets the agent, and how does it look so that the pod behaves as without it?
 //!
-//! The agent is a native sidecar: an init container that goes on running, after all others have ended and before the first
-//! container starts. It mounts what the containers mount, read-only; has no token; and asks for no more than keeps the QoS
-//! class of the pod. It has no probe. Never into the set's template: that would restart pods.
+//! The agent is a native sidecar, the first of the init containers: what fails on a full disk is often another init
+//! container (recovery, a copy of the configuration), and the agent answers while that one runs or waits to be restarted.
+//! It mounts what the containers mount, read-only; has no token; and asks for no more than keeps the QoS class of the pod.
+//! It has no probe, so the next init container starts as soon as the agent runs. Never into the set's template: that would
+//! restart pods.
 
 use serde_json::{Map, Value, json};
 
-use super::patch::{Op, append};
+use super::patch::{Op, append, prepend};
 use super::review::Answer;
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT};
 
@@ -32,7 +34,7 @@ pub fn inject(pod: &Value, image: &str) -> Answer {
     if shield {
         patch.push(append(pod, "/spec/volumes", json!({ "name": NO_TOKEN, "downwardAPI": {} })));
     }
-    patch.push(append(pod, "/spec/initContainers", container(spec, image, &volumes, shield)));
+    patch.push(prepend(pod, "/spec/initContainers", container(spec, image, &volumes, shield)));
     Answer { patch, ..Answer::default() }
 }
 
@@ -147,7 +149,7 @@ fn resources(spec: &Value) -> Value {
 
 /// What changes nothing else: the pointers a patch of [`inject`] may touch.
 pub fn is_allowed(op: &Op) -> bool {
-    ["/spec/volumes", "/spec/volumes/-", "/spec/initContainers", "/spec/initContainers/-"].contains(&op.path())
+    ["/spec/volumes", "/spec/volumes/-", "/spec/initContainers", "/spec/initContainers/0"].contains(&op.path())
 }
 
 #[cfg(test)]

@@ -48,8 +48,17 @@ pub fn annotation(object: &Value, key: &str, value: Option<&str>) -> Option<Op> 
 
 /// Appends to a list of the object that may be missing.
 pub fn append(object: &Value, list: &str, item: Value) -> Op {
+    insert(object, list, "-", item)
+}
+
+/// Puts an item before all others of a list that may be missing.
+pub fn prepend(object: &Value, list: &str, item: Value) -> Op {
+    insert(object, list, "0", item)
+}
+
+fn insert(object: &Value, list: &str, place: &str, item: Value) -> Op {
     match object.pointer(list) {
-        Some(Value::Array(_)) => Op::Add(format!("{list}/-"), item),
+        Some(Value::Array(_)) => Op::Add(format!("{list}/{place}"), item),
         Some(_) | None => Op::Add(list.to_owned(), json!([item])),
     }
 }
@@ -83,10 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_appended_whether_or_not_there_is_a_list() {
-        let check = |object: Value, expected: &str| assert_eq!(append(&object, "/spec/l", json!(1)).path(), expected);
-        check(json!({ "spec": {} }), "/spec/l");
-        check(json!({ "spec": { "l": null } }), "/spec/l");
-        check(json!({ "spec": { "l": [] } }), "/spec/l/-");
+    fn an_item_is_put_in_whether_or_not_there_is_a_list() {
+        let check = |object: Value, first: &str, last: &str| {
+            assert_eq!(prepend(&object, "/spec/l", json!(1)).path(), first);
+            assert_eq!(append(&object, "/spec/l", json!(1)).path(), last);
+        };
+        check(json!({ "spec": {} }), "/spec/l", "/spec/l");
+        check(json!({ "spec": { "l": null } }), "/spec/l", "/spec/l");
+        check(json!({ "spec": { "l": [] } }), "/spec/l/0", "/spec/l/-");
+        check(json!({ "spec": { "l": [7] } }), "/spec/l/0", "/spec/l/-");
     }
 }

@@ -28,7 +28,7 @@ fn injected(pod: &Value) -> Option<Value> {
 /// The agent of the pod.
 fn agent(spec: Value) -> Value {
     let done = injected(&pod(spec)).expect("an agent");
-    done["spec"]["initContainers"].as_array().unwrap().last().unwrap().clone()
+    done["spec"]["initContainers"].as_array().unwrap().first().unwrap().clone()
 }
 
 #[test]
@@ -49,10 +49,24 @@ fn the_agent_measures_what_is_mounted_and_can_do_nothing_else() {
 }
 
 #[test]
-fn the_agent_comes_last_of_the_init_containers() {
-    let done = injected(&pod(json!({"initContainers": [{"name": "prepare"}]}))).unwrap();
-    let names: Vec<_> = list(&done["spec"], "initContainers").iter().map(|c| c["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["prepare", AGENT_CONTAINER]);
+fn the_agent_comes_first_of_the_init_containers_and_the_others_keep_their_order() {
+    let check = |present: Value, expected: &[&str]| {
+        let done = injected(&pod(json!({ "initContainers": present }))).unwrap();
+        let names: Vec<_> = list(&done["spec"], "initContainers").iter().map(|c| c["name"].as_str().unwrap()).collect();
+        assert_eq!(names, expected, "{present}");
+    };
+    let proxy = json!({"name": "proxy", "restartPolicy": "Always"});
+    check(json!([{"name": "prepare"}]), &[AGENT_CONTAINER, "prepare"]);
+    check(json!([proxy, {"name": "prepare"}, {"name": "recover"}]), &[AGENT_CONTAINER, "proxy", "prepare", "recover"]);
+    check(json!([]), &[AGENT_CONTAINER]);
+    check(Value::Null, &[AGENT_CONTAINER]);
+}
+
+#[test]
+fn what_an_init_container_alone_mounts_is_measured_too() {
+    let prepare = json!([{"name": "prepare", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]);
+    let agent = agent(json!({"initContainers": prepare, "containers": [{"name": "db"}]}));
+    assert_eq!(agent["args"], json!(["--volume=data-db-0=/volumes/0"]));
 }
 
 #[test]

@@ -86,7 +86,7 @@ async fn the_agent_is_admitted_where_pods_are_restricted_and_the_pod_stays_what_
 }
 
 #[tokio::test]
-async fn the_agent_starts_after_the_other_init_containers() {
+async fn the_agent_starts_before_the_other_init_containers() {
     in_namespace("order", async |space| {
         are_shown(space).await;
         let init = json!([{"name": "prepare", "image": "localhost/busybox:1", "command": ["true"]}]);
@@ -94,7 +94,7 @@ async fn the_agent_starts_after_the_other_init_containers() {
         space.run(&set.with(&json!({"template": {"spec": {"initContainers": init}}}))).await;
         let pod = pod(space).await;
         let order = pod["spec"]["initContainers"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap());
-        assert_eq!(order.collect::<Vec<_>>(), ["prepare", "rso-agent"]);
+        assert_eq!(order.collect::<Vec<_>>(), ["rso-agent", "prepare"]);
     })
     .await;
 }
