@@ -5,43 +5,35 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::sync::Semaphore;
 
 use super::ask::{AskError, Question, ask, connect};
 use super::rest::Resting;
+use super::slots::Slots;
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{AgentVolume, MAX_AGENT_BODY, read_agent};
 
 /// An agent answers within milliseconds; one whose filesystem hangs does not answer at all.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Agents that are asked at the same time.
-const AT_ONCE: usize = 64;
-
 /// Asks agents.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Agents {
-    slots: Semaphore,
+    slots: Slots,
     resting: Mutex<Resting<SocketAddr>>,
 }
 
-impl Default for Agents {
-    fn default() -> Self {
-        Self { slots: Semaphore::new(AT_ONCE), resting: Mutex::default() }
-    }
-}
-
 impl Agents {
-    /// Asks the agent at the address of a pod that we know.
+    /// Asks the agent at the address of a pod that we know, of that namespace.
     ///
     /// # Errors
     /// When it does not answer well, or failed a moment ago.
-    pub async fn ask(&self, agent: SocketAddr) -> Result<Vec<AgentVolume>, AskError> {
+    pub async fn ask(&self, namespace: &str, agent: SocketAddr) -> Result<Vec<AgentVolume>, AskError> {
         if self.resting().rests(&agent, since_boot()) {
             return Err(AskError::Resting);
         }
-        // The semaphore is never closed; the time in the queue does not count against the agent.
-        let _slot = self.slots.acquire().await;
+        let doubtful = self.resting().is_doubtful(&agent);
+        // The time in the queue does not count against the agent.
+        let _slot = self.slots.take(namespace, doubtful).await;
         let answer = tokio::time::timeout(DEADLINE, exchange(agent)).await;
         let answer = answer.unwrap_or(Err(AskError::Slow(DEADLINE)));
         match &answer {

@@ -5,6 +5,7 @@ mod agents;
 mod ask;
 mod kubelets;
 mod rest;
+mod slots;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -69,7 +70,7 @@ impl Sources {
     pub async fn ask(&self, pod: &Pod<'_>) -> Answers {
         let mut answers = Answers::new();
         match pod.agent {
-            Some(agent) => match self.agents.ask(agent).await {
+            Some(agent) => match self.agents.ask(pod.namespace, agent).await {
                 Ok(volumes) => {
                     self.witness.measured("agent", "ok");
                     by_agent(&mut answers, volumes);

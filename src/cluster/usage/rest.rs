@@ -7,8 +7,8 @@ use std::time::Duration;
 /// The longest rest: a pod that comes back is heard within a minute.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// More addresses than pods that fail at once: the rest of the memory is old.
-const REMEMBERED: usize = 5_000;
+/// As many are remembered, each some hundred bytes: more than the pods of the largest cluster whose agents nobody reaches.
+const REMEMBERED: usize = 50_000;
 
 /// Those who failed lately. Times are since boot.
 #[derive(Debug)]
@@ -37,13 +37,28 @@ impl<K: Clone + Eq + Hash> Resting<K> {
         self.0.remove(who);
     }
 
+    /// Whether its last answer is one that it owes.
+    pub(super) fn is_doubtful(&self, who: &K) -> bool {
+        self.0.contains_key(who)
+    }
+
+    /// Drops those who were not asked again long after their rest, as pods that are gone; else the quarter whose rest ends
+    /// first. Never all: then every one of them would be asked each second again.
+    fn make_room(&mut self, now: Duration) {
+        self.0.retain(|_, failures| now < failures.until.saturating_add(LONGEST));
+        if self.0.len() < REMEMBERED {
+            return;
+        }
+        let mut ends: Vec<Duration> = self.0.values().map(|failures| failures.until).collect();
+        let (_, first, _) = ends.select_nth_unstable(REMEMBERED / 4);
+        let first = *first;
+        self.0.retain(|_, failures| failures.until > first);
+    }
+
     /// It failed: left alone for one second, two, four, … a minute.
     pub(super) fn failed(&mut self, who: &K, now: Duration) {
-        if self.0.len() >= REMEMBERED {
-            self.0.retain(|_, failures| now < failures.until);
-        }
-        if self.0.len() >= REMEMBERED {
-            self.0.clear();
+        if self.0.len() >= REMEMBERED && !self.0.contains_key(who) {
+            self.make_room(now);
         }
         let failures = self.0.entry(who.clone()).or_insert(Failures { times: 0, until: now });
         let pause = Duration::from_secs(1 << failures.times.min(6)).min(LONGEST);
@@ -72,11 +87,20 @@ mod tests {
     }
 
     #[test]
-    fn those_who_failed_long_ago_are_forgotten() {
+    fn those_who_failed_long_ago_are_forgotten_and_the_others_are_not() {
         let mut resting = Resting::default();
-        for who in 0..20_000 {
-            resting.failed(&who, Duration::from_millis(who));
+        let all = u64::try_from(REMEMBERED).unwrap() * 3;
+        for who in 0..all {
+            resting.failed(&who, Duration::from_micros(who));
         }
-        assert!(resting.0.len() <= REMEMBERED);
+        assert!((REMEMBERED / 2..=REMEMBERED).contains(&resting.0.len()), "{}", resting.0.len());
+        let last = Duration::from_micros(all);
+        assert!(resting.rests(&(all - 1), last) && !resting.is_doubtful(&0));
+        let mut resting = Resting::default();
+        resting.failed(&all, Duration::from_secs(1_000));
+        for who in 0..u64::try_from(REMEMBERED).unwrap() {
+            resting.failed(&who, Duration::from_secs(who / 5_000));
+        }
+        assert!(resting.is_doubtful(&all), "one that still rests");
     }
 }

@@ -1,0 +1,118 @@
+//! How many are asked at the same time. Who did not answer last time waits among its like, and each namespace among its
+//! own: silent agents, of a tenant whose NetworkPolicy keeps the operator out, take the slots of nobody else.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Agents that are asked at the same time, of those who answered last time or were never asked.
+const GOOD: usize = 64;
+/// The same of those who failed: 16 a second when all are silent.
+const DOUBTFUL: usize = 32;
+/// Of either kind in one namespace: with answers in milliseconds, thousands a second.
+const OF_NAMESPACE: usize = 8;
+/// From this many on, namespaces that nobody is asked in are forgotten.
+const NAMESPACES: usize = 1_000;
+
+/// The slots of all namespaces.
+#[derive(Debug)]
+pub(super) struct Slots {
+    good: Kind,
+    doubtful: Kind,
+}
+
+#[derive(Debug)]
+struct Kind {
+    all: Arc<Semaphore>,
+    of_namespaces: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    _of_all: Option<OwnedSemaphorePermit>,
+    _of_namespace: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { good: Kind::new(GOOD), doubtful: Kind::new(DOUBTFUL) }
+    }
+}
+
+impl Slots {
+    /// Waits for a place. The namespace's own comes first, so that who waits for it takes none of the others'.
+    pub(super) async fn take(&self, namespace: &str, doubtful: bool) -> Slot {
+        let kind = if doubtful { &self.doubtful } else { &self.good };
+        let of_namespace = kind.of(namespace).acquire_owned().await;
+        // No semaphore is ever closed.
+        Slot { _of_namespace: of_namespace.ok(), _of_all: kind.all.clone().acquire_owned().await.ok() }
+    }
+}
+
+impl Kind {
+    fn new(all: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), of_namespaces: Mutex::default() }
+    }
+
+    fn of(&self, namespace: &str) -> Arc<Semaphore> {
+        let mut known = self.of_namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= NAMESPACES {
+            // A permit, and one who waits for it, hold a clone.
+            known.retain(|_, slots| Arc::strong_count(slots) > 1);
+        }
+        known.entry(namespace.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(OF_NAMESPACE))).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn is_free(slots: &Slots, namespace: &str, doubtful: bool) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), slots.take(namespace, doubtful)).await.is_ok()
+    }
+
+    async fn taken(slots: &Slots, namespace: &str, doubtful: bool, count: usize) -> Vec<Slot> {
+        let mut taken = Vec::new();
+        for _ in 0..count {
+            taken.push(slots.take(namespace, doubtful).await);
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn a_namespace_takes_its_own_slots_and_no_others() {
+        let slots = Slots::default();
+        let held = taken(&slots, "silent", false, OF_NAMESPACE).await;
+        assert!(!is_free(&slots, "silent", false).await);
+        assert!(is_free(&slots, "shop", false).await);
+        drop(held);
+        assert!(is_free(&slots, "silent", false).await);
+    }
+
+    #[tokio::test]
+    async fn those_who_failed_however_many_delay_none_who_answers() {
+        let slots = Slots::default();
+        let mut held = Vec::new();
+        for namespace in 0..DOUBTFUL / OF_NAMESPACE {
+            held.extend(taken(&slots, &namespace.to_string(), true, OF_NAMESPACE).await);
+        }
+        assert!(!is_free(&slots, "more", true).await);
+        assert!(is_free(&slots, "0", false).await && is_free(&slots, "shop", false).await);
+    }
+
+    #[tokio::test]
+    async fn namespaces_that_are_gone_are_forgotten() {
+        let slots = Slots::default();
+        let _held = slots.take("kept", false).await;
+        for namespace in 0..3 * NAMESPACES {
+            drop(slots.take(&namespace.to_string(), false).await);
+        }
+        let known = slots.good.of_namespaces.lock().unwrap();
+        assert!(known.len() <= NAMESPACES && known.contains_key("kept"));
+    }
+}
