@@ -16,7 +16,7 @@ use crate::policy::claim::{self, Claim, ClaimStep, Phase, Resize};
 use crate::policy::decide::{Decision, Verdict, decide};
 use crate::policy::drivers::{Driver, Drivers};
 use crate::policy::settings::{Auto, Increase, Limits, Settings, TemplateSettings, concerns_us};
-use crate::policy::usage::{Reading, Source};
+use crate::policy::usage::{Reading, Source, Unknown};
 
 /// What was read of one set.
 #[derive(Clone, Debug)]
@@ -50,6 +50,15 @@ impl Seen {
     /// The claims of one template.
     pub(super) fn claims_of(&self, template: &Template) -> Vec<Claim> {
         self.claims.iter().filter(|claim| claim.template == template.name).cloned().collect()
+    }
+}
+
+impl Seen {
+    /// Whether this person may not ask, and nothing else is known to keep the volumes from being measured.
+    fn is_unknown_for_want_of_rights(&self, template: &Template) -> bool {
+        let fails =
+            |claim: &Claim| matches!(self.readings.get(&claim.name), Some(Reading::Unknown(Unknown::NotRunning(_))));
+        self.blind && !self.claims_of(template).iter().any(fails)
     }
 }
 
@@ -135,7 +144,7 @@ fn compose_template(
         growth: growth(settings),
         notes: notes(&decision, &claims, &driver, now)
             .into_iter()
-            .filter(|note| !(seen.blind && note.reason == Reason::UsageUnknown))
+            .filter(|note| note.reason != Reason::UsageUnknown || !seen.is_unknown_for_want_of_rights(template))
             .collect(),
         claims: seen.set.claims_of(&template.name).map(claim).collect(),
     }
@@ -193,10 +202,11 @@ fn claim_status(
     now: Timestamp,
 ) -> ClaimStatus {
     let reading = claim.and_then(|claim| Some((claim, seen.readings.get(&claim.name)?)));
-    let reading = reading.map(|(claim, reading)| reading.current(claim, now).map(|(usage, _)| usage));
+    let reading = reading
+        .map(|(claim, reading)| reading.current(claim, now).map(|(usage, _)| usage).map_err(|why| why.told(claim)));
     let (usage, unknown) = match reading {
         Some(Ok(usage)) => (Some(usage_status(usage)), None),
-        Some(Err(why)) => (None, Some(why.told())),
+        Some(Err(why)) => (None, Some(why)),
         None => (None, None),
     };
     ClaimStatus {

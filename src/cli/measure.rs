@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName, SetName};
+use crate::api::names::{AGENT_PORT, ClaimName, SetName};
 use crate::cluster::client::resources::{NODES, PODS};
 use crate::cluster::client::{Address, Client, Error};
 use crate::cluster::clock;
+use crate::cluster::pods::PodView;
 use crate::policy::claim::Claim;
 use crate::policy::usage::{Reading, Unknown, judge, read_agent, read_summary};
 
@@ -45,19 +47,10 @@ impl Measured {
     }
 }
 
-/// A pod that uses some of the claims.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct User {
-    namespace: String,
-    name: String,
-    node: String,
-    agent: bool,
-    claims: BTreeSet<ClaimName>,
-}
-
 /// Asks about these claims.
 pub(super) async fn measure(client: &Client, pods: &[Value], claims: &BTreeMap<Key, Claim>) -> Measured {
-    let users: Vec<User> = pods.iter().filter_map(|pod| user(pod, claims)).collect();
+    let now = clock::now();
+    let users: Vec<PodView> = pods.iter().filter_map(|pod| user(pod, claims, now)).collect();
     let mut measured = Measured::default();
     for key in claims.keys() {
         let used = users.iter().any(|user| user.namespace == key.0 && user.claims.contains(&key.1));
@@ -65,14 +58,16 @@ pub(super) async fn measure(client: &Client, pods: &[Value], claims: &BTreeMap<K
         measured.readings.insert(key.clone(), Reading::Unknown(unknown));
     }
     let near = client.within(PATIENCE);
-    let agents = stream::iter(users.iter().filter(|user| user.agent).map(|user| ask_agent(&near, user, claims)));
+    let agents =
+        stream::iter(users.iter().filter(|user| user.agent.is_some()).map(|user| ask_agent(&near, user, claims)));
     measured.take(agents.buffer_unordered(AT_ONCE).collect().await);
     let silent =
-        |user: &&User| user.claims.iter().any(|claim| !measured.knows(&(user.namespace.clone(), claim.clone())));
-    let nodes: BTreeSet<&str> = users.iter().filter(silent).map(|user| user.node.as_str()).collect();
+        |user: &&PodView| user.claims.iter().any(|claim| !measured.knows(&(user.namespace.clone(), claim.clone())));
+    let nodes: BTreeSet<&str> = users.iter().filter(silent).filter_map(|user| user.node.as_deref()).collect();
     let kubelets = stream::iter(nodes.into_iter().map(|node| ask_kubelet(client, node, claims)));
     let answers = kubelets.buffer_unordered(AT_ONCE).collect().await;
     measured.take(answers);
+    measured.explain(&users);
     measured
 }
 
@@ -104,16 +99,28 @@ impl Measured {
         }
     }
 
+    /// Where nobody could tell, what the pod is doing may be why.
+    fn explain(&mut self, users: &[PodView]) {
+        for (key, reading) in &mut self.readings {
+            let user = users.iter().find(|user| user.namespace == key.0 && user.claims.contains(&key.1));
+            if let (Reading::Unknown(Unknown::Silent(said)), Some(user)) = (&*reading, user) {
+                *reading = Reading::Unknown(user.unknown(said.clone()));
+            }
+        }
+    }
+
     /// A measured value is never replaced by an unknown one.
     fn keep(&mut self, key: Key, reading: Reading) {
         match self.readings.remove(&key) {
-            Some(known @ Reading::Measured { .. }) => self.readings.insert(key, known.fuller(reading)),
+            Some(known @ (Reading::Measured { .. } | Reading::Idle { .. })) => {
+                self.readings.insert(key, known.fuller(reading))
+            }
             Some(Reading::Unknown(_)) | None => self.readings.insert(key, reading),
         };
     }
 }
 
-async fn ask_agent(client: &Client, user: &User, claims: &BTreeMap<Key, Claim>) -> Answer {
+async fn ask_agent(client: &Client, user: &PodView, claims: &BTreeMap<Key, Claim>) -> Answer {
     let key = |claim: &ClaimName| (user.namespace.clone(), claim.clone());
     let keys = || user.claims.iter().map(key).collect();
     let pod = PODS.of(&user.namespace, format!("{}:{AGENT_PORT}", user.name));
@@ -164,28 +171,12 @@ fn refused(error: Error, keys: Vec<Key>) -> Refused {
     }
 }
 
-/// A pod that runs and uses one of the claims; others can tell nothing.
-fn user(pod: &Value, claims: &BTreeMap<Key, Claim>) -> Option<User> {
-    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str);
-    if text("/status/phase") != Some("Running") {
-        return None;
-    }
-    let namespace = text("/metadata/namespace")?;
-    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
-    let names = volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str));
-    let used: BTreeSet<ClaimName> = names
-        .map(ClaimName::from)
-        .filter(|claim| claims.contains_key(&(namespace.to_owned(), claim.clone())))
-        .collect();
-    let containers = ["/spec/initContainers", "/spec/containers"].into_iter().filter_map(|list| pod.pointer(list));
-    let mut containers = containers.filter_map(Value::as_array).flatten();
-    (!used.is_empty()).then(|| User {
-        namespace: namespace.to_owned(),
-        name: text("/metadata/name").unwrap_or_default().to_owned(),
-        node: text("/spec/nodeName").unwrap_or_default().to_owned(),
-        agent: containers.any(|container| container["name"] == AGENT_CONTAINER),
-        claims: used,
-    })
+/// A pod that uses one of the claims, whether it runs or not; of its claims only those.
+fn user(pod: &Value, claims: &BTreeMap<Key, Claim>, now: Timestamp) -> Option<PodView> {
+    let mut user = PodView::of(&serde_json::from_value(pod.clone()).ok()?, now);
+    let namespace = user.namespace.clone();
+    user.claims.retain(|claim| claims.contains_key(&(namespace.clone(), claim.clone())));
+    (!user.claims.is_empty()).then_some(user)
 }
 
 #[cfg(test)]
@@ -216,28 +207,49 @@ mod tests {
         [(("shop".to_owned(), claim.name.clone()), claim)].into()
     }
 
-    fn pod(phase: &str, claim: &str, sidecar: &str) -> Value {
+    fn pod(claim: &str, agent: &Value, prepare: &Value) -> Value {
+        let status = |name: &str, state: &Value| json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 1, "state": state});
         json!({
-            "metadata": {"name": "db-0", "namespace": "shop"},
+            "metadata": {"name": "db-0", "namespace": "shop", "creationTimestamp": "1969-12-31T23:00:00Z"},
             "spec": {
                 "nodeName": "n1",
                 "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "d", "persistentVolumeClaim": {"claimName": claim}}],
-                "initContainers": [{"name": sidecar}],
+                "initContainers": [{"name": "rso-agent"}, {"name": "prepare"}],
                 "containers": [{"name": "db"}],
             },
-            "status": {"phase": phase},
+            "status": {
+                "phase": "Pending", "podIP": "10.0.0.7",
+                "initContainerStatuses": [status("rso-agent", agent), status("prepare", prepare)],
+            },
         })
     }
 
     #[test]
-    fn only_a_running_pod_that_uses_the_claim_is_asked() {
+    fn a_pod_that_uses_the_claim_is_asked_where_its_agent_runs_whatever_its_phase() {
+        let (runs, waits) = (json!({"running": {}}), json!({"waiting": {"reason": "PodInitializing"}}));
         let check = |pod: Value, expected: Option<bool>| {
-            assert_eq!(user(&pod, &claims()).map(|user| user.agent), expected, "{pod}");
+            let user = user(&pod, &claims(), Timestamp::UNIX_EPOCH);
+            assert_eq!(user.map(|user| user.agent.is_some()), expected, "{pod}");
         };
-        check(pod("Running", "data-db-0", "rso-agent"), Some(true));
-        check(pod("Running", "data-db-0", "init"), Some(false));
-        check(pod("Running", "other", "rso-agent"), None);
-        check(pod("Pending", "data-db-0", "rso-agent"), None);
+        check(pod("data-db-0", &runs, &waits), Some(true));
+        check(pod("data-db-0", &waits, &waits), Some(false));
+        check(pod("other", &runs, &waits), None);
+        check(Value::Null, None);
+    }
+
+    #[test]
+    fn where_nobody_could_tell_the_pod_is_why() {
+        let crash = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let (runs, key) = (json!({"running": {}}), ("shop".to_owned(), ClaimName::from("data-db-0")));
+        let explained = |prepare: &Value| {
+            let users = [user(&pod("data-db-0", &runs, prepare), &claims(), Timestamp::UNIX_EPOCH).unwrap()];
+            let mut measured = Measured::default();
+            measured.keep(key.clone(), Reading::Unknown(Unknown::Silent("refused".into())));
+            measured.explain(&users);
+            measured.readings.remove(&key).unwrap()
+        };
+        assert!(matches!(explained(&crash), Reading::Unknown(Unknown::NotRunning(failing)) if failing.pod == "db-0"));
+        assert_eq!(explained(&runs), Reading::Unknown(Unknown::Silent("refused".into())));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod events;
 pub mod hook_path;
 pub mod lease;
 pub mod observe;
+pub mod pods;
 pub mod requests;
 pub mod sets;
 pub mod usage;

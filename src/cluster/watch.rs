@@ -17,8 +17,9 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::pods;
 use crate::api::annotations::KIND_LABEL;
-use crate::api::names::{AGENT_CONTAINER, ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
+use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
 
 /// Some load balancers drop a watch that was silent for 240 s; the server ends ours before that.
 const WATCH_SECONDS: u32 = 200;
@@ -161,31 +162,8 @@ fn lean_pod(pod: &mut Pod) {
         };
     }
     if let Some(status) = &mut pod.status {
-        let (phase, ip, host) = (status.phase.take(), status.pod_ip.take(), status.host_ip.take());
-        let stuck = status.init_container_statuses.take().into_iter().flatten().filter(is_stuck_agent).collect();
-        *status = k8s_openapi::api::core::v1::PodStatus {
-            phase,
-            pod_ip: ip,
-            host_ip: host,
-            init_container_statuses: Some(stuck),
-            ..Default::default()
-        };
+        pods::lean(status);
     }
-}
-
-/// An agent whose image cannot be had, or whose container cannot be made. The pod waits for it.
-fn is_stuck_agent(status: &k8s_openapi::api::core::v1::ContainerStatus) -> bool {
-    let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
-    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
-    status.name == AGENT_CONTAINER
-        && [
-            "ErrImagePull",
-            "ImagePullBackOff",
-            "InvalidImageName",
-            "CreateContainerConfigError",
-            "CreateContainerError",
-        ]
-        .contains(&reason)
 }
 
 fn lean_container(container: k8s_openapi::api::core::v1::Container) -> k8s_openapi::api::core::v1::Container {
@@ -287,11 +265,8 @@ impl Cache {
 
     /// The sets with a pod that cannot start because of an agent of this image. A walk over all pods.
     pub fn sets_with_stuck_agent(&self, image: &str) -> Vec<SetName> {
-        let stuck = |pod: &Pod| {
-            let statuses = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
-            statuses.is_some_and(|statuses| statuses.iter().any(|status| status.image == image))
-        };
-        self.pods.all().filter(|pod| stuck(pod)).filter_map(|pod| set_of_pod(&pod)).collect()
+        let stuck = self.pods.all().filter(|pod| pods::has_stuck_agent(pod, image));
+        stuck.filter_map(|pod| set_of_pod(&pod)).collect()
     }
 
     /// Whether a recreate of this set is in flight.
@@ -342,32 +317,5 @@ impl Cache {
     /// The UID of the set, if there is one.
     pub fn uid(&self, set: &SetName) -> Option<Uid> {
         self.set(set)?.metadata.uid.clone().map(Uid::new)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn of_the_containers_only_an_agent_that_cannot_start_is_remembered() {
-        let check = |name: &str, state: serde_json::Value, expected: usize| {
-            let mut pod: Pod = serde_json::from_value(json!({
-                "metadata": {"name": "db-0"},
-                "status": {"initContainerStatuses": [
-                    {"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state},
-                ]},
-            }))
-            .unwrap();
-            lean_pod(&mut pod);
-            assert_eq!(pod.status.unwrap().init_container_statuses.unwrap().len(), expected, "{name} {state}");
-        };
-        check("rso-agent", json!({"waiting": {"reason": "ImagePullBackOff"}}), 1);
-        check("rso-agent", json!({"waiting": {"reason": "CreateContainerConfigError"}}), 1);
-        check("rso-agent", json!({"waiting": {"reason": "PodInitializing"}}), 0);
-        check("rso-agent", json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), 0);
-        check("prepare", json!({"waiting": {"reason": "ImagePullBackOff"}}), 0);
     }
 }

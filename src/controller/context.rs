@@ -13,6 +13,7 @@ use crate::policy::drivers::Drivers;
 use crate::policy::settings::Limits;
 use crate::telemetry::Telemetry;
 
+use super::measure::Measuring;
 use super::memory::Memories;
 
 /// What every pass has at hand. One for the process.
@@ -37,11 +38,14 @@ pub struct Context {
     pub ground: Ground,
     /// What is remembered between passes.
     pub memories: Memories,
+    /// How full the volumes are.
+    pub measuring: Measuring,
 }
 
 impl Context {
     /// The set is gone, or none of ours any more.
     pub fn forget(&self, set: &SetName) {
+        self.measuring.forget(set);
         self.telemetry.metrics.forget(set);
     }
 }

@@ -1,187 +1,187 @@
-//! How full are the volumes now? Asks only for what is due, and says when it will be.
+//! How full are the volumes now? Asked in tasks of their own, beside the passes: who does not answer delays no pass, and no
+//! other StatefulSet. Asks only for what is due; a pass reads what is known and is triggered when that changes.
 //!
 //! A volume far from its threshold cannot reach it before the disk has been written at full speed, so that it is looked at
-//! once a minute; one that is near, every second. What was measured last stands in between.
+//! once a minute; one that is near, every second.
+
+mod gauges;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 
+use self::gauges::{ByPod, Gauges, Wanted};
 use super::context::Context;
 use super::look::Seen;
-use super::reconcile::Next;
-use crate::api::bytes::{Bytes, Percent};
-use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName, Ordinal, pod_name};
+use super::queue::{self, Requests, Triggers};
+use crate::api::names::{ClaimName, Ordinal, SetName, pod_name};
+use crate::cluster::clock;
+use crate::cluster::pods::PodView;
 use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
 use crate::policy::settings::{Auto, Settings};
-use crate::policy::usage::{History, Reading, Unknown, Usage, judge, next_look};
+use crate::policy::usage::{Reading, Unknown, Usage};
 use crate::telemetry::registry::{Fill, Volume};
 
-/// The fastest that a volume is taken to be written, in bytes per second: more than the fastest network disk of any cloud.
-const FASTEST_WRITE: u64 = 4 << 30;
-/// Who could not be measured is asked again after this.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// StatefulSets that are measured at the same time. Each only waits; how many requests are open is bounded by whom they go
+/// to, in `cluster::usage`.
+const AT_ONCE: usize = 1_024;
+/// A StatefulSet is not measured more often than this, whatever is due.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
 
-/// What is remembered of the volumes of one set.
-#[derive(Debug, Default)]
-pub struct Gauges(HashMap<ClaimName, Gauge>);
-
+/// What is measured, for all StatefulSets.
 #[derive(Debug)]
-struct Gauge {
-    history: History,
-    reading: Reading,
-    /// The claim's capacity then: when it is another one now, the reading is of the past.
-    capacity: Option<Bytes>,
-    due: Timestamp,
+pub struct Measuring {
+    sets: Mutex<HashMap<SetName, Gauges>>,
+    due: Triggers,
+    requests: Mutex<Option<Requests>>,
 }
 
-/// What is known of every volume that grows by usage. Asks those whose time has come.
-pub(super) async fn readings(
+impl Default for Measuring {
+    fn default() -> Self {
+        let (due, requests) = queue::triggers();
+        Self { sets: Mutex::default(), due, requests: Mutex::new(Some(requests)) }
+    }
+}
+
+impl Measuring {
+    /// Stops measuring a StatefulSet, until a pass wants it again.
+    pub fn forget(&self, set: &SetName) {
+        self.lock().remove(set);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SetName, Gauges>> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known of every volume that grows by usage: no request. Volumes whose time has come are asked about meanwhile.
+pub(super) fn readings(
     context: &Context,
     seen: &Seen,
     settings: &Settings,
-    gauges: &mut Gauges,
     now: Timestamp,
 ) -> BTreeMap<ClaimName, Reading> {
+    let set = &seen.set.name;
     let wanted = wanted(seen, settings);
-    gauges.0.retain(|name, _| wanted.values().flatten().any(|(claim, _)| claim.name == *name));
-    let runs = |ordinal: &Ordinal| context.cache.pod(&seen.set.name, *ordinal).is_some_and(|pod| is_running(&pod));
-    let due = wanted
-        .iter()
-        .filter(|(ordinal, claims)| claims.iter().any(|(claim, _)| gauges.is_due(claim, || runs(ordinal), now)));
-    let answers =
-        join_all(due.map(|(ordinal, claims)| async { (*ordinal, ask(context, seen, *ordinal, claims).await) })).await;
-    for (ordinal, mut answers) in answers {
-        for (claim, thresholds) in wanted.get(&ordinal).into_iter().flatten() {
-            let answer = answers.remove(&claim.name).unwrap_or(Err(Unknown::NoPod));
-            if let Ok(usage) = &answer {
-                count(context, seen, ordinal, claim, usage);
-            }
-            gauges.take(claim, *thresholds, answer, now);
+    if wanted.is_empty() {
+        context.measuring.forget(set);
+        return BTreeMap::new();
+    }
+    let mut sets = context.measuring.lock();
+    let gauges = sets.entry(set.clone()).or_default();
+    if gauges.want(wanted, |ordinal| view(context, set, ordinal, now), now) {
+        context.measuring.due.now(set.clone());
+    }
+    gauges.readings(now)
+}
+
+/// Measures, until it is dropped. `passes`: where a pass is asked for.
+pub(super) async fn run(context: &Arc<Context>, passes: &Triggers) {
+    let requests = context.measuring.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(requests) = requests else { return std::future::pending().await };
+    let work = |set| {
+        let (context, passes) = (context.clone(), passes.clone());
+        async move { look(&context, &passes, &set).await }
+    };
+    queue::run(requests, AT_ONCE, std::future::pending(), work).await;
+}
+
+/// Asks the pods of one StatefulSet that are due. Answers when the next one is.
+async fn look(context: &Context, passes: &Triggers, set: &SetName) -> Option<Duration> {
+    let now = clock::now();
+    let due = context.measuring.lock().get(set)?.due(|ordinal| view(context, set, ordinal, now), now);
+    let mut asked: FuturesUnordered<_> =
+        due.into_iter().map(|(ordinal, claims)| ask(context, set, ordinal, claims)).collect();
+    while let Some(answers) = asked.next().await {
+        if context.take(set, answers)? {
+            passes.now(set.clone());
         }
     }
-    gauges.0.iter().map(|(name, gauge)| (name.clone(), gauge.reading.clone())).collect()
+    let next = context.measuring.lock().get(set)?.next()?;
+    Some(Duration::try_from(next.duration_since(clock::now())).unwrap_or_default().max(LEAST_WAIT))
 }
 
-/// When the next one is due.
-pub(super) fn next(gauges: &Gauges, now: Timestamp) -> Next {
-    let soonest = gauges.0.values().map(|gauge| gauge.due).min();
-    soonest.map_or(Next::Change, |due| Next::After(Duration::try_from(due.duration_since(now)).unwrap_or_default()))
+/// What was said about the volumes of one pod.
+struct Answers {
+    ordinal: Ordinal,
+    pod: Option<PodView>,
+    of_claims: Vec<(Claim, Result<Usage, Unknown>)>,
 }
 
-/// The smaller of the two thresholds: how near is near.
-type Threshold = Percent;
+impl Context {
+    /// Takes what was said. Answers whether it is a reason for a pass; none when nobody wants it any more.
+    fn take(&self, set: &SetName, answers: Answers) -> Option<bool> {
+        let now = clock::now();
+        let mut sets = self.measuring.lock();
+        let gauges = sets.get_mut(set)?;
+        let mut news = false;
+        for (claim, answer) in answers.of_claims {
+            let usage = answer.as_ref().ok().cloned();
+            let Some(is_news) = gauges.take(answers.ordinal, &claim.name, answers.pod.as_ref(), answer, now) else {
+                continue;
+            };
+            news |= is_news;
+            if let Some(usage) = usage {
+                count(self, set, &claim, &usage);
+            }
+        }
+        Some(news)
+    }
+}
 
 /// The claims that grow by usage, by the ordinal of the pod that uses them.
-fn wanted<'a>(seen: &'a Seen, settings: &Settings) -> BTreeMap<Ordinal, Vec<(&'a Claim, Threshold)>> {
-    let mut wanted: BTreeMap<Ordinal, Vec<_>> = BTreeMap::new();
+fn wanted(seen: &Seen, settings: &Settings) -> ByPod {
+    let mut wanted = ByPod::new();
     for (template, claims) in &seen.claims {
         let Some(settings) = settings.templates.get(template).filter(|settings| settings.auto != Auto::Off) else {
             continue;
         };
         for claim in claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.deleting) {
-            wanted.entry(claim.ordinal).or_default().push((claim, settings.threshold));
+            let of_pod = wanted.entry(claim.ordinal).or_default();
+            of_pod.push(Wanted { claim: claim.clone(), settings: settings.clone() });
         }
     }
     wanted
 }
 
-impl Gauges {
-    /// Whether its time has come: also when its pod has started since.
-    fn is_due(&self, claim: &Claim, runs: impl FnOnce() -> bool, now: Timestamp) -> bool {
-        self.0.get(&claim.name).is_none_or(|gauge| {
-            let had_no_pod = matches!(gauge.reading, Reading::Unknown(Unknown::NoPod));
-            gauge.due <= now || gauge.capacity != claim.capacity || (had_no_pod && runs())
-        })
-    }
-
-    fn take(&mut self, claim: &Claim, threshold: Threshold, answer: Result<Usage, Unknown>, now: Timestamp) {
-        let known = self.0.remove(&claim.name);
-        let mut history = known.map(|gauge| gauge.history).unwrap_or_default();
-        let (reading, wait) = match answer {
-            Ok(usage) => {
-                history.add(&usage);
-                let wait = next_look(&usage, threshold, FASTEST_WRITE);
-                (judge(usage, claim, history.rate()), wait)
-            }
-            Err(unknown) => (Reading::Unknown(unknown), ASK_AGAIN),
-        };
-        let due = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-        self.0.insert(claim.name.clone(), Gauge { history, reading, capacity: claim.capacity, due });
-    }
+fn view(context: &Context, set: &SetName, ordinal: Ordinal, now: Timestamp) -> Option<PodView> {
+    context.cache.pod(set, ordinal).map(|pod| PodView::of(&pod, now))
 }
 
-type Answers = HashMap<ClaimName, Result<Usage, Unknown>>;
-
 /// Asks about the volumes of one pod.
-async fn ask(context: &Context, seen: &Seen, ordinal: Ordinal, claims: &[(&Claim, Threshold)]) -> Answers {
-    let set = &seen.set.name;
-    let Some(pod) = context.cache.pod(set, ordinal).filter(|pod| is_running(pod)) else {
-        return claims.iter().map(|(claim, _)| (claim.name.clone(), Err(Unknown::NoPod))).collect();
+async fn ask(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<Claim>) -> Answers {
+    let Some(pod) = view(context, set, ordinal, clock::now()) else {
+        let of_claims = claims.into_iter().map(|claim| (claim, Err(Unknown::NoPod))).collect();
+        return Answers { ordinal, pod: None, of_claims };
     };
+    // An agent is only believed about the volumes of its own pod.
     let names: Vec<ClaimName> =
-        claims.iter().map(|(claim, _)| claim.name.clone()).filter(|name| uses(&pod, name)).collect();
+        claims.iter().map(|claim| claim.name.clone()).filter(|name| pod.claims.contains(name)).collect();
     let asked = usage::Pod {
         namespace: &set.namespace,
         name: &pod_name(set, ordinal),
-        agent: agent(&pod),
-        node: pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()),
+        agent: pod.agent,
+        node: pod.node.as_deref(),
         claims: &names,
     };
-    let answers = context.sources.ask(&asked).await;
-    answers.into_iter().map(|(name, answer)| (name, answer.map_err(Unknown::Silent))).collect()
+    let mut answers = context.sources.ask(&asked).await;
+    let of_claims = claims.into_iter().map(|claim| {
+        let answer = answers.remove(&claim.name);
+        let answer = answer.map_or(Err(Unknown::NoPod), |answer| answer.map_err(|said| pod.unknown(said)));
+        (claim, answer)
+    });
+    let of_claims = of_claims.collect();
+    Answers { ordinal, pod: Some(pod), of_claims }
 }
 
-fn is_running(pod: &Pod) -> bool {
-    pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))
-}
-
-/// Whether the pod has this claim: an agent is only believed about the volumes of its own pod.
-fn uses(pod: &Pod, claim: &ClaimName) -> bool {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes
-        .filter_map(|volume| volume.persistent_volume_claim.as_ref())
-        .any(|volume| volume.claim_name == claim.as_str())
-}
-
-/// Where the agent of the pod listens, if it has one.
-fn agent(pod: &Pod) -> Option<SocketAddr> {
-    let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == AGENT_CONTAINER)?;
-    let port = container.ports.iter().flatten().next().and_then(|port| u16::try_from(port.container_port).ok());
-    let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-    Some(SocketAddr::new(ip, port.unwrap_or(AGENT_PORT)))
-}
-
-fn count(context: &Context, seen: &Seen, ordinal: Ordinal, claim: &Claim, usage: &Usage) {
-    let (set, pod) = (&seen.set.name, pod_name(&seen.set.name, ordinal));
+fn count(context: &Context, set: &SetName, claim: &Claim, usage: &Usage) {
+    let pod = pod_name(set, claim.ordinal);
     let volume = Volume { set, template: &claim.template, claim: &claim.name, pod: &pod };
     let inodes = usage.inodes.map(|inodes| (inodes.total, inodes.total.saturating_sub(inodes.free)));
     let fill = Fill { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
     context.telemetry.metrics.volume(volume, &fill);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::samples::{at, claim};
-
-    #[test]
-    fn a_volume_is_looked_at_again_when_it_is_due_has_grown_or_has_a_pod_at_last() {
-        let check = |why: Unknown, capacity: Bytes, later: i64, runs: bool, expected: bool| {
-            let mut gauges = Gauges::default();
-            gauges.take(&claim(0, Bytes::gib(1)), Percent::whole(80), Err(why), at(0));
-            assert_eq!(gauges.is_due(&claim(0, capacity), || runs, at(later)), expected, "{later} {runs}");
-        };
-        let same = Bytes::gib(1);
-        check(Unknown::NoPod, same, 1, false, false);
-        check(Unknown::NoPod, same, 1, true, true);
-        check(Unknown::Silent("refused".to_owned()), same, 1, true, false);
-        check(Unknown::NoPod, Bytes::gib(2), 1, false, true);
-        check(Unknown::NoPod, same, 10, false, true);
-    }
 }

@@ -1,6 +1,6 @@
 //! What is remembered of a set between two passes? Nothing that is needed: losing it costs a second look, never a mistake.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::policy::claim::Refusal;
 use crate::policy::decide::Trigger;
 use crate::recreate::{Ending, Report};
 
-use super::measure::Gauges;
 use super::retry;
+use super::standing::Standing;
 
 /// What is remembered of one set.
 #[derive(Debug, Default)]
@@ -23,8 +23,10 @@ pub struct Memory {
     pub refused: HashMap<ClaimName, Refusal>,
     /// Claims on their way to a larger size.
     pub growing: HashMap<ClaimName, Growing>,
-    /// How full the volumes are, and when to look again.
-    pub gauges: Gauges,
+    /// The claims of the last pass, whose series end with them.
+    pub claims: BTreeSet<ClaimName>,
+    /// What may pass by itself, and is told when it does not.
+    pub standing: Standing,
     /// Errors in a row.
     pub errors: u32,
     /// Until when the guards of claims stay, after a recreate of a set that owns them.

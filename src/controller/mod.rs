@@ -11,6 +11,7 @@ pub mod reconcile;
 pub mod recreate;
 mod report;
 mod retry;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +109,7 @@ where
         limits: args.limits(),
         drivers: args.drivers()?,
         memories: memory::Memories::default(),
+        measuring: measure::Measuring::default(),
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), scope = ?args.scope(), "started");
 
@@ -161,6 +163,7 @@ async fn operate(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
         let mut role = context.leadership.clone();
         tokio::select! {
             () = passes => Ok(()),
+            () = measure::run(context, &triggers) => Ok(()),
             () = overtime => Ok(()),
             _ = role.becomes(Role::Follower) => Err(RunError::LostLease),
         }

@@ -82,16 +82,17 @@ async fn pass(
     report::problems(context, &seen, &problems, now);
     report::absorbed(context, &seen, now);
     if settings.paused {
+        context.measuring.forget(name);
         return Ok(Some(unfinished.or_change()));
     }
-    let readings = measure::readings(context, &seen, &settings, &mut memory.gauges, now).await; // client, when due
+    let readings = measure::readings(context, &seen, &settings, now); // what is known; asked beside the passes
     remember(memory, &seen, now);
     let templates = decided(context, &seen, &settings, &readings, now); // pure
     memory.held_back.retain(|_, until| *until > now);
     let plan = plan::plan(&templates, &memory.refused, |claim| memory.held_back.contains_key(claim), now); // pure
     report::planned(context, &seen, &templates, &plan, memory, now);
     let next = act(context, &seen, &settings, plan, memory, now).await?; // client, one write or one recreate
-    let nexts = [next, unfinished.or_change(), measure::next(&memory.gauges, now), held_back(memory, now)];
+    let nexts = [next, unfinished.or_change(), held_back(memory, now)];
     Ok(Some(soonest(nexts)))
 }
 
@@ -313,7 +314,9 @@ async fn follow(
 }
 
 fn refused(context: &Context, name: &SetName, memory: &mut Memory, note: Note, about: About, now: Timestamp) -> Next {
-    report::note(context, name, &note, now);
+    if memory.standing.is_told(None, &note, now) {
+        report::note(context, name, &note, now);
+    }
     Next::After(memory.deferral.refused(about, now))
 }
 

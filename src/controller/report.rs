@@ -131,15 +131,27 @@ pub(super) fn planned(
     memory: &mut Memory,
     now: Timestamp,
 ) {
-    plan.of_the_set.iter().for_each(|note| of_set(context, seen, note, now));
-    for (name, note) in &plan.of_claims {
+    for note in plan.of_the_set.iter().filter(|note| memory.standing.is_told(None, note, now)) {
+        of_set(context, seen, note, now);
+    }
+    for (name, note) in plan.of_claims.iter().filter(|(name, note)| memory.standing.is_told(Some(name), note, now)) {
         of_claim(context, seen, name, note, now);
     }
+    ended_claims(context, seen, memory);
     templates.iter().for_each(|template| measured(context, seen, template));
     for claim in seen.claims.values().flatten().filter(|claim| claim.is_done()) {
         if let Some(growing) = memory.growing.remove(&claim.name) {
             arrived(context, seen, claim, &growing, now);
         }
+    }
+}
+
+/// The series of claims that scaling down has taken out of the StatefulSet end: what they showed last would stand for ever.
+fn ended_claims(context: &Context, seen: &Seen, memory: &mut Memory) {
+    let claims = seen.claims.values().flatten().map(|claim| claim.name.clone()).collect();
+    let before = std::mem::replace(&mut memory.claims, claims);
+    for ended in before.difference(&memory.claims) {
+        context.telemetry.metrics.forget_claim(&seen.set.name, ended);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::api::names::{ClaimName, TemplateName};
 use crate::api::reasons::{Note, Reason};
 
 mod wish;
-pub use wish::EMERGENCY;
+pub use wish::{EMERGENCY, reaches_threshold};
 use wish::{UsageWish, Wish};
 
 /// Why a template grows.

@@ -13,9 +13,11 @@ use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::ClaimName;
 
 mod history;
+mod pod;
 mod read;
 
 pub use history::History;
+pub use pod::Failing;
 pub use read::{AgentVolume, MAX_AGENT_BODY, MAX_SUMMARY_BODY, PodVolume, ReadError, read_agent, read_summary};
 
 /// Who said it.
@@ -86,8 +88,12 @@ pub struct Usage {
 /// Why the fullness of a claim is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// No pod runs that could tell; nobody can write either.
+    /// There is no pod that could tell; nobody can write either.
     NoPod,
+    /// Nobody has answered yet, and the pod or the operator has only just started: the next answer will do.
+    NotYet,
+    /// Nobody can tell, because its pod does not start or starts again and again.
+    NotRunning(Failing),
     /// A raw block volume: only its user knows.
     BlockMode,
     /// Neither agent nor kubelet has answered; why, for a person.
@@ -121,15 +127,28 @@ pub enum Reading {
         /// The claim's capacity when it was measured.
         capacity: Bytes,
     },
+    /// The same, and nothing has run since that could have written or freed anything: it is as good as it was then.
+    Idle {
+        /// The numbers.
+        usage: Usage,
+        /// How fast it was filling.
+        rate: u64,
+        /// The claim's capacity when it was measured.
+        capacity: Bytes,
+        /// When something ran last that could write.
+        since: Timestamp,
+    },
     /// Nobody knows.
     Unknown(Unknown),
 }
 
 impl Unknown {
-    /// For a person: what is wrong, and what to do.
-    pub fn told(&self) -> String {
+    /// For a person: what is wrong with the measuring of this claim, and what to do.
+    pub fn told(&self, claim: &Claim) -> String {
         match self {
             Self::NoPod => "no pod uses it".to_owned(),
+            Self::NotYet => "its pod has just started, or nobody was asked yet; wait a minute or two".to_owned(),
+            Self::NotRunning(failing) => failing.told(claim),
             Self::BlockMode => "it is a raw block volume; ask for sizes with resize.<template>".to_owned(),
             Self::Silent(why) => format!("no answer ({why}); check the rso-agent container, or grant nodes/stats"),
             Self::Stale => "the last answer is too old; check the rso-agent container".to_owned(),
@@ -201,9 +220,11 @@ pub fn judge(usage: Usage, claim: &Claim, rate: u64) -> Reading {
 impl Reading {
     /// The reading as it counts now: too old, or of the volume before it grew, is unknown.
     pub fn current(&self, claim: &Claim, now: Timestamp) -> Result<(&Usage, u64), Unknown> {
-        let (usage, rate, capacity) = match self {
+        let (usage, rate, capacity, until) = match self {
             Self::Unknown(why) => return Err(why.clone()),
-            Self::Measured { usage, rate, capacity } => (usage, *rate, *capacity),
+            Self::Measured { usage, rate, capacity } => (usage, *rate, *capacity, now),
+            // It ages only while something runs.
+            Self::Idle { usage, rate, capacity, since } => (usage, *rate, *capacity, now.min(*since)),
         };
         let lagging = claim.resized_at.is_some_and(|at| {
             // An annotation from the future cannot be later than what was measured after it was read.
@@ -212,16 +233,29 @@ impl Reading {
         if lagging || claim.capacity != Some(capacity) {
             return Err(Unknown::BeforeGrowth);
         }
-        if elapsed(usage.at, now) > usage.source.keeps() {
+        if elapsed(usage.at, until) > usage.source.keeps() {
             return Err(Unknown::Stale);
         }
         Ok((usage, rate))
     }
 
+    /// The reading, when nothing has run later than `since` that could have changed the volume.
+    #[must_use]
+    pub fn idle_since(self, since: Timestamp) -> Self {
+        match self {
+            Self::Measured { usage, rate, capacity } | Self::Idle { usage, rate, capacity, .. } => {
+                Self::Idle { usage, rate, capacity, since }
+            }
+            Self::Unknown(why) => Self::Unknown(why),
+        }
+    }
+
     /// Of two readings of one claim (several pods may use it): the fuller, and any before none.
     pub fn fuller(self, other: Self) -> Self {
         let fullness = |reading: &Self| match reading {
-            Self::Measured { usage, .. } => Some((usage.fullness().max(usage.inode_fullness()), usage.at)),
+            Self::Measured { usage, .. } | Self::Idle { usage, .. } => {
+                Some((usage.fullness().max(usage.inode_fullness()), usage.at))
+            }
             Self::Unknown(_) => None,
         };
         if fullness(&other) > fullness(&self) { other } else { self }

@@ -14,9 +14,14 @@ pub(super) type Meaning<T> = Result<T, String>;
 /// The value in quotes, at most 64 characters of it. What does not print (control characters, text that turns the
 /// direction of writing) is escaped, so that an Event cannot be made to say something else.
 pub(super) fn quote(value: &str) -> String {
+    quote_up_to(value, SHOWN)
+}
+
+/// The same with another length.
+pub(super) fn quote_up_to(value: &str, most: usize) -> String {
     let mut shown = String::new();
     for (count, piece) in value.chars().map(|c| c.escape_debug().to_string()).enumerate() {
-        if count == SHOWN || shown.len() + piece.len() > 2 * SHOWN {
+        if count == most || shown.len() + piece.len() > 2 * most {
             return format!("\"{shown}…\" ({} bytes)", value.len());
         }
         shown.push_str(&piece);

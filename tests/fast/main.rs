@@ -9,6 +9,7 @@ mod fuzz;
 mod generated;
 mod hooks;
 mod links;
+mod metrics;
 mod mutants;
 mod pages;
 mod quantity;

@@ -90,11 +90,13 @@ impl Look<'_> {
             let silent = || Err(Unknown::Silent("nobody was asked".to_owned()));
             match readings.get(&claim.name).map_or_else(silent, |reading| reading.current(claim, self.now)) {
                 Ok((usage, rate)) => known.push((claim, usage, rate)),
-                // Nobody can write to it, or the next look will tell.
-                Err(Unknown::NoPod | Unknown::BeforeGrowth) => {}
+                // Nobody can write to it, or the next look will tell. A pod that does not run is told.
+                Err(Unknown::NoPod | Unknown::NotYet | Unknown::BeforeGrowth) => {}
                 Err(why) => unknown.push((claim, why)),
             }
         }
+        // A pod that does not run comes first: its note has a command.
+        unknown.sort_by_key(|(_, why)| !matches!(why, Unknown::NotRunning(_)));
         nothing.unknown = self.unknown(&unknown);
         let share = |usage: &Usage| usage.fullness().max(usage.inode_fullness());
         nothing.fullest = known
@@ -116,23 +118,7 @@ impl Look<'_> {
 
     /// Is this replica over a threshold, and which?
     fn crossing<'a>(&self, claim: &'a Claim, usage: &'a Usage, rate: u64) -> Option<Crossing<'a>> {
-        let settings = self.settings;
-        let whole = usage.used.saturating_add(usage.available);
-        let full_bytes = reaches(usage.used.0, whole.0, settings.threshold);
-        let full_inodes = usage.inodes.is_some_and(|Inodes { total, free }| {
-            reaches(total.saturating_sub(free), total, settings.inodes_threshold)
-        });
-        let left = usage.available.0.checked_div(rate).map(Duration::from_secs);
-        let why = if full_bytes {
-            format!("{} full, threshold {}", rounded(usage.fullness()), settings.threshold)
-        } else if full_inodes {
-            format!("{} of its inodes in use, threshold {}", rounded(usage.inode_fullness()), settings.inodes_threshold)
-        } else if left.zip(settings.lead_time).is_some_and(|(left, lead)| left <= lead) {
-            format!("full in {}, as it fills now", spoken(left.unwrap_or_default()))
-        } else {
-            return None;
-        };
-        Some(Crossing { claim, capacity: claim.capacity?, usage, why })
+        Some(Crossing { claim, capacity: claim.capacity?, usage, why: crossed(self.settings, usage, rate)? })
     }
 
     /// The size after as many steps as are needed.
@@ -220,8 +206,33 @@ impl Look<'_> {
     fn unknown(&self, unknown: &[(&Claim, Unknown)]) -> Option<Note> {
         let ((claim, why), others) = unknown.split_first()?;
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-        let text = format!("nobody says how full claim {}{more} is: {}", claim.name, why.told());
+        let text = format!("nobody says how full claim {}{more} is: {}", claim.name, why.told(claim));
         Some(Note::new(Reason::UsageUnknown, text))
+    }
+}
+
+/// Whether a volume is over one of the thresholds of its template: the decision may be another one than before.
+pub fn reaches_threshold(settings: &TemplateSettings, usage: &Usage, rate: u64) -> bool {
+    crossed(settings, usage, rate).is_some()
+}
+
+/// The threshold that a volume is over, as told.
+fn crossed(settings: &TemplateSettings, usage: &Usage, rate: u64) -> Option<String> {
+    let whole = usage.used.saturating_add(usage.available);
+    let full_bytes = reaches(usage.used.0, whole.0, settings.threshold);
+    let full_inodes = usage
+        .inodes
+        .is_some_and(|Inodes { total, free }| reaches(total.saturating_sub(free), total, settings.inodes_threshold));
+    let left = usage.available.0.checked_div(rate).map(Duration::from_secs);
+    if full_bytes {
+        Some(format!("{} full, threshold {}", rounded(usage.fullness()), settings.threshold))
+    } else if full_inodes {
+        let (share, threshold) = (rounded(usage.inode_fullness()), settings.inodes_threshold);
+        Some(format!("{share} of its inodes in use, threshold {threshold}"))
+    } else if left.zip(settings.lead_time).is_some_and(|(left, lead)| left <= lead) {
+        Some(format!("full in {}, as it fills now", spoken(left.unwrap_or_default())))
+    } else {
+        None
     }
 }
 

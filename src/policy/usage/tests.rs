@@ -36,6 +36,7 @@ fn what_is_said_is_judged_against_the_claim() {
         change(&mut said);
         let told = match judge(said, &ten, 0) {
             Reading::Measured { .. } => "measured".to_owned(),
+            Reading::Idle { .. } => "idle".to_owned(),
             Reading::Unknown(why) => format!("{why:?}"),
         };
         assert!(told.starts_with(expected), "{told}, not {expected}");
@@ -121,6 +122,26 @@ fn a_reading_counts_only_while_it_is_of_the_present_volume() {
 }
 
 #[test]
+fn a_reading_does_not_age_while_nothing_runs_that_could_change_the_volume() {
+    let check = |source: Source, ran: i64, now: i64, resized: Option<i64>, expected: Result<(), Unknown>| {
+        let claim = Claim { resized_at: resized.map(at), ..claim(0, Bytes::gib(10)) };
+        let usage = Usage { source, ..usage(&claim, 99) };
+        let reading = Reading::Measured { usage, rate: 0, capacity: Bytes::gib(10) }.idle_since(at(ran));
+        assert_eq!(reading.current(&claim, at(now)).map(|_| ()), expected, "{source:?} {ran} {now} {resized:?}");
+    };
+    let days = 9 * 86_400;
+    check(Source::Agent, 0, days, None, Ok(()));
+    check(Source::Agent, 180, days, None, Ok(()));
+    check(Source::Agent, 181, days, None, Err(Unknown::Stale));
+    check(Source::Kubelet, 300, days, None, Ok(()));
+    check(Source::Kubelet, 301, days, None, Err(Unknown::Stale));
+    // A moment that is still to come is now.
+    check(Source::Agent, days, 10, None, Ok(()));
+    // What has grown since is another volume.
+    check(Source::Agent, 0, days, Some(60), Err(Unknown::BeforeGrowth));
+}
+
+#[test]
 fn a_reading_of_another_capacity_is_from_before_the_growth() {
     let small = claim(0, Bytes::gib(10));
     let large = claim(0, Bytes::gib(12));
@@ -130,10 +151,19 @@ fn a_reading_of_another_capacity_is_from_before_the_growth() {
 #[test]
 fn a_person_is_told_why_nobody_knows_and_what_to_do() {
     let check = |unknown: Unknown, why: &str, what_to_do: &str| {
-        let told = unknown.told();
+        let told = unknown.told(&claim(0, Bytes::gib(10)));
         assert!(told.contains(why) && told.ends_with(what_to_do), "{told}");
     };
     check(Unknown::NoPod, "no pod", "uses it");
+    check(Unknown::NotYet, "just started", "wait a minute or two");
+    let failing = Failing {
+        namespace: "shop".to_owned(),
+        pod: "db-0".to_owned(),
+        container: Some("db".to_owned()),
+        reason: "CrashLoopBackOff".to_owned(),
+        message: String::new(),
+    };
+    check(Unknown::NotRunning(failing), "container db is in CrashLoopBackOff", "resize.data=15Gi");
     check(Unknown::BlockMode, "raw block volume", "ask for sizes with resize.<template>");
     check(Unknown::Silent("refused".to_owned()), "(refused)", "check the rso-agent container, or grant nodes/stats");
     check(Unknown::Stale, "too old", "check the rso-agent container");

@@ -1,0 +1,195 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2026-01-01T01:00:00Z".parse().unwrap()
+}
+
+/// So many seconds before now.
+fn ago(seconds: i64) -> String {
+    (now() - jiff::SignedDuration::from_secs(seconds)).to_string()
+}
+
+/// A pod with an agent, its status as in the watch (`true`) or whole.
+fn views(status: &Value) -> [PodView; 2] {
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "db-0", "namespace": "shop", "uid": "u", "creationTimestamp": ago(3_600)},
+        "spec": {
+            "nodeName": "n1",
+            "initContainers": [
+                {"name": "rso-agent", "image": "i", "ports": [{"containerPort": 1251}]},
+                {"name": "prepare", "image": "i"},
+            ],
+            "containers": [{"name": "db", "image": "i"}],
+            "volumes": [
+                {"name": "tmp", "emptyDir": {}},
+                {"name": "d", "persistentVolumeClaim": {"claimName": "data-db-0"}},
+            ],
+        },
+        "status": status,
+    }))
+    .unwrap();
+    let mut leaner = pod.clone();
+    lean(leaner.status.as_mut().unwrap());
+    [PodView::of(&pod, now()), PodView::of(&leaner, now())]
+}
+
+fn container(name: &str, state: &Value, last: &Value) -> Value {
+    json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state, "lastState": last})
+}
+
+fn runs(since: i64) -> Value {
+    json!({"running": {"startedAt": ago(since)}})
+}
+
+fn ended(code: i32, before: i64) -> Value {
+    json!({"terminated": {"exitCode": code, "reason": "Error", "finishedAt": ago(before)}})
+}
+
+fn waits(reason: &str) -> Value {
+    json!({"waiting": {"reason": reason, "message": "m"}})
+}
+
+fn status(phase: &str, agent: &Value, prepare: &Value, db: &Value) -> Value {
+    let pair = |name: &str, pair: &Value| container(name, &pair[0], &pair[1]);
+    json!({
+        "phase": phase, "podIP": "10.0.0.7", "startTime": ago(1_800),
+        "initContainerStatuses": [pair("rso-agent", agent), pair("prepare", prepare)],
+        "containerStatuses": [pair("db", db)],
+    })
+}
+
+#[test]
+fn an_agent_is_asked_while_its_own_container_runs_whatever_the_pod_does() {
+    let check = |phase: &str, agent: Value, expected: bool| {
+        let idle = json!([waits("PodInitializing"), {}]);
+        for view in views(&status(phase, &json!([agent, {}]), &idle, &idle)) {
+            assert_eq!(view.agent.is_some(), expected, "{phase} {agent}");
+        }
+    };
+    check("Running", runs(900), true);
+    check("Pending", runs(900), true);
+    check("Pending", waits("PodInitializing"), false);
+    check("Pending", waits("ImagePullBackOff"), false);
+    check("Running", ended(137, 1), false);
+}
+
+#[test]
+fn a_volume_is_idle_from_when_the_last_container_but_the_agent_ended() {
+    let check = |phase: &str, prepare: Value, db: Value, expected: Option<i64>| {
+        let expected = expected.map(|before| ago(before).parse::<Timestamp>().unwrap());
+        for view in views(&status(phase, &json!([runs(900), {}]), &prepare, &db)) {
+            assert_eq!(view.ran, expected, "{phase} {prepare} {db}");
+        }
+    };
+    let (done, never) = (json!([ended(0, 1_000), {}]), json!([waits("PodInitializing"), {}]));
+    check("Running", done.clone(), json!([runs(900), {}]), Some(0));
+    check("Running", done.clone(), json!([runs(5), ended(1, 60)]), Some(0));
+    check("Running", done.clone(), json!([waits("CrashLoopBackOff"), ended(1, 60)]), Some(60));
+    check("Running", done.clone(), json!([ended(1, 2), ended(1, 60)]), Some(2));
+    check("Pending", json!([runs(5), {}]), never.clone(), Some(0));
+    check("Pending", json!([waits("CrashLoopBackOff"), ended(1, 40)]), never.clone(), Some(40));
+    check("Pending", never.clone(), never.clone(), None);
+    check("Failed", done.clone(), json!([ended(1, 7), {}]), Some(7));
+    // An end without a time may have been just now.
+    check("Pending", json!([{"terminated": {"exitCode": 1}}, {}]), never, Some(0));
+}
+
+#[test]
+fn one_container_that_runs_beside_one_that_does_not_may_write() {
+    let mut both = status("Running", &json!([runs(900), {}]), &json!([ended(0, 1_000), {}]), &json!([runs(900), {}]));
+    let second = container("exporter", &waits("CrashLoopBackOff"), &ended(1, 30));
+    both["containerStatuses"].as_array_mut().unwrap().push(second);
+    for view in views(&both) {
+        assert_eq!(view.ran, Some(now()));
+        assert_eq!(view.failing.unwrap().container.as_deref(), Some("exporter"));
+    }
+}
+
+#[test]
+fn a_pod_that_does_not_run_is_told_by_the_container_and_the_words_of_kubernetes() {
+    let check = |status: Value, expected: Option<(Option<&str>, &str, &str)>| {
+        for view in views(&status) {
+            let failing = view.failing.as_ref();
+            let found = failing.map(|f| (f.container.as_deref(), f.reason.as_str(), f.message.as_str()));
+            assert_eq!(found, expected, "{status}");
+        }
+    };
+    let of = |phase: &str, prepare: Value, db: Value| {
+        status(phase, &json!([runs(900), {}]), &json!([prepare, {}]), &json!([db, {}]))
+    };
+    let never = || waits("PodInitializing");
+    check(of("Running", ended(0, 1_000), runs(900)), None);
+    check(of("Pending", runs(900), never()), None);
+    check(of("Pending", waits("CrashLoopBackOff"), never()), Some((Some("prepare"), "CrashLoopBackOff", "m")));
+    check(of("Pending", ended(1, 1), never()), Some((Some("prepare"), "Error", "exit code 1")));
+    check(of("Running", ended(0, 1_000), waits("CrashLoopBackOff")), Some((Some("db"), "CrashLoopBackOff", "m")));
+    check(of("Pending", ended(0, 1_000), waits("ImagePullBackOff")), Some((Some("db"), "ImagePullBackOff", "m")));
+    // Half an hour in this state is no start any more.
+    check(of("Pending", ended(0, 1_000), waits("ContainerCreating")), Some((Some("db"), "ContainerCreating", "")));
+    let mut fresh = of("Pending", ended(0, 100), waits("ContainerCreating"));
+    fresh["startTime"] = json!(ago(100));
+    check(fresh, None);
+    let condition =
+        json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no nodes"}]);
+    check(json!({"phase": "Pending", "conditions": condition}), Some((None, "Unschedulable", "no nodes")));
+    check(json!({"phase": "Failed", "reason": "Evicted", "message": "disk"}), Some((None, "Evicted", "disk")));
+}
+
+#[test]
+fn who_has_just_started_is_not_yet_expected_to_be_measured() {
+    let check = |started: i64, db: Value, expected: &Unknown| {
+        let mut status = status("Running", &json!([runs(900), {}]), &json!([ended(0, 1_000), {}]), &json!([db, {}]));
+        status["startTime"] = json!(ago(started));
+        status["initContainerStatuses"][0]["state"] = runs(started);
+        for view in views(&status) {
+            assert_eq!(view.unknown("refused".to_owned()), *expected, "{started} {db}");
+        }
+    };
+    let silent = Unknown::Silent("refused".to_owned());
+    check(10, runs(5), &Unknown::NotYet);
+    check(119, runs(119), &Unknown::NotYet);
+    check(120, runs(120), &silent);
+    check(900, runs(900), &silent);
+}
+
+#[test]
+fn only_an_agent_that_cannot_start_is_stuck() {
+    let check = |name: &str, state: Value, expected: bool| {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "db-0"},
+            "status": {"phase": "Pending", "initContainerStatuses": [container(name, &state, &json!({}))]},
+        }))
+        .unwrap();
+        lean(pod.status.as_mut().unwrap());
+        assert_eq!(has_stuck_agent(&pod), expected, "{name} {state}");
+    };
+    check("rso-agent", waits("ImagePullBackOff"), true);
+    check("rso-agent", waits("CreateContainerConfigError"), true);
+    check("rso-agent", waits("PodInitializing"), false);
+    check("rso-agent", runs(5), false);
+    check("prepare", waits("ImagePullBackOff"), false);
+}
+
+#[test]
+fn little_is_kept_of_a_pod_that_runs_well_and_no_long_message_of_another() {
+    let mut well: PodStatus = serde_json::from_value(status(
+        "Running",
+        &json!([runs(900), {}]),
+        &json!([ended(0, 1_000), {}]),
+        &json!([runs(900), {}]),
+    ))
+    .unwrap();
+    lean(&mut well);
+    assert_eq!(well.container_statuses, None);
+    assert_eq!(well.init_container_statuses.unwrap().len(), 1);
+    let long = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "ä".repeat(10_000)}});
+    let mut ill: PodStatus = serde_json::from_value(
+        json!({"phase": "Pending", "initContainerStatuses": [container("a", &long, &json!({}))]}),
+    )
+    .unwrap();
+    lean(&mut ill);
+    let kept = ill.init_container_statuses.unwrap().remove(0).state.unwrap().waiting.unwrap().message.unwrap();
+    assert!(kept.len() <= MESSAGE && kept.starts_with('ä'));
+}

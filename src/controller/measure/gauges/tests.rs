@@ -1,0 +1,163 @@
+use super::*;
+use crate::policy::samples::{at, claim, usage};
+use crate::policy::settings::{Auto, Limits};
+use crate::policy::usage::Failing;
+
+/// Far from its threshold it is looked at once a minute.
+const SIZE: Bytes = Bytes::gib(1_000);
+
+fn settings() -> TemplateSettings {
+    let mut settings = TemplateSettings::new("data".into(), &Limits::default());
+    (settings.auto, settings.threshold) = (Auto::On, crate::api::bytes::Percent::whole(80));
+    settings
+}
+
+fn wanted(claims: &[Claim]) -> ByPod {
+    let one = |claim: &Claim| (claim.ordinal, vec![Wanted { claim: claim.clone(), settings: settings() }]);
+    claims.iter().map(one).collect()
+}
+
+/// The pod of ordinal 0, that `ran` last at that second.
+fn pod(uid: &str, ran: Option<i64>) -> PodView {
+    PodView {
+        namespace: "shop".to_owned(),
+        name: "db-0".to_owned(),
+        uid: uid.to_owned(),
+        node: Some("n1".to_owned()),
+        agent: None,
+        claims: vec!["data-db-0".into()],
+        ran: ran.map(at),
+        failing: None,
+        young: false,
+    }
+}
+
+fn not_running() -> Unknown {
+    Unknown::NotRunning(Failing {
+        namespace: "shop".to_owned(),
+        pod: "db-0".to_owned(),
+        container: None,
+        reason: "CrashLoopBackOff".to_owned(),
+        message: String::new(),
+    })
+}
+
+/// The volume is so full at second 0.
+fn measured(percent: u64) -> Gauges {
+    let mut gauges = Gauges::default();
+    let claim = claim(0, SIZE);
+    gauges.want(wanted(std::slice::from_ref(&claim)), |_| None, at(0));
+    assert_eq!(answered(&mut gauges, Some(&pod("a", Some(0))), Ok(usage(&claim, percent)), 0), Some(true));
+    gauges.readings(at(0));
+    gauges
+}
+
+fn answered(gauges: &mut Gauges, pod: Option<&PodView>, answer: Result<Usage, Unknown>, second: i64) -> Option<bool> {
+    gauges.take(Ordinal(0), &"data-db-0".into(), pod, answer, at(second))
+}
+
+/// What is known of the volume at that second.
+fn known(gauges: &mut Gauges, second: i64) -> Result<u32, Unknown> {
+    let readings = gauges.readings(at(second));
+    let current = readings[&ClaimName::from("data-db-0")].current(&claim(0, SIZE), at(second));
+    current.map(|(usage, _)| (usage.fullness().unwrap().0 + 500) / 1_000)
+}
+
+#[test]
+fn a_volume_is_asked_about_when_it_is_due_has_grown_or_has_another_pod_that_can_tell() {
+    let check = |answer: Result<u64, Unknown>, size: Bytes, later: i64, uid: &str, expected: bool| {
+        let mut gauges = Gauges::default();
+        let first = claim(0, SIZE);
+        assert!(gauges.want(wanted(std::slice::from_ref(&first)), |_| None, at(0)), "what is new is asked about");
+        let told = format!("{answer:?} {size} {later} {uid}");
+        answered(&mut gauges, Some(&pod("a", Some(0))), answer.map(|percent| usage(&first, percent)), 0);
+        let now_wanted = wanted(&[claim(0, size)]);
+        assert_eq!(gauges.want(now_wanted, |_| Some(pod(uid, Some(0))), at(later)), expected, "{told}");
+    };
+    check(Ok(10), SIZE, 1, "a", false);
+    check(Ok(10), SIZE, 60, "a", true);
+    check(Ok(10), Bytes::gib(1_200), 1, "a", true);
+    check(Ok(10), SIZE, 1, "b", false);
+    check(Err(Unknown::NoPod), SIZE, 1, "a", false);
+    check(Err(Unknown::NoPod), SIZE, 1, "b", true);
+    check(Err(Unknown::NoPod), SIZE, 10, "a", true);
+}
+
+#[test]
+fn what_nobody_wants_any_more_is_forgotten() {
+    let mut gauges = measured(10);
+    gauges.want(ByPod::new(), |_| None, at(1));
+    assert_eq!((gauges.next(), gauges.readings(at(1)).len()), (None, 0));
+    assert_eq!(answered(&mut gauges, None, Ok(usage(&claim(0, SIZE), 99)), 2), None);
+}
+
+#[test]
+fn the_last_reading_is_kept_as_long_as_nothing_can_have_freed_space() {
+    let check = |why: &Unknown, pod: Option<PodView>, second: i64, expected: Result<u32, Unknown>| {
+        let mut gauges = measured(99);
+        answered(&mut gauges, pod.as_ref(), Err(why.clone()), second);
+        assert_eq!(known(&mut gauges, second), expected, "{why:?} {pod:?} {second}");
+    };
+    let day = 86_400;
+    check(&Unknown::NoPod, None, day, Ok(99));
+    check(&not_running(), Some(pod("b", None)), day, Ok(99));
+    check(&not_running(), Some(pod("b", Some(120))), day, Ok(99));
+    // It ran since, for longer than a reading keeps.
+    check(&not_running(), Some(pod("b", Some(181))), day, Err(not_running()));
+    check(&Unknown::NotYet, Some(pod("b", Some(100))), 100, Ok(99));
+    check(&Unknown::NotYet, Some(pod("b", Some(181))), 181, Err(Unknown::NotYet));
+    // Something runs, and nobody says what it does.
+    let silent = Unknown::Silent("refused".to_owned());
+    check(&silent, Some(pod("a", Some(10))), 10, Ok(99));
+    check(&silent, Some(pod("a", Some(181))), 181, Err(silent.clone()));
+    check(&Unknown::NotIsolated, Some(pod("a", Some(1))), 1, Err(Unknown::NotIsolated));
+}
+
+#[test]
+fn a_reading_from_before_a_growth_is_not_kept_whatever_runs() {
+    let mut gauges = measured(99);
+    let grown = Claim { resized_at: Some(at(30)), ..claim(0, SIZE) };
+    gauges.want(wanted(std::slice::from_ref(&grown)), |_| None, at(40));
+    answered(&mut gauges, None, Err(not_running()), 40);
+    let readings = gauges.readings(at(40));
+    assert_eq!(readings[&grown.name].current(&grown, at(40)).map(|_| ()), Err(not_running()));
+}
+
+#[test]
+fn a_pass_is_asked_for_when_it_would_see_something_else_or_it_is_time() {
+    let check = |before: u64, answer: Result<u64, Unknown>, second: i64, expected: bool| {
+        let mut gauges = measured(before);
+        let told = format!("{before} {answer:?} {second}");
+        let answer = answer.map(|percent| Usage { at: at(second), ..usage(&claim(0, SIZE), percent) });
+        let ran = pod("a", Some(second));
+        assert_eq!(answered(&mut gauges, Some(&ran), answer, second), Some(expected), "{told}");
+    };
+    check(10, Ok(11), 5, false);
+    check(10, Ok(79), 59, false);
+    check(10, Ok(11), 60, true);
+    check(10, Ok(80), 5, true);
+    check(80, Ok(81), 1, true);
+    check(80, Ok(10), 1, true);
+    check(10, Err(Unknown::NoPod), 5, false);
+    check(10, Err(Unknown::NotIsolated), 5, true);
+}
+
+#[test]
+fn a_silence_that_lasts_is_passed_over_twice_a_minute() {
+    let mut gauges = measured(10);
+    let silent = || Err(Unknown::NotIsolated);
+    assert_eq!(answered(&mut gauges, None, silent(), 10), Some(true));
+    gauges.readings(at(10));
+    assert_eq!(answered(&mut gauges, None, silent(), 20), Some(false));
+    assert_eq!(answered(&mut gauges, None, silent(), 40), Some(true));
+}
+
+#[test]
+fn long_waits_differ_so_that_not_all_are_asked_in_the_same_second() {
+    let waits = |seconds: u64| -> std::collections::BTreeSet<Duration> {
+        (0..200).map(|i| spread(&ClaimName::new(format!("data-db-{i}")), at(0), Duration::from_secs(seconds))).collect()
+    };
+    assert_eq!(waits(1).into_iter().collect::<Vec<_>>(), [Duration::from_secs(1)]);
+    let minute = waits(60);
+    assert!(minute.len() > 50 && minute.iter().all(|wait| (54..=60).contains(&wait.as_secs())), "{minute:?}");
+}

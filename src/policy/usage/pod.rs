@@ -1,0 +1,121 @@
+//! Why a pod does not run, as it is told beside its volume that nobody can measure.
+
+use crate::api::annotations::PREFIX;
+use crate::api::bytes::Bytes;
+use crate::policy::claim::Claim;
+use crate::policy::values::quote_up_to;
+
+/// The most characters of a message that are shown.
+const MESSAGE: usize = 100;
+
+/// A pod that does not start, or starts again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The container that does not run; none when it is the pod as a whole.
+    pub container: Option<String>,
+    /// The word of Kubernetes for it: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable`.
+    pub reason: String,
+    /// The sentence of Kubernetes beside it, or none.
+    pub message: String,
+}
+
+impl Failing {
+    /// For a person: which container waits for what, and the command that helps when the disk is full.
+    pub fn told(&self, claim: &Claim) -> String {
+        let Self { namespace, pod, container, reason, message } = self;
+        let what = match container {
+            Some(container) => format!("container {container} is in {reason}"),
+            None => format!("the pod is in {reason}"),
+        };
+        let words =
+            if message.is_empty() { String::new() } else { format!(" ({})", quote_up_to(&steady(message), MESSAGE)) };
+        format!(
+            "pod {pod} does not run: {what}{words}. If its disk is full, ask for a size: kubectl annotate statefulset {} -n \
+             {namespace} --overwrite {PREFIX}resize.{}={}",
+            set_of(claim),
+            claim.template,
+            larger(claim.requested)
+        )
+    }
+}
+
+/// A message without the time of a back-off: that doubles with each restart, and a text that changes would be a new Event
+/// each time.
+fn steady(message: &str) -> String {
+    match message.strip_prefix("back-off ").and_then(|rest| rest.split_once(' ')) {
+        Some((_, rest)) => format!("back-off {rest}"),
+        None => message.to_owned(),
+    }
+}
+
+/// The StatefulSet in the name of a claim, `<template>-<set>-<ordinal>`, whose template and ordinal are known.
+fn set_of(claim: &Claim) -> &str {
+    let name = claim.name.as_str().strip_prefix(claim.template.as_str()).unwrap_or_default();
+    let name = name.strip_prefix('-').unwrap_or_default();
+    name.rsplit_once('-').map_or(name, |(set, _)| set)
+}
+
+/// Half as large again: an example that can be typed.
+fn larger(size: Bytes) -> Bytes {
+    let unit = if size >= Bytes::gib(2) { Bytes::gib(1) } else { Bytes::mib(1) };
+    size.saturating_add(Bytes(size.0 / 2)).round_up_to(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::samples::claim;
+
+    fn failing(container: Option<&str>, reason: &str, message: &str) -> Failing {
+        Failing {
+            namespace: "shop".to_owned(),
+            pod: "db-0".to_owned(),
+            container: container.map(ToOwned::to_owned),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_pod_that_does_not_run_is_told_with_its_cause_and_a_command_to_type() {
+        let check = |failing: Failing, size: Bytes, expected: &str| {
+            assert_eq!(failing.told(&claim(0, size)), expected);
+        };
+        check(
+            failing(Some("prepare"), "CrashLoopBackOff", "back-off 40s restarting failed container=prepare"),
+            Bytes::mib(300),
+            "pod db-0 does not run: container prepare is in CrashLoopBackOff (\"back-off restarting failed \
+             container=prepare\"). If its disk is full, ask for a size: kubectl annotate statefulset db -n shop \
+             --overwrite resize-statefulset-operator/resize.data=450Mi",
+        );
+        check(
+            failing(None, "Unschedulable", ""),
+            Bytes::gib(10),
+            "pod db-0 does not run: the pod is in Unschedulable. If its disk is full, ask for a size: kubectl annotate \
+             statefulset db -n shop --overwrite resize-statefulset-operator/resize.data=15Gi",
+        );
+    }
+
+    #[test]
+    fn a_message_is_cut_and_cannot_pretend_to_be_something_else() {
+        let told = |message: &str| failing(Some("db"), "Error", message).told(&claim(0, Bytes::gib(1)));
+        assert!(told("a\nb\u{202e}c").contains(r#"("a\nb\u{202e}c")"#));
+        let long = told(&"x".repeat(5_000));
+        assert!(long.len() < 400, "{long}");
+        assert_eq!(told("back-off 10s restarting"), told("back-off 5m0s restarting"));
+    }
+
+    #[test]
+    fn the_set_is_read_from_the_name_of_its_claim() {
+        let check = |template: &str, name: &str, expected: &str| {
+            let claim = Claim { template: template.into(), name: name.into(), ..claim(0, Bytes::gib(1)) };
+            assert_eq!(set_of(&claim), expected);
+        };
+        check("data", "data-db-0", "db");
+        check("data-a", "data-a-b-1-12", "b-1");
+    }
+}
