@@ -99,15 +99,18 @@ impl<'a> Seen<'a> {
         self.all().any(|status| status.name == AGENT_CONTAINER && is_running(status))
     }
 
-    /// What runs well has no status in the cache ([`lean`]): a pod that runs has no main container that waits or ended.
-    fn ran(&self, now: Timestamp) -> Option<Timestamp> {
+    /// Whether a container other than the agent runs. In the cache a pod that runs well has no status of them ([`lean`]).
+    fn writes(&self) -> bool {
         let idle = |status: &ContainerStatus| !is_running(status) && status.state.is_some();
         let main = || self.main.iter().filter(|status| status.name != AGENT_CONTAINER);
-        let writes = match self.phase {
-            "Running" => main().next().is_none() || !main().all(idle),
+        match self.phase {
+            "Running" if main().next().is_none() || !main().all(idle) => true,
             _ => self.others().any(is_running),
-        };
-        if writes {
+        }
+    }
+
+    fn ran(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.writes() {
             return Some(now);
         }
         self.others().flat_map(|status| ended(status, now)).max()
@@ -128,7 +131,9 @@ impl<'a> Seen<'a> {
             reason: reason.to_owned(),
             message: message.to_owned(),
         };
-        if let Some((name, reason, message)) = self.all().find_map(trouble) {
+        // Where another container runs, the pod does, and the kubelet knows its volumes.
+        let mut of_containers = self.all().filter(|_| self.phase != "Running" || !self.writes());
+        if let Some((name, reason, message)) = of_containers.find_map(trouble) {
             return Some(failing(Some(name), reason, &message));
         }
         if let Some(condition) = pod.status.as_ref().and_then(unscheduled) {
@@ -236,7 +241,7 @@ pub fn lean(status: &mut PodStatus) {
     };
     let failed = status.phase.as_deref() == Some("Failed");
     *status = PodStatus {
-        init_container_statuses: kept(status.init_container_statuses.take(), !runs),
+        init_container_statuses: kept(status.init_container_statuses.take(), !well),
         container_statuses: kept(status.container_statuses.take(), !well),
         conditions: unscheduled(status).cloned().map(|condition| vec![lean_condition(condition)]),
         phase: status.phase.take(),

@@ -53,6 +53,8 @@ pub struct Kubelets {
     client: Client,
     tls: TlsConnector,
     slots: Semaphore,
+    /// The same for those who failed last time: nodes that are cut off delay no other.
+    doubtful: Semaphore,
     nodes: Mutex<HashMap<String, Arc<Node>>>,
     resting: Mutex<Resting<String>>,
 }
@@ -79,6 +81,7 @@ impl Kubelets {
             client: client.clone(),
             tls: TlsConnector::from(Arc::new(tls)),
             slots: Semaphore::new(AT_ONCE),
+            doubtful: Semaphore::new(AT_ONCE),
             nodes: Mutex::default(),
             resting: Mutex::default(),
         })
@@ -99,7 +102,8 @@ impl Kubelets {
         if self.resting().rests(&node.to_owned(), since_boot()) {
             return Err(AskError::Resting);
         }
-        let _slot = self.slots.acquire().await;
+        let doubtful = self.resting().is_doubtful(&node.to_owned());
+        let _slot = if doubtful { &self.doubtful } else { &self.slots }.acquire().await;
         let asked = since_boot();
         let answer = tokio::time::timeout(DEADLINE, self.exchange(node)).await;
         match answer.unwrap_or(Err(AskError::Slow(DEADLINE))) {
