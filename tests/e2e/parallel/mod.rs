@@ -3,6 +3,7 @@
 mod admission;
 mod appliers;
 mod auto;
+mod broken;
 mod examples;
 mod manual;
 mod midway;

@@ -20,7 +20,7 @@ fn agent(pod: &Value) -> Option<&Value> {
 
 /// New pods are shown to the webhook. For a moment after an install they are not: the API server has to hear of it, and the
 /// node of the way to its pods; what is created meanwhile is admitted as it is.
-async fn are_shown(space: &Space) {
+pub(in crate::parallel) async fn are_shown(space: &Space) {
     let set = space.create(&Set::named("none").replicas(0).template("data", "400Mi").grows_by_usage()).await;
     let owner = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "none", "controller": true,

@@ -1,6 +1,6 @@
 //! What comes in: any apply succeeds, every new claim fits, every pod is measured.
 
-mod agents;
+pub(super) mod agents;
 mod applies;
 mod charts;
 mod claims;

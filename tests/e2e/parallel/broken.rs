@@ -1,0 +1,118 @@
+//! Full, and not running: what fails because its disk is full must not be left alone because it fails.
+
+use rso::api::reasons::Reason;
+use serde_json::{Value, json};
+
+use crate::harness::api::Kind;
+use crate::harness::programs::rso;
+use crate::harness::set::Set;
+use crate::harness::space::{Space, in_namespace};
+use crate::harness::{PATIENCE, expect, until};
+use crate::parallel::admission::agents::are_shown;
+
+/// Writes 4 MB to the volume and takes them away again: fails when it is full.
+const NEEDS_ROOM: &str = "dd if=/dev/zero of=/data/.lock bs=1M count=4 conv=fsync || exit 1; rm /data/.lock";
+
+/// One volume of 300Mi that may not grow yet.
+fn limited() -> Set {
+    Set::named("db").template("data", "300Mi").grows_by_usage().asks("max-size", "300Mi")
+}
+
+fn container(name: &str, script: &str) -> Value {
+    json!({
+        "name": name, "image": "localhost/busybox:1", "imagePullPolicy": "Never", "command": ["sh", "-c", script],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    })
+}
+
+/// A database that needs room to start, and ends when it is asked to.
+fn needy() -> Set {
+    let script = format!("{NEEDS_ROOM}; trap 'exit 0' TERM; while :; do [ -e /tmp/die ] && exit 1; sleep 1; done");
+    limited().with(&json!({"template": {"spec": {"containers": [container("db", &script)]}}}))
+}
+
+/// Waits until a container of the pod waits for this.
+async fn waits_in(space: &Space, list: &str, name: &str, reason: &str) {
+    until(&format!("{name} to wait in {reason}"), PATIENCE, async || {
+        let pods = space.api.list(Kind::Pod, &space.name, "").await;
+        let found = pods.iter().flat_map(|pod| pod["status"][list].as_array().cloned().unwrap_or_default());
+        let waits = |status: &Value| status["name"] == name && status["state"]["waiting"]["reason"] == reason;
+        expect(found.clone().any(|status| waits(&status)), || format!("{:#?}", found.collect::<Vec<_>>()))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_init_container_that_needs_room_on_a_full_disk_gets_it_when_the_limit_is_raised() {
+    in_namespace("init-full", async |space| {
+        are_shown(space).await;
+        let init = json!([container("prepare", NEEDS_ROOM)]);
+        let set = space.run(&limited().with(&json!({"template": {"spec": {"initContainers": init}}}))).await;
+        set.exec(0, &["sh", "-c", "dd if=/dev/zero of=/data/fill bs=1M; true"]).await;
+        space.kubectl(&["delete", "pod", "db-0"]).await;
+        waits_in(space, "initContainerStatuses", "prepare", "CrashLoopBackOff").await;
+        // What is measured is not unknown, whatever the phase of the pod.
+        let told = rso(&["status", "-n", &space.name, "-o", "json"]).await;
+        assert!(told.out.contains("\"agent\""), "{} {}", told.out, told.err);
+        set.annotates(&[("max-size", "2Gi")]).await;
+        set.claims_have_grown("data", "500Mi").await;
+        set.is_ready().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_container_that_crashes_on_a_full_disk_beside_an_agent_gets_room() {
+    in_namespace("crash-full", async |space| {
+        let set = space.run(&needy().with_agent()).await;
+        set.exec(0, &["sh", "-c", "dd if=/dev/zero of=/data/fill bs=1M; touch /tmp/die"]).await;
+        waits_in(space, "containerStatuses", "db", "CrashLoopBackOff").await;
+        set.annotates(&[("max-size", "2Gi")]).await;
+        set.claims_have_grown("data", "500Mi").await;
+        set.is_ready().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crash_loop_that_nobody_can_measure_is_told_with_its_cause_and_a_command() {
+    in_namespace("crash-blind", async |space| {
+        // A pod from before: it has no agent, and the kubelet forgets the volumes of a pod that does not run.
+        let calm = needy().asks("auto-scaled", "false");
+        let set = space.run(&calm).await;
+        let pods = space.api.list(Kind::Pod, &space.name, "").await;
+        assert!(pods.iter().all(|pod| pod["spec"]["initContainers"].is_null()), "{pods:#?}");
+        set.exec(0, &["sh", "-c", "dd if=/dev/zero of=/data/fill bs=1M; touch /tmp/die"]).await;
+        waits_in(space, "containerStatuses", "db", "CrashLoopBackOff").await;
+        set.annotates(&[("max-size", "2Gi"), ("auto-scaled", "true")]).await;
+        let command = format!(
+            "kubectl annotate statefulset db -n {} --overwrite resize-statefulset-operator/resize.data=450Mi",
+            space.name
+        );
+        let note = set.says(Reason::UsageUnknown).await;
+        assert!(note.contains("pod db-0 does not run: container db is in CrashLoopBackOff"), "{note}");
+        assert!(note.ends_with(&command), "{note}");
+        let told = rso(&["status", "-n", &space.name, "-o", "json"]).await;
+        assert!(told.out.contains(&command), "{} {}", told.out, told.err);
+        // The command does what it promises.
+        let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+        space.kubectl(&arguments).await;
+        set.claims_have_grown("data", "450Mi").await;
+        set.is_ready().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fresh_set_is_not_warned_about() {
+    in_namespace("calm", async |space| {
+        let set = space.run(&Set::named("db").replicas(2).template("data", "300Mi").grows_by_usage()).await;
+        set.annotates(&[("resize.data", "400Mi")]).await;
+        set.reaches("data", "400Mi").await;
+        for reason in [Reason::UsageUnknown, Reason::TemplateSyncDeferred] {
+            let events = set.events(reason).await;
+            assert!(events.is_empty(), "{events:?}");
+        }
+    })
+    .await;
+}
