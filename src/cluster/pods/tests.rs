@@ -168,7 +168,8 @@ fn only_an_agent_that_cannot_start_is_stuck() {
         }))
         .unwrap();
         lean(pod.status.as_mut().unwrap());
-        assert_eq!(has_stuck_agent(&pod), expected, "{name} {state}");
+        assert_eq!(has_stuck_agent(&pod, "i"), expected, "{name} {state}");
+        assert!(!has_stuck_agent(&pod, "another"), "{name} {state}");
     };
     check("rso-agent", waits("ImagePullBackOff"), true);
     check("rso-agent", waits("CreateContainerConfigError"), true);
