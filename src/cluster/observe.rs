@@ -16,12 +16,13 @@ use super::client::resources::{
     REPLICATION_CONTROLLERS, Resource, STATEFUL_SETS,
 };
 use super::client::{
-    Address, Class, Client, Dependents, Error, List, Outcome, Patch, Precondition, Run, Selector, chain,
+    Address, Class, Client, Dependents, Error, Form, Outcome, Patch, Precondition, Run, Selector, chain,
 };
+use super::clock::now;
 use crate::api::annotations::{KIND_LABEL, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, Uid, pod_name};
-use crate::recreate::journal::{self, Journal};
+use crate::recreate::journal::{self, Journal, JournalError};
 use crate::recreate::observed::{
     Backups, Claim, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Malformed, Namespace,
     Probes, Rivals, Spec, Stored, Verdict, owners_changed,
@@ -56,44 +57,56 @@ pub enum ObserveError {
     Malformed(#[from] Malformed),
 }
 
-/// All journals, as they are stored.
-pub async fn journals(ground: &Ground) -> Result<Vec<Value>, Error> {
+/// All journals. The body is kept of those that are about `of`, and of those that do not say what they are about; of all
+/// others only the head counts.
+async fn journals_about(ground: &Ground, of: Option<&SetName>) -> Result<Vec<Value>, Error> {
     let labels = format!("{KIND_LABEL}={}", journal::KIND);
     let selector = Selector { labels: Some(&labels), fields: None };
-    Ok(ground.client.list(&CONFIG_MAPS, Some(&ground.namespace), selector).await?.items)
+    let keep = |mut config_map: Value| {
+        let is_of_another = journal::head_of(&config_map).is_some_and(|head| Some(&head.set) != of);
+        if let Some(object) = config_map.as_object_mut().filter(|_| is_of_another) {
+            object.remove("binaryData");
+        }
+        Some(config_map)
+    };
+    ground.client.select(&CONFIG_MAPS, Some(&ground.namespace), selector, Form::Whole, keep).await
+}
+
+/// The heads of all journals, as they are stored.
+pub async fn journals(ground: &Ground) -> Result<Vec<Value>, Error> {
+    journals_about(ground, None).await
 }
 
 /// Everything that the next step of a recreate of this set depends on.
+///
+/// Who the set is comes first, because of a namespace's pods, revisions and claims only those are kept that concern it.
 ///
 /// # Errors
 /// When a read fails, or the set cannot be read.
 pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) -> Result<Observed, ObserveError> {
     let client = &ground.client;
-    let (within, all) = (Some(set.namespace.as_str()), Selector::default());
     let (object, home) = (Address::set(set), NAMESPACES.global(&set.namespace));
-    let backups = backup::selector_of(set);
-    let (live, namespace, journals, pods, revisions, claims, backups) = try_join!(
-        client.get(&object),
-        client.get(&home),
-        journals(ground),
-        client.list(&PODS, within, all),
-        client.list(&CONTROLLER_REVISIONS, within, all),
-        client.list(&CLAIMS, within, all),
-        client.list(&CONFIG_MAPS, within, Selector { labels: Some(&backups), fields: None }),
-    )?;
+    let (live, namespace, journals) =
+        try_join!(client.get(&object), client.get(&home), journals_about(ground, Some(set)))?;
     let live = match live {
         None => Live::Absent,
         Some(object) => Live::Present(Box::new(LiveSet::read(object)?)),
     };
     let (journal, others, guarded) = sort_journals(set, &live, &journals);
+    drop(journals);
     let concern = Concern::of(set, &live, &journal, &guarded);
-    let backups = free_number(ground, set, backups, intent.is_some() || is_prepared(&journal)).await?;
+    let (pods, revisions, claims, backups) = try_join!(
+        concern.dependents(client, Kind::Pod, &PODS),
+        concern.dependents(client, Kind::Revision, &CONTROLLER_REVISIONS),
+        concern.claims(client),
+        backups(ground, set, intent.is_some() || is_prepared(&journal)),
+    )?;
     Ok(Observed {
         set: set.clone(),
         last: LastObject::NotAsked,
-        pods: concern.dependents(Kind::Pod, &pods),
-        revisions: concern.dependents(Kind::Revision, &revisions),
-        claims: concern.claims(&claims),
+        pods,
+        revisions,
+        claims,
         namespace: read_namespace(namespace.as_ref()),
         live,
         journal,
@@ -131,8 +144,12 @@ fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<J
                 guarded.extend(Journal::decode(config_map).ok().map(|journal| journal.image));
                 others.push(head);
             }
-            Some(head) if head.set != *set && !named => others.push(head),
-            Some(_) => own = read_journal(config_map),
+            Some(head) if head.set == *set => own = read_journal(config_map),
+            // An object has one name all its life, so somebody changed the head.
+            Some(head) if named => {
+                own = Stored::Unreadable { name: head.name, guard: head.guard, error: JournalError::Head("set") };
+            }
+            Some(head) => others.push(head),
             None if named => own = read_journal(config_map),
             None => {}
         }
@@ -177,19 +194,24 @@ impl<'a> Concern<'a> {
         Self { set, uids, specs, revisions }
     }
 
-    fn dependents(&self, kind: Kind, list: &List) -> Vec<Dependent> {
-        let all = list.items.iter().filter_map(|object| dependent(kind, object));
-        all.filter(|dependent| self.is_named(dependent) || self.is_referring(dependent)).collect()
+    fn concerns(&self, dependent: &Dependent) -> bool {
+        self.is_named(dependent) || self.is_referring(dependent)
     }
 
-    fn claims(&self, list: &List) -> Vec<Claim> {
-        let all = list.items.iter().filter_map(|object| {
-            let requested = object.pointer("/spec/resources/requests/storage").and_then(Value::as_str);
-            // A request that cannot be read counts as nothing: below every target, so that nothing begins.
-            let requested = requested.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0));
-            Some(Claim { object: dependent(Kind::Claim, object)?, requested })
-        });
-        all.filter(|claim| self.is_named(&claim.object) || self.is_referring(&claim.object)).collect()
+    /// Of these kinds the metadata is all that counts.
+    async fn dependents(
+        &self,
+        client: &Client,
+        kind: Kind,
+        resource: &'static Resource,
+    ) -> Result<Vec<Dependent>, Error> {
+        let keep = |object| dependent(kind, &object).filter(|dependent| self.concerns(dependent));
+        client.select(resource, Some(&self.set.namespace), Selector::default(), Form::Metadata, keep).await
+    }
+
+    async fn claims(&self, client: &Client) -> Result<Vec<Claim>, Error> {
+        let keep = |object| claim(&object).filter(|claim| self.concerns(&claim.object));
+        client.select(&CLAIMS, Some(&self.set.namespace), Selector::default(), Form::Whole, keep).await
     }
 
     fn is_referring(&self, dependent: &Dependent) -> bool {
@@ -233,12 +255,28 @@ fn labels(of: &Value) -> BTreeMap<String, String> {
     of.as_object().into_iter().flatten().filter_map(text).collect()
 }
 
-/// The backups, and a number above them whose name nobody else has taken.
-async fn free_number(ground: &Ground, set: &SetName, list: List, is_needed: bool) -> Result<Backups, Error> {
-    let taken = backup::heads_of(set, list.items.iter().map(|object| &object["metadata"]));
-    let mut next = taken.keys().last().map_or(1, |last| last + 1);
-    while is_needed && ground.client.get(&CONFIG_MAPS.of(&set.namespace, backup::name_of(set, next))).await?.is_some() {
-        next += 1;
+fn claim(object: &Value) -> Option<Claim> {
+    let requested = object.pointer("/spec/resources/requests/storage").and_then(Value::as_str);
+    // A request that cannot be read counts as nothing: below every target, so that nothing begins.
+    let requested = requested.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0));
+    Some(Claim { object: dependent(Kind::Claim, object)?, requested })
+}
+
+/// The backups, and a number above them.
+async fn backups(ground: &Ground, set: &SetName, is_needed: bool) -> Result<Backups, Error> {
+    let labels = backup::selector_of(set);
+    let selector = Selector { labels: Some(&labels), fields: None };
+    let keep = |mut object: Value| Some(object["metadata"].take());
+    let found = ground.client.select(&CONFIG_MAPS, Some(&set.namespace), selector, Form::Metadata, keep).await?;
+    let taken = backup::heads_of(set, found.iter());
+    let mut numbers = backup::numbers_above(taken.keys().last().copied(), now());
+    let mut next = numbers.next().unwrap_or(1);
+    for other in numbers {
+        let name = backup::name_of(set, next);
+        if !is_needed || ground.client.get(&CONFIG_MAPS.of(&set.namespace, name)).await?.is_none() {
+            break;
+        }
+        next = other;
     }
     Ok(Backups { taken, next })
 }
@@ -338,12 +376,14 @@ async fn selecting(
     kind: &'static Resource,
     request: &RivalsRequest,
 ) -> Result<Vec<String>, Error> {
-    let all = ground.client.list(kind, Some(&set.namespace), Selector::default()).await?;
-    let others = all.items.iter().filter(|object| object["metadata"]["uid"] != request.of.uid.as_str());
-    let rivals =
-        others.filter(|object| request.labels.iter().any(|labels| selects(&object["spec"]["selector"], labels)));
-    let named = |object: &Value| Some(format!("{} {}", kind.kind, object["metadata"]["name"].as_str()?));
-    Ok(rivals.filter_map(named).collect())
+    // Of a namespace of large objects only the names of rivals are kept.
+    let keep = |object: Value| {
+        let is_other = object["metadata"]["uid"] != request.of.uid.as_str();
+        let is_rival = is_other && request.labels.iter().any(|labels| selects(&object["spec"]["selector"], labels));
+        let name = object["metadata"]["name"].as_str().filter(|_| is_rival)?;
+        Some(format!("{} {name}", kind.kind))
+    };
+    ground.client.select(kind, Some(&set.namespace), Selector::default(), Form::Whole, keep).await
 }
 
 /// The start of a merge patch that only this object in this state takes.

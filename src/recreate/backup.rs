@@ -18,6 +18,8 @@ use crate::api::names::{SetName, Uid};
 pub const KIND: &str = "backup";
 /// The key of the body.
 pub const BODY: &str = "statefulset.json.gz";
+/// Names of backups that are tried in a row.
+const TRIES: u64 = 3;
 /// The longest name of an object.
 const LONGEST_NAME: usize = 253;
 /// The longest value of a label.
@@ -27,6 +29,14 @@ const LONGEST_LABEL: usize = 63;
 pub fn name_of(set: &SetName, number: u64) -> String {
     let ending = format!("-backup-{number}");
     format!("{}{ending}", shortened(&set.name, LONGEST_NAME - ending.len()))
+}
+
+/// The numbers to try for a new backup, the next one first. Names that somebody else has taken cost a few requests: then
+/// the number is taken from the clock, which nobody can take beforehand.
+pub fn numbers_above(last: Option<u64>, now: Timestamp) -> impl Iterator<Item = u64> {
+    let first = last.map_or(1, |last| last.saturating_add(1));
+    let clock = u64::try_from(now.as_millisecond()).unwrap_or(0);
+    (0..TRIES).map(move |number| first.saturating_add(number)).chain([first.max(clock)])
 }
 
 /// The value of the label that says which set a backup is of.

@@ -6,6 +6,7 @@
 //! a quarter of an hour.
 
 mod error;
+mod list;
 mod proxy;
 pub mod resources;
 mod transport;
@@ -16,25 +17,24 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Bytes;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::response::Status;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-use self::resources::segment;
 use self::transport::{Deadline, Guard};
 use crate::api::names::Uid;
 
 pub use self::error::{Call, Class, Effect, Error, LONGEST_RETRY_AFTER, Outcome, chain};
+pub use self::list::{Form, List, Selector};
 pub use self::proxy::ProxyError;
 pub use self::resources::{Address, Resource};
 pub use self::transport::{DEADLINE, Nobody, Witness};
 
-/// An answer larger than this is not read: the largest object is 1.5 MiB and lists come in pages.
-const LARGEST_ANSWER: usize = 64 << 20;
-
-/// Objects a page of a list.
-const PAGE: usize = 500;
+/// An answer larger than this is not read: the largest object is 1.5 MiB, and lists come in pages.
+const LARGEST_ANSWER: usize = 8 << 20;
 
 /// Where the cluster is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,24 +109,6 @@ pub struct Precondition {
     pub resource_version: Option<String>,
 }
 
-/// A list as of one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct List {
-    /// The objects. Items of a list lack `kind` and `apiVersion`.
-    pub items: Vec<Value>,
-    /// A watch from here misses nothing.
-    pub resource_version: String,
-}
-
-/// Narrows a list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Selector<'a> {
-    /// `key=value,…`.
-    pub labels: Option<&'a str>,
-    /// `metadata.name=…`.
-    pub fields: Option<&'a str>,
-}
-
 /// Talks to one API server. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Client {
@@ -135,6 +117,7 @@ pub struct Client {
     witness: Arc<dyn Witness>,
     manager: &'static str,
     deadline: Duration,
+    pages: Arc<Semaphore>,
 }
 
 impl Client {
@@ -165,7 +148,7 @@ impl Client {
         let agent = HeaderValue::from_static(concat!("rso/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, agent));
         let kube = build(&config, &witness)?;
-        Ok(Self { kube, config: Arc::new(config), witness, manager, deadline: DEADLINE })
+        Ok(Self { kube, config: Arc::new(config), witness, manager, deadline: DEADLINE, pages: list::pages() })
     }
 
     /// The same with connections of its own, so that no amount of other work delays it: for the lease.
@@ -203,28 +186,6 @@ impl Client {
     pub async fn get(&self, object: &Address) -> Result<Option<Value>, Error> {
         let call = call("get", object.resource, object.subresource, object.to_string(), Effect::Looks);
         Ok(self.send(call, Method::GET, object.path(), None).await?.done())
-    }
-
-    /// Reads all objects of a kind in one namespace or everywhere, consistently, as of one moment.
-    pub async fn list(
-        &self,
-        resource: &'static Resource,
-        namespace: Option<&str>,
-        selector: Selector<'_>,
-    ) -> Result<List, Error> {
-        let mut list = List::default();
-        let mut next = String::new();
-        loop {
-            let page = self.page(resource, namespace, selector, &next).await?;
-            text(&page, "/metadata/resourceVersion").unwrap_or_default().clone_into(&mut list.resource_version);
-            text(&page, "/metadata/continue").unwrap_or_default().clone_into(&mut next);
-            if let Some(Value::Array(items)) = { page }.get_mut("items").map(Value::take) {
-                list.items.extend(items);
-            }
-            if next.is_empty() {
-                return Ok(list);
-            }
-        }
     }
 
     /// Makes an object. `fieldValidation=Strict`: a field that the server does not know is an error, not a loss.
@@ -274,31 +235,6 @@ impl Client {
         self.send(call, Method::DELETE, object.path(), Some(("application/json", &body))).await
     }
 
-    async fn page(
-        &self,
-        resource: &'static Resource,
-        namespace: Option<&str>,
-        selector: Selector<'_>,
-        next: &str,
-    ) -> Result<Value, Error> {
-        let mut path = format!("{}?limit={PAGE}", resource.path(namespace));
-        for (key, value) in
-            [("labelSelector", selector.labels), ("fieldSelector", selector.fields), ("continue", Some(next))]
-        {
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
-                path.push_str(&format!("&{key}={}", segment(value)));
-            }
-        }
-        let place = namespace.map_or_else(|| "of all namespaces".to_owned(), |namespace| format!("in {namespace}"));
-        let call = call("list", resource, None, format!("{} {place}", resource.plural), Effect::Looks);
-        match self.send(call.clone(), Method::GET, path, None).await? {
-            Outcome::Done(page) => Ok(page),
-            Outcome::NotFound | Outcome::Conflict(_) | Outcome::AlreadyExists => {
-                Err(Error::Invalid { call, code: 404, message: format!("no such kind: {}", resource.plural) })
-            }
-        }
-    }
-
     fn write_query(&self, run: Run) -> String {
         let dry = match run {
             Run::Real => "",
@@ -314,7 +250,27 @@ impl Client {
         path: String,
         body: Option<(&'static str, &Value)>,
     ) -> Result<Outcome<Value>, Error> {
-        let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
+        match self.exchange(call.clone(), method, path, "application/json", body).await? {
+            Outcome::Done(body) => match serde_json::from_slice(&body) {
+                Ok(value) => Ok(Outcome::Done(value)),
+                Err(source) => Err(Error::Unreadable { call, source }),
+            },
+            Outcome::NotFound => Ok(Outcome::NotFound),
+            Outcome::Conflict(words) => Ok(Outcome::Conflict(words)),
+            Outcome::AlreadyExists => Ok(Outcome::AlreadyExists),
+        }
+    }
+
+    /// One request and its answer, as bytes.
+    async fn exchange(
+        &self,
+        call: Call,
+        method: Method,
+        path: String,
+        accept: &'static str,
+        body: Option<(&'static str, &Value)>,
+    ) -> Result<Outcome<Bytes>, Error> {
+        let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
         let unsent = |error: &dyn std::error::Error| Error::Unsent { call: call.clone(), message: chain(error) };
         let mut bytes = Vec::new();
         if let Some((media, body)) = body {
@@ -328,10 +284,7 @@ impl Client {
         let (code, after) = (answer.status(), retry_after(answer.headers()));
         let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await.map_err(unanswered)?.to_bytes();
         if code.is_success() {
-            return match serde_json::from_slice(&body) {
-                Ok(value) => Ok(Outcome::Done(value)),
-                Err(source) => Err(Error::Unreadable { call, source }),
-            };
+            return Ok(Outcome::Done(body));
         }
         outcome(call, &status(code, &body), after)
     }
@@ -413,7 +366,7 @@ fn status(code: StatusCode, body: &[u8]) -> Status {
     }
 }
 
-fn outcome(call: Call, status: &Status, after: Option<Duration>) -> Result<Outcome<Value>, Error> {
+fn outcome<T>(call: Call, status: &Status, after: Option<Duration>) -> Result<Outcome<T>, Error> {
     match status.code {
         404 => Ok(Outcome::NotFound),
         409 if status.is_already_exists() => Ok(Outcome::AlreadyExists),

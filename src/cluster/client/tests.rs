@@ -47,7 +47,7 @@ fn patience_is_read_from_the_header_or_else_from_the_status() {
         let mut status = Status::failure("busy", "TooManyRequests").with_code(429);
         let details = json!({"retryAfterSeconds": own});
         status.details = Some(serde_json::from_value(details).unwrap());
-        let error = outcome(a_call(), &status, retry_after(&headers)).unwrap_err();
+        let error = outcome::<Value>(a_call(), &status, retry_after(&headers)).unwrap_err();
         assert_eq!(error.class(), Class::Retry { after: expected.map(Duration::from_secs) });
     };
     check(Some("7"), 0, Some(7));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::journal::JournalError;
@@ -99,4 +100,15 @@ fn each_transaction_has_an_id_of_its_own() {
         .into();
     assert_eq!(ids.len(), 3);
     assert!(ids.iter().all(|id| id.len() == 16), "{ids:?}");
+}
+
+#[test]
+fn names_that_somebody_has_taken_cost_a_few_tries_and_then_the_clock_gives_the_number() {
+    let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    let check = |last, expected: &[u64]| {
+        assert_eq!(backup::numbers_above(last, at).collect::<Vec<_>>(), expected, "{last:?}");
+    };
+    check(None, &[1, 2, 3, 1_767_323_045_000]);
+    check(Some(7), &[8, 9, 10, 1_767_323_045_000]);
+    check(Some(1_900_000_000_000), &[1_900_000_000_001, 1_900_000_000_002, 1_900_000_000_003, 1_900_000_000_001]);
 }

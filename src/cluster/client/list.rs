@@ -1,0 +1,274 @@
+//! Lists that take little memory, however many objects there are and however large they are.
+//!
+//! A list is read page by page, consistently, as of one moment. Of each page only the bytes are held: the objects are
+//! parsed one after the other, and what the caller does not keep is gone before the next one is read. A page that is too
+//! large is asked for again with fewer objects, and few pages are read at the same time in the whole process.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Method;
+use http_body_util::LengthLimitError;
+use hyper::body::Bytes;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::resources::segment;
+use super::{Client, Effect, Error, Outcome, Resource, call};
+
+/// Objects on the first page: nobody knows yet how large they are.
+const FIRST_PAGE: usize = 50;
+/// The most objects on a page.
+const LARGEST_PAGE: usize = 500;
+/// A page should have about so many bytes.
+const PAGE_BYTES: usize = 1 << 20;
+/// Pages that are read at the same time, by all that this process does: 32 MiB in the worst case.
+const PAGES_AT_ONCE: usize = 4;
+/// How often a list begins again because the server has forgotten the moment of its first page.
+const RESTARTS: u32 = 2;
+
+/// How much of each object is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// All of it.
+    Whole,
+    /// `metadata` only: the server leaves out the rest before it sends.
+    Metadata,
+}
+
+/// A list as of one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct List {
+    /// The objects. Items of a list lack `kind` and `apiVersion`.
+    pub items: Vec<Value>,
+}
+
+/// Narrows a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selector<'a> {
+    /// `key=value,…`.
+    pub labels: Option<&'a str>,
+    /// `metadata.name=…`.
+    pub fields: Option<&'a str>,
+}
+
+/// What limits the pages that are read at the same time.
+pub(super) fn pages() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(PAGES_AT_ONCE))
+}
+
+impl Form {
+    const fn accept(self) -> &'static str {
+        match self {
+            Self::Whole => "application/json",
+            Self::Metadata => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        }
+    }
+}
+
+impl Client {
+    /// Reads all objects of a kind in one namespace or everywhere, consistently, as of one moment. All of them are in
+    /// memory then: for a person's command, not for the controller.
+    pub async fn list(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        selector: Selector<'_>,
+    ) -> Result<List, Error> {
+        let items = self.select(resource, namespace, selector, Form::Whole, Some).await?;
+        Ok(List { items })
+    }
+
+    /// The same, but only what `keep` makes of each object is kept.
+    pub async fn select<T>(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        selector: Selector<'_>,
+        form: Form,
+        mut keep: impl FnMut(Value) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let (mut kept, mut next, mut limit, mut restarts) = (Vec::new(), String::new(), FIRST_PAGE, 0);
+        loop {
+            // Never closed, so an error cannot be.
+            let _turn = self.pages.acquire().await.ok();
+            let body = match self.page(resource, namespace, selector, form, limit, &next).await {
+                Err(Error::NoAnswer { source, .. }) if source.is::<LengthLimitError>() && limit > 1 => {
+                    limit = limit.div_ceil(4);
+                    continue;
+                }
+                // The pages are of one moment, or they are of no use.
+                Err(Error::Busy { code: 410, .. }) if !next.is_empty() && restarts < RESTARTS => {
+                    restarts += 1;
+                    kept.clear();
+                    next.clear();
+                    continue;
+                }
+                body => body?,
+            };
+            let read = read_page(&body, |object| kept.extend(keep(object)));
+            let page = read.map_err(|source| {
+                let object = place(resource, namespace);
+                Error::Unreadable { call: call("list", resource, None, object, Effect::Looks), source }
+            })?;
+            next = page.next;
+            if next.is_empty() {
+                return Ok(kept);
+            }
+            limit = next_limit(body.len(), page.count);
+        }
+    }
+
+    async fn page(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        selector: Selector<'_>,
+        form: Form,
+        limit: usize,
+        next: &str,
+    ) -> Result<Bytes, Error> {
+        let mut path = format!("{}?limit={limit}", resource.path(namespace));
+        for (key, value) in
+            [("labelSelector", selector.labels), ("fieldSelector", selector.fields), ("continue", Some(next))]
+        {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                path.push_str(&format!("&{key}={}", segment(value)));
+            }
+        }
+        let call = call("list", resource, None, place(resource, namespace), Effect::Looks);
+        match self.exchange(call.clone(), Method::GET, path, form.accept(), None).await? {
+            Outcome::Done(page) => Ok(page),
+            Outcome::NotFound | Outcome::Conflict(_) | Outcome::AlreadyExists => {
+                Err(Error::Invalid { call, code: 404, message: format!("no such kind: {}", resource.plural) })
+            }
+        }
+    }
+}
+
+fn place(resource: &Resource, namespace: Option<&str>) -> String {
+    let place = namespace.map_or_else(|| "of all namespaces".to_owned(), |namespace| format!("in {namespace}"));
+    format!("{} {place}", resource.plural)
+}
+
+/// Objects on the next page, when this one had so many bytes and objects.
+fn next_limit(bytes: usize, count: usize) -> usize {
+    let each = bytes.div_ceil(count.max(1)).max(1);
+    (PAGE_BYTES / each).clamp(1, LARGEST_PAGE)
+}
+
+/// What a page says beside its objects.
+#[derive(Debug, Default, PartialEq)]
+struct Page {
+    /// `metadata.continue`; empty on the last page.
+    next: String,
+    /// Objects.
+    count: usize,
+}
+
+#[derive(serde::Deserialize)]
+struct ListMeta {
+    #[serde(rename = "continue", default)]
+    next: String,
+}
+
+/// Parses a page and hands over each object as soon as it is parsed.
+fn read_page(body: &[u8], object: impl FnMut(Value)) -> Result<Page, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let page = reader.deserialize_map(OfPage(object))?;
+    reader.end().map(|()| page)
+}
+
+struct OfPage<F>(F);
+
+impl<'de, F: FnMut(Value)> Visitor<'de> for OfPage<F> {
+    type Value = Page;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Page, A::Error> {
+        let mut page = Page::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "metadata" => page.next = map.next_value::<ListMeta>()?.next,
+                "items" => page.count = map.next_value_seed(OfItems(&mut self.0))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(page)
+    }
+}
+
+struct OfItems<'a, F>(&'a mut F);
+
+impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for OfItems<'_, F> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnMut(Value)> Visitor<'de> for OfItems<'_, F> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("objects")
+    }
+
+    /// An empty list may be `null`.
+    fn visit_unit<E>(self) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut objects: A) -> Result<usize, A::Error> {
+        let mut count = 0;
+        while let Some(object) = objects.next_element()? {
+            (self.0)(object);
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_object_of_a_page_is_handed_over_and_the_rest_is_skipped() {
+        let check = |body: &str, names: &[&str], next: &str| {
+            let mut seen = Vec::new();
+            let page = read_page(body.as_bytes(), |object| seen.push(object["name"].as_str().unwrap().to_owned()));
+            assert_eq!(page.unwrap(), Page { next: next.to_owned(), count: names.len() }, "{body}");
+            assert_eq!(seen, names, "{body}");
+        };
+        check(r#"{"kind":"PodList","metadata":{"resourceVersion":"7"},"items":[]}"#, &[], "");
+        check(r#"{"metadata":{},"items":null,"more":[{"a":{}}]}"#, &[], "");
+        check(
+            r#"{"items":[{"name":"a"},{"name":"b"}],"metadata":{"continue":"x","remainingItemCount":3}}"#,
+            &["a", "b"],
+            "x",
+        );
+    }
+
+    #[test]
+    fn a_page_that_is_none_is_an_error() {
+        for body in ["", "[]", "{\"items\":[", "{\"items\":7}", "{\"items\":[{}]} {}"] {
+            assert!(read_page(body.as_bytes(), |_| ()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn large_objects_make_small_pages() {
+        let check = |bytes, count, expected| assert_eq!(next_limit(bytes, count), expected, "{bytes} {count}");
+        check(50 * 2_000, 50, 500);
+        check(50 * 10_000, 50, 104);
+        check(50 * 262_144, 50, 4);
+        check(3 << 20, 2, 1);
+        check(0, 0, 500);
+    }
+}
