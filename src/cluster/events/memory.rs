@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use crate::api::names::Uid;
 use crate::api::reasons::{Note, Reason, Severity};
@@ -14,8 +15,9 @@ pub(super) const QUIET: Duration = Duration::from_secs(3600);
 /// The most different notes that one reason of one object may bring within [`QUIET`], whatever its text does.
 const DIFFERENT: usize = 10;
 
-/// The most that is remembered, each a few hundred bytes.
-const REMEMBERED: usize = 10_000;
+/// The most that is remembered, each less than a hundred bytes. An object has a handful of notes at a time, so this is
+/// more than all volumes that one operator can look after bring at once: what is in use is not dropped.
+const REMEMBERED: usize = 200_000;
 
 /// What makes two notes the same: the object, the reason, and the text without what varies by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,9 +51,10 @@ struct Entry {
 /// What was told.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    entries: HashMap<Key, Entry>,
-    /// Notes of one reason of one object since the time given.
-    different: HashMap<(Uid, Reason), (Timestamp, usize)>,
+    /// By the digest of the key.
+    entries: HashMap<[u8; 8], Entry>,
+    /// Notes of one reason of one object since the time given, by the digest of both.
+    different: HashMap<[u8; 8], (Timestamp, usize)>,
     uses: u64,
 }
 
@@ -63,21 +66,31 @@ impl Key {
 
     /// The same key gives the same number, on every replica and after every restart: Events are named by it.
     pub(super) fn digest(&self) -> String {
-        use sha2::{Digest, Sha256};
-        let mut hash = Sha256::new();
-        for part in [self.uid.as_str(), self.reason.as_str(), &self.gist] {
-            hash.update(part);
-            hash.update([0]);
-        }
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        self.short().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+
+    fn short(&self) -> [u8; 8] {
+        short(&[self.uid.as_str(), self.reason.as_str(), &self.gist])
+    }
+}
+
+fn short(parts: &[&str]) -> [u8; 8] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    let mut short = [0; 8];
+    short.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+    short
 }
 
 impl Memory {
     /// Judges a note and remembers that it was judged.
     pub(super) fn judge(&mut self, key: &Key, now: Timestamp) -> Verdict {
         self.uses += 1;
-        if let Some(entry) = self.entries.get_mut(key) {
+        let short = key.short();
+        if let Some(entry) = self.entries.get_mut(&short) {
             entry.used = self.uses;
             entry.count = entry.count.saturating_add(1);
             if older(entry.told, now) {
@@ -90,17 +103,17 @@ impl Memory {
             return Verdict::Keep;
         }
         self.make_room();
-        self.entries.insert(key.clone(), Entry { told: now, used: self.uses, count: 1 });
+        self.entries.insert(short, Entry { told: now, used: self.uses, count: 1 });
         Verdict::Tell
     }
 
     /// The note did not reach the server: the next one like it is told.
     pub(super) fn forget(&mut self, key: &Key) {
-        self.entries.remove(key);
+        self.entries.remove(&key.short());
     }
 
     fn too_many(&mut self, key: &Key, now: Timestamp) -> bool {
-        let (since, count) = self.different.entry((key.uid.clone(), key.reason)).or_insert((now, 0));
+        let (since, count) = self.different.entry(short(&[key.uid.as_str(), key.reason.as_str()])).or_insert((now, 0));
         if older(*since, now) {
             (*since, *count) = (now, 0);
         }
@@ -238,12 +251,24 @@ mod tests {
         let mut memory = Memory::default();
         let lasting = key("lasting", Reason::UsageUnknown, "nobody answers");
         memory.judge(&lasting, at(0));
-        for n in 0..3 * REMEMBERED {
+        for n in 0..2 * REMEMBERED {
             memory.judge(&key(&n.to_string(), Reason::UsageUnknown, "x"), at(1));
             memory.judge(&lasting, at(1));
         }
         assert!(memory.entries.len() <= REMEMBERED && memory.different.len() <= REMEMBERED);
         assert_eq!(memory.judge(&lasting, at(2)), Verdict::Keep);
+    }
+
+    #[test]
+    fn the_standing_notes_of_many_sets_in_trouble_do_not_become_a_log() {
+        let mut memory = Memory::default();
+        let keys: Vec<Key> = (0..60_000).map(|n| key(&n.to_string(), Reason::UsageUnknown, "nobody answers")).collect();
+        let told = |memory: &mut Memory, second| {
+            keys.iter().filter(|key| memory.judge(key, at(second)) != Verdict::Keep).count()
+        };
+        assert_eq!(told(&mut memory, 0), keys.len());
+        assert_eq!(told(&mut memory, 10), 0);
+        assert_eq!(told(&mut memory, 3_600), keys.len(), "once an hour, as a series");
     }
 
     #[test]
