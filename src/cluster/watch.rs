@@ -20,9 +20,18 @@ use serde::de::DeserializeOwned;
 use super::pods;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
+use crate::recreate::turn::Flight;
 
 /// Some load balancers drop a watch that was silent for 240 s; the server ends ours before that.
 const WATCH_SECONDS: u32 = 200;
+
+/// The StatefulSet controller puts this label on every pod it makes, and puts it back. Pods of others cost nothing.
+const POD_LABEL: &str = "statefulset.kubernetes.io/pod-name";
+
+/// Objects on a page of the first list. A whole page is in memory, and an object may have 1.5 MiB.
+const SMALL_PAGE: u32 = 10;
+/// The same for objects that are small: of a PVC only the annotations can be large.
+const LARGE_PAGE: u32 = 100;
 
 /// Which namespaces are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +45,10 @@ pub enum Scope {
 /// Something changed that may matter to a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// This set, one of its pods, its journal.
+    /// This set, one of its pods.
     Set(SetName),
+    /// The journal of this set.
+    Journal(SetName),
     /// A claim, by namespace and name: which set it belongs to is a question to [`Cache::sets_of_claim`].
     Claim(String, ClaimName),
 }
@@ -67,28 +78,30 @@ pub type Changes = SelectAll<BoxStream<'static, Result<Change, watcher::Error>>>
 /// when the scope is the cluster.
 pub fn open(client: &Client, scope: &Scope, own: &str) -> (Arc<Cache>, Changes) {
     let mut streams = Vec::new();
-    let sets = in_scope(client, scope, lean_set, |set| of_set(set).map(Change::Set), &mut streams);
-    let claims = in_scope(client, scope, lean_claim, of_claim, &mut streams);
-    let pods = in_scope(client, scope, lean_pod, |pod| set_of_pod(pod).map(Change::Set), &mut streams);
+    let (small, large) = (config(SMALL_PAGE), config(LARGE_PAGE));
+    let sets = in_scope(client, scope, &small, lean_set, |set| of_set(set).map(Change::Set), &mut streams);
+    let claims = in_scope(client, scope, &large, lean_claim, of_claim, &mut streams);
+    let pods = small.clone().labels(POD_LABEL);
+    let pods = in_scope(client, scope, &pods, lean_pod, |pod| set_of_pod(pod).map(Change::Set), &mut streams);
     let classes = match scope {
-        Scope::Cluster => vec![one(Api::all(client.clone()), config(), lean_class, |_| None, &mut streams)],
+        Scope::Cluster => vec![one(Api::all(client.clone()), large.clone(), lean_class, |_| None, &mut streams)],
         // They belong to the cluster, and rights in namespaces do not reach them.
         Scope::Namespaces(_) => Vec::new(),
     };
     let journal_label = format!("{KIND_LABEL}=journal");
     let journals = one(
         Api::namespaced(client.clone(), own),
-        config().labels(&journal_label),
+        small.labels(&journal_label),
         |journal: &mut ConfigMap| journal.binary_data = None,
-        |journal| set_of_journal(journal).map(Change::Set),
+        |journal| set_of_journal(journal).map(Change::Journal),
         &mut streams,
     );
     let cache = Cache { sets, claims, pods, classes: Stores(classes), journals: Stores(vec![journals]) };
     (Arc::new(cache), select_all(streams))
 }
 
-fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
+fn config(page: u32) -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(page)
 }
 
 type Streams = Vec<BoxStream<'static, Result<Change, watcher::Error>>>;
@@ -96,6 +109,7 @@ type Streams = Vec<BoxStream<'static, Result<Change, watcher::Error>>>;
 fn in_scope<K>(
     client: &Client,
     scope: &Scope,
+    config: &watcher::Config,
     lean: fn(&mut K),
     changed: fn(&K) -> Option<Change>,
     streams: &mut Streams,
@@ -107,7 +121,7 @@ where
         Scope::Cluster => vec![Api::all(client.clone())],
         Scope::Namespaces(names) => names.iter().map(|name| Api::namespaced(client.clone(), name)).collect(),
     };
-    Stores(apis.into_iter().map(|api| one(api, config(), lean, changed, streams)).collect())
+    Stores(apis.into_iter().map(|api| one(api, config.clone(), lean, changed, streams)).collect())
 }
 
 /// What kube asks of a type that is watched.
@@ -203,6 +217,11 @@ fn set_of_journal(journal: &ConfigMap) -> Option<SetName> {
     Some(SetName::new(namespace, name))
 }
 
+fn flight_of(journal: &ConfigMap) -> Option<Flight> {
+    let data = journal.data.as_ref()?;
+    Flight::read(set_of_journal(journal)?, data.get("phase")?, data.get("phase-at")?)
+}
+
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
     fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
         self.0.iter().find_map(|store| store.get(key))
@@ -269,9 +288,15 @@ impl Cache {
         stuck.filter_map(|pod| set_of_pod(&pod)).collect()
     }
 
-    /// Whether a recreate of this set is in flight.
-    pub fn has_journal(&self, set: &SetName) -> bool {
-        self.journals.all().any(|journal| set_of_journal(&journal).as_ref() == Some(set))
+    /// The journals of this set; none where one does not say how far it is.
+    pub fn journals_of(&self, set: &SetName) -> Vec<Option<Flight>> {
+        let own = self.journals.all().filter(|journal| set_of_journal(journal).as_ref() == Some(set));
+        own.map(|journal| flight_of(&journal)).collect()
+    }
+
+    /// Every recreate in flight, those that only wait to drop their guards too.
+    pub fn flights(&self) -> Vec<Flight> {
+        self.journals.all().filter_map(|journal| flight_of(&journal)).collect()
     }
 
     /// The uid of the set that the journals of this name are of.

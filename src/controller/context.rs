@@ -15,6 +15,7 @@ use crate::telemetry::Telemetry;
 
 use super::measure::Measuring;
 use super::memory::Memories;
+use super::turns::Turns;
 
 /// What every pass has at hand. One for the process.
 pub struct Context {
@@ -40,10 +41,13 @@ pub struct Context {
     pub memories: Memories,
     /// How full the volumes are.
     pub measuring: Measuring,
+    /// Who may begin a recreate.
+    pub turns: Turns,
 }
 
 impl Context {
-    /// The set is gone, or none of ours any more.
+    /// A set that was known is gone, or none of ours any more. This walks over all series, so it is not for sets that never
+    /// were ours.
     pub fn forget(&self, set: &SetName) {
         self.measuring.forget(set);
         self.telemetry.metrics.forget(set);

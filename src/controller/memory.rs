@@ -29,8 +29,8 @@ pub struct Memory {
     pub standing: Standing,
     /// Errors in a row.
     pub errors: u32,
-    /// Until when the guards of claims stay, after a recreate of a set that owns them.
-    pub guards_until: Option<Timestamp>,
+    /// How often in a row a recreate was found stuck.
+    pub stuck: u32,
     /// Claims whose growth the API server has refused, and until when they are left alone.
     pub held_back: HashMap<ClaimName, Timestamp>,
     /// When the template may be tried again.
@@ -166,9 +166,9 @@ impl Deferral {
 pub struct Memories(Mutex<HashMap<SetName, Memory>>);
 
 impl Memories {
-    /// Takes what is remembered of a set.
-    pub fn take(&self, set: &SetName) -> Memory {
-        self.lock().remove(set).unwrap_or_default()
+    /// Takes what is remembered of a set, if it is known at all.
+    pub fn take(&self, set: &SetName) -> Option<Memory> {
+        self.lock().remove(set)
     }
 
     /// Puts it back.

@@ -12,6 +12,7 @@ pub mod recreate;
 mod report;
 mod retry;
 mod standing;
+pub mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use self::args::Args;
 use self::context::Context;
 use self::queue::Triggers;
 use crate::cluster::client::{Client, ConnectError, Source};
+use crate::cluster::clock;
 use crate::cluster::events;
 use crate::cluster::lease::{self, Election, Role};
 use crate::cluster::observe::Ground;
@@ -36,8 +38,10 @@ use crate::telemetry::stop::{Stop, Stopper};
 
 /// The field manager of the operator's writes.
 pub const MANAGER: &str = "rso-controller";
-/// Sets that are passed over at the same time. Most passes make no request.
+/// Sets that are passed over at the same time, beside those that are recreated. Most passes make no request.
 const AT_ONCE: usize = 64;
+/// How often it is asked which recreates are stuck, and whose turn has come. Costs no request.
+const TURNS_CHECKED: Duration = Duration::from_secs(5);
 /// What was begun when SIGTERM came is finished within this; then the journal has it, and the next leader goes on.
 const DRAIN: Duration = Duration::from_secs(40);
 /// What runs beside ends within this after the stop.
@@ -110,6 +114,7 @@ where
         drivers: args.drivers()?,
         memories: memory::Memories::default(),
         measuring: measure::Measuring::default(),
+        turns: turns::Turns::default(),
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), scope = ?args.scope(), "started");
 
@@ -155,7 +160,10 @@ async fn operate(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
             let context = context.clone();
             async move { reconcile::reconcile(&context, &set).await }
         };
-        let passes = queue::run(requests, AT_ONCE, async { stop.wait().await }, work);
+        // A recreate lasts seconds: those have slots of their own, so that no growth ever waits for one.
+        let at_most = AT_ONCE.saturating_add(context.ground.rules.concurrent);
+        let depth = |waiting| context.telemetry.metrics.queued(waiting);
+        let passes = queue::run(requests, at_most, depth, async { stop.wait().await }, work);
         let overtime = async {
             stop.wait().await;
             tokio::time::sleep(DRAIN).await;
@@ -165,6 +173,7 @@ async fn operate(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
             () = passes => Ok(()),
             () = measure::run(context, &triggers) => Ok(()),
             () = overtime => Ok(()),
+            () = call(context, &triggers) => Ok(()),
             _ = role.becomes(Role::Follower) => Err(RunError::LostLease),
         }
     };
@@ -182,6 +191,17 @@ async fn operate(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
     }
 }
 
+/// Calls the sets whose turn to be recreated has come, as soon as one is free.
+async fn call(context: &Context, triggers: &Triggers) {
+    loop {
+        let (flights, now) = (context.cache.flights(), clock::now());
+        context.telemetry.metrics.stuck(flights.iter().filter(|flight| flight.is_stuck(now)).count());
+        let called = context.turns.call(&flights, context.ground.rules.concurrent, now);
+        called.into_iter().for_each(|set| triggers.now(set));
+        let _ = tokio::time::timeout(TURNS_CHECKED, context.turns.changed()).await;
+    }
+}
+
 /// Turns changes into triggers while this replica leads. Before, they are only taken into the caches: whoever becomes the
 /// leader passes over everything once.
 async fn follow(context: &Context, mut changes: Changes, triggers: &Triggers) -> Result<(), RunError> {
@@ -189,6 +209,10 @@ async fn follow(context: &Context, mut changes: Changes, triggers: &Triggers) ->
         match change {
             Ok(_) if context.leadership.role() == Role::Follower => {}
             Ok(Change::Set(set)) => triggers.now(set),
+            Ok(Change::Journal(set)) => {
+                triggers.now(set);
+                context.turns.change();
+            }
             Ok(Change::Claim(namespace, claim)) => {
                 context.cache.sets_of_claim(&namespace, &claim).into_iter().for_each(|set| triggers.now(set));
             }

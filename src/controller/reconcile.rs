@@ -16,9 +16,10 @@ use super::plan::{self, Plan, Step, Template};
 use super::recreate::{self, Advance};
 use super::report;
 use super::retry;
+use super::turns::Asked;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
-use crate::api::reasons::Note;
+use crate::api::reasons::{Note, Reason};
 use crate::cluster::claims::{self, Growth};
 use crate::cluster::client::Class;
 use crate::cluster::clock;
@@ -28,10 +29,16 @@ use crate::policy::claim::{Claim, refusal};
 use crate::policy::decide::{Trigger, decide};
 use crate::policy::settings::{Settings, concerns_us};
 use crate::policy::usage::Reading;
-use crate::recreate::Intent;
+use crate::recreate::turn::Flight;
+use crate::recreate::{Intent, Phase};
 
 /// The caches have what a recreate made within this; if not, the next look changes nothing either.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// Who waits longer than this for a turn is told why.
+const LONG_WAIT: Duration = Duration::from_secs(60);
+/// Who waits for a turn is called; should that be missed, it asks again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// When the set is to be looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +52,9 @@ pub enum Next {
 /// Passes over a set and reports how it went. Answers when to come back.
 pub async fn reconcile(context: &Context, name: &SetName) -> Option<Duration> {
     let began = clock::since_boot();
-    let mut memory = context.memories.take(name);
+    let remembered = context.memories.take(name);
+    let is_known = remembered.is_some();
+    let mut memory = remembered.unwrap_or_default();
     let errors = memory.errors;
     let ended = pass(context, name, &mut memory, clock::now()).await;
     if ended.is_ok() && memory.errors == errors {
@@ -53,7 +62,8 @@ pub async fn reconcile(context: &Context, name: &SetName) -> Option<Duration> {
     }
     let next = report::ended(context, name, &mut memory, ended, clock::since_boot().saturating_sub(began));
     match next {
-        None => context.forget(name),
+        None if is_known => context.forget(name),
+        None => {}
         Some(_) => context.memories.keep(name.clone(), memory),
     }
     match next {
@@ -128,26 +138,29 @@ async fn unfinished(
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Unfinished, ObserveError> {
-    let marked = look::look(&context.cache, name).is_some_and(|seen| seen.set.marked);
-    if !marked && !context.cache.has_journal(name) {
-        memory.guards_until = None;
+    let set = look::look(&context.cache, name);
+    let marked = set.as_ref().is_some_and(|seen| seen.set.marked);
+    let journals = context.cache.journals_of(name);
+    if !marked && journals.is_empty() {
         return Ok(Unfinished::Nothing);
     }
-    if let Some(left) = memory.guards_until.and_then(|until| Duration::try_from(until.duration_since(now)).ok())
-        && !left.is_zero()
-        && !marked
-    {
+    if let Some(left) = guards_left(&journals, context.ground.rules.guard_for, now).filter(|_| !marked) {
         return Ok(Unfinished::Later(left));
     }
-    Ok(match advance(context, name, None, now).await? {
-        Advance::Rest(Some(delay)) => {
-            memory.guards_until = now.checked_add(delay).ok();
-            Unfinished::Later(delay)
-        }
+    let advanced = advance(context, name, None, now).await?;
+    // A set that is absent is brought back as soon as that can be done.
+    let is_stuck = set.is_some() && journals.iter().flatten().any(|flight| flight.is_stuck(now));
+    memory.stuck = if is_stuck { memory.stuck.saturating_add(1) } else { 0 };
+    Ok(match advanced {
+        Advance::Rest(Some(delay)) => Unfinished::Later(delay),
         Advance::Rest(None) => Unfinished::Nothing,
         Advance::Refused(note) => {
             let about = About { what: "in flight".to_owned(), resource_version: String::new() };
             Unfinished::Busy(refused(context, name, memory, note, about, now))
+        }
+        // What it waits for is watched, all but the revisions.
+        Advance::Waiting(delay) if is_stuck => {
+            Unfinished::Busy(Next::After(delay.max(retry::spread(retry::deferral(memory.stuck), name))))
         }
         Advance::Waiting(delay) => Unfinished::Busy(Next::After(delay)),
         // What is there now comes with the watch.
@@ -157,6 +170,17 @@ async fn unfinished(
         }
         Advance::NotLeading => Unfinished::Busy(Next::Change),
     })
+}
+
+/// How long the guards of claims still stay, when nothing else is in flight. As the cache knows it: no request.
+fn guards_left(journals: &[Option<Flight>], guard_for: Duration, now: Timestamp) -> Option<Duration> {
+    let mut longest = Duration::ZERO;
+    for journal in journals {
+        let flight = journal.as_ref().filter(|flight| flight.phase == Phase::Guarded)?;
+        let age = Duration::try_from(now.duration_since(flight.since)).unwrap_or_default();
+        longest = longest.max(guard_for.saturating_sub(age));
+    }
+    (!longest.is_zero()).then_some(longest)
 }
 
 /// Drives the recreate of a set as far as it goes now, and tells what is to be told.
@@ -290,6 +314,15 @@ async fn follow(
         report::note(context, name, &note, now);
         return Ok(delay);
     }
+    let _turn = match context.turns.ask(name, &context.cache.flights(), context.ground.rules.concurrent, now) {
+        Asked::Granted(ticket) => ticket,
+        Asked::Waits { since } => {
+            if now.duration_since(since).unsigned_abs() > LONG_WAIT {
+                report::note(context, name, &waits(context), now);
+            }
+            return Ok(Next::After(ASK_AGAIN));
+        }
+    };
     let intent = Intent {
         set: name.clone(),
         uid: Some(seen.set.uid.clone()),
@@ -317,7 +350,18 @@ fn refused(context: &Context, name: &SetName, memory: &mut Memory, note: Note, a
     if memory.standing.is_told(None, &note, now) {
         report::note(context, name, &note, now);
     }
-    Next::After(memory.deferral.refused(about, now))
+    Next::After(retry::spread(memory.deferral.refused(about, now), name))
+}
+
+fn waits(context: &Context) -> Note {
+    Note::new(
+        Reason::TemplateSyncDeferred,
+        format!(
+            "other StatefulSets are being recreated: one at a time in a namespace, {} in the cluster (--max-recreates). The \
+             template follows by itself; the PVCs grow meanwhile",
+            context.ground.rules.concurrent
+        ),
+    )
 }
 
 fn reason(targets: &BTreeMap<TemplateName, Bytes>) -> String {

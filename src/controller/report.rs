@@ -44,7 +44,7 @@ pub(super) fn ended(
         }
         Err(error) => {
             memory.errors = memory.errors.saturating_add(1);
-            let delay = retry::delay(class(&error), memory.errors);
+            let delay = retry::spread(retry::delay(class(&error), memory.errors), set);
             metrics.passed(Pass::Error, took);
             warn!(namespace = set.namespace, statefulset = set.name, error = chain(&error), retry_in = ?delay, "pass failed");
             Some(Next::After(delay))

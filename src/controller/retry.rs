@@ -3,8 +3,10 @@
 //! The class of the error decides, not the call that failed. Every delay grows with the errors in a row and is cut, so that
 //! a broken set costs little and a mended one is noticed.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use crate::api::names::SetName;
 use crate::cluster::client::Class;
 
 /// The delay before the next look after so many errors in a row (1: this is the first).
@@ -31,9 +33,26 @@ pub(super) fn deferral(in_a_row: u32) -> Duration {
     doubled.min(Duration::from_secs(120))
 }
 
+/// Spreads delays of the same length over a tenth of it, so that sets which failed together do not come back together.
+pub(super) fn spread(delay: Duration, set: &SetName) -> Duration {
+    let mut hash = DefaultHasher::new();
+    set.hash(&mut hash);
+    let share = u32::try_from(hash.finish() % 1_000).unwrap_or(0);
+    delay + delay / 10 * share / 1_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn delays_of_the_same_length_are_spread_over_a_tenth_of_it() {
+        let minute = Duration::from_secs(60);
+        let spread: Vec<Duration> =
+            (0..100).map(|n| spread(minute, &SetName::new("shop", format!("db-{n}")))).collect();
+        assert!(spread.iter().all(|delay| (minute..minute + minute / 10).contains(delay)), "{spread:?}");
+        assert!(spread.iter().max() > spread.iter().min().map(|least| *least + Duration::from_secs(4)).as_ref());
+    }
 
     #[test]
     fn delays_grow_to_their_limit() {

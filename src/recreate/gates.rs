@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::journal::{Journal, MOST_PARTS_OF_A_SET, Phase};
 use super::observed::{Claim, Dependent, Found, LiveSet, Observed, Probes, Rivals, Verdict};
+use super::turn::Flight;
 use super::{compare, manifest};
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
@@ -197,16 +198,20 @@ fn turn(subject: &Subject<'_>) -> Result<(), Note> {
         Some(own) => own.phase == Phase::Prepared && (head.phase > Phase::Prepared || head.name < own.name()),
         None => true,
     };
-    if let Some(head) = seen.in_flight().filter(|head| head.set.namespace == seen.set.namespace).find(ahead) {
+    let in_namespace = |head: &&super::observed::JournalHead| {
+        head.set.namespace == seen.set.namespace && Flight::of(head).holds_namespace(subject.now)
+    };
+    if let Some(head) = seen.in_flight().filter(in_namespace).find(ahead) {
         return Err(deferred(format!(
-            "{} is being recreated in the same namespace; it is this set's turn then",
+            "StatefulSet {} of the same namespace is being recreated; this one follows by itself, one at a time",
             head.set
         )));
     }
-    let (others, most) = (seen.in_flight().count(), seen.rules.concurrent);
+    let unmanaged = |head: &&super::observed::JournalHead| Flight::of(head).is_unmanaged(subject.now);
+    let (others, most) = (seen.in_flight().filter(unmanaged).count(), seen.rules.concurrent);
     if subject.journal.is_none() && others >= most {
         return Err(deferred(format!(
-            "{others} sets are being recreated, {most} at a time; it is this set's turn later"
+            "{others} StatefulSets are being recreated, {most} at a time (--max-recreates); this one follows by itself"
         )));
     }
     Ok(())

@@ -42,6 +42,7 @@ pub mod rivals;
 mod stages;
 #[cfg(test)]
 mod tests;
+pub mod turn;
 
 pub use journal::{Journal, Phase};
 pub use observed::{Guard, Intent, Observed, Rules};

@@ -18,6 +18,10 @@ use tower::{BoxError, Layer, Service};
 /// How long an ordinary request may take, its body included.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long one page of a watch's first list may take. Such a list begins again from its first page when one fails, so a
+/// busy API server gets more time than for an ordinary request; nothing waits for it but the caches.
+const PAGE_DEADLINE: Duration = Duration::from_secs(60);
+
 /// Who wants to know about requests: metrics, liveness. Called often; must be quick.
 pub trait Witness: Send + Sync + 'static {
     /// A request ended with this HTTP status, or `<error>` when there was no answer (client-go's word).
@@ -84,8 +88,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let deadline = request.extensions().get::<Deadline>().map_or(DEADLINE, |own| own.0);
         let watch = is_watch(request.uri()).then(|| lasting(request.uri()));
+        let deadline = deadline_of(&request);
         if watch.is_none() {
             *request.uri_mut() = with_server_timeout(request.uri(), deadline);
         }
@@ -173,6 +177,15 @@ where
     }
 }
 
+/// What our own client sends has its deadline with it; all else comes from the watches.
+fn deadline_of<B>(request: &Request<B>) -> Duration {
+    match request.extensions().get::<Deadline>() {
+        Some(own) => own.0,
+        None if is_watch(request.uri()) => DEADLINE,
+        None => PAGE_DEADLINE,
+    }
+}
+
 fn is_watch(uri: &Uri) -> bool {
     parameters(uri).any(|pair| matches!(pair, "watch=true" | "watch=1" | "watch"))
 }
@@ -220,6 +233,18 @@ mod tests {
         check("/api/v1/pods?limit=5&", "/api/v1/pods?limit=5&timeout=10s");
         check("/api/v1/pods?timeout=2s", "/api/v1/pods?timeout=2s");
         check("https://h:6443/api?a=b", "https://h:6443/api?a=b&timeout=10s");
+    }
+
+    #[test]
+    fn a_page_of_a_watched_list_has_more_time_than_an_ordinary_request() {
+        let check = |uri: &str, own: Option<Duration>, expected: Duration| {
+            let mut request = Request::get(uri).body(()).unwrap();
+            own.map(|own| request.extensions_mut().insert(Deadline(own)));
+            assert_eq!(deadline_of(&request), expected, "{uri}");
+        };
+        check("/api/v1/pods?&limit=10", None, PAGE_DEADLINE);
+        check("/api/v1/pods?&watch=true", None, DEADLINE);
+        check("/api/v1/pods?limit=10", Some(Duration::from_secs(2)), Duration::from_secs(2));
     }
 
     #[test]

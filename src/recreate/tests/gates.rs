@@ -57,7 +57,26 @@ fn one_recreate_at_a_time_in_a_namespace() {
         entry
     };
     check(|world| world.journals.push(other("shop")), DEFERRED, "shop/other");
-    check(|world| world.journals.extend((0..10).map(|n| other(&format!("ns-{n}")))), DEFERRED, "10 sets");
+    let ten = |phase: Phase, age: i64| {
+        move |world: &mut World| {
+            let now = world.now;
+            world.journals.extend((0..10).map(|n| {
+                let mut entry = other(&format!("ns-{n}"));
+                entry.0.phase = phase;
+                entry.0.phase_at = now - jiff::SignedDuration::from_secs(age);
+                entry
+            }));
+        }
+    };
+    check(ten(Phase::Deleting, 0), DEFERRED, "10 StatefulSets");
+    check(ten(Phase::Releasing, 3_600), DEFERRED, "10 StatefulSets");
+    check(ten(Phase::Adopting, 59), DEFERRED, "10 StatefulSets");
+    // What is stuck, and what is still managed, does not stop the others.
+    for (phase, age) in [(Phase::Adopting, 60), (Phase::Prepared, 0), (Phase::Guarded, 0)] {
+        let mut world = World::settled();
+        ten(phase, age)(&mut world);
+        assert!(matches!(decide(&world), Step::Write(_)), "{phase:?}");
+    }
     let mut world = World::settled();
     world.journals.push(other("elsewhere"));
     assert!(matches!(decide(&world), Step::Write(_)));

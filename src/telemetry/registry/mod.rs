@@ -117,6 +117,7 @@ pub struct Metrics {
     recreates: Series<OfSet, Counter>,
     absent: Histogram,
     restarts: Counter,
+    stuck: Gauge,
     webhook: Series<OfWebhook, Counter>,
     reconciles: Series<OfReconcile, Counter>,
     reconcile_errors: Series<OfController, Counter>,
@@ -150,6 +151,7 @@ impl Default for Metrics {
             recreates: Series::default(),
             absent: Histogram::new(ABSENT),
             restarts: Counter::default(),
+            stuck: Gauge::default(),
             webhook: Series::default(),
             reconciles: Series::default(),
             reconcile_errors: Series::default(),
@@ -273,6 +275,11 @@ impl Metrics {
         self.depth.of(&OfQueue { name: CONTROLLER }).set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
+    /// Recreates that are stuck at this moment.
+    pub fn stuck(&self, recreates: usize) {
+        self.stuck.set(i64::try_from(recreates).unwrap_or(i64::MAX));
+    }
+
     /// A request to the API server was answered.
     pub fn api_request(&self, method: &Method, code: &str) {
         self.requests.of(&OfRequest { code: code.to_owned(), method: method.to_string() }).inc();
@@ -357,6 +364,11 @@ impl Metrics {
         self.add("rso_template_absent_seconds", &[], help, self.absent.clone());
         let help = "Pods that were restarted by a recreate. Must stay 0; alert on anything else";
         self.add("rso_pod_restarts_caused", &[], help, self.restarts.clone());
+        let help =
+            "Recreates that are in one phase for more than a minute; the Events of the set say what they wait for";
+        self.add("rso_recreates_stuck", &[], help, self.stuck.clone());
+        let help = "Recreates that have been in one phase for more than a minute; the Events of the set say what they wait for";
+        self.add("rso_recreates_stuck", &[], help, self.stuck.clone());
     }
 
     fn register_operator(&mut self) {

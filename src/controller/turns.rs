@@ -1,0 +1,235 @@
+//! The turns of recreates: who may begin one, asked before anything is read from the API server.
+//!
+//! Whoever may not begin waits in line, in the order in which they asked, and is called when a turn becomes free. That
+//! costs no request and nothing is taken back. What counts is what this process drives itself, and the journals in the
+//! cache. The cache may be late, so the gate of the recreate asks again, consistently.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use crate::api::names::SetName;
+use crate::recreate::turn::Flight;
+
+/// Who was called and does not come within this loses the place in line: it wants no recreate any more.
+const ANSWERED: Duration = Duration::from_secs(10);
+
+/// Who drives a recreate, and who waits for a turn. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Turns(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    line: Mutex<Line>,
+    changed: Notify,
+}
+
+/// The right to drive a recreate; it is given back when this is dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    turns: Turns,
+    set: SetName,
+}
+
+/// The answer to who asks for a turn.
+#[derive(Debug)]
+pub enum Asked {
+    /// Go on.
+    Granted(Ticket),
+    /// Others are first; the set is called.
+    Waits {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    running: HashSet<SetName>,
+    waiting: Vec<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    set: SetName,
+    since: Timestamp,
+    called: Option<Timestamp>,
+}
+
+impl Turns {
+    /// Asks for a turn, beside these recreates in flight, at most so many at a time.
+    pub fn ask(&self, set: &SetName, flights: &[Flight], most: usize, now: Timestamp) -> Asked {
+        match self.lock().ask(set, flights, most, now) {
+            Ok(()) => Asked::Granted(Ticket { turns: self.clone(), set: set.clone() }),
+            Err(since) => Asked::Waits { since },
+        }
+    }
+
+    /// Calls those whose turn has come.
+    pub fn call(&self, flights: &[Flight], most: usize, now: Timestamp) -> Vec<SetName> {
+        self.lock().call(flights, most, now)
+    }
+
+    /// Something changed that may make a turn free.
+    pub fn change(&self) {
+        self.0.changed.notify_one();
+    }
+
+    /// Waits for such a change.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.0.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.turns.lock().running.remove(&self.set);
+        self.turns.change();
+    }
+}
+
+impl Line {
+    /// The error: since when it waits.
+    fn ask(&mut self, set: &SetName, flights: &[Flight], most: usize, now: Timestamp) -> Result<(), Timestamp> {
+        self.forget(now);
+        if !self.waiting.iter().any(|waiter| waiter.set == *set) {
+            self.waiting.push(Waiter { set: set.clone(), since: now, called: None });
+        }
+        let is_first = self.first(flights, most, now).contains(set);
+        let place = self.waiting.iter().position(|waiter| waiter.set == *set);
+        let Some(waiter) = place.map(|place| &self.waiting[place]) else { return Err(now) };
+        if !is_first {
+            return Err(waiter.since);
+        }
+        self.waiting.retain(|waiter| waiter.set != *set);
+        self.running.insert(set.clone());
+        Ok(())
+    }
+
+    fn call(&mut self, flights: &[Flight], most: usize, now: Timestamp) -> Vec<SetName> {
+        self.forget(now);
+        let first = self.first(flights, most, now);
+        let called = self.waiting.iter_mut().filter(|waiter| first.contains(&waiter.set) && waiter.called.is_none());
+        called
+            .map(|waiter| {
+                waiter.called = Some(now);
+                waiter.set.clone()
+            })
+            .collect()
+    }
+
+    /// Who may begin now: one a namespace, as many as there is room for in the cluster, in the order of the line.
+    fn first(&self, flights: &[Flight], most: usize, now: Timestamp) -> BTreeSet<SetName> {
+        let holding = flights.iter().filter(|flight| flight.holds_namespace(now)).map(|flight| &flight.set);
+        let mut namespaces: HashSet<&str> = holding.chain(&self.running).map(|set| set.namespace.as_str()).collect();
+        let unmanaged = flights.iter().filter(|flight| flight.is_unmanaged(now)).map(|flight| &flight.set);
+        let mut taken = unmanaged.chain(&self.running).collect::<HashSet<_>>().len();
+        let mut first = BTreeSet::new();
+        for waiter in &self.waiting {
+            if taken >= most {
+                break;
+            }
+            if namespaces.insert(&waiter.set.namespace) {
+                first.insert(waiter.set.clone());
+                taken += 1;
+            }
+        }
+        first
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        self.waiting
+            .retain(|waiter| waiter.called.is_none_or(|called| now.duration_since(called).unsigned_abs() < ANSWERED));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recreate::Phase;
+
+    fn set(name: &str) -> SetName {
+        let (namespace, name) = name.split_once('/').unwrap();
+        SetName::new(namespace, name)
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn flight(name: &str, phase: Phase, since: i64) -> Flight {
+        Flight { set: set(name), phase, since: at(since) }
+    }
+
+    fn granted(turns: &Turns, name: &str, flights: &[Flight], second: i64) -> Option<Ticket> {
+        match turns.ask(&set(name), flights, 2, at(second)) {
+            Asked::Granted(ticket) => Some(ticket),
+            Asked::Waits { .. } => None,
+        }
+    }
+
+    #[test]
+    fn one_begins_in_a_namespace_and_the_next_in_line_follows_it() {
+        let turns = Turns::default();
+        let first = granted(&turns, "shop/a", &[], 0);
+        assert!(first.is_some());
+        assert!(granted(&turns, "shop/b", &[], 1).is_none());
+        assert!(granted(&turns, "shop/c", &[], 2).is_none());
+        assert!(turns.call(&[], 2, at(3)).is_empty());
+        drop(first);
+        assert!(granted(&turns, "shop/c", &[], 4).is_none(), "b is in front");
+        assert_eq!(turns.call(&[], 2, at(4)), [set("shop/b")]);
+        assert!(turns.call(&[], 2, at(5)).is_empty(), "it is called once");
+        assert!(granted(&turns, "shop/b", &[], 5).is_some());
+    }
+
+    #[test]
+    fn who_was_called_and_does_not_come_does_not_hold_up_the_others() {
+        let turns = Turns::default();
+        let first = granted(&turns, "shop/a", &[], 0);
+        assert!(granted(&turns, "shop/gone", &[], 1).is_none());
+        assert!(granted(&turns, "shop/c", &[], 2).is_none());
+        drop(first);
+        assert_eq!(turns.call(&[], 2, at(3)), [set("shop/gone")]);
+        assert_eq!(turns.call(&[], 2, at(13)), [set("shop/c")]);
+        assert!(granted(&turns, "shop/c", &[], 13).is_some());
+    }
+
+    #[test]
+    fn so_many_begin_in_the_cluster_and_stuck_ones_do_not_count() {
+        let turns = Turns::default();
+        let held = [granted(&turns, "a/db", &[], 0), granted(&turns, "b/db", &[], 0)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(granted(&turns, "c/db", &[], 0).is_none());
+        drop(held);
+        let check = |flights: &[Flight], second, expected: bool| {
+            assert_eq!(granted(&Turns::default(), "c/db", flights, second).is_some(), expected, "{flights:?} {second}");
+        };
+        let adopting: Vec<_> = (0..10).map(|n| flight(&format!("ns-{n}/db"), Phase::Adopting, 0)).collect();
+        check(&adopting, 59, false);
+        check(&adopting, 60, true);
+        let absent: Vec<_> = (0..2).map(|n| flight(&format!("ns-{n}/db"), Phase::Releasing, 0)).collect();
+        check(&absent, 3_600, false);
+        check(&[flight("c/other", Phase::Prepared, 0)], 1, false);
+        check(&[flight("c/other", Phase::Adopting, 0)], 61, true);
+        check(&[flight("c/other", Phase::Guarded, 0)], 1, true);
+    }
+
+    #[test]
+    fn a_set_waits_once_however_often_it_asks_and_since_its_first_time() {
+        let turns = Turns::default();
+        let _first = granted(&turns, "shop/a", &[], 0);
+        for second in 1..5 {
+            let asked = turns.ask(&set("shop/b"), &[], 2, at(second));
+            assert!(matches!(asked, Asked::Waits { since } if since == at(1)));
+        }
+        assert_eq!(turns.lock().waiting.len(), 1);
+    }
+}

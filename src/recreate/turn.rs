@@ -1,0 +1,99 @@
+//! Turns: which recreates in flight keep another one from beginning?
+//!
+//! In a namespace StatefulSets are recreated one at a time. Two would not hurt each other's objects, but what runs in one
+//! namespace often belongs together (a database in three StatefulSets, one a zone): only one of them is without its
+//! controller at a time, and a recreate that goes wrong is noticed before it goes wrong for all. In the cluster only the
+//! StatefulSets count whose pods nobody manages at this moment. What is stuck counts neither way: it would stop all others,
+//! and anybody can make something that is stuck.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::journal::Phase;
+use super::observed::JournalHead;
+use crate::api::names::SetName;
+
+/// A phase that lasts longer than this waits for somebody.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// A StatefulSet that is not managed for so long no longer keeps the others of its namespace from being recreated.
+const HOLDS_AT_MOST: Duration = Duration::from_secs(600);
+
+/// How far the recreate of a StatefulSet is, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// The StatefulSet.
+    pub set: SetName,
+    /// The phase of its journal.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Flight {
+    /// What a journal says.
+    pub fn of(head: &JournalHead) -> Self {
+        Self { set: head.set.clone(), phase: head.phase, since: head.phase_at }
+    }
+
+    /// What the head of a journal says, as it is stored; none when it cannot be read.
+    pub fn read(set: SetName, phase: &str, since: &str) -> Option<Self> {
+        let phase = Phase::ALL.into_iter().find(|known| known.as_str() == phase)?;
+        Some(Self { set, phase, since: since.parse().ok()? })
+    }
+
+    /// Whether nobody manages the pods at this moment: this is what the limit of the cluster counts. An adoption takes
+    /// milliseconds; one that does not end has its StatefulSet, and waits for a person.
+    pub fn is_unmanaged(&self, now: Timestamp) -> bool {
+        match self.phase {
+            Phase::Prepared | Phase::Guarded => false,
+            Phase::Deleting | Phase::Releasing => true,
+            Phase::Adopting => self.age(now) < STUCK_AFTER,
+        }
+    }
+
+    /// Whether no other StatefulSet of the namespace begins meanwhile.
+    pub fn holds_namespace(&self, now: Timestamp) -> bool {
+        match self.phase {
+            Phase::Guarded => false,
+            Phase::Prepared | Phase::Adopting => self.age(now) < STUCK_AFTER,
+            Phase::Deleting | Phase::Releasing => self.age(now) < HOLDS_AT_MOST,
+        }
+    }
+
+    /// Whether it waits for somebody: the controller-manager, or a person.
+    pub fn is_stuck(&self, now: Timestamp) -> bool {
+        self.phase != Phase::Guarded && self.age(now) >= STUCK_AFTER
+    }
+
+    /// A clock that ran back makes it young, never old.
+    fn age(&self, now: Timestamp) -> Duration {
+        Duration::try_from(now.duration_since(self.since)).unwrap_or(Duration::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_unmanaged_counts_in_the_cluster_and_nothing_holds_its_namespace_for_ever() {
+        let check = |phase, age: i64, unmanaged, holds, stuck| {
+            let now = Timestamp::from_second(1_000_000).unwrap();
+            let since = Timestamp::from_second(1_000_000 - age).unwrap();
+            let flight = Flight { set: SetName::new("shop", "db"), phase, since };
+            let found = (flight.is_unmanaged(now), flight.holds_namespace(now), flight.is_stuck(now));
+            assert_eq!(found, (unmanaged, holds, stuck), "{phase:?} {age}");
+        };
+        check(Phase::Prepared, 0, false, true, false);
+        check(Phase::Prepared, 60, false, false, true);
+        check(Phase::Deleting, 59, true, true, false);
+        check(Phase::Deleting, 60, true, true, true);
+        check(Phase::Releasing, 600, true, false, true);
+        check(Phase::Adopting, 59, true, true, false);
+        check(Phase::Adopting, 60, false, false, true);
+        check(Phase::Adopting, -60, true, true, false);
+        check(Phase::Guarded, 0, false, false, false);
+        check(Phase::Guarded, 3_600, false, false, false);
+    }
+}
