@@ -87,7 +87,7 @@ pub(super) async fn run(context: &Arc<Context>, passes: &Triggers) {
         let (context, passes) = (context.clone(), passes.clone());
         async move { look(&context, &passes, &set).await }
     };
-    queue::run(requests, AT_ONCE, std::future::pending(), work).await;
+    queue::run(requests, AT_ONCE, |_| (), std::future::pending(), work).await;
 }
 
 /// Asks the pods of one StatefulSet that are due. Answers when the next one is.
