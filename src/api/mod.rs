@@ -6,3 +6,4 @@ pub mod names;
 pub mod parts;
 pub mod percent;
 pub mod reasons;
+pub mod refusal;

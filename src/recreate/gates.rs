@@ -17,6 +17,7 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};
 use crate::api::parts::parts;
 use crate::api::reasons::{Note, Reason};
+use crate::api::refusal::Refusal;
 
 /// The most that etcd takes in one request.
 pub const LARGEST_OBJECT: usize = 1536 << 10;
@@ -107,7 +108,8 @@ fn expect(verdict: &Verdict, wanted: &Verdict, what: &str) -> Result<(), Note> {
             Err(deferred(format!("a dry run of {what} got no answer ({why}); it is tried again by itself")))
         }
         Verdict::Refused(why) => Err(blocked(format!(
-            "a dry run of {what} was refused: {why}. Nothing was touched; allow it, or exempt the operator"
+            "a dry run of {what} was refused: {why}. Nothing was touched; {}",
+            Refusal::read(why).advice()
         ))),
     }
 }
