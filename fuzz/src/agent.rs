@@ -77,11 +77,13 @@ fn claim(name: &ClaimName, size: Bytes) -> Claim {
         resource_version: "1".to_owned(),
         phase: Phase::Bound,
         deleting: false,
+        protected: true,
         block_mode: false,
         requested: size,
         capacity: Some(size),
         resize: Resize::None,
         class: None,
         resized_at: None,
+        sizer: None,
     }
 }

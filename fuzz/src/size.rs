@@ -7,7 +7,7 @@ use arbitrary::{Result, Unstructured};
 use jiff::Timestamp;
 use rso::api::bytes::{Bytes, Percent};
 use rso::api::names::{ClaimName, Ordinal};
-use rso::policy::claim::{Claim, Class, Phase, Resize};
+use rso::policy::claim::{Claim, Class, Phase, Resize, Sizer};
 use rso::policy::decide::{Decision, Trigger, Verdict, decide};
 use rso::policy::drivers::{Driver, Growth, Rounding};
 use rso::policy::settings::{Auto, Increase, Limits, Request, TemplateSettings, TemplateSync};
@@ -188,6 +188,7 @@ pub fn claim(u: &mut Unstructured<'_>, ordinal: u32) -> Result<Claim> {
         resource_version: "1".to_owned(),
         phase: if is_healthy { Phase::Bound } else { *u.choose(&phases)? },
         deleting: !is_healthy && u.arbitrary()?,
+        protected: u.arbitrary()?,
         block_mode: !is_healthy && u.arbitrary()?,
         requested,
         capacity: if is_healthy { Some(requested) } else { draw::maybe(u, draw::size)? },
@@ -200,6 +201,9 @@ pub fn claim(u: &mut Unstructured<'_>, ordinal: u32) -> Result<Claim> {
             })
         })?,
         resized_at: draw::maybe(u, draw::time)?,
+        sizer: draw::maybe(u, |u| {
+            Ok(Sizer { manager: "m".to_owned(), is_ours: u.arbitrary()?, at: draw::maybe(u, draw::time)? })
+        })?,
     })
 }
 

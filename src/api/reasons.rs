@@ -50,7 +50,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// An annotation, or an apply, asks for a larger size.
+    /// An annotation, an apply, or a sibling that somebody made larger, asks for a larger size.
     Normal ResizeRequested,
     /// Usage reached the threshold and a size was chosen.
     Normal AutoResizeTriggered,
@@ -72,7 +72,7 @@ reasons! {
     Warning StorageClassNotExpandable,
     /// A quota leaves no room for the larger size.
     Warning QuotaExceeded,
-    /// The volume is full and at the largest size that is allowed.
+    /// The volume should grow, but has the largest size that max-size, a LimitRange or the driver allows.
     Warning MaxSizeReached,
     /// The volume should grow, but grew too recently.
     Warning CooldownActive,
@@ -80,7 +80,7 @@ reasons! {
     Warning UsageUnknown,
     /// The driver grows a volume only while no pod uses it.
     Warning OfflineExpansionNeeded,
-    /// The driver says that this size cannot be had.
+    /// The driver, or a policy of the cluster, refuses this size.
     Warning ExpansionInfeasible,
     /// The driver has been growing a volume for too long.
     Warning ExpansionStuck,

@@ -197,12 +197,14 @@ mod tests {
             resource_version: "1".into(),
             phase: Phase::Bound,
             deleting: false,
+            protected: true,
             block_mode: false,
             requested: Bytes::gib(1),
             capacity: Some(Bytes::gib(1)),
             resize: Resize::None,
             class: None,
             resized_at: None,
+            sizer: None,
         };
         [(("shop".to_owned(), claim.name.clone()), claim)].into()
     }

@@ -5,6 +5,7 @@
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,11 +14,20 @@ use super::lease::Leadership;
 use crate::api::annotations::RESIZED_AT;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
-use crate::policy::claim::{Claim, Class, Phase, Resize};
+use crate::api::refusal::Refusal;
+use crate::policy::claim::{Claim, Class, Phase, Resize, Sizer};
+use crate::recreate::manifest::MANAGER;
 
 /// Annotations of a claim that name its provisioner; the second is what old clusters wrote.
 const PROVISIONER: [&str; 2] =
     ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
+
+/// The finalizer that keeps a claim as long as a pod uses it.
+const PROTECTION: &str = "kubernetes.io/pvc-protection";
+/// Where `managedFields` has the requested size.
+const SIZE_FIELD: &str = "/f:spec/f:resources/f:requests/f:storage";
+/// How many sizes are tried dry in one attempt: the wanted one, and half of the step down to a sixty-fourth.
+const MOST_TRIES: u32 = 7;
 
 /// Why a claim cannot be looked at.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -45,20 +55,21 @@ pub enum ReadError {
 /// How an attempt to grow a claim ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Growth {
-    /// The API server has accepted the size.
-    Committed,
+    /// The API server has accepted a size.
+    Committed {
+        /// Which.
+        to: Bytes,
+        /// Why it is less than what was wanted.
+        less: Option<Refusal>,
+    },
     /// The claim has changed since it was looked at: look again.
     Conflict,
     /// The claim is not there.
     Gone,
     /// This replica may not write now.
     NotLeading,
-    /// A quota leaves no room. Carries the server's words.
-    QuotaExceeded(String),
-    /// An admission plugin or policy forbids it, as it does where the class cannot expand. Carries the server's words.
-    Forbidden(String),
-    /// The size is not acceptable. Carries the server's words.
-    Invalid(String),
+    /// The API server does not accept the size, nor a smaller one that was tried.
+    Refused(Refusal),
 }
 
 /// Looks at a claim of this template of this set. `class` is the claim's StorageClass, if it exists.
@@ -84,14 +95,35 @@ pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option
         resource_version: text(&meta["resourceVersion"]).ok_or_else(|| missing("metadata.resourceVersion"))?,
         phase: phase(&status["phase"]),
         deleting: meta["deletionTimestamp"].is_string(),
+        protected: meta["finalizers"].as_array().is_some_and(|all| all.iter().any(|one| one == PROTECTION)),
         block_mode: spec["volumeMode"] == "Block",
         requested,
         capacity: size(&status["capacity"]),
         resize: resize(status, requested),
         class,
         resized_at: meta["annotations"][RESIZED_AT].as_str().and_then(|time| time.parse().ok()),
+        sizer: sizer(&meta["managedFields"]),
         name,
     })
+}
+
+/// The last that set the requested size. The cache keeps that entry alone, without the list of its fields.
+fn sizer(managed: &Value) -> Option<Sizer> {
+    let entries = managed.as_array()?.iter();
+    let sets_the_size = |entry: &&Value| entry["fieldsV1"].is_null() || entry["fieldsV1"].pointer(SIZE_FIELD).is_some();
+    let at = |entry: &Value| entry["time"].as_str().and_then(|time| time.parse().ok());
+    let last = entries.filter(sets_the_size).max_by_key(|entry| at(entry))?;
+    let manager = last["manager"].as_str().unwrap_or_default();
+    Some(Sizer { manager: manager.to_owned(), is_ours: manager == MANAGER, at: at(last) })
+}
+
+/// Leaves of the `managedFields` of a claim what [`read`] needs: who set the requested size last, and when.
+pub fn only_the_sizer(managed: Vec<ManagedFieldsEntry>) -> Option<Vec<ManagedFieldsEntry>> {
+    let sets_the_size = |entry: &ManagedFieldsEntry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer(SIZE_FIELD).is_some())
+    };
+    let last = managed.into_iter().filter(sets_the_size).max_by_key(|entry| entry.time.clone())?;
+    Some(vec![ManagedFieldsEntry { manager: last.manager, time: last.time, ..Default::default() }])
 }
 
 /// The same for a claim from a cache.
@@ -135,6 +167,15 @@ pub fn class_unread(claim: &PersistentVolumeClaim, name: &str) -> Class {
     Class { name: name.to_owned(), expandable: true, provisioner: provisioner.cloned().unwrap_or_default() }
 }
 
+/// May a smaller size be asked for, where the wanted one is refused?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrLess {
+    /// Yes: the volume is full, and any room helps.
+    Yes,
+    /// No: a person named the size, or it is that of the siblings.
+    No,
+}
+
 /// Asks for a size: first dry, then for real, both on the version of the claim that was looked at.
 ///
 /// # Errors
@@ -145,17 +186,42 @@ pub async fn grow(
     leadership: &Leadership,
     namespace: &str,
     claim: &Claim,
-    to: Bytes,
+    wanted: (Bytes, OrLess),
     now: jiff::Timestamp,
 ) -> Result<Growth, Error> {
     let address = Address::claim(namespace, &claim.name);
-    let patch = Patch::Merge(growth(claim, to, now));
-    let dry = ended(client.patch(&address, &patch, Run::Dry).await)?;
-    if dry != Growth::Committed {
-        return Ok(dry);
+    let (mut to, or_less) = wanted;
+    let mut less = None;
+    for _ in 0..MOST_TRIES {
+        let patch = Patch::Merge(growth(claim, to, now));
+        match ended(client.patch(&address, &patch, Run::Dry).await, to)? {
+            Growth::Committed { .. } => {
+                let Some(permit) = leadership.permit() else { return Ok(Growth::NotLeading) };
+                let done = ended(permit.client(client).patch(&address, &patch, Run::Real).await, to)?;
+                return Ok(done.because(less));
+            }
+            Growth::Refused(refusal) => {
+                let smaller = refusal.smaller(claim.requested, claim.capacity.unwrap_or_default(), to);
+                // The first refusal is the one that matters to a person.
+                let first = less.take().unwrap_or(refusal);
+                let Some(smaller) = smaller.filter(|_| or_less == OrLess::Yes) else {
+                    return Ok(Growth::Refused(first));
+                };
+                (to, less) = (smaller, Some(first));
+            }
+            other @ (Growth::Conflict | Growth::Gone | Growth::NotLeading) => return Ok(other),
+        }
     }
-    let Some(permit) = leadership.permit() else { return Ok(Growth::NotLeading) };
-    ended(permit.client(client).patch(&address, &patch, Run::Real).await)
+    Ok(less.map_or(Growth::Conflict, Growth::Refused))
+}
+
+impl Growth {
+    fn because(self, less: Option<Refusal>) -> Self {
+        match self {
+            Self::Committed { to, .. } => Self::Committed { to, less },
+            other @ (Self::Conflict | Self::Gone | Self::NotLeading | Self::Refused(_)) => other,
+        }
+    }
 }
 
 /// Size and time in one patch, so that the two cannot part; the resourceVersion is the precondition.
@@ -169,26 +235,16 @@ fn growth(claim: &Claim, to: Bytes, now: jiff::Timestamp) -> Value {
     })
 }
 
-fn ended(outcome: Result<Outcome<Value>, Error>) -> Result<Growth, Error> {
+fn ended(outcome: Result<Outcome<Value>, Error>, to: Bytes) -> Result<Growth, Error> {
     match outcome {
-        Ok(Outcome::Done(_)) => Ok(Growth::Committed),
+        Ok(Outcome::Done(_)) => Ok(Growth::Committed { to, less: None }),
         Ok(Outcome::Conflict(_) | Outcome::AlreadyExists) => Ok(Growth::Conflict),
         Ok(Outcome::NotFound) => Ok(Growth::Gone),
-        // The plugin's name for it; the code is the same as that of every other plugin.
-        Err(Error::Refused { message, .. }) if message.contains("exceeded quota") => {
-            Ok(Growth::QuotaExceeded(bare(&message)))
+        Err(Error::Refused { message, .. } | Error::Invalid { message, .. }) => {
+            Ok(Growth::Refused(Refusal::read(&message)))
         }
-        Err(Error::Refused { message, .. }) => Ok(Growth::Forbidden(bare(&message))),
-        Err(Error::Invalid { message, .. }) => Ok(Growth::Invalid(bare(&message))),
         Err(error) => Err(error),
     }
-}
-
-/// The server's words without `persistentvolumeclaims "x" is forbidden: `, which the reader knows.
-fn bare(message: &str) -> String {
-    let known = [" is forbidden: ", " is invalid: "];
-    let cut = known.iter().find_map(|words| message.split_once(words));
-    cut.map_or(message, |(_, rest)| rest).to_owned()
 }
 
 fn untyped(object: &impl Serialize) -> Value {
@@ -287,6 +343,34 @@ mod tests {
         assert_eq!((read.phase, read.resize), (Phase::Bound, Resize::None));
         assert!(read.deleting && read.block_mode);
         assert_eq!(read.resized_at, Some("2026-01-02T03:04:05Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn who_set_the_size_is_known_also_from_what_the_cache_keeps() {
+        let fields = |path: Value| json!({"f:spec": {"f:resources": {"f:requests": path}}});
+        let entry =
+            |manager: &str, time: &str, fields: Value| json!({"manager": manager, "time": time, "fieldsV1": fields});
+        let whole = claim(|claim| {
+            claim["metadata"]["managedFields"] = json!([
+                entry("kubectl", "2026-01-02T03:04:05Z", fields(json!({"f:storage": {}}))),
+                entry("rso-controller", "2026-01-02T03:05:00Z", fields(json!({"f:storage": {}}))),
+                entry("kube-controller-manager", "2026-01-02T03:06:00Z", json!({"f:status": {}})),
+            ]);
+            claim["metadata"]["finalizers"] = json!([PROTECTION]);
+        });
+        let mut typed: PersistentVolumeClaim = serde_json::from_value(whole.clone()).unwrap();
+        let sizer = Some(Sizer {
+            manager: MANAGER.to_owned(),
+            is_ours: true,
+            at: Some("2026-01-02T03:05:00Z".parse().unwrap()),
+        });
+        let (set, template) = (set(), "data".into());
+        let read_whole = read(&whole, &set, &template, None).unwrap();
+        assert_eq!((&read_whole.sizer, read_whole.protected), (&sizer, true));
+        typed.metadata.managed_fields = typed.metadata.managed_fields.and_then(only_the_sizer);
+        assert_eq!(typed.metadata.managed_fields.as_ref().map(Vec::len), Some(1));
+        assert_eq!(read_typed(&typed, &set, &template, None).unwrap().sizer, sizer);
+        assert_eq!(look(|_| ()).unwrap().sizer, None);
     }
 
     #[test]
@@ -392,22 +476,21 @@ mod tests {
     #[test]
     fn a_refusal_is_told_by_its_kind_and_in_the_words_of_the_server() {
         let call = || Call { verb: "patch", resource: String::new(), object: String::new(), effect: Effect::Looks };
-        let refused = |message: &str| ended(Err(Error::Refused { call: call(), message: message.into() })).unwrap();
+        let to = Bytes::gib(2);
+        let refused = |message: &str| ended(Err(Error::Refused { call: call(), message: message.into() }), to).unwrap();
+        let words = |growth: Growth| {
+            let Growth::Refused(refusal) = growth else { panic!("{growth:?}") };
+            refusal.words
+        };
         assert_eq!(
-            refused("persistentvolumeclaims \"data-db-0\" is forbidden: exceeded quota: q, requested: 2Gi"),
-            Growth::QuotaExceeded("exceeded quota: q, requested: 2Gi".into())
-        );
-        assert_eq!(
-            refused(
-                "persistentvolumeclaims \"data-db-0\" is forbidden: only dynamically provisioned pvc can be resized"
-            ),
-            Growth::Forbidden("only dynamically provisioned pvc can be resized".into())
+            words(refused("persistentvolumeclaims \"data-db-0\" is forbidden: exceeded quota: q, requested: 2Gi")),
+            "exceeded quota: q, requested: 2Gi"
         );
         let message = "PersistentVolumeClaim \"x\" is invalid: spec: too small".into();
-        let invalid = ended(Err(Error::Invalid { call: call(), code: 422, message })).unwrap();
-        assert_eq!(invalid, Growth::Invalid("spec: too small".into()));
-        assert_eq!(ended(Ok(Outcome::Conflict("x".into()))).unwrap(), Growth::Conflict);
+        let invalid = ended(Err(Error::Invalid { call: call(), code: 422, message }), to).unwrap();
+        assert_eq!(words(invalid), "spec: too small");
+        assert_eq!(ended(Ok(Outcome::Conflict("x".into())), to).unwrap(), Growth::Conflict);
         let lost = Error::NoAnswer { call: call(), source: "reset".into() };
-        assert!(ended(Err(lost)).is_err());
+        assert!(ended(Err(lost), to).is_err());
     }
 }

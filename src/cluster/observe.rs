@@ -256,9 +256,13 @@ fn labels(of: &Value) -> BTreeMap<String, String> {
 }
 
 fn claim(object: &Value) -> Option<Claim> {
-    let requested = object.pointer("/spec/resources/requests/storage").and_then(Value::as_str);
-    // A request that cannot be read counts as nothing: below every target, so that nothing begins.
-    let requested = requested.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0));
+    // What cannot be read counts as nothing: below every target, so that nothing begins.
+    let size = |path: &str| {
+        let text = object.pointer(path).and_then(Value::as_str);
+        text.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0))
+    };
+    // A driver may make more than was requested: then the size is there without asking.
+    let requested = size("/spec/resources/requests/storage").max(size("/status/capacity/storage"));
     Some(Claim { object: dependent(Kind::Claim, object)?, requested })
 }
 

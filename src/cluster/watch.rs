@@ -17,6 +17,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::claims::only_the_sizer;
 use super::pods;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
@@ -157,7 +158,9 @@ fn lean_set(set: &mut StatefulSet) {
 }
 
 fn lean_claim(claim: &mut PersistentVolumeClaim) {
+    let managed = claim.metadata.managed_fields.take();
     lean_meta(&mut claim.metadata);
+    claim.metadata.managed_fields = managed.and_then(only_the_sizer);
 }
 
 fn lean_pod(pod: &mut Pod) {

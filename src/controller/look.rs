@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
+use super::memory::Memories;
 
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::cluster::claims::{self, ReadError};
@@ -43,6 +46,15 @@ pub(super) fn leftovers(cache: &Cache, set: &SetView, template: &TemplateName) -
 }
 
 impl Seen {
+    /// Adds what this leader remembers of its claims' growths: an annotation may have been taken off.
+    pub(super) fn remember_growths(&mut self, memories: &Memories, now: Timestamp) {
+        for claim in self.claims.values_mut().flatten() {
+            if let Some(at) = memories.grown_at(&claim.uid) {
+                claim.remember_growth(at, now);
+            }
+        }
+    }
+
     fn keep(&mut self, claim: Result<Claim, ReadError>) -> Option<Claim> {
         claim.map_err(|error| self.unreadable.push(error.to_string())).ok()
     }

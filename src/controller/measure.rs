@@ -140,7 +140,7 @@ fn wanted(seen: &Seen, settings: &Settings) -> ByPod {
         let Some(settings) = settings.templates.get(template).filter(|settings| settings.auto != Auto::Off) else {
             continue;
         };
-        for claim in claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.deleting) {
+        for claim in claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
             let of_pod = wanted.entry(claim.ordinal).or_default();
             of_pod.push(Wanted { claim: claim.clone(), settings: settings.clone() });
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
@@ -31,8 +31,8 @@ pub struct Memory {
     pub errors: u32,
     /// How often in a row a recreate was found stuck.
     pub stuck: u32,
-    /// Claims whose growth the API server has refused, and until when they are left alone.
-    pub held_back: HashMap<ClaimName, Timestamp>,
+    /// Claims whose growth the API server has refused.
+    pub held_back: HashMap<ClaimName, HeldBack>,
     /// When the template may be tried again.
     pub deferral: Deferral,
     /// The last recreate, so that the same one does not follow itself.
@@ -96,6 +96,15 @@ impl LastRecreate {
         let left = wait.saturating_sub(Duration::try_from(now.duration_since(self.at)).unwrap_or_default());
         (!left.is_zero()).then_some(Again::After(left))
     }
+}
+
+/// The growth of a claim was refused; each has a delay of its own, so that no other waits for it.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldBack {
+    /// How often in a row.
+    pub in_a_row: u32,
+    /// Until when it is left alone.
+    pub until: Timestamp,
 }
 
 /// A claim on its way.
@@ -163,7 +172,14 @@ impl Deferral {
 
 /// The memories of all sets. A pass takes its set's and puts it back, so none is ever shared.
 #[derive(Debug, Default)]
-pub struct Memories(Mutex<HashMap<SetName, Memory>>);
+pub struct Memories {
+    sets: Mutex<HashMap<SetName, Memory>>,
+    /// When claims grew. Apart from the sets, which are forgotten when an annotation is taken off: the cooldown is not.
+    grown: Mutex<HashMap<Uid, Timestamp>>,
+}
+
+/// No cooldown is so long that an older growth matters.
+const GROWTH_IS_KEPT: SignedDuration = SignedDuration::from_hours(31 * 24);
 
 impl Memories {
     /// Takes what is remembered of a set, if it is known at all.
@@ -181,8 +197,20 @@ impl Memories {
         self.lock().keys().cloned().collect()
     }
 
+    /// A claim was asked to grow.
+    pub fn grew(&self, claim: Uid, now: Timestamp) {
+        let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        grown.retain(|_, at| now.duration_since(*at) < GROWTH_IS_KEPT);
+        grown.insert(claim, now);
+    }
+
+    /// When this leader last asked a claim to grow.
+    pub fn grown_at(&self, claim: &Uid) -> Option<Timestamp> {
+        self.grown.lock().unwrap_or_else(PoisonError::into_inner).get(claim).copied()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SetName, Memory>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

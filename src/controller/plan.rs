@@ -1,7 +1,8 @@
 //! What is the one next thing to do for a set? Joins what the claims need with what the template needs; pure.
 //!
 //! Claims first, one write a pass, then the template: nothing is recreated before every claim that would be affected has
-//! accepted its size. A claim that nobody can grow keeps its own template from following, not the others.
+//! accepted its size. The fullest claim of all templates comes first, so that scarce room goes where it is needed. A claim
+//! that nobody can grow keeps its own template from following, not the others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,9 +10,10 @@ use jiff::Timestamp;
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName};
-use crate::api::reasons::{Note, Reason};
+use crate::api::percent::Percent;
+use crate::api::reasons::{Note, Reason, Severity};
 use crate::policy::claim::{self, Claim, ClaimStep, Phase, Refusal};
-use crate::policy::decide::{Decision, Trigger, Verdict};
+use crate::policy::decide::{Decision, Fullness, Trigger, Verdict};
 use crate::policy::drivers::Driver;
 use crate::policy::settings::{Auto, TemplateSettings};
 
@@ -43,6 +45,8 @@ pub enum Step {
         to: Bytes,
         /// Why it grows.
         trigger: Trigger,
+        /// Its own volume is full: a smaller size is better than none.
+        is_full: bool,
     },
     /// Let the templates follow their claims.
     Sync(BTreeMap<TemplateName, Bytes>),
@@ -69,13 +73,32 @@ pub fn plan(
     now: Timestamp,
 ) -> Plan {
     let mut plan = Plan { step: Step::Rest, of_the_set: Vec::new(), of_claims: Vec::new() };
+    let mut fullest: Option<Candidate<'_>> = None;
     for template in templates {
-        plan.of_the_set.extend(template.decision.notes.iter().cloned());
-        for (claim, step) in template.steps(refused, now) {
-            if !held_back(&claim.name) {
-                plan.take(template, claim, step);
+        let steps = template.steps(refused, now);
+        let mut patches = steps.iter().filter(|(_, step)| matches!(step, ClaimStep::Patch { .. })).peekable();
+        // What is refused to all is not told as if it were done.
+        let is_refused = patches.peek().is_some() && patches.all(|(claim, _)| held_back(&claim.name));
+        let holds = |note: &&Note| !(is_refused && note.reason.severity() == Severity::Normal);
+        plan.of_the_set.extend(template.decision.notes.iter().filter(holds).cloned());
+        for (claim, step) in steps {
+            if let Some(note) = claim::goes_with_its_pod(claim) {
+                plan.of_claims.push((claim.name.clone(), note));
+            }
+            if held_back(&claim.name) {
+                continue;
+            }
+            if let Some((to, note)) = plan.take(claim, step) {
+                let candidate = Candidate { template, claim, to, note };
+                // Of equals the first: in the order of templates and ordinals.
+                if fullest.as_ref().is_none_or(|known| candidate.share() > known.share()) {
+                    fullest = Some(candidate);
+                }
             }
         }
+    }
+    if let Some(candidate) = fullest {
+        plan.grow(candidate);
     }
     if plan.step == Step::Rest {
         let ready =
@@ -87,20 +110,45 @@ pub fn plan(
     plan
 }
 
+/// A claim that can be asked to grow.
+struct Candidate<'a> {
+    template: &'a Template<'a>,
+    claim: &'a Claim,
+    to: Bytes,
+    note: Note,
+}
+
+impl Candidate<'_> {
+    fn fullness(&self) -> Option<Fullness> {
+        self.template.decision.measured.get(&self.claim.name).copied()
+    }
+
+    fn share(&self) -> Percent {
+        self.fullness().map_or(Percent(0), |fullness| fullness.share)
+    }
+}
+
 impl Plan {
-    fn take(&mut self, template: &Template<'_>, claim: &Claim, step: ClaimStep) {
+    /// Takes what is to be told of a claim; answers the size to ask for, if it can be asked now.
+    fn take(&mut self, claim: &Claim, step: ClaimStep) -> Option<(Bytes, Note)> {
         match step {
-            ClaimStep::Settled => {}
+            ClaimStep::Settled => None,
             // That it grows was told when it was asked to.
-            ClaimStep::Wait(note) if note.reason == Reason::ClaimExpanding => {}
-            ClaimStep::Wait(note) | ClaimStep::Blocked(note) => self.of_claims.push((claim.name.clone(), note)),
-            ClaimStep::Patch { to, note } if self.step == Step::Rest => {
+            ClaimStep::Wait(note) if note.reason == Reason::ClaimExpanding => None,
+            ClaimStep::Wait(note) | ClaimStep::Blocked(note) => {
                 self.of_claims.push((claim.name.clone(), note));
-                self.step = Step::Grow { claim: Box::new(claim.clone()), to, trigger: template.trigger() };
+                None
             }
-            // Its turn comes with a later pass.
-            ClaimStep::Patch { .. } => {}
+            ClaimStep::Patch { to, note } => Some((to, note)),
         }
+    }
+
+    /// The others have their turn with a later pass.
+    fn grow(&mut self, candidate: Candidate<'_>) {
+        let is_full = candidate.fullness().is_some_and(|fullness| fullness.is_over);
+        let trigger = candidate.template.trigger();
+        self.of_claims.push((candidate.claim.name.clone(), candidate.note));
+        self.step = Step::Grow { claim: Box::new(candidate.claim.clone()), to: candidate.to, trigger, is_full };
     }
 }
 
@@ -115,15 +163,20 @@ impl Template<'_> {
             return Vec::new();
         }
         let target = self.target();
-        let all = self
-            .claims
-            .iter()
-            .chain(self.leftovers.iter().filter(|claim| claim.phase == Phase::Bound && !claim.deleting));
-        all.map(|claim| {
+        let all = self.of_concern().map(|claim| {
             let size = target.max(claim.requested);
             (claim, claim::next(claim, size, refused.get(&claim.name), &self.driver, now))
-        })
-        .collect()
+        });
+        all.collect()
+    }
+
+    /// The claims that grow and that the template waits for; one list, for both.
+    ///
+    /// What scaling down has left without a volume, or on its way out, cannot grow. It is no replica either, and a pod that
+    /// it gets one day makes it one, so the template does not wait for it.
+    fn of_concern(&self) -> impl Iterator<Item = &Claim> {
+        let can_grow = |claim: &&Claim| claim.phase == Phase::Bound && !claim.deleting;
+        self.claims.iter().chain(self.leftovers.iter().filter(can_grow))
     }
 
     fn trigger(&self) -> Trigger {
@@ -146,7 +199,7 @@ impl Template<'_> {
     fn follows(&self, notes: &mut Vec<Note>) -> Option<(TemplateName, Bytes)> {
         let size = self.decision.template?;
         let small = |claim: &&Claim| !claim.is_committed(size);
-        let stay: Vec<_> = self.claims.iter().chain(&self.leftovers).filter(small).collect();
+        let stay: Vec<_> = self.of_concern().filter(small).collect();
         let Some(first) = stay.first() else { return Some((self.settings.name.clone(), size)) };
         notes.push(Note::new(
             Reason::TemplateSyncDeferred,
@@ -162,138 +215,4 @@ impl Template<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::names::{Ordinal, Uid};
-    use crate::policy::claim::{Class, Resize};
-    use crate::policy::settings::{Limits, Request};
-
-    fn now() -> Timestamp {
-        Timestamp::from_second(1_800_000_000).unwrap()
-    }
-
-    fn claim(ordinal: u32, gib: u64) -> Claim {
-        Claim {
-            name: ClaimName::new(format!("data-db-{ordinal}")),
-            template: "data".into(),
-            ordinal: Ordinal(ordinal),
-            uid: Uid::new("1"),
-            resource_version: "7".into(),
-            phase: Phase::Bound,
-            deleting: false,
-            block_mode: false,
-            requested: Bytes::gib(gib),
-            capacity: Some(Bytes::gib(gib)),
-            resize: Resize::None,
-            class: Some(Class { name: "local".into(), expandable: true, provisioner: "csi".into() }),
-            resized_at: None,
-        }
-    }
-
-    fn settings(gib: u64) -> TemplateSettings {
-        let mut settings = TemplateSettings::new("data".into(), &Limits::default());
-        settings.requested = Some(Request { size: Bytes::gib(gib), key: "resize.data".into() });
-        settings
-    }
-
-    fn template<'a>(
-        settings: &'a TemplateSettings,
-        template_gib: u64,
-        claims: Vec<Claim>,
-        leftovers: Vec<Claim>,
-    ) -> Template<'a> {
-        let driver = Driver::default();
-        let size = Bytes::gib(template_gib);
-        let decision = crate::policy::decide::decide(settings, &driver, size, &claims, &BTreeMap::new(), now());
-        Template { settings, driver, decision, claims, leftovers }
-    }
-
-    fn grown(plan: &Plan) -> Option<(&str, Bytes)> {
-        match &plan.step {
-            Step::Grow { claim, to, .. } => Some((claim.name.as_str(), *to)),
-            Step::Rest | Step::Sync(_) => None,
-        }
-    }
-
-    #[test]
-    fn claims_grow_one_a_pass_in_the_order_of_their_ordinals() {
-        let settings = settings(2);
-        let seen = plan(
-            &[template(&settings, 1, vec![claim(0, 2), claim(1, 1), claim(2, 1)], vec![])],
-            &HashMap::new(),
-            |_| false,
-            now(),
-        );
-        assert_eq!(grown(&seen), Some(("data-db-1", Bytes::gib(2))));
-    }
-
-    #[test]
-    fn the_template_follows_when_every_claim_has_accepted_its_size() {
-        let settings = settings(2);
-        let mut growing = claim(1, 1);
-        growing.requested = Bytes::gib(2);
-        growing.resize = Resize::ControllerInProgress;
-        let seen =
-            plan(&[template(&settings, 1, vec![claim(0, 2), growing], vec![])], &HashMap::new(), |_| false, now());
-        assert_eq!(seen.step, Step::Sync(BTreeMap::from([("data".into(), Bytes::gib(2))])));
-    }
-
-    #[test]
-    fn claims_that_scaling_down_left_behind_grow_along() {
-        let settings = settings(2);
-        let seen =
-            plan(&[template(&settings, 1, vec![claim(0, 2)], vec![claim(3, 1)])], &HashMap::new(), |_| false, now());
-        assert_eq!(grown(&seen), Some(("data-db-3", Bytes::gib(2))));
-    }
-
-    #[test]
-    fn a_set_without_replicas_gets_the_larger_template_at_once() {
-        let settings = settings(2);
-        let seen = plan(&[template(&settings, 1, vec![], vec![])], &HashMap::new(), |_| false, now());
-        assert_eq!(seen.step, Step::Sync(BTreeMap::from([("data".into(), Bytes::gib(2))])));
-    }
-
-    #[test]
-    fn a_claim_that_cannot_grow_keeps_its_template_and_says_so() {
-        let settings = settings(2);
-        let mut fixed = claim(0, 1);
-        fixed.class = Some(Class { name: "fixed".into(), expandable: false, provisioner: "csi".into() });
-        let seen = plan(&[template(&settings, 1, vec![fixed], vec![])], &HashMap::new(), |_| false, now());
-        assert_eq!(seen.step, Step::Rest);
-        assert_eq!(seen.of_claims[0].1.reason, Reason::StorageClassNotExpandable);
-        assert!(seen.of_the_set.iter().any(|note| note.reason == Reason::TemplateSyncDeferred));
-    }
-
-    #[test]
-    fn a_claim_that_is_held_back_lets_the_others_grow() {
-        let settings = settings(2);
-        let templates = [template(&settings, 1, vec![claim(0, 1), claim(1, 1)], vec![])];
-        let seen = plan(&templates, &HashMap::new(), |claim| claim.as_str() == "data-db-0", now());
-        assert_eq!(grown(&seen), Some(("data-db-1", Bytes::gib(2))));
-    }
-
-    #[test]
-    fn several_templates_follow_in_one_recreate() {
-        let data = settings(2);
-        let mut wal = settings(3);
-        wal.name = "wal".into();
-        let templates = [template(&data, 1, vec![claim(0, 2)], vec![]), template(&wal, 1, vec![claim(0, 3)], vec![])];
-        let seen = plan(&templates, &HashMap::new(), |_| false, now());
-        assert_eq!(
-            seen.step,
-            Step::Sync(BTreeMap::from([("data".into(), Bytes::gib(2)), ("wal".into(), Bytes::gib(3))]))
-        );
-    }
-
-    #[test]
-    fn what_has_arrived_is_left_alone() {
-        let settings = settings(2);
-        let seen = plan(
-            &[template(&settings, 2, vec![claim(0, 2), claim(1, 2)], vec![claim(5, 2)])],
-            &HashMap::new(),
-            |_| false,
-            now(),
-        );
-        assert_eq!(seen, Plan { step: Step::Rest, of_the_set: vec![], of_claims: vec![] });
-    }
-}
+mod tests;

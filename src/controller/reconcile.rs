@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::context::Context;
 use super::look::{self, Seen};
 use super::measure;
-use super::memory::{About, Growing, LastRecreate, Memory};
+use super::memory::{About, Growing, HeldBack, LastRecreate, Memory};
 use super::plan::{self, Plan, Step, Template};
 use super::recreate::{self, Advance};
 use super::report;
@@ -20,7 +20,7 @@ use super::turns::Asked;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::{Note, Reason};
-use crate::cluster::claims::{self, Growth};
+use crate::cluster::claims::{self, Growth, OrLess};
 use crate::cluster::client::Class;
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
@@ -83,7 +83,8 @@ async fn pass(
     if let Unfinished::Busy(next) = unfinished {
         return Ok(Some(next));
     }
-    let Some(seen) = look::look(&context.cache, name) else { return Ok(unfinished.or_none()) }; // cache
+    let Some(mut seen) = look::look(&context.cache, name) else { return Ok(unfinished.or_none()) }; // cache
+    seen.remember_growths(&context.memories, now);
     if !concerns_us(&seen.set.annotations, &seen.set.labels) || seen.set.deleting {
         return Ok(unfinished.or_none());
     }
@@ -98,8 +99,8 @@ async fn pass(
     let readings = measure::readings(context, &seen, &settings, now); // what is known; asked beside the passes
     remember(memory, &seen, now);
     let templates = decided(context, &seen, &settings, &readings, now); // pure
-    memory.held_back.retain(|_, until| *until > now);
-    let plan = plan::plan(&templates, &memory.refused, |claim| memory.held_back.contains_key(claim), now); // pure
+    let is_held = |claim: &ClaimName| memory.held_back.get(claim).is_some_and(|held| held.until > now);
+    let plan = plan::plan(&templates, &memory.refused, is_held, now); // pure
     report::planned(context, &seen, &templates, &plan, memory, now);
     let next = act(context, &seen, &settings, plan, memory, now).await?; // client, one write or one recreate
     let nexts = [next, unfinished.or_change(), held_back(memory, now)];
@@ -197,13 +198,16 @@ async fn advance(
 
 /// What the last look taught: sizes that a driver refused, claims that are on their way.
 fn remember(memory: &mut Memory, seen: &Seen, now: Timestamp) {
+    memory
+        .held_back
+        .retain(|name, held| held.until > now || seen.claims.values().flatten().any(|claim| claim.name == *name));
     for claim in seen.claims.values().flatten() {
         match refusal(claim, memory.refused.get(&claim.name), now) {
             Some(refused) => memory.refused.insert(claim.name.clone(), refused),
             None => memory.refused.remove(&claim.name),
         };
         if let Some(from) = claim.capacity.filter(|_| !claim.is_done()) {
-            let since = claim.resized_at.unwrap_or(now);
+            let since = claim.grown_at(now).unwrap_or(now);
             let growing = || Growing { template: claim.template.clone(), from, since, trigger: Trigger::Siblings };
             memory.growing.entry(claim.name.clone()).or_insert_with(growing);
         }
@@ -243,7 +247,10 @@ async fn act(
 ) -> Result<Next, ObserveError> {
     match plan.step {
         Step::Rest => tidy(context, seen).await,
-        Step::Grow { claim, to, trigger } => grow(context, seen, &claim, to, trigger, memory, now).await,
+        Step::Grow { claim, to, trigger, is_full } => {
+            let or_less = if is_full { OrLess::Yes } else { OrLess::No };
+            grow(context, seen, &claim, (to, or_less), trigger, memory, now).await
+        }
         Step::Sync(targets) => follow(context, seen, settings, targets, memory, now).await,
     }
 }
@@ -264,16 +271,18 @@ async fn grow(
     context: &Context,
     seen: &Seen,
     claim: &Claim,
-    to: Bytes,
+    wanted: (Bytes, OrLess),
     trigger: Trigger,
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Next, ObserveError> {
     let namespace = &seen.set.name.namespace;
-    let growth = claims::grow(&context.client, &context.leadership, namespace, claim, to, now).await?;
-    report::grown(context, seen, claim, to, trigger, &growth, now);
+    let growth = claims::grow(&context.client, &context.leadership, namespace, claim, wanted, now).await?;
+    report::grown(context, seen, claim, wanted.0, trigger, &growth, now);
     Ok(match growth {
-        Growth::Committed => {
+        Growth::Committed { .. } => {
+            context.memories.grew(claim.uid.clone(), now);
+            memory.held_back.remove(&claim.name);
             let from = claim.capacity.unwrap_or(claim.requested);
             let growing = Growing { template: claim.template.clone(), from, since: now, trigger };
             memory.growing.insert(claim.name.clone(), growing);
@@ -282,10 +291,11 @@ async fn grow(
         }
         Growth::Conflict | Growth::Gone => Next::After(Duration::from_millis(100)),
         Growth::NotLeading => Next::Change,
-        Growth::QuotaExceeded(_) | Growth::Forbidden(_) | Growth::Invalid(_) => {
-            memory.errors = memory.errors.saturating_add(1);
-            let delay = retry::delay(Class::Permanent, memory.errors);
-            memory.held_back.insert(claim.name.clone(), now.checked_add(delay).unwrap_or(Timestamp::MAX));
+        Growth::Refused(_) => {
+            let before = memory.held_back.get(&claim.name).map_or(0, |held| held.in_a_row);
+            let in_a_row = before.saturating_add(1);
+            let until = now.checked_add(retry::delay(Class::Permanent, in_a_row)).unwrap_or(Timestamp::MAX);
+            memory.held_back.insert(claim.name.clone(), HeldBack { in_a_row, until });
             // The others have their turn at once.
             Next::After(Duration::ZERO)
         }
@@ -371,7 +381,7 @@ fn reason(targets: &BTreeMap<TemplateName, Bytes>) -> String {
 
 /// When a claim whose growth was refused may be tried again.
 fn held_back(memory: &Memory, now: Timestamp) -> Next {
-    let first = memory.held_back.values().min();
+    let first = memory.held_back.values().map(|held| held.until).filter(|until| *until > now).min();
     first.map_or(Next::Change, |until| Next::After(Duration::try_from(until.duration_since(now)).unwrap_or_default()))
 }
 

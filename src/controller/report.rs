@@ -15,6 +15,7 @@ use super::retry;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName};
 use crate::api::reasons::{Note, Reason, Severity};
+use crate::api::refusal::{Kind, Refusal};
 use crate::cluster::claims::Growth;
 use crate::cluster::client::{Address, Class, chain};
 use crate::cluster::events::Subject;
@@ -134,8 +135,11 @@ pub(super) fn planned(
     for note in plan.of_the_set.iter().filter(|note| memory.standing.is_told(None, note, now)) {
         of_set(context, seen, note, now);
     }
+    let known = || templates.iter().flat_map(|template| template.claims.iter().chain(&template.leftovers));
     for (name, note) in plan.of_claims.iter().filter(|(name, note)| memory.standing.is_told(Some(name), note, now)) {
-        of_claim(context, seen, name, note, now);
+        if let Some(claim) = known().find(|claim| claim.name == *name) {
+            of_claim(context, seen, claim, note, now);
+        }
     }
     ended_claims(context, seen, memory);
     templates.iter().for_each(|template| measured(context, seen, template));
@@ -160,15 +164,17 @@ pub(super) fn grown(
     context: &Context,
     seen: &Seen,
     claim: &Claim,
-    to: Bytes,
+    wanted: Bytes,
     trigger: Trigger,
     growth: &Growth,
     now: Timestamp,
 ) {
     let set = &seen.set.name;
-    let told = |reason, text: String| of_claim(context, seen, &claim.name, &Note::new(reason, text), now);
     let result = match growth {
-        Growth::Committed => {
+        Growth::Committed { to, less } => {
+            if let Some(refusal) = less {
+                of_claim(context, seen, claim, &less_than_wanted(claim, wanted, *to, refusal), now);
+            }
             info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %claim.requested, %to,
                   trigger = trigger.as_str(), "asked the claim to grow");
             "committed"
@@ -177,29 +183,9 @@ pub(super) fn grown(
             debug!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, ?growth, "looks again");
             return;
         }
-        Growth::QuotaExceeded(words) => {
-            told(
-                Reason::QuotaExceeded,
-                format!(
-                    "claim {} cannot grow to {to}: {words}; raise the ResourceQuota of namespace {}",
-                    claim.name, set.namespace
-                ),
-            );
-            "quota_exceeded"
-        }
-        Growth::Forbidden(words) => {
-            told(
-                Reason::ExpansionInfeasible,
-                format!("claim {} must not grow to {to}: {words}; change the policy or the storage class", claim.name),
-            );
-            "forbidden"
-        }
-        Growth::Invalid(words) => {
-            told(
-                Reason::ExpansionInfeasible,
-                format!("claim {} cannot grow to {to}: {words}; ask for another size", claim.name),
-            );
-            "invalid"
+        Growth::Refused(refusal) => {
+            of_claim(context, seen, claim, &refused(claim, wanted, refusal), now);
+            result(refusal)
         }
     };
     context.telemetry.metrics.resized(set, &claim.template, trigger.as_str(), result);
@@ -220,13 +206,48 @@ fn of_set(context: &Context, seen: &Seen, note: &Note, now: Timestamp) {
 }
 
 /// On the claim, and on its set: who looks at either shall see it.
-fn of_claim(context: &Context, seen: &Seen, name: &ClaimName, note: &Note, now: Timestamp) {
-    log(&seen.set.name, Some(name), note);
+fn of_claim(context: &Context, seen: &Seen, claim: &Claim, note: &Note, now: Timestamp) {
+    log(&seen.set.name, Some(&claim.name), note);
     let set = Subject { address: Address::set(&seen.set.name), uid: seen.set.uid.clone() };
     context.recorder.record(&set, ACTION, note, now);
-    if let Some(claim) = seen.claims.values().flatten().find(|claim| claim.name == *name) {
-        let address = Address::claim(&seen.set.name.namespace, name);
-        context.recorder.record(&Subject { address, uid: claim.uid.clone() }, ACTION, note, now);
+    let address = Address::claim(&seen.set.name.namespace, &claim.name);
+    context.recorder.record(&Subject { address, uid: claim.uid.clone() }, ACTION, note, now);
+}
+
+/// The API server has refused the wanted size, and accepted a smaller one.
+fn less_than_wanted(claim: &Claim, wanted: Bytes, to: Bytes, refusal: &Refusal) -> Note {
+    let text = format!(
+        "PVC {} is full and should grow to {wanted}, but the API server refuses that: {}. It grows to {to} instead; {}",
+        claim.name,
+        refusal.words,
+        refusal.advice()
+    );
+    Note::new(refusal.reason(), text)
+}
+
+/// The API server has refused to let it grow.
+fn refused(claim: &Claim, wanted: Bytes, refusal: &Refusal) -> Note {
+    let text = format!(
+        "PVC {} stays at {}, and should have {wanted}: the API server refuses it: {}; {}",
+        claim.name,
+        claim.requested,
+        refusal.words,
+        refusal.advice()
+    );
+    Note::new(refusal.reason(), text)
+}
+
+/// The label of the metric.
+fn result(refusal: &Refusal) -> &'static str {
+    match refusal.kind {
+        Kind::StorageQuota(_) | Kind::ObjectQuota(_) => "quota_exceeded",
+        Kind::Invalid | Kind::TooLong { .. } => "invalid",
+        Kind::LimitRange { .. }
+        | Kind::Policy { .. }
+        | Kind::Webhook { .. }
+        | Kind::NotResizable
+        | Kind::Rights
+        | Kind::Other => "forbidden",
     }
 }
 
@@ -267,7 +288,7 @@ fn arrived(context: &Context, seen: &Seen, claim: &Claim, growing: &Growing, now
     }
     let took = Duration::try_from(now.duration_since(growing.since)).unwrap_or_default();
     let text = format!("claim {} has grown from {} to {to}; its filesystem is larger", claim.name, growing.from);
-    of_claim(context, seen, &claim.name, &Note::new(Reason::ClaimExpanded, text), now);
+    of_claim(context, seen, claim, &Note::new(Reason::ClaimExpanded, text), now);
     let set = &seen.set.name;
     info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %growing.from, %to, ?took, "claim has grown");
     context.telemetry.metrics.resized(set, &growing.template, growing.trigger.as_str(), "expanded");

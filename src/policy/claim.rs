@@ -19,6 +19,8 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 pub const MAX_HALVINGS: u32 = 3;
 /// For this long a size that a driver refused is not asked for again. A full pool may have been enlarged meanwhile.
 pub const REFUSAL_HOLDS: Duration = Duration::from_secs(3600);
+/// A growth that is stamped later than this after `now` is nonsense, not a clock that is a little off.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(5 * 60);
 
 /// `status.phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,17 @@ pub struct Class {
     pub provisioner: String,
 }
 
+/// Who set the size that a PVC requests, by its `metadata.managedFields`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizer {
+    /// The field manager.
+    pub manager: String,
+    /// It is the operator.
+    pub is_ours: bool,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
 /// What must be known of a PersistentVolumeClaim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -94,6 +107,8 @@ pub struct Claim {
     pub phase: Phase,
     /// It has a deletionTimestamp.
     pub deleting: bool,
+    /// It has the finalizer that keeps a PVC as long as a Pod uses it.
+    pub protected: bool,
     /// `volumeMode: Block`: nobody can tell how full it is.
     pub block_mode: bool,
     /// `spec.resources.requests.storage`.
@@ -106,6 +121,8 @@ pub struct Claim {
     pub class: Option<Class>,
     /// The `resized-at` annotation.
     pub resized_at: Option<Timestamp>,
+    /// Who set the size that it requests, where that is known.
+    pub sizer: Option<Sizer>,
 }
 
 /// A size that the driver said cannot be had: the only thing that is remembered between two looks.
@@ -146,8 +163,42 @@ impl Claim {
     }
 
     /// The API server has accepted this size.
+    ///
+    /// Where the driver made a larger volume than was requested, the size is there without asking.
     pub fn is_committed(&self, size: Bytes) -> bool {
-        self.requested >= size
+        self.requested >= size || self.capacity.is_some_and(|capacity| capacity >= size)
+    }
+
+    /// It is being deleted and no Pod uses it: it is about to be gone. One that a Pod uses is live data until the Pod ends.
+    pub fn is_leaving(&self) -> bool {
+        self.deleting && !self.protected
+    }
+
+    /// A larger size can be asked for now: nothing is on its way, or what is waits for a Pod, perhaps for ever.
+    pub fn takes_more(&self, driver: &Driver) -> bool {
+        !self.is_infeasible() && (self.is_done() || self.waits_for_its_pod(driver))
+    }
+
+    /// When the operator last asked it to grow.
+    ///
+    /// The annotation is the tenant's to change, so that `managedFields` counts too, and a date in the future does not.
+    pub fn grown_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let witnessed = self.sizer.as_ref().filter(|sizer| sizer.is_ours).and_then(|sizer| sizer.at);
+        latest([self.resized_at, witnessed], now)
+    }
+
+    /// Since when its present request stands, whoever set it.
+    fn requested_since(&self, now: Timestamp) -> Option<Timestamp> {
+        latest([self.resized_at, self.sizer.as_ref().and_then(|sizer| sizer.at)], now)
+    }
+
+    /// The leader remembers that it grew then: no annotation takes that back.
+    pub fn remember_growth(&mut self, at: Timestamp, now: Timestamp) {
+        self.resized_at = latest([self.resized_at, Some(at)], now);
+        // `managedFields` has the same time, or that of a later write of another field.
+        if let Some(sizer) = self.sizer.as_mut().filter(|sizer| sizer.is_ours) {
+            sizer.at = None;
+        }
     }
 
     /// The filesystem has what was requested, and nothing is on its way.
@@ -199,6 +250,25 @@ pub fn refusal(claim: &Claim, before: Option<&Refusal>, now: Timestamp) -> Optio
     }
 }
 
+fn latest(times: [Option<Timestamp>; 2], now: Timestamp) -> Option<Timestamp> {
+    times.into_iter().flatten().filter(|at| elapsed(now, *at) <= CLOCKS_DIFFER_BY).max()
+}
+
+/// What is to be said of a PVC that is being deleted while its Pod runs on, apart from how it grows.
+pub fn goes_with_its_pod(claim: &Claim) -> Option<Note> {
+    (claim.deleting && claim.phase == Phase::Bound).then(|| {
+        Note::new(
+            Reason::TemplateSyncBlocked,
+            format!(
+                "PVC {} is being deleted: Kubernetes removes it, with its data, when Pod {pod} ends. Copy the data out of \
+                 the Pod; then delete Pod {pod} to get a new PVC",
+                claim.name,
+                pod = claim.pod()
+            ),
+        )
+    })
+}
+
 /// The next step of a claim that should have `target`.
 pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Driver, now: Timestamp) -> ClaimStep {
     if let Some(step) = unfit(claim, target) {
@@ -221,8 +291,8 @@ pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Dr
 
 /// A claim that cannot be asked to grow, whatever its size.
 fn unfit(claim: &Claim, target: Bytes) -> Option<ClaimStep> {
-    if claim.deleting {
-        return Some(ClaimStep::Wait(deferred(claim, "is being deleted; the next one of this name is looked at anew")));
+    if claim.is_leaving() {
+        return Some(ClaimStep::Wait(deferred(claim, "is being deleted; the one that the next Pod gets can grow")));
     }
     match claim.phase {
         Phase::Bound => None,
@@ -271,7 +341,7 @@ fn halve(claim: &Claim, capacity: Bytes, refused: Option<&Refusal>) -> ClaimStep
 /// An expansion is on its way: say how it goes.
 fn unfinished(claim: &Claim, capacity: Bytes, driver: &Driver, now: Timestamp) -> ClaimStep {
     let (name, requested) = (&claim.name, claim.requested);
-    let running = claim.resized_at.map(|since| elapsed(since, now)).unwrap_or_default();
+    let running = claim.requested_since(now).map(|since| elapsed(since, now)).unwrap_or_default();
     if driver.growth == Growth::Offline || (claim.is_left_to_the_node() && running >= STUCK_AFTER) {
         return ClaimStep::Wait(Note::new(
             Reason::OfflineExpansionNeeded,

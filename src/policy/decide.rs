@@ -12,7 +12,7 @@ use super::drivers::Driver;
 use super::settings::{Auto, Request, TemplateSettings, TemplateSync};
 use super::usage::Reading;
 use crate::api::bytes::{Bytes, Percent};
-use crate::api::names::{ClaimName, TemplateName};
+use crate::api::names::ClaimName;
 use crate::api::reasons::{Note, Reason};
 
 mod wish;
@@ -90,6 +90,15 @@ pub struct Fullest {
     pub share: Percent,
 }
 
+/// How full the volume of one claim is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fullness {
+    /// The larger of the shares of bytes and of inodes in use.
+    pub share: Percent,
+    /// It is over a threshold of its settings.
+    pub is_over: bool,
+}
+
 /// The decision on one template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -99,6 +108,8 @@ pub struct Decision {
     pub template: Option<Bytes>,
     /// The fullest replica that is known.
     pub fullest: Option<Fullest>,
+    /// How full each claim is that is known.
+    pub measured: BTreeMap<ClaimName, Fullness>,
     /// What to tell, the verdict's reason first.
     pub notes: Vec<Note>,
 }
@@ -115,10 +126,13 @@ pub fn decide(
 ) -> Decision {
     let asked = settings.requested.as_ref();
     if settings.auto == Auto::Off && asked.is_none() {
-        return Decision { verdict: Verdict::Keep, template: None, fullest: None, notes: Vec::new() };
+        let measured = BTreeMap::new();
+        return Decision { verdict: Verdict::Keep, template: None, fullest: None, measured, notes: Vec::new() };
     }
     let usage = wish::by_usage(settings, driver, claims, readings, now);
-    let largest = claims.iter().map(|claim| claim.requested).max().unwrap_or_default();
+    // A size that the driver has refused is nothing that the others should have.
+    let size = |claim: &Claim| if claim.is_infeasible() { claim.capacity.unwrap_or_default() } else { claim.requested };
+    let largest = claims.iter().map(size).max().unwrap_or_default();
     let present = largest.max(template_size);
     let by_person = asked.map_or(Bytes(0), |request| request.size);
     let by_usage = match (&usage.wish, settings.auto) {
@@ -129,7 +143,7 @@ pub fn decide(
     let may_level = settings.auto == Auto::On || by_person > Bytes(0);
     let target = if may_level { present.max(by_person).max(by_usage) } else { Bytes(0) };
     let target = settings.max_size.map_or(target, |max| target.min(max));
-    let smaller = claims.iter().any(|claim| !claim.deleting && claim.requested < target);
+    let smaller = claims.iter().any(|claim| is_behind(claim, target));
     let verdict = match usage.wish {
         _ if smaller => Verdict::Grow { to: target, trigger: trigger(asked, target, present, by_usage) },
         Wish::Grow { to, .. } if settings.auto == Auto::Recommend => Verdict::Recommend { to },
@@ -137,7 +151,12 @@ pub fn decide(
         Wish::None | Wish::Grow { .. } => Verdict::Keep,
     };
     let template = template_target(settings, template_size, target);
-    Decision { verdict, template, fullest: usage.fullest.clone(), notes: notes(settings, claims, &usage, verdict) }
+    let notes = notes(settings, template_size, claims, &usage, verdict);
+    Decision { verdict, template, fullest: usage.fullest, measured: usage.measured, notes }
+}
+
+fn is_behind(claim: &Claim, target: Bytes) -> bool {
+    !claim.is_leaving() && !claim.is_committed(target)
 }
 
 fn trigger(asked: Option<&Request>, target: Bytes, present: Bytes, by_usage: Bytes) -> Trigger {
@@ -166,16 +185,20 @@ fn template_target(settings: &TemplateSettings, template_size: Bytes, target: By
 }
 
 /// What is told, the reason of the verdict first.
-fn notes(settings: &TemplateSettings, claims: &[Claim], usage: &UsageWish, verdict: Verdict) -> Vec<Note> {
-    let name = &settings.name;
+fn notes(
+    settings: &TemplateSettings,
+    template_size: Bytes,
+    claims: &[Claim],
+    usage: &UsageWish,
+    verdict: Verdict,
+) -> Vec<Note> {
     let mut notes = Vec::new();
     match verdict {
-        Verdict::Grow { to, trigger: Trigger::Annotation | Trigger::Apply } => notes.push(requested(settings, to)),
-        // Else it is a growth under way, which was told when it began.
-        Verdict::Grow { to, trigger: Trigger::Siblings } if claims.iter().all(Claim::is_done) => {
-            notes.push(levelled(name, claims, to));
+        Verdict::Grow { to, trigger: Trigger::Annotation | Trigger::Apply } => {
+            notes.push(requested(settings, claims, to));
         }
-        Verdict::Grow { trigger: Trigger::Siblings | Trigger::Usage, .. }
+        Verdict::Grow { to, trigger: Trigger::Siblings } => notes.extend(levelled(settings, template_size, claims, to)),
+        Verdict::Grow { trigger: Trigger::Usage, .. }
         | Verdict::Recommend { .. }
         | Verdict::Refuse(_)
         | Verdict::Keep => {}
@@ -188,21 +211,55 @@ fn notes(settings: &TemplateSettings, claims: &[Claim], usage: &UsageWish, verdi
         // More is asked for by a person anyway.
         Wish::None | Wish::Grow { .. } => {}
     }
+    notes.extend(usage.at_limit.clone());
     notes.extend(over_the_limit(settings));
     notes.extend(usage.unknown.clone());
     notes
 }
 
-fn levelled(template: &TemplateName, claims: &[Claim], to: Bytes) -> Note {
-    let small = claims.iter().filter(|claim| claim.requested < to).count();
-    let text =
-        format!("template {template}: {small} of {} claims are raised to {to}, the size of the others", claims.len());
-    Note::new(Reason::ResizeRequested, text)
+/// Claims that are raised because others, or the template, are larger: says whose size that is, and who set it.
+///
+/// A growth of ours that is under way was told when it began.
+fn levelled(settings: &TemplateSettings, template_size: Bytes, claims: &[Claim], to: Bytes) -> Option<Note> {
+    let largest = claims.iter().filter(|claim| claim.requested >= to && !claim.is_infeasible());
+    let largest = largest.max_by_key(|claim| claim.requested);
+    let is_ours = |claim: &Claim| claim.sizer.as_ref().is_some_and(|sizer| sizer.is_ours);
+    if largest.is_some_and(is_ours) && !claims.iter().all(Claim::is_done) {
+        return None;
+    }
+    let whose = match largest {
+        Some(claim) => match claim.sizer.as_ref().filter(|sizer| !sizer.is_ours && sizer.manager != CREATOR) {
+            Some(sizer) => format!("PVC {} was set to {} by {}", claim.name, claim.requested, short(&sizer.manager)),
+            None => format!("PVC {} has {}", claim.name, claim.requested),
+        },
+        None => format!("the template has {template_size}"),
+    };
+    let limit = settings.max_size.map(|max| format!(", up to max-size {max}")).unwrap_or_default();
+    let text = format!(
+        "template {}: {whose}; {} have less and should follow to {to}{limit}",
+        settings.name,
+        counted(claims, to)
+    );
+    Some(Note::new(Reason::ResizeRequested, text))
 }
 
-fn requested(settings: &TemplateSettings, to: Bytes) -> Note {
+/// The field manager of the controller that makes the PVCs of StatefulSets.
+const CREATOR: &str = "kube-controller-manager";
+
+/// A name that anybody may choose, cut.
+fn short(manager: &str) -> String {
+    manager.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+fn counted(claims: &[Claim], to: Bytes) -> String {
+    format!("{} of {} PVCs", claims.iter().filter(|claim| is_behind(claim, to)).count(), claims.len())
+}
+
+/// What is asked for. Whether it is granted is for the API server to say, so nothing is told as if it had been.
+fn requested(settings: &TemplateSettings, claims: &[Claim], to: Bytes) -> Note {
     let key = settings.requested.as_ref().map_or("", |request| request.key.as_str());
-    Note::new(Reason::ResizeRequested, format!("template {}: {key} asks for {to}; its claims grow", settings.name))
+    let text = format!("template {}: {key} asks for {to}; {} have less", settings.name, counted(claims, to));
+    Note::new(Reason::ResizeRequested, text)
 }
 
 /// A person asked for more than is allowed.

@@ -22,12 +22,14 @@ pub(crate) fn claim(ordinal: u32, size: Bytes) -> Claim {
         resource_version: "42".to_owned(),
         phase: Phase::Bound,
         deleting: false,
+        protected: true,
         block_mode: false,
         requested: size,
         capacity: Some(size),
         resize: Resize::None,
         class: Some(Class { name: "fast".to_owned(), expandable: true, provisioner: "csi.example.com".to_owned() }),
         resized_at: None,
+        sizer: None,
     }
 }
 

@@ -180,7 +180,7 @@ impl Dependent {
 pub struct Claim {
     /// What it has in common with the others.
     pub object: Dependent,
-    /// `spec.resources.requests.storage`.
+    /// `spec.resources.requests.storage`, or the capacity where the driver made more.
     pub requested: Bytes,
 }
 

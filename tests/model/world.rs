@@ -271,12 +271,14 @@ fn grows_to(index: u8, from: Size, to: Size) -> Option<Size> {
         resource_version: "1".to_owned(),
         phase: claim::Phase::Bound,
         deleting: false,
+        protected: true,
         block_mode: false,
         requested: bytes(from),
         capacity: Some(bytes(from)),
         resize: claim::Resize::None,
         class: Some(claim::Class { name: "local".to_owned(), expandable: true, provisioner: "local".to_owned() }),
         resized_at: None,
+        sizer: None,
     };
     match claim::next(&real, bytes(to), None, &Driver::default(), translate::now()) {
         ClaimStep::Patch { to, .. } => Some(Size::try_from(to.0 / unit.0).unwrap()),

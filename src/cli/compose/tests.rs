@@ -34,12 +34,14 @@ fn claim(ordinal: u32, requested: Bytes, capacity: Bytes) -> Claim {
         resource_version: "1".into(),
         phase: Phase::Bound,
         deleting: false,
+        protected: true,
         block_mode: false,
         requested,
         capacity: Some(capacity),
         resize: Resize::None,
         class: Some(Class { name: "fast".into(), expandable: true, provisioner: "csi.example.com".into() }),
         resized_at: None,
+        sizer: None,
     }
 }
 

@@ -28,7 +28,8 @@ fn a_healthy_claim_is_asked_to_grow_once() {
     check(claim(0, TEN), TWELVE, "patch 12Gi ClaimExpanding");
     check(claim(0, TEN), TEN, "settled");
     check(claim(0, TWELVE), TEN, "settled");
-    // The driver made more than was asked for.
+    // The driver made more than was asked for, and what it made is enough.
+    check(Claim { requested: TEN, ..claim(0, TWELVE) }, TWELVE, "settled");
     check(Claim { requested: TEN, ..claim(0, TWELVE) }, TEN, "settled");
     check(growing(TEN, TWELVE, Resize::None), TWELVE, "wait ClaimExpanding");
     check(growing(TEN, TWELVE, Resize::ControllerInProgress), TWELVE, "wait ClaimExpanding");
@@ -47,7 +48,9 @@ fn a_claim_that_cannot_be_asked_is_told() {
     check(Claim { phase: Phase::Pending, capacity: None, ..claim(0, TEN) }, "wait TemplateSyncDeferred");
     check(Claim { phase: Phase::Pending, capacity: None, ..claim(0, TWELVE) }, "settled");
     check(Claim { phase: Phase::Lost, ..claim(0, TEN) }, "blocked TemplateSyncBlocked");
-    check(Claim { deleting: true, ..claim(0, TEN) }, "wait TemplateSyncDeferred");
+    check(Claim { deleting: true, protected: false, ..claim(0, TEN) }, "wait TemplateSyncDeferred");
+    // A pod runs on it: it is live data until the pod ends.
+    check(Claim { deleting: true, ..claim(0, TEN) }, "patch 12Gi ClaimExpanding");
     check(Claim { capacity: None, ..claim(0, TEN) }, "wait TemplateSyncDeferred");
     check(Claim { class: None, ..claim(0, TEN) }, "blocked StorageClassNotExpandable");
     let class = claim(0, TEN).class.map(|class| Class { expandable: false, ..class });
@@ -219,6 +222,59 @@ fn every_note_names_the_claim_and_ends_with_what_to_do() {
         Claim { resized_at: Some(at(-3600)), ..growing(TEN, TWELVE, Resize::NodePending) },
         driver(),
         "restart pod db-0 when it suits",
+    );
+}
+
+#[test]
+fn a_pvc_that_is_being_deleted_under_its_pod_is_told_with_what_to_do() {
+    let note = goes_with_its_pod(&Claim { deleting: true, ..claim(1, TEN) }).expect("a note");
+    assert_eq!(note.reason, Reason::TemplateSyncBlocked);
+    assert!(note.text.contains("data-db-1") && note.text.ends_with("delete Pod db-1 to get a new PVC"), "{note}");
+    assert_eq!(goes_with_its_pod(&claim(1, TEN)), None);
+}
+
+fn sizer(is_ours: bool, at: Option<Timestamp>) -> Option<Sizer> {
+    Some(Sizer { manager: "m".to_owned(), is_ours, at })
+}
+
+#[test]
+fn the_last_growth_has_two_witnesses_and_none_from_the_future() {
+    let check = |stamp: Option<i64>, managed: Option<Sizer>, remembered: Option<i64>, expected: Option<i64>| {
+        let mut claim = Claim { resized_at: stamp.map(at), sizer: managed.clone(), ..claim(0, TEN) };
+        if let Some(remembered) = remembered {
+            claim.remember_growth(at(remembered), at(0));
+        }
+        assert_eq!(claim.grown_at(at(0)), expected.map(at), "{stamp:?} {managed:?} {remembered:?}");
+    };
+    let ours = |second| sizer(true, Some(at(second)));
+    check(Some(-60), None, None, Some(-60));
+    check(None, None, None, None);
+    // The annotation was taken off, set back, or set to the year 3000.
+    let year_3000 = 30_000_000_000;
+    for stamp in [None, Some(-90_000), Some(year_3000)] {
+        check(stamp, ours(-60), None, Some(-60));
+        check(stamp, None, Some(-60), Some(-60));
+        check(stamp, sizer(false, Some(at(-5))), Some(-60), Some(-60));
+    }
+    // The leader remembers exactly; managedFields also has the time of a later write.
+    check(Some(-60), ours(-10), Some(-60), Some(-60));
+    // Somebody else's size is no growth of ours.
+    check(None, sizer(false, Some(at(-5))), None, None);
+    check(None, ours(year_3000), None, None);
+    check(Some(200), None, None, Some(200));
+}
+
+#[test]
+fn an_expansion_that_somebody_else_asked_for_is_told_too_when_it_does_not_end() {
+    let stuck = growing(TEN, TWELVE, Resize::ControllerInProgress);
+    let check = |claim: Claim, expected: &str| {
+        assert_eq!(told(&next(&claim, TWELVE, None, &driver(), at(0))), expected);
+    };
+    check(Claim { sizer: sizer(false, Some(at(-600))), ..stuck.clone() }, "wait ExpansionStuck");
+    // Neither does a stamp from the future silence it.
+    check(
+        Claim { resized_at: Some(at(30_000_000)), sizer: sizer(true, Some(at(-600))), ..stuck },
+        "wait ExpansionStuck",
     );
 }
 

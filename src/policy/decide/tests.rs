@@ -3,11 +3,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::claim::{Phase, Resize};
+use crate::policy::claim::{Phase, Resize, Sizer};
 use crate::policy::drivers::{Drivers, Rounding};
 use crate::policy::samples::{at, claim, growing, reading, usage};
 use crate::policy::settings::{Increase, Limits};
 use crate::policy::usage::{Inodes, Source, Unknown, Usage};
+
+mod replicas;
 
 const TEN: Bytes = Bytes::gib(10);
 
@@ -294,10 +296,10 @@ fn the_administrators_cooldown_holds_whatever_the_driver_says() {
 }
 
 #[test]
-fn nothing_more_is_asked_for_while_an_expansion_is_unfinished() {
+fn nothing_more_is_asked_for_on_the_word_of_a_replica_whose_expansion_is_unfinished() {
     let check = |first: Claim, expected: &str| {
         let claims = [first, claim(1, Bytes::gib(12))];
-        assert_eq!(told(&decided(&settings(|_| {}), &claims, &readings(&claims, &[99, 99]))), expected);
+        assert_eq!(told(&decided(&settings(|_| {}), &claims, &readings(&claims, &[99, 10]))), expected);
     };
     let twelve = Bytes::gib(12);
     check(growing(TEN, twelve, Resize::None), "keep");
@@ -325,7 +327,10 @@ fn who_is_behind_is_raised_to_the_others() {
 fn it_is_told_how_many_are_raised() {
     let claims = [claim(0, TEN), claim(1, Bytes::gib(12)), claim(2, Bytes::gib(12))];
     let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[10, 10, 10]));
-    assert_eq!(decision.notes[0].text, "template data: 1 of 3 claims are raised to 12Gi, the size of the others");
+    assert_eq!(
+        decision.notes[0].text,
+        "template data: PVC data-db-2 has 12Gi; 1 of 3 PVCs have less and should follow to 12Gi"
+    );
 }
 
 #[test]
@@ -337,7 +342,9 @@ fn usage_that_asks_for_no_more_than_the_others_have_is_levelling() {
 
 #[test]
 fn a_growth_that_has_begun_is_not_told_again_as_levelling() {
-    let claims = [claim(0, TEN), growing(TEN, Bytes::gib(12), Resize::None), claim(2, TEN)];
+    let sizer = Some(Sizer { manager: "rso-controller".to_owned(), is_ours: true, at: None });
+    let begun = Claim { sizer, ..growing(TEN, Bytes::gib(12), Resize::None) };
+    let claims = [claim(0, TEN), begun, claim(2, TEN)];
     let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[10, 10, 10]));
     assert_eq!(told(&decision), "grow 12Gi siblings; template 12Gi");
 }
@@ -491,7 +498,7 @@ fn a_claim_that_has_no_volume_or_is_on_its_way_out_is_not_asked_about() {
         assert_eq!(told(&decision), "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
     };
     check(Claim { phase: Phase::Pending, capacity: None, ..claim(0, TEN) });
-    check(Claim { deleting: true, ..claim(0, TEN) });
+    check(Claim { deleting: true, protected: false, ..claim(0, TEN) });
     check(Claim { phase: Phase::Lost, ..claim(0, TEN) });
 }
 

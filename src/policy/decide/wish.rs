@@ -7,16 +7,18 @@
 //! 3. Rounded up to whole GiB when the step is 1 GiB or more, otherwise to whole MiB; then to what the driver makes.
 //! 4. Cut at the administrator's largest step, at `max-size`, and at the largest volume of the driver.
 //!
-//! No step is taken while an expansion of the template is unfinished, before the cooldown is over, or on the word of a
-//! reading that is old, impossible, or from before the last growth. So a lying agent gains one step a cooldown, up to
-//! `max-size`.
+//! Each replica is asked for itself: one that is down, infeasible, lost or stuck does not keep the others from growing. No
+//! step is taken on the word of a replica whose own expansion is unfinished (but for one that waits for its pod, and may
+//! wait for ever; its step counts from the capacity, so that it asks for no more than once), before the cooldown is over,
+//! or on the word of a reading that is old, impossible, or from before the last growth. So a lying agent gains one step a
+//! cooldown, up to `max-size`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Fullest;
+use super::{Fullest, Fullness};
 use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::ClaimName;
 use crate::api::reasons::{Note, Reason};
@@ -28,8 +30,6 @@ use crate::policy::{elapsed, spoken};
 
 /// From this fullness on a driver's shorter cooldown holds.
 pub const EMERGENCY: Percent = Percent::whole(95);
-/// A growth that is stamped later than this after `now` is nonsense, not a clock that is a little off.
-const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(5 * 60);
 
 /// What usage asks for.
 pub(super) enum Wish {
@@ -47,6 +47,10 @@ pub(super) struct UsageWish {
     pub(super) wish: Wish,
     /// The fullest replica that is known.
     pub(super) fullest: Option<Fullest>,
+    /// How full each replica is that is known.
+    pub(super) measured: BTreeMap<ClaimName, Fullness>,
+    /// What to tell of the replicas that are full and at the largest size, beside what is wished for others.
+    pub(super) at_limit: Option<Note>,
     /// What to tell of the replicas that are not known.
     pub(super) unknown: Option<Note>,
 }
@@ -80,13 +84,14 @@ struct Look<'a> {
 
 impl Look<'_> {
     fn usage(&self, readings: &BTreeMap<ClaimName, Reading>) -> UsageWish {
-        let mut nothing = UsageWish { wish: Wish::None, fullest: None, unknown: None };
+        let mut nothing =
+            UsageWish { wish: Wish::None, fullest: None, measured: BTreeMap::new(), at_limit: None, unknown: None };
         if self.settings.auto == Auto::Off {
             return nothing;
         }
         let mut known = Vec::new();
         let mut unknown = Vec::new();
-        for claim in self.claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.deleting) {
+        for claim in self.claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
             let silent = || Err(Unknown::Silent("nobody was asked".to_owned()));
             match readings.get(&claim.name).map_or_else(silent, |reading| reading.current(claim, self.now)) {
                 Ok((usage, rate)) => known.push((claim, usage, rate)),
@@ -99,21 +104,52 @@ impl Look<'_> {
         unknown.sort_by_key(|(_, why)| !matches!(why, Unknown::NotRunning(_)));
         nothing.unknown = self.unknown(&unknown);
         let share = |usage: &Usage| usage.fullness().max(usage.inode_fullness());
+        // A filesystem without any room is full.
+        let full = |usage: &Usage| share(usage).unwrap_or(Percent::whole(100));
+        let crossing: Vec<_> =
+            known.iter().filter_map(|(claim, usage, rate)| self.crossing(claim, usage, *rate)).collect();
+        let is_over = |claim: &Claim| crossing.iter().any(|crossing| crossing.claim.name == claim.name);
+        nothing.measured = known
+            .iter()
+            .map(|(claim, usage, _)| (claim.name.clone(), Fullness { share: full(usage), is_over: is_over(claim) }))
+            .collect();
         nothing.fullest = known
             .iter()
             .filter_map(|(claim, usage, _)| Some(Fullest { claim: claim.name.clone(), share: share(usage)? }))
             .max_by_key(|fullest| fullest.share);
-        if self.claims.iter().any(|claim| claim.phase == Phase::Bound && !claim.is_done()) {
-            return nothing;
-        }
-        let crossing = known.iter().filter_map(|(claim, usage, rate)| self.crossing(claim, usage, *rate));
-        // One that is at its limit does not keep a smaller one from growing.
-        let wish = crossing
+        let wishes = crossing
+            .into_iter()
             .map(|crossing| (self.capped(self.next_size(&crossing)), crossing))
-            .max_by_key(|(to, crossing)| (*to > crossing.capacity, *to));
+            // What is on its way to that size or a larger one is waited for.
+            .filter(|(to, crossing)| crossing.claim.takes_more(self.driver) && self.is_more(crossing.claim, *to));
+        let (grow, at_limit): (Vec<_>, Vec<_>) = wishes.partition(|(to, crossing)| *to > crossing.capacity);
+        let at_limit = self.at_limit(&at_limit);
         // Whoever decides the size, the fullest of all decides how urgent it is.
         let emergency = known.iter().any(|(_, usage, _)| usage.fullness() >= Some(EMERGENCY));
-        UsageWish { wish: wish.map_or(Wish::None, |(to, crossing)| self.allowed(&crossing, to, emergency)), ..nothing }
+        // One that is at its limit does not keep a smaller one from growing.
+        match (grow.into_iter().max_by_key(|(to, _)| *to), at_limit) {
+            (Some((to, crossing)), at_limit) => {
+                UsageWish { wish: self.allowed(&crossing, to, emergency), at_limit, ..nothing }
+            }
+            (None, Some(note)) => UsageWish { wish: Wish::Refused(note), ..nothing },
+            (None, None) => nothing,
+        }
+    }
+
+    /// A volume that is done takes a larger size, or it is told why not; one on its way only what is above its request.
+    fn is_more(&self, claim: &Claim, to: Bytes) -> bool {
+        claim.is_done() || to > claim.requested
+    }
+
+    /// One note for all that are full and have the largest size allowed.
+    fn at_limit(&self, at_limit: &[(Bytes, Crossing<'_>)]) -> Option<Note> {
+        let ((_, Crossing { claim, capacity, why, .. }), others) = at_limit.split_first()?;
+        let more = if others.is_empty() { String::new() } else { format!(" (and {} more likewise)", others.len()) };
+        let text = format!(
+            "claim {} is {why} and has {capacity}, the largest size allowed{more}; raise max-size, or make room",
+            claim.name
+        );
+        Some(Note::new(Reason::MaxSizeReached, text))
     }
 
     /// Is this replica over a threshold, and which?
@@ -161,15 +197,6 @@ impl Look<'_> {
     /// The size, or why it must not be.
     fn allowed(&self, crossing: &Crossing<'_>, to: Bytes, emergency: bool) -> Wish {
         let (claim, capacity) = (&crossing.claim.name, crossing.capacity);
-        if to <= capacity {
-            return Wish::Refused(Note::new(
-                Reason::MaxSizeReached,
-                format!(
-                    "claim {claim} is {} and has {capacity}, the largest size allowed; raise max-size, or make room",
-                    crossing.why
-                ),
-            ));
-        }
         if let Some(left) = self.cooldown_left(emergency) {
             return Wish::Refused(Note::new(
                 Reason::CooldownActive,
@@ -197,8 +224,7 @@ impl Look<'_> {
             Some(_) | None => self.driver.cooldown,
         };
         let cooldown = self.settings.cooldown.unwrap_or(of_driver).max(self.settings.min_cooldown);
-        let honest = |at: &Timestamp| elapsed(self.now, *at) <= CLOCKS_DIFFER_BY;
-        let last = self.claims.iter().filter_map(|claim| claim.resized_at).filter(honest).max()?;
+        let last = self.claims.iter().filter_map(|claim| claim.grown_at(self.now)).max()?;
         (elapsed(last, self.now) < cooldown).then_some(cooldown)
     }
 

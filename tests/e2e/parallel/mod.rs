@@ -5,6 +5,7 @@ mod appliers;
 mod auto;
 mod broken;
 mod examples;
+mod growth;
 mod manual;
 mod midway;
 mod refusals;

@@ -14,12 +14,14 @@ fn claim(ordinal: u32, size: u64, expandable: bool) -> Claim {
         resource_version: "1".into(),
         phase: Phase::Bound,
         deleting: false,
+        protected: true,
         block_mode: false,
         requested: Bytes::gib(size),
         capacity: Some(Bytes::gib(size)),
         resize: Resize::None,
         class: Some(Class { name: "fast".into(), expandable, provisioner: "csi.example.com".into() }),
         resized_at: None,
+        sizer: None,
     }
 }
 
