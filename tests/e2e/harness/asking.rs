@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 
 use super::api::Api;
 use super::operator;
@@ -18,6 +19,17 @@ use super::programs::kubectl;
 pub async fn operators(api: &Api) -> Vec<String> {
     let pods = operator::pods(api).await;
     pods.iter().filter_map(|pod| Some(format!("{}:9443", pod["status"]["podIP"].as_str()?))).collect()
+}
+
+/// Who signed the certificate that the operators show. These tests leave it alone.
+static ROOTS: OnceCell<RootCertStore> = OnceCell::const_new();
+
+async fn roots() -> RootCertStore {
+    let bundle = webhooks().await[0]["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned();
+    let bundle = base64::engine::general_purpose::STANDARD.decode(bundle).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bundle).flatten());
+    roots
 }
 
 async fn webhooks() -> Value {
@@ -54,10 +66,7 @@ pub fn review(
 
 /// What an operator answers, or what it says before it hangs up.
 pub async fn post(to: &str, path: &str, body: &[u8]) -> String {
-    let bundle = webhooks().await[0]["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned();
-    let bundle = base64::engine::general_purpose::STANDARD.decode(bundle).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bundle).flatten());
+    let roots = ROOTS.get_or_init(roots).await.clone();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_root_certificates(roots).with_no_client_auth();

@@ -9,4 +9,5 @@ mod helm;
 mod hostile;
 mod namespaced;
 mod orphaning;
+mod strangers;
 mod verdict;
