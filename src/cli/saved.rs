@@ -31,7 +31,7 @@ pub(super) struct Saved {
 }
 
 impl Saved {
-    fn read(object: Value, set: Option<&SetName>) -> Option<Self> {
+    pub(super) fn read(object: Value, set: Option<&SetName>) -> Option<Self> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let name = text("/metadata/name")?;
         let label = object["metadata"]["labels"][STATEFULSET_LABEL].as_str()?.to_owned();

@@ -58,6 +58,11 @@ pub(super) fn say(line: &str) {
     let _ = stderr().write_all(format!("{line}\n").as_bytes());
 }
 
+/// Writes a question to stderr, and stays on its line.
+pub(super) fn ask(question: &str) {
+    let _ = stderr().write_all(question.as_bytes()).and_then(|()| stderr().flush());
+}
+
 /// Whether stdout takes no more: whoever watches has nobody to draw for.
 pub(super) fn is_closed() -> bool {
     CLOSED.get().is_some()

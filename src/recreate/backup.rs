@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::journal::{self, JournalError, base64_of, bytes_of, checksum, pack, unpack};
+use super::journal::{self, JournalError, MOST_PARTS, MOST_STORED, MOST_UNPACKED, base64_of, bytes_of, checksum};
 use super::manifest::bare;
 use super::observed::{BackupHead, LiveSet};
 use crate::api::annotations::{KIND_LABEL, STATEFULSET_LABEL, TRANSACTION};
@@ -70,8 +70,8 @@ pub fn encode(
     transaction: &str,
     reason: &str,
     now: Timestamp,
-) -> Result<Value, JournalError> {
-    let body = pack(&bare(&live.object))?;
+) -> Result<Value, BackupError> {
+    let body = journal::pack(&bare(&live.object))?;
     let sizes: Vec<String> = live.spec.templates.iter().map(|(name, size)| format!("{name}={size}")).collect();
     Ok(json!({
         "apiVersion": "v1",
@@ -99,13 +99,47 @@ pub fn encode(
 ///
 /// # Errors
 /// Why it cannot be read, or is not what was written.
-pub fn decode(config_map: &Value) -> Result<Value, JournalError> {
-    let body = config_map["binaryData"][BODY].as_str().ok_or(JournalError::Missing("body"))?;
+pub fn decode(config_map: &Value) -> Result<Value, BackupError> {
+    let body = config_map["binaryData"][BODY].as_str().ok_or(BackupError::Missing(BODY))?;
     let body = bytes_of(body)?;
     if config_map["data"]["sha256"] != checksum(&body) {
-        return Err(JournalError::Checksum);
+        return Err(BackupError::Checksum);
     }
-    unpack(&body)
+    Ok(journal::unpack(&body)?)
+}
+
+/// Why a backup cannot be written or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackupError {
+    /// A key of the ConfigMap is missing.
+    #[error("failed to read the backup: the key {0} is missing")]
+    Missing(&'static str),
+    /// The body is not what was written.
+    #[error("failed to read the backup: its checksum is not that of its body; somebody changed it")]
+    Checksum,
+    /// The body is not gzip of JSON.
+    #[error("failed to unpack the backup: {0}")]
+    Damaged(String),
+    /// The body unpacks to more than any StatefulSet can be.
+    #[error("failed to unpack the backup: it holds more than {MOST_UNPACKED} bytes, or {MOST_PARTS} parts")]
+    Bomb,
+    /// It does not fit a ConfigMap.
+    #[error("failed to pack the backup: {0} bytes after compression, a ConfigMap holds {MOST_STORED}")]
+    TooLarge(usize),
+}
+
+/// What a backup shares with a journal is how its body is packed.
+impl From<JournalError> for BackupError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Missing(what) => Self::Missing(what),
+            JournalError::Checksum => Self::Checksum,
+            JournalError::Unpack(why) | JournalError::Decode(why) => Self::Damaged(why),
+            JournalError::Bomb => Self::Bomb,
+            JournalError::TooLarge(size) => Self::TooLarge(size),
+            JournalError::Newer(_) | JournalError::Head(_) => Self::Damaged("it has no such part".to_owned()),
+        }
+    }
 }
 
 /// The number of a backup of this set, by its name.

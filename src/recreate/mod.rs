@@ -32,12 +32,14 @@ use crate::api::reasons::Note;
 
 pub mod backup;
 pub mod compare;
+pub mod confirm;
 pub mod gates;
 pub mod journal;
 pub mod manifest;
 pub mod observed;
 pub mod outcome;
 pub mod restore;
+pub mod rights;
 pub mod rivals;
 mod stages;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::journal::JournalError;
+use super::super::backup::BackupError;
 use super::super::{backup, manifest};
 use super::world::{World, set_name};
 use crate::api::names::{SetName, Uid};
@@ -42,9 +42,12 @@ fn a_backup_that_is_not_what_was_written_is_refused() {
         backup::decode(&saved)
     };
     assert!(changed(|_| {}).is_ok());
-    assert_eq!(changed(|saved| saved["data"]["sha256"] = json!("0")), Err(JournalError::Checksum));
-    assert_eq!(changed(|saved| saved["binaryData"] = json!({})), Err(JournalError::Missing("body")));
-    assert!(matches!(changed(|saved| saved["binaryData"][backup::BODY] = json!("?")), Err(JournalError::Unpack(_))));
+    assert_eq!(changed(|saved| saved["data"]["sha256"] = json!("0")), Err(BackupError::Checksum));
+    assert_eq!(changed(|saved| saved["binaryData"] = json!({})), Err(BackupError::Missing(backup::BODY)));
+    let damaged = changed(|saved| saved["binaryData"][backup::BODY] = json!("?"));
+    assert!(matches!(damaged, Err(BackupError::Damaged(_))));
+    let told = damaged.unwrap_err().to_string();
+    assert!(told.contains("backup") && !told.contains("journal"), "{told}");
 }
 
 /// The name of a backup of a set with such a name, and the label.

@@ -2,6 +2,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a test does not expect fails it, whatever it is")]
 
 mod backup;
+mod confirm;
 mod details;
 mod gates;
 mod journal;
