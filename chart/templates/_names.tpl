@@ -44,6 +44,11 @@ capabilities: {drop: [ALL]}
 {{- if and .Values.admission.enabled (not .Values.watchNamespaces) }}true{{ end }}
 {{- end }}
 
+{{- /* Nodes belong to the whole cluster, so their kubelets are asked only with a ClusterRole. "true" or "". */ -}}
+{{- define "rso.kubelets" -}}
+{{- if and .Values.usage.kubelet (not .Values.watchNamespaces) }}true{{ end }}
+{{- end }}
+
 {{- define "rso.webhook" -}}
 {{- if and (eq (include "rso.admission" .) "true") (eq .Values.admission.mode "webhook") }}true{{ end }}
 {{- end }}

@@ -50,9 +50,9 @@ two that it cannot show.
   resources: [storageclasses]
   verbs: [list, watch]
 {{- if .Values.usage.kubelet }}
-# The address of a node, and the summary of its kubelet. Never nodes/proxy: that is a shell in every pod.
+# The address of a node. Its kubelet is asked as another account, which may do nothing else.
 - apiGroups: [""]
-  resources: [nodes, nodes/stats]
+  resources: [nodes]
   verbs: [get]
 {{- end }}
 {{- if eq (include "rso.webhook" .) "true" }}
@@ -79,6 +79,13 @@ two that it cannot show.
   resources: [leases]
   resourceNames: [rso]
   verbs: [get, update]
+{{- if eq (include "rso.kubelets" .) "true" }}
+# Short tokens of the account that kubelets are asked as. They never get the operator's own.
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  resourceNames: [{{ .Release.Name }}-kubelet]
+  verbs: [create]
+{{- end }}
 {{- if eq (include "rso.webhook" .) "true" }}
 # The webhook's certificate; this Secret and no other.
 - apiGroups: [""]

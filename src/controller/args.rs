@@ -30,6 +30,10 @@ pub struct Args {
     /// Do not ask kubelets how full a volume is whose pod has no agent
     #[arg(long)]
     pub no_kubelet: bool,
+    /// ServiceAccount in the operator's own namespace whose tokens kubelets get; it may read nodes/stats and nothing else.
+    /// Without it kubelets are not asked: they never get the operator's own token
+    #[arg(long, value_name = "NAME", conflicts_with = "no_kubelet")]
+    pub kubelet_account: Option<String>,
     /// Do not verify the kubelets' certificates: for clusters where each kubelet signs its own
     #[arg(long)]
     pub kubelet_insecure_tls: bool,

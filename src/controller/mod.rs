@@ -27,7 +27,7 @@ use crate::cluster::clock;
 use crate::cluster::events;
 use crate::cluster::lease::{self, Election, Role};
 use crate::cluster::observe::Ground;
-use crate::cluster::usage::{AskError, KubeletUse, Sources, Trust};
+use crate::cluster::usage::{Account, AskError, KubeletUse, Sources, Trust};
 use crate::cluster::watch::{self, Change, Changes};
 use crate::policy::drivers::DriverError;
 use crate::recreate::Rules;
@@ -255,9 +255,18 @@ fn rules(args: &Args) -> Rules {
 }
 
 fn kubelets(args: &Args) -> KubeletUse {
-    match (args.no_kubelet, args.kubelet_insecure_tls) {
+    let trust = if args.kubelet_insecure_tls { Trust::Anyone } else { Trust::ClusterCa };
+    match (args.no_kubelet, args.kubelet_account.clone()) {
         (true, _) => KubeletUse::Never,
-        (false, true) => KubeletUse::Ask(Trust::Anyone),
-        (false, false) => KubeletUse::Ask(Trust::ClusterCa),
+        (false, Some(name)) => {
+            KubeletUse::Ask { trust, account: Account { namespace: args.pod_namespace.clone(), name } }
+        }
+        (false, None) => {
+            tracing::warn!(
+                "kubelets are not asked, as they would get this operator's own credentials: name a ServiceAccount that may \
+                 only get nodes/stats with --kubelet-account, or use --no-kubelet"
+            );
+            KubeletUse::NoAccount
+        }
     }
 }

@@ -235,6 +235,16 @@ impl Client {
         self.send(call, Method::DELETE, object.path(), Some(("application/json", &body))).await
     }
 
+    /// A token of a ServiceAccount for the API server and kubelets, which lives that long. `None` if there is no such account.
+    pub async fn token(&self, account: &Address, lives: Duration) -> Result<Option<String>, Error> {
+        let object = Address { subresource: Some("token"), ..account.clone() };
+        let call = call("create", object.resource, object.subresource, object.to_string(), Effect::Looks);
+        let spec = json!({ "expirationSeconds": lives.as_secs() });
+        let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
+        let answer = self.send(call, Method::POST, object.path(), Some(("application/json", &body))).await?.done();
+        Ok(answer.as_ref().and_then(|answer| text(answer, "/status/token")).map(str::to_owned))
+    }
+
     fn write_query(&self, run: Run) -> String {
         let dry = match run {
             Run::Real => "",

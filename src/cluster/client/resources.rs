@@ -39,6 +39,8 @@ pub const CLAIMS: Resource = resource("", "v1", "PersistentVolumeClaim", "persis
 pub const PODS: Resource = resource("", "v1", "Pod", "pods");
 /// ConfigMaps: backups and journals.
 pub const CONFIG_MAPS: Resource = resource("", "v1", "ConfigMap", "configmaps");
+/// ServiceAccounts: the one whose tokens kubelets get.
+pub const SERVICE_ACCOUNTS: Resource = resource("", "v1", "ServiceAccount", "serviceaccounts");
 /// Secrets: the webhook's own certificate.
 pub const SECRETS: Resource = resource("", "v1", "Secret", "secrets");
 /// Where the API server asks the webhook.

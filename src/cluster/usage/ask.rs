@@ -50,9 +50,12 @@ pub enum AskError {
     /// The answer cannot be read.
     #[error("the answer cannot be read")]
     Read(#[from] ReadError),
-    /// Our own token for the kubelet cannot be read.
-    #[error("failed to read the operator's service account token")]
-    Token(#[source] io::Error),
+    /// There is no token for the kubelet; the operator's own is never sent to one.
+    #[error("failed to get a token of ServiceAccount {0}, which may only read statistics")]
+    Token(String, #[source] Box<crate::cluster::client::Error>),
+    /// The same: the ServiceAccount is missing, or the answer has no token.
+    #[error("ServiceAccount {0}, which may only read statistics, is missing; install the chart again")]
+    NoAccount(String),
     /// Our own certificates cannot be used.
     #[error("failed to make a TLS client from the cluster's certificates")]
     Certificates(#[source] kube::Error),
@@ -74,7 +77,8 @@ impl AskError {
             | Self::Connect(..)
             | Self::Tls(..)
             | Self::Slow(_)
-            | Self::Token(_)
+            | Self::Token(..)
+            | Self::NoAccount(_)
             | Self::Certificates(_)
             | Self::Node(_)
             | Self::NoAddress(_) => "silent",

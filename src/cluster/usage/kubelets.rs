@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use super::ask::{AskError, Question, ask, connect};
 use super::rest::Resting;
+use super::token::{Account, Tokens};
 use crate::cluster::client::{Client, resources};
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{MAX_SUMMARY_BODY, PodVolume, read_summary};
@@ -44,13 +45,14 @@ pub enum Trust {
     /// Its certificate is signed by one of this file.
     Ca(PathBuf),
     /// Any certificate will do, as many clusters leave kubelets with self-signed ones: whoever can answer in the kubelet's
-    /// place reads the operator's token.
+    /// place reads the token, which is good for statistics alone.
     Anyone,
 }
 
 /// Asks kubelets.
 pub struct Kubelets {
     client: Client,
+    tokens: Tokens,
     tls: TlsConnector,
     slots: Semaphore,
     /// The same for those who failed last time: nodes that are cut off delay no other.
@@ -64,13 +66,15 @@ pub struct Kubelets {
 struct Node(tokio::sync::Mutex<Option<(Duration, Arc<Vec<PodVolume>>)>>);
 
 impl Kubelets {
-    /// Prepares to ask kubelets with the client's own credentials.
+    /// Prepares to ask kubelets as this account. A node that somebody has taken over reads what it is sent, so neither the
+    /// client's token nor its certificate is ever sent there.
     ///
     /// # Errors
     /// When the certificates cannot be used.
-    pub fn new(client: &Client, trust: Trust) -> Result<Self, AskError> {
+    pub fn new(client: &Client, trust: Trust, account: Account) -> Result<Self, AskError> {
         let mut config = client.config().clone();
         config.tls_server_name = None;
+        config.auth_info = kube::config::AuthInfo::default();
         match trust {
             Trust::ClusterCa => {}
             Trust::Ca(file) => config.root_cert_file = Some(file),
@@ -79,6 +83,7 @@ impl Kubelets {
         let tls = config.rustls_client_config().map_err(AskError::Certificates)?;
         Ok(Self {
             client: client.clone(),
+            tokens: Tokens::of(account),
             tls: TlsConnector::from(Arc::new(tls)),
             slots: Semaphore::new(AT_ONCE),
             doubtful: Semaphore::new(AT_ONCE),
@@ -123,25 +128,21 @@ impl Kubelets {
         let object = self.client.get(&resources::NODES.global(node)).await;
         let object = object.map_err(|error| AskError::Node(Box::new(error)))?.unwrap_or_default();
         let kubelet = address(&object).ok_or_else(|| AskError::NoAddress(node.to_owned()))?;
-        let token = self.token().await?;
+        let token = self.tokens.get(&self.client).await?;
         let stream = connect(kubelet).await?;
         let name = ServerName::IpAddress(kubelet.ip().into());
         let stream = self.tls.connect(name, stream).await.map_err(|source| AskError::Tls(kubelet, source))?;
         let question = Question {
             path: "/stats/summary",
-            token: token.as_deref(),
+            token: Some(&token),
             accepts: |code| code == StatusCode::OK,
             largest: MAX_SUMMARY_BODY,
         };
-        let body = ask(stream, kubelet, &question).await?;
-        Ok(read_summary(&body, now())?)
-    }
-
-    /// The token as it is now: the file changes about once an hour.
-    async fn token(&self) -> Result<Option<String>, AskError> {
-        let Some(file) = &self.client.config().auth_info.token_file else { return Ok(None) };
-        let token = tokio::fs::read_to_string(file).await.map_err(AskError::Token)?;
-        Ok(Some(token.trim().to_owned()))
+        let body = ask(stream, kubelet, &question).await;
+        if matches!(body, Err(AskError::Status(StatusCode::UNAUTHORIZED))) {
+            self.tokens.refused(&token).await;
+        }
+        Ok(read_summary(&body?, now())?)
     }
 
     fn known(&self, node: &str) -> Arc<Node> {

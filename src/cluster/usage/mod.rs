@@ -6,6 +6,7 @@ mod ask;
 mod kubelets;
 mod rest;
 mod slots;
+mod token;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::policy::usage::{AgentVolume, PodVolume, Usage};
 pub use self::agents::Agents;
 pub use self::ask::AskError;
 pub use self::kubelets::{Kubelets, Trust};
+pub use self::token::Account;
 
 /// A pod whose volumes are asked about.
 #[derive(Clone, Copy, Debug)]
@@ -40,16 +42,30 @@ pub type Answers = BTreeMap<ClaimName, Result<Usage, String>>;
 /// Whom to ask.
 pub struct Sources {
     agents: Agents,
-    kubelets: Option<Kubelets>,
+    kubelets: Asking,
     witness: Arc<dyn Witness>,
+}
+
+/// How kubelets are asked.
+enum Asking {
+    Yes(Box<Kubelets>),
+    NoAccount,
+    No,
 }
 
 /// Whether kubelets are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KubeletUse {
     /// Those of pods without a good answer from an agent.
-    Ask(Trust),
-    /// Never: the operator lacks the right.
+    Ask {
+        /// Whom to believe.
+        trust: Trust,
+        /// Whose token they get.
+        account: Account,
+    },
+    /// Never: there is no account for it.
+    NoAccount,
+    /// Never: nobody wants it.
     Never,
 }
 
@@ -60,8 +76,9 @@ impl Sources {
     /// When the certificates for the kubelets cannot be used.
     pub fn new(client: &Client, kubelets: KubeletUse) -> Result<Self, AskError> {
         let kubelets = match kubelets {
-            KubeletUse::Ask(trust) => Some(Kubelets::new(client, trust)?),
-            KubeletUse::Never => None,
+            KubeletUse::Ask { trust, account } => Asking::Yes(Box::new(Kubelets::new(client, trust, account)?)),
+            KubeletUse::NoAccount => Asking::NoAccount,
+            KubeletUse::Never => Asking::No,
         };
         Ok(Self { agents: Agents::default(), kubelets, witness: client.witness() })
     }
@@ -90,7 +107,11 @@ impl Sources {
     }
 
     async fn ask_kubelet(&self, pod: &Pod<'_>, answers: &mut Answers) {
-        let (Some(kubelets), Some(node)) = (&self.kubelets, pod.node) else { return };
+        let (kubelets, node) = match (&self.kubelets, pod.node) {
+            (Asking::Yes(kubelets), Some(node)) => (kubelets, node),
+            (Asking::NoAccount, _) => return all(answers, pod, "kubelet: not asked without --kubelet-account"),
+            (Asking::Yes(_), None) | (Asking::No, _) => return,
+        };
         match kubelets.ask(node).await {
             Ok(volumes) => {
                 self.witness.measured("kubelet", "ok");

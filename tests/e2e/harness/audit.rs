@@ -54,6 +54,16 @@ pub fn requests_of_the_operator_to_kubelets() -> BTreeSet<(String, String)> {
     asked.collect()
 }
 
+/// Whose tokens came to kubelets: each asked the API server what that account may.
+pub fn accounts_at_kubelets(since: &str) -> BTreeSet<String> {
+    let reviews = events_about("\"nodes\"").filter(|event| {
+        event["objectRef"]["resource"] == "subjectaccessreviews"
+            && event["requestObject"]["spec"]["resourceAttributes"]["resource"] == "nodes"
+            && event["requestReceivedTimestamp"].as_str().is_some_and(|at| at >= since)
+    });
+    reviews.map(|event| text(&event["requestObject"]["spec"]["user"])).collect()
+}
+
 /// Every line that names this user.
 fn events_about(user: &str) -> impl Iterator<Item = Value> + use<> {
     let user = user.to_owned();

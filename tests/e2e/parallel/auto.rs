@@ -7,9 +7,9 @@ use rso::api::reasons::Reason;
 use serde_json::json;
 
 use crate::harness::api::Kind;
-use crate::harness::audit;
 use crate::harness::set::Set;
 use crate::harness::space::in_namespace;
+use crate::harness::{audit, operator};
 
 /// Two pods whose volumes of 400Mi (336 for files) grow at half full, in steps of 200Mi.
 fn growing() -> Set {
@@ -48,6 +48,10 @@ async fn without_an_agent_the_kubelet_tells_how_full_it_is() {
         set.facts().await.only_grew_since(&before);
         let asked = audit::requests_of_the_operator(&since);
         assert!(asked.iter().any(|one| one.resource == "nodes"), "where the kubelet listens was not asked: {asked:#?}");
+        // It got the token of an account that may read statistics and nothing else.
+        let accounts = audit::accounts_at_kubelets(&since);
+        let ours = accounts.iter().filter(|account| account.contains(operator::NAMESPACE));
+        assert_eq!(ours.collect::<Vec<_>>(), ["system:serviceaccount:rso-system:rso-kubelet"], "{accounts:?}");
     })
     .await;
 }

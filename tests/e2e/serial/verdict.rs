@@ -43,7 +43,12 @@ async fn no_request_of_the_operator_was_forbidden_and_none_was_beyond_its_work()
 #[tokio::test]
 async fn every_right_that_the_chart_grants_was_used() {
     let mut granted = BTreeSet::new();
-    for role in [&["clusterrole", operator::NAME][..], &["role", "rso-own", "-n", operator::NAMESPACE]] {
+    let own: [&[&str]; 3] = [
+        &["clusterrole", operator::NAME],
+        &["clusterrole", "rso-kubelet"],
+        &["role", "rso-own", "-n", operator::NAMESPACE],
+    ];
+    for role in own {
         let text = kubectl(&[&["get"], role, &["-o", "json"]].concat()).await.ok();
         let role: Value = serde_json::from_str(&text).unwrap();
         granted.extend(role["rules"].as_array().unwrap().iter().flat_map(rights));
