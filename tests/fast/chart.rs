@@ -225,3 +225,27 @@ fn helm(arguments: &[&str]) -> Output {
         .output()
         .unwrap_or_else(|error| panic!("helm cannot be run ({error}): `make tools` brings it"))
 }
+
+#[test]
+fn kubelets_are_asked_as_an_account_of_their_own_or_not_at_all() {
+    let rendered = template(&[]);
+    assert!(rendered.contains("--kubelet-account=rso-kubelet") && !rendered.contains("--no-kubelet"));
+    // The right is in one role, which is bound to that account alone.
+    assert_eq!(rendered.matches("nodes/stats").count(), 1);
+    for settings in ["watchNamespaces={team-a}", "usage.kubelet=false"] {
+        let rendered = template(&["--set", settings]);
+        assert!(rendered.contains("--no-kubelet") && !rendered.contains("rso-kubelet"), "{settings}");
+        assert!(!rendered.contains("serviceaccounts/token"), "{settings}");
+    }
+}
+
+#[test]
+fn the_policy_about_the_operator_is_about_nobody_else() {
+    let rendered = template(&["--show-only", "templates/operatorpolicy.yaml"]);
+    let condition = "request.userInfo.username == 'system:serviceaccount:rso-system:rso'";
+    assert_eq!(rendered.matches(condition).count(), 1, "{rendered}");
+    assert!(rendered.contains("failurePolicy: Fail"));
+    for settings in ["watchNamespaces={team-a}", "operatorPolicy.enabled=false"] {
+        assert!(!template(&["--set", settings]).contains("name: rso-operator"), "{settings}");
+    }
+}

@@ -10,6 +10,7 @@ mod manual;
 mod midway;
 mod refusals;
 mod restore;
+mod rights;
 mod rollouts;
 mod rounds;
 mod shapes;
