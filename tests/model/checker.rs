@@ -84,6 +84,7 @@ impl System {
                     Delivery::Repeated => state.budget.spend(Event::Repeat),
                     Delivery::Mutated => state.budget.spend(Event::Mutation),
                     Delivery::GivenUp => state.budget.spend(Event::LateCreate),
+                    Delivery::Otherwise(_) => state.budget.spend(Event::Answer),
                     Delivery::Answered | Delivery::Dropped | Delivery::Slipped => {}
                 }
                 state.deliver(index, delivery, self.mutant);
@@ -127,6 +128,9 @@ impl System {
                 if with(event, is_it) {
                     actions.push(Happens::Deliver(index, delivery));
                 }
+            }
+            if with(Event::Answer, creates) {
+                actions.extend(Lie::ALL.map(|lie| Happens::Deliver(index, Delivery::Otherwise(lie))));
             }
         }
     }
@@ -199,19 +203,29 @@ fn is_goal(system: &System, state: &State) -> bool {
     let Some(set) = cluster.set else {
         return (ghost.deleted || ghost.forced) && cluster.journals == [None; 2] && !cluster.is_guarded();
     };
-    if set.content.template == MUTATED || ghost.journal_lost {
+    let comes_in_time = !ghost.surprised && (cluster.rival.is_some() || cluster.policy.is_some());
+    if (set.content.template == MUTATED && !comes_in_time) || ghost.journal_lost {
         // A person is told; until then no pod is touched and nothing is lost.
         return !set.deleting;
     }
+    // Who else is at work, or a pod that is lost with its node, keeps the template as it is.
+    let is_kept =
+        cluster.rival.is_some() || cluster.policy.is_some() || cluster.pods.iter().flatten().any(|pod| pod.deleting);
+    let least = if is_kept { GIB } else { cluster.wanted.max(GIB) };
     // Two that write at the same time may leave `Retain` behind where `Delete` was: claims stay that would have gone.
     let claims_go =
         if system.operators > 1 && !set.content.claims_go { ghost.asked.claims_go } else { set.content.claims_go };
     let content = Content { size: ghost.asked.size, claims_go, ..set.content };
     let in_range = usize::from(set.content.replicas);
-    let owned = |index: usize| cluster.pods[index].is_some_and(|pod| pod.owners == bit(set.uid));
+    let is_lost = |pod: &Pod| pod.deleting && pod.owners & !bit(set.uid) == 0;
+    let is_robbed = |pod: &Pod| ghost.surprised && pod.owners == bit(RIVAL);
+    let owned = |index: usize| {
+        cluster.pods[index].is_some_and(|pod| pod.owners == bit(set.uid) || is_lost(&pod) || is_robbed(&pod))
+    };
     let large = |index: usize| cluster.claims[index].is_some_and(|claim| claim.size >= cluster.wanted);
     content == ghost.asked
-        && set.content.size >= cluster.wanted.max(GIB)
+        && set.content.size >= least
+        && (!ghost.robbed || ghost.named)
         && !set.deleting
         && set.finalizers.is_empty()
         && set.marker.is_none()
@@ -260,6 +274,10 @@ impl Model for System {
                 journalled: 0,
                 next_uid: 1,
                 next_birth: 1,
+                surprised: false,
+                robbed: false,
+                named: false,
+                recreated: None,
                 broken: 0,
             },
         };
@@ -305,7 +323,7 @@ macro_rules! never {
 }
 
 /// What must hold in every state.
-pub(crate) const SAFETY: [Claimed; 11] = [
+pub(crate) const SAFETY: [Claimed; 12] = [
     never!("no pod is deleted", PodLost),
     never!("no pod is restarted for a template that nobody applied", PodRestarted),
     never!("no claim is deleted", ClaimLost),
@@ -316,6 +334,7 @@ pub(crate) const SAFETY: [Claimed; 11] = [
     never!("nothing is deleted before every claim is large and no rollout in flight", DeletedTooEarly),
     never!("nothing is deleted without a journal", DeletedWithoutJournal),
     never!("nothing shrinks", Shrunk),
+    never!("the same recreate does not follow itself", Followed),
     ("an absent set is remembered", Kind::Always, |_, state| is_remembered(state)),
 ];
 

@@ -36,10 +36,11 @@ pub(crate) enum Mutant {
     LeavesTheJournal,
     CreatesAgainWithoutTheHold,
     TakesTheHoldOfTheNewSetOffAtOnce,
+    WaitsForTerminatingPods,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::DeletesWithoutResourceVersion,
         Self::DeletesWhateverHasTheName,
         Self::DeletesInTheForeground,
@@ -70,6 +71,7 @@ impl Mutant {
         Self::LeavesTheJournal,
         Self::CreatesAgainWithoutTheHold,
         Self::TakesTheHoldOfTheNewSetOffAtOnce,
+        Self::WaitsForTerminatingPods,
     ];
 
     /// The bug in words: the name in lower case.
@@ -147,6 +149,9 @@ impl Mutant {
                 {
                     set.marker = Some(journal.uid);
                 }
+            }
+            Self::WaitsForTerminatingPods => {
+                cluster.pods.iter_mut().flatten().for_each(|pod| pod.deleting = false);
             }
             Self::IgnoresTheEndOfTheNamespace => cluster.namespace_terminating = false,
             _ => {}

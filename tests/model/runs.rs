@@ -8,9 +8,42 @@ use stateright::{Checker, HasDiscoveries, Model};
 use super::checker::{Happens, Kind, LIVENESS, Reaching, SAFETY, SITUATIONS, System};
 use super::explore::explore;
 use super::mutants::Mutant;
-use super::state::Cluster;
-use super::system::Event::{self, *};
+use super::state::{Cluster, Owned, Policy, Rival, RivalKind};
+use super::system::Event::{
+    self, Answer, Cancel, Delete, Edit, Force, Foreign, JournalDelete, LateCreate, LateOwner, Lost, Mutation,
+    Namespace, Overlook, PodDelete, Probe, Raise, Repeat, Scale, Template, Torn,
+};
 use super::system::{Budget, EVENTS, State};
+
+/// Who is there from the start, beside the set: each in a world of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    Nobody,
+    /// Another controller whose selector matches the pods.
+    Rivals,
+    /// A policy that changes updates.
+    UpdatePolicies,
+    /// A policy that changes creations.
+    CreatePolicies,
+}
+
+impl Others {
+    fn beside(self, alone: Cluster) -> Vec<Cluster> {
+        let with_policies =
+            |policies: &[Policy]| policies.iter().map(|policy| Cluster { policy: Some(*policy), ..alone }).collect();
+        match self {
+            Self::Nobody => vec![alone],
+            Self::Rivals => {
+                let rival = |kind: RivalKind| Some(Rival { kind, own: kind.takes(Owned::Pod(0)) });
+                RivalKind::ALL.map(|kind| Cluster { rival: rival(kind), ..alone }).into()
+            }
+            Self::UpdatePolicies => with_policies(&[Policy::TemplateOnUpdate, Policy::TemplateAlways]),
+            Self::CreatePolicies => {
+                with_policies(&[Policy::TemplateOnCreate, Policy::SizeOnCreate, Policy::AnnotationOnCreate])
+            }
+        }
+    }
+}
 
 /// One run.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +54,8 @@ pub(crate) struct Run {
     pub(crate) replicas: u8,
     /// `whenDeleted: Delete`.
     pub(crate) claims_go: bool,
+    /// Who is there from the start.
+    pub(crate) others: Others,
     /// What may happen in the small run.
     pub(crate) small: &'static [(Event, u8)],
     /// What may happen in the full one.
@@ -28,7 +63,7 @@ pub(crate) struct Run {
 }
 
 const fn run(name: &'static str, small: &'static [(Event, u8)], full: &'static [(Event, u8)]) -> Run {
-    Run { name, operators: 1, replicas: 1, claims_go: false, small, full }
+    Run { name, operators: 1, replicas: 1, claims_go: false, others: Others::Nobody, small, full }
 }
 
 impl Run {
@@ -40,13 +75,17 @@ impl Run {
         Self { replicas: 2, ..self }
     }
 
+    const fn beside(self, others: Others) -> Self {
+        Self { others, ..self }
+    }
+
     const fn unfenced(self) -> Self {
         Self { operators: 2, ..self }
     }
 }
 
 /// Every run.
-pub(crate) const RUNS: [Run; 18] = [
+pub(crate) const RUNS: [Run; 20] = [
     run("edits", &[(Edit, 2)], &[(Edit, 3), (Template, 2), (Scale, 2), (Overlook, 1), (PodDelete, 1)]),
     run(
         "edits, claims go with the set",
@@ -112,6 +151,36 @@ pub(crate) const RUNS: [Run; 18] = [
     .claims_go(),
     run("two leaders", &[(Repeat, 1)], &[(Edit, 1), (Repeat, 1), (Template, 1), (Delete, 1)]).unfenced(),
     run("two leaders, claims go with the set", &[], &[(Edit, 1), (Repeat, 1), (Scale, 1)]).claims_go().unfenced(),
+    run("a pod stays terminating", &[(Lost, 1), (Edit, 1)], &[(Lost, 2), (PodDelete, 2), (Edit, 1), (Overlook, 1)])
+        .two_pods(),
+    run(
+        "an answer has another body",
+        &[(Answer, 1), (Edit, 1)],
+        &[(Answer, 1), (Edit, 1), (Template, 1), (Delete, 1), (LateCreate, 1)],
+    ),
+];
+
+/// Worlds in which the protocol does not hold yet.
+pub(crate) const OPEN: [Run; 6] = [
+    run("another controller selects the pods", &[(Edit, 1)], &[(Edit, 2), (Template, 1), (Scale, 1), (PodDelete, 1)])
+        .beside(Others::Rivals),
+    run(
+        "another controller comes",
+        &[(Event::Rival, 1)],
+        &[(Event::Rival, 1), (Edit, 1), (Overlook, 1), (PodDelete, 1)],
+    )
+    .two_pods(),
+    run(
+        "another controller comes, claims go with the set",
+        &[(Event::Rival, 1)],
+        &[(Event::Rival, 1), (Edit, 1), (LateOwner, 1)],
+    )
+    .claims_go(),
+    run("a policy changes updates", &[(Edit, 1)], &[(Edit, 2), (Template, 1), (Scale, 1), (PodDelete, 1)])
+        .beside(Others::UpdatePolicies),
+    run("a policy changes creations", &[(Edit, 1)], &[(Edit, 2), (Template, 1), (Scale, 1), (Raise, 1)])
+        .beside(Others::CreatePolicies),
+    run("a policy comes", &[(Event::Policy, 1)], &[(Event::Policy, 1), (Edit, 1), (Template, 1)]),
 ];
 
 /// What came of a run.
@@ -129,7 +198,7 @@ pub(crate) struct Outcome {
 impl Run {
     fn system(&self, events: &[(Event, u8)], mutant: Option<Mutant>, sample: u64) -> System {
         System {
-            starts: vec![Cluster::settled(self.replicas, self.claims_go, false)],
+            starts: self.others.beside(Cluster::settled(self.replicas, self.claims_go, false)),
             operators: self.operators,
             budget: Budget::of(events),
             mutant,

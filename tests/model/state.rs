@@ -12,6 +12,8 @@ pub(crate) type Uid = u8;
 
 /// One GiB.
 pub(crate) const GIB: Size = 8;
+/// The uid of the rival: no set ever has it.
+pub(crate) const RIVAL: Uid = 7;
 /// The pod template that a webhook makes of any other.
 pub(crate) const MUTATED: u8 = 7;
 
@@ -82,6 +84,85 @@ pub(crate) struct Pod {
     /// The owners, a bit for each uid.
     pub(crate) owners: u8,
     pub(crate) template: u8,
+    /// It is being deleted, and its node is lost: it stays so until somebody forces it away.
+    pub(crate) deleting: bool,
+}
+
+/// Another controller whose selector matches the pods of the set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Rival {
+    pub(crate) kind: RivalKind,
+    /// It has the one pod that it wants: any other is one too many.
+    pub(crate) own: bool,
+}
+
+/// Its kind, by what it takes of what has no controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum RivalKind {
+    /// A ReplicaSet takes Pods; a ReplicationController and a Job are alike.
+    Replicas,
+    /// A StatefulSet takes revisions; pods it knows by their names.
+    Stateful,
+    /// A DaemonSet takes both.
+    Daemons,
+}
+
+impl RivalKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Replicas, Self::Stateful, Self::Daemons];
+
+    pub(crate) fn takes(self, owned: Owned) -> bool {
+        match owned {
+            Owned::Pod(_) => self != Self::Stateful,
+            Owned::Revision => self != Self::Replicas,
+            Owned::Claim(_) => false,
+        }
+    }
+}
+
+/// An admission policy that writes something else into the set than was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Policy {
+    /// Every update gets its pod template.
+    TemplateOnUpdate,
+    /// Every creation does.
+    TemplateOnCreate,
+    /// Both do.
+    TemplateAlways,
+    /// Volume claim templates are created no larger than one GiB.
+    SizeOnCreate,
+    /// Annotations that it does not know are not created: ours.
+    AnnotationOnCreate,
+}
+
+impl Policy {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::TemplateOnUpdate,
+        Self::TemplateOnCreate,
+        Self::TemplateAlways,
+        Self::SizeOnCreate,
+        Self::AnnotationOnCreate,
+    ];
+
+    /// What becomes of an update.
+    pub(crate) fn updated(self, content: Content) -> Content {
+        match self {
+            Self::TemplateOnUpdate | Self::TemplateAlways => Content { template: MUTATED, ..content },
+            Self::TemplateOnCreate | Self::SizeOnCreate | Self::AnnotationOnCreate => content,
+        }
+    }
+
+    /// What becomes of a creation.
+    pub(crate) fn created(self, creation: Creation) -> Creation {
+        let content = creation.content;
+        match self {
+            Self::TemplateOnCreate | Self::TemplateAlways => {
+                Creation { content: Content { template: MUTATED, ..content }, ..creation }
+            }
+            Self::SizeOnCreate => Creation { content: Content { size: content.size.min(GIB), ..content }, ..creation },
+            Self::AnnotationOnCreate => Creation { marker: None, ..creation },
+            Self::TemplateOnUpdate => creation,
+        }
+    }
 }
 
 /// A claim.
@@ -155,6 +236,8 @@ pub(crate) struct Cluster {
     pub(crate) removed: Option<(Uid, Content)>,
     /// What replaced the object with this uid was removed as well.
     pub(crate) removed_successor: Option<Uid>,
+    pub(crate) rival: Option<Rival>,
+    pub(crate) policy: Option<Policy>,
 }
 
 /// One of the objects whose change an operator can miss.
@@ -220,12 +303,20 @@ pub(crate) enum Owned {
 pub(crate) enum Step {
     /// Nothing. The flag: guards are to be dropped later.
     Done(bool),
-    Refuse,
-    /// The flag: a person is told.
-    Wait(bool),
+    Refuse(Told),
+    Wait(Told),
     Probe,
     History,
     Write(Act),
+}
+
+/// What a person is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Told {
+    Nothing,
+    Something,
+    /// The rival by its name, or that it is a policy.
+    WhoElse,
 }
 
 /// How the dry runs come out.
@@ -270,7 +361,7 @@ impl Cluster {
             observed: true,
             update: 0,
         };
-        let pod = |index| (index < replicas).then_some(Pod { birth: 0, owners: 1, template: 0 });
+        let pod = |index| (index < replicas).then_some(Pod { birth: 0, owners: 1, template: 0, deleting: false });
         let claim = |index| {
             let owners = u8::from(claims_go);
             (index < replicas).then_some(Claim { owners, guard: false, size: GIB })
@@ -288,6 +379,8 @@ impl Cluster {
             wanted: 2 * GIB,
             removed: None,
             removed_successor: None,
+            rival: None,
+            policy: None,
         }
     }
 
@@ -355,6 +448,16 @@ impl Cluster {
     pub(crate) fn is_held_old(&self) -> bool {
         let is_new = |set: &Set| self.in_flight().is_some_and(|journal| journal.uid != set.uid);
         self.set.is_some_and(|set| set.finalizers.hold && !is_new(&set))
+    }
+
+    /// The bits of all owners that are there.
+    pub(crate) fn alive(&self) -> u8 {
+        self.set.map_or(0, |set| bit(set.uid)) | self.rival.map_or(0, |_| bit(RIVAL))
+    }
+
+    /// Whether the rival owns this.
+    pub(crate) fn is_taken(&self, owned: Owned) -> bool {
+        self.owners(owned).is_some_and(|(owners, _)| owners & bit(RIVAL) != 0)
     }
 
     pub(crate) fn is_guarded(&self) -> bool {

@@ -51,10 +51,18 @@ pub(crate) enum Event {
     Torn,
     /// A CREATE gets no answer for so long that it is given up, and may arrive later.
     LateCreate,
+    /// Somebody creates another controller whose selector matches the pods.
+    Rival,
+    /// Somebody creates a policy that changes what is written.
+    Policy,
+    /// The answer to a CREATE has another body than what was stored.
+    Answer,
+    /// The node of a pod is lost, and the pod deleted: it stays terminating.
+    Lost,
 }
 
 /// The number of kinds of events.
-pub(crate) const EVENTS: usize = Event::LateCreate as usize + 1;
+pub(crate) const EVENTS: usize = Event::Lost as usize + 1;
 
 /// What may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +87,7 @@ impl Budget {
 }
 
 /// There are never more objects of the name: only a bug creates them without end.
-const LAST_UID: Uid = 7;
+const LAST_UID: Uid = RIVAL - 1;
 
 /// A write in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -214,6 +222,14 @@ pub(crate) struct Ghost {
     pub(crate) journalled: u8,
     pub(crate) next_uid: Uid,
     pub(crate) next_birth: u8,
+    /// A rival or a policy came when the DELETE was decided, and nobody looks for them any more.
+    pub(crate) surprised: bool,
+    /// The rival took a pod of ours.
+    pub(crate) robbed: bool,
+    /// People were told who else it is.
+    pub(crate) named: bool,
+    /// What was recreated last, to which size, where a policy may have made something else of it.
+    pub(crate) recreated: Option<(Content, Size)>,
     /// A bit for each invariant that was broken.
     pub(crate) broken: u16,
 }
@@ -242,6 +258,7 @@ pub(crate) enum Broken {
     DeletedTooEarly,
     DeletedWithoutJournal,
     Shrunk,
+    Followed,
 }
 
 impl State {
@@ -335,7 +352,9 @@ fn decide(read: &Cluster, cluster: &Cluster, probe: Probe, mutant: Option<Mutant
 
 /// What an operator cannot read is not part of what it knows.
 fn forget_history(cluster: &Cluster) -> Cluster {
-    Cluster { removed: None, removed_successor: None, ..*cluster }
+    let owns = Owned::ALL.into_iter().any(|owned| cluster.is_taken(owned));
+    let rival = cluster.rival.filter(|_| owns).map(|rival| Rival { own: false, ..rival });
+    Cluster { removed: None, removed_successor: None, rival, policy: None, ..*cluster }
 }
 
 /// Looks up what is asked for, until there is a decision.
@@ -396,6 +415,29 @@ pub(crate) enum Delivery {
     Slipped,
     /// It is a CREATE, and given up without an answer. It may arrive later.
     GivenUp,
+    /// It is a CREATE that arrives, and its answer has another body.
+    Otherwise(Lie),
+}
+
+/// What is not so in the answer to a CREATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lie {
+    Template,
+    Size,
+    Finalizers,
+}
+
+impl Lie {
+    pub(crate) const ALL: [Self; 3] = [Self::Template, Self::Size, Self::Finalizers];
+
+    fn told(self, mut set: Set) -> Set {
+        match self {
+            Self::Template => set.content.template = MUTATED,
+            Self::Size => set.content.size = GIB,
+            Self::Finalizers => set.finalizers.hold = !set.finalizers.hold,
+        }
+        set
+    }
 }
 
 impl State {
@@ -417,10 +459,21 @@ impl State {
     }
 
     fn plan(&mut self, index: usize, step: Step, view: View) -> bool {
+        if self.hears(step) {
+            return true;
+        }
         let Step::Write(act) = step else { return false };
         let then = is_absorbed(&act).then(|| Box::new(View { probe: None, ..view }));
         self.operators[index].pending = Some(Pending { act, then });
         true
+    }
+
+    /// People are told who else is at work, for the first time.
+    fn hears(&mut self, step: Step) -> bool {
+        let told = matches!(step, Step::Refuse(Told::WhoElse) | Step::Wait(Told::WhoElse));
+        let is_first = told && !self.ghost.named;
+        self.ghost.named |= told;
+        is_first
     }
 
     /// Ends a write in flight.
@@ -437,14 +490,15 @@ impl State {
         match delivery {
             Delivery::Repeated => self.operators[index].pending = Some(pending),
             Delivery::Answered | Delivery::Mutated | Delivery::Slipped if applied => {
-                self.absorb(index, pending, mutant)
+                self.absorb(index, pending, None, mutant)
             }
+            Delivery::Otherwise(lie) if applied => self.absorb(index, pending, Some(lie), mutant),
             _ => {}
         }
     }
 
     /// Goes on with what the answer told.
-    fn absorb(&mut self, index: usize, pending: Pending, mutant: Option<Mutant>) {
+    fn absorb(&mut self, index: usize, pending: Pending, lie: Option<Lie>, mutant: Option<Mutant>) {
         let Some(mut view) = pending.then else { return };
         let object = match pending.act {
             Act::UpdateJournal(journal) => {
@@ -452,7 +506,7 @@ impl State {
                 Object::Journal
             }
             Act::Create(..) => {
-                view.cluster.set = self.cluster.set;
+                view.cluster.set = self.cluster.set.map(|set| lie.map_or(set, |lie| lie.told(set)));
                 Object::Set
             }
             _ => {
@@ -477,6 +531,8 @@ impl State {
             Act::CreateJournal(journal) => {
                 let is_free = self.cluster.journal(journal.uid).is_none() && self.cluster.put_journal(journal);
                 if is_free {
+                    let again = self.ghost.recreated == Some((self.ghost.asked, journal.target));
+                    self.break_if(again, Broken::Followed);
                     self.ghost.journalled |= bit(journal.uid);
                     self.touch(Object::Journal);
                 }
@@ -557,8 +613,12 @@ impl State {
         if self.ghost.next_uid > LAST_UID {
             return false;
         }
+        if let Some(journal) = self.cluster.in_flight().filter(|_| self.cluster.policy.is_some()) {
+            self.ghost.recreated = Some((asked, journal.target));
+        }
         let template = if delivery == Delivery::Mutated { MUTATED } else { content.template };
-        self.insert(Creation { content: Content { template, ..content }, ..creation }, Fields::Operator);
+        let sent = Creation { content: Content { template, ..content }, ..creation };
+        self.insert(self.cluster.policy.map_or(sent, |policy| policy.created(sent)), Fields::Operator);
         true
     }
 
@@ -609,9 +669,18 @@ impl State {
             }
             _ => unreachable!("{act:?} is no patch of the set"),
         }
-        self.cluster.set = Some(set);
+        let is_update = !matches!(act, Act::Delete(_));
+        self.cluster.set = Some(if is_update { self.updated(set) } else { set });
         self.touch(Object::Set);
         self.remove_if_free();
+    }
+
+    /// What a policy makes of an update of the set.
+    pub(crate) fn updated(&self, mut set: Set) -> Set {
+        let content = self.cluster.policy.map_or(set.content, |policy| policy.updated(set.content));
+        set.observed &= content == set.content;
+        set.content = content;
+        set
     }
 
     fn judge_delete(&mut self, set: &Set) {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{SetName, TemplateName, Uid as Name};
+use rso::api::reasons::Note;
 use rso::recreate::observed::{
     BackupHead, Backups, Claim as RealClaim, Dependent, Found, JournalHead, Kind, LastObject, Live, LiveSet, Namespace,
     Probes, Rivals, Stored, Verdict, WhenDeleted,
@@ -239,9 +240,10 @@ fn object(cluster: &Cluster, set: &Set) -> Value {
     let owned = || cluster.pods.iter().flatten().filter(|pod| pod.owners & bit(set.uid) != 0);
     let current = owned().map(|pod| pod.template).find(|template| *template != set.update).unwrap_or(set.update);
     let count = owned().count();
+    let ready = owned().filter(|pod| !pod.deleting).count();
     object["status"] = json!({
         "observedGeneration": if set.observed { 5 } else { 4 },
-        "replicas": count, "readyReplicas": count, "availableReplicas": count,
+        "replicas": count, "readyReplicas": ready, "availableReplicas": ready,
         "currentRevision": revision_of(current), "updateRevision": revision_of(set.update),
     });
     object
@@ -255,7 +257,7 @@ fn template_of_revision(revision: &str) -> u8 {
     revision.strip_prefix("db-r").and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{revision:?}"))
 }
 
-fn owners(owners: u8, is_guarded: bool) -> Vec<Value> {
+fn owners(cluster: &Cluster, owners: u8, is_guarded: bool) -> Vec<Value> {
     let controller = |uid: Uid| {
         json!({
             "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": name_of(uid).as_str(),
@@ -263,8 +265,21 @@ fn owners(owners: u8, is_guarded: bool) -> Vec<Value> {
         })
     };
     let guard = json!({ "apiVersion": "v1", "kind": "Namespace", "name": "shop", "uid": NAMESPACE_UID });
-    let controllers = (0..8).filter(|uid| owners & bit(*uid) != 0).map(controller);
-    controllers.chain(is_guarded.then_some(guard)).collect()
+    let controllers = (0..RIVAL).filter(|uid| owners & bit(*uid) != 0).map(controller);
+    let rival = cluster.rival.filter(|_| owners & bit(RIVAL) != 0).map(|rival| {
+        let (kind, name) = called(rival.kind);
+        json!({ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": name_of(RIVAL).as_str(), "controller": true })
+    });
+    controllers.chain(rival).chain(is_guarded.then_some(guard)).collect()
+}
+
+/// The kind and the name of a rival.
+fn called(kind: RivalKind) -> (&'static str, &'static str) {
+    match kind {
+        RivalKind::Replicas => ("ReplicaSet", "rival"),
+        RivalKind::Stateful => ("StatefulSet", "rival"),
+        RivalKind::Daemons => ("DaemonSet", "rival"),
+    }
 }
 
 fn dependent(cluster: &Cluster, kind: Kind, name: String, uid: String, all: Vec<Value>) -> Dependent {
@@ -285,19 +300,20 @@ fn dependent(cluster: &Cluster, kind: Kind, name: String, uid: String, all: Vec<
 fn pod(cluster: &Cluster, index: u8) -> Option<Dependent> {
     let pod = cluster.pods[usize::from(index)]?;
     let uid = format!("uid-of-pod-{index}-{}", pod.birth);
-    let mut real = dependent(cluster, Kind::Pod, format!("db-{index}"), uid, owners(pod.owners, false));
+    let mut real = dependent(cluster, Kind::Pod, format!("db-{index}"), uid, owners(cluster, pod.owners, false));
+    real.deleting = pod.deleting;
     real.revision = Some(revision_of(pod.template));
     Some(real)
 }
 
 fn revision(cluster: &Cluster, all: u8) -> Dependent {
-    dependent(cluster, Kind::Revision, "db-r0".to_owned(), "uid-of-revision".to_owned(), owners(all, false))
+    dependent(cluster, Kind::Revision, "db-r0".to_owned(), "uid-of-revision".to_owned(), owners(cluster, all, false))
 }
 
 fn claim(cluster: &Cluster, index: u8) -> Option<RealClaim> {
     let claim = cluster.claims[usize::from(index)]?;
     let uid = format!("uid-of-claim-{index}");
-    let all = owners(claim.owners, claim.guard);
+    let all = owners(cluster, claim.owners, claim.guard);
     let object = dependent(cluster, Kind::Claim, format!("data-db-{index}"), uid, all);
     Some(RealClaim { object, requested: bytes(claim.size) })
 }
@@ -349,13 +365,18 @@ fn checksum_of(number: u8) -> String {
 pub(crate) fn next(view: &View) -> Step {
     match recreate::next(&observed(view), now()) {
         RealStep::Done { again } => Step::Done(again.is_some()),
-        RealStep::Refuse(_) => Step::Refuse,
-        RealStep::Wait(wait) => Step::Wait(wait.note.is_some()),
+        RealStep::Refuse(note) => Step::Refuse(told(&note)),
+        RealStep::Wait(wait) => Step::Wait(wait.note.as_ref().map_or(Told::Nothing, told)),
         RealStep::Look(Look::Probes(_)) => Step::Probe,
         RealStep::Look(Look::Rivals(_)) => unreachable!("they are known of every state of the set"),
         RealStep::Look(Look::LastObject { .. }) => Step::History,
         RealStep::Write(action) => Step::Write(act(&action)),
     }
+}
+
+fn told(note: &Note) -> Told {
+    let is_named = ["rival", "policy"].iter().any(|word| note.text.contains(word));
+    if is_named { Told::WhoElse } else { Told::Something }
 }
 
 fn act(action: &Action) -> Act {
@@ -380,8 +401,8 @@ fn act(action: &Action) -> Act {
                 Kind::Claim => Owned::Claim(index()),
             };
             let is_guarded = owners.iter().any(|owner| owner["uid"] == NAMESPACE_UID);
-            let sets = owners.iter().filter(|owner| owner["kind"] == "StatefulSet");
-            let bits = sets.map(|owner| bit(uid_of(owner["uid"].as_str().unwrap()))).fold(0, |all, one| all | one);
+            let others = owners.iter().filter(|owner| owner["uid"] != NAMESPACE_UID);
+            let bits = others.map(|owner| bit(uid_of(owner["uid"].as_str().unwrap()))).fold(0, |all, one| all | one);
             Act::SetOwners(owned, bits, is_guarded)
         }
         Action::SetRetention { guard, when_deleted } => {

@@ -8,6 +8,7 @@ use rso::api::names::{ClaimName, Ordinal, TemplateName, Uid as Name};
 use rso::policy::claim::{self, ClaimStep};
 use rso::policy::drivers::Driver;
 
+use super::others;
 use super::state::*;
 use super::system::*;
 use super::translate;
@@ -50,6 +51,14 @@ pub(crate) enum Move {
     PodDelete(u8),
     JournalDelete(Uid),
     LateOwner(u8),
+    Lose(u8),
+    Policy(Policy),
+    Rival(RivalKind),
+    // The rival.
+    Take(Owned),
+    /// A pod too many: its own, or one that it has taken.
+    Discard(Option<u8>),
+    Replenish,
 }
 
 /// How somebody deletes the set.
@@ -85,7 +94,10 @@ impl Move {
             | Self::LongDeleting
             | Self::Quiet
             | Self::Arrives
-            | Self::GrowClaim(_) => None,
+            | Self::GrowClaim(_)
+            | Self::Take(_)
+            | Self::Discard(_)
+            | Self::Replenish => None,
             Self::Overlook => Some(Event::Overlook),
             Self::Edit => Some(Event::Edit),
             Self::Template => Some(Event::Template),
@@ -99,6 +111,9 @@ impl Move {
             Self::PodDelete(_) => Some(Event::PodDelete),
             Self::JournalDelete(_) => Some(Event::JournalDelete),
             Self::LateOwner(_) => Some(Event::LateOwner),
+            Self::Lose(_) => Some(Event::Lost),
+            Self::Policy(_) => Some(Event::Policy),
+            Self::Rival(_) => Some(Event::Rival),
         }
     }
 }
@@ -113,6 +128,7 @@ pub(crate) fn moves(state: &State) -> Vec<Move> {
     let grows = |index: &u8| grown(&state.cluster, *index).is_some();
     all.extend([0, 1].into_iter().filter(grows).map(Move::GrowClaim));
     people(state, &mut all);
+    others::moves(state, &mut all);
     all.retain(|one| one.event().is_none_or(|event| state.budget.has(event)));
     all
 }
@@ -124,12 +140,13 @@ fn controller(cluster: &Cluster, all: &mut Vec<Move>) {
         all.push(Move::Status);
     }
     let orphans = Owned::ALL.into_iter().filter(|owned| !matches!(owned, Owned::Claim(_)));
-    all.extend(orphans.filter(|owned| cluster.owners(*owned) == Some((0, false))).map(Move::Adopt));
+    all.extend(orphans.filter(|owned| others::is_free(cluster, *owned)).map(Move::Adopt));
     for index in 0..2_u8 {
         let (pod, claim) = (cluster.pods[usize::from(index)], cluster.claims[usize::from(index)]);
         let in_range = index < set.content.replicas;
         match pod {
             None if in_range && !cluster.namespace_terminating => all.push(Move::Spawn(index)),
+            Some(pod) if pod.deleting => {}
             Some(pod) if !in_range && pod.owners & mine != 0 => all.push(Move::ScaleDown),
             Some(pod) if pod.owners & mine != 0 && rolls(&set, &pod) => all.push(Move::RollOut(index)),
             _ => {}
@@ -160,11 +177,11 @@ fn collector(cluster: &Cluster, all: &mut Vec<Move>) {
     }
     for owned in Owned::ALL {
         let Some((owners, guard)) = cluster.owners(owned) else { continue };
-        let dangling = owners & !live;
+        let dangling = owners & !cluster.alive();
         if dangling == 0 {
             continue;
         }
-        all.push(if owners & live == 0 && !guard { Move::Collect(owned) } else { Move::Prune(owned) });
+        all.push(if owners & cluster.alive() == 0 && !guard { Move::Collect(owned) } else { Move::Prune(owned) });
     }
 }
 
@@ -297,7 +314,10 @@ impl State {
                 self.control(one)
             }
             Move::Orphan(owned) => self.keep_owners(owned, |live| !live),
-            Move::Prune(owned) => self.keep_owners(owned, |live| live),
+            Move::Prune(owned) => {
+                let rival = self.cluster.rival.map_or(0, |_| bit(RIVAL));
+                self.keep_owners(owned, |live| live | rival);
+            }
             Move::Orphaned => self.finalize(|finalizers| finalizers.orphan = false),
             Move::Overlook => {
                 // Without the hold it is not our deletion.
@@ -346,6 +366,9 @@ impl State {
             | Move::PodDelete(_)
             | Move::JournalDelete(_)
             | Move::LateOwner(_) => self.people(one),
+            Move::Lose(_) | Move::Policy(_) | Move::Rival(_) | Move::Take(_) | Move::Discard(_) | Move::Replenish => {
+                self.others(one)
+            }
         }
     }
 
@@ -388,7 +411,8 @@ impl State {
         let slot = usize::from(index);
         let birth = self.ghost.next_birth;
         self.ghost.next_birth += 1;
-        self.cluster.pods[slot] = Some(Pod { birth, owners: bit(set.uid), template: set.content.template });
+        self.cluster.pods[slot] =
+            Some(Pod { birth, owners: bit(set.uid), template: set.content.template, deleting: false });
         self.cluster.claims[slot].get_or_insert(Claim { owners: 0, guard: false, size: set.content.size });
         self.cluster.restless = true;
         self.touch(Object::Pod(slot));
@@ -405,11 +429,12 @@ impl State {
 
     fn finalize(&mut self, mut change: impl FnMut(&mut Finalizers)) {
         self.cluster.set.iter_mut().for_each(|set| change(&mut set.finalizers));
+        self.cluster.set = self.cluster.set.map(|set| self.updated(set));
         self.touch(Object::Set);
         self.remove_if_free();
     }
 
-    fn collect(&mut self, owned: Owned) {
+    pub(crate) fn collect(&mut self, owned: Owned) {
         self.cluster.remove(owned);
         self.touch(owned.object());
         match owned {
@@ -481,6 +506,11 @@ impl State {
 
     fn edit(&mut self, change: impl FnMut(&mut Set)) {
         self.cluster.set.iter_mut().for_each(change);
+        self.cluster.set = self.cluster.set.map(|set| self.updated(set));
+        // Whoever updates a set under a policy applies what the policy makes of it.
+        if let (Some(set), Some(_)) = (self.cluster.set, self.cluster.policy) {
+            self.ghost.asked.template = set.content.template;
+        }
         self.touch(Object::Set);
     }
 
