@@ -50,6 +50,25 @@ pub async fn truncated(answer: Response<Reply>) -> Answer {
     Ok(Response::from_parts(head, StreamBody::new(frames).boxed_unsync()))
 }
 
+/// The same answer, with a body that says something else: another Pod template, another size, another finalizer.
+pub async fn another(answer: Response<Reply>) -> Answer {
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let Ok(mut object) = serde_json::from_slice::<Value>(&body) else {
+        return Ok(Response::from_parts(head, full(body)));
+    };
+    if object["kind"] == "StatefulSet" {
+        object["spec"]["template"]["metadata"]["labels"]["policy"] = json!("another");
+        for template in object["spec"]["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+            template["spec"]["resources"]["requests"]["storage"] = json!("1Mi");
+        }
+        object["metadata"]["finalizers"] = json!(["example.com/another"]);
+    } else if object["metadata"].is_object() {
+        object["metadata"]["labels"]["policy"] = json!("another");
+    }
+    Ok(Response::from_parts(head, full(object.to_string())))
+}
+
 /// The server's way to refuse.
 pub fn status_object(code: u16, reason: &str, message: &str) -> Value {
     json!({

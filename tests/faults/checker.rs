@@ -19,7 +19,7 @@ mod requests;
 pub type Invariant = (&'static str, fn(&History) -> Vec<String>);
 
 /// All of them. The first eleven are those of the protocol, in its order.
-pub const INVARIANTS: [Invariant; 14] = [
+pub const INVARIANTS: [Invariant; 15] = [
     ("no pod is deleted or restarted", pods),
     ("no claim is deleted or asked for less", claims),
     ("an absent set is remembered, as it was last edited", protocol::absence),
@@ -34,6 +34,7 @@ pub const INVARIANTS: [Invariant; 14] = [
     ("every write carries its precondition", requests::preconditions),
     ("no write follows a read that failed", requests::failed_reads),
     ("a set of somebody else is never deleted", protocol::foreign),
+    ("the same recreate does not follow itself", protocol::repeated),
 ];
 
 /// Everything that should not have happened.

@@ -29,11 +29,13 @@ pub enum WriteFault {
     Twice,
     /// Carried out; half of the answer arrives.
     TruncatedAnswer,
+    /// Carried out; the answer is as if a policy had made something else of it.
+    AnotherBody,
 }
 
 impl WriteFault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::KillBefore,
         Self::KillAfter,
         Self::ResetAfter,
@@ -46,6 +48,7 @@ impl WriteFault {
         Self::StallThenDeliver,
         Self::Twice,
         Self::TruncatedAnswer,
+        Self::AnotherBody,
     ];
 
     /// The word.
@@ -63,6 +66,7 @@ impl WriteFault {
             Self::StallThenDeliver => "stalled, given up, then delivered",
             Self::Twice => "delivered twice",
             Self::TruncatedAnswer => "answer truncated",
+            Self::AnotherBody => "answer of another body",
         }
     }
 }

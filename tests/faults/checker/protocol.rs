@@ -198,6 +198,26 @@ pub fn template(history: &History) -> Vec<String> {
     found
 }
 
+/// A set that came back as it was before is not replaced once more, for the same sizes, unless somebody has changed it.
+pub fn repeated(history: &History) -> Vec<String> {
+    let (mut found, mut last, mut made) = (Vec::new(), None, false);
+    history.steps(|_, event| {
+        if event.kind == Kind::StatefulSet && event.change == Change::Added && transaction(&event.object).is_some() {
+            made = true;
+        }
+        if event.kind != Kind::ConfigMap || event.change != Change::Added || !is_journal(&event.object) {
+            return;
+        }
+        let Ok(journal) = Journal::decode(&event.object) else { return };
+        let same = Some((journal.targets, rso::recreate::manifest::bare(&journal.image)));
+        if made && last == same {
+            found.push(format!("at {} it begins again", event.at));
+        }
+        (last, made) = (same, false);
+    });
+    found
+}
+
 /// What goes was held, or deleted by a person.
 pub fn foreign(history: &History) -> Vec<String> {
     let mut found = Vec::new();

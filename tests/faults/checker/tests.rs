@@ -164,6 +164,10 @@ fn history(seed: Seed) -> History {
         script.tell(Kind::StatefulSet, Change::Modified, set("new", "2Gi"));
     }
     script.journal(Change::Deleted, Phase::Adopting);
+    if seed == Seed::Again {
+        script.journal(Change::Added, Phase::Prepared);
+        script.journal(Change::Deleted, Phase::Prepared);
+    }
     let uid = json!({"uid": "old", "resourceVersion": "6"});
     History {
         events: script.events,
@@ -193,6 +197,7 @@ enum Seed {
     OtherTemplate,
     Twice,
     LeftTransaction,
+    Again,
 }
 
 fn found(history: &History) -> Vec<String> {
@@ -219,6 +224,7 @@ fn what_is_wrong_in_the_order_of_events_is_found() {
     check(Seed::Twice, "a transaction makes at most one set, and none when it is over");
     check(Seed::Twice, "a set of somebody else is never deleted");
     check(Seed::LeftTransaction, "at rest nothing of ours is left");
+    check(Seed::Again, "the same recreate does not follow itself");
 }
 
 #[test]

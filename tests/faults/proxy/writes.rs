@@ -8,7 +8,7 @@ use http::request::Parts;
 use hyper::body::Bytes;
 
 use super::{Freeze, FreezeWhen, Order, Proxy};
-use crate::answers::{Answer, gone, later, status, truncated};
+use crate::answers::{Answer, another, gone, later, status, truncated};
 use crate::asked::Asked;
 use crate::fault::{Fault, WriteFault};
 
@@ -70,6 +70,7 @@ impl Proxy {
                 let answer = self.whole_write(index, asked, parts, body).await?;
                 truncated(answer).await
             }
+            WriteFault::AnotherBody => another(self.whole_write(index, asked, parts, body).await?).await,
         }
     }
 
