@@ -50,6 +50,11 @@ impl Asked {
         self.method == Method::POST && self.object().contains("rso-journal-")
     }
 
+    /// What the API server would say to a write of the set.
+    pub fn is_a_dry_run_of_the_set(&self) -> bool {
+        self.class == Class::Read && self.method != Method::GET && self.path.contains("/statefulsets")
+    }
+
     /// The API server has carried it out.
     pub fn is_done(&self) -> bool {
         self.delivered.iter().any(|(_, code, _)| (200..300).contains(code))

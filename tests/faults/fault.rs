@@ -86,12 +86,22 @@ pub enum ReadFault {
     Silence,
     /// Half of the answer arrives.
     Truncated,
+    /// A dry run of a write to the set is answered as if a policy made something else of it. Of what is read nothing is told
+    /// that is not so.
+    AnotherBody,
 }
 
 impl ReadFault {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Reset, Self::InternalError, Self::TooManyRequests, Self::Gone, Self::Silence, Self::Truncated];
+    pub const ALL: [Self; 7] = [
+        Self::Reset,
+        Self::InternalError,
+        Self::TooManyRequests,
+        Self::Gone,
+        Self::Silence,
+        Self::Truncated,
+        Self::AnotherBody,
+    ];
 
     /// The word.
     pub const fn as_str(self) -> &'static str {
@@ -102,6 +112,7 @@ impl ReadFault {
             Self::Gone => "410",
             Self::Silence => "silence",
             Self::Truncated => "truncated",
+            Self::AnotherBody => "of another body",
         }
     }
 }

@@ -20,6 +20,7 @@
 //! | [`run`] | How does one run go, from an empty namespace to rest? |
 //! | [`history`] | What is known when a run is over? |
 //! | [`checker`] | Did anything happen that must never happen? |
+//! | [`counter`] | Does the count of what went wrong move when it does? |
 //! | [`sweep`] | Which runs are there, and did all of them do what they should? |
 //! | [`leaders`] | What if the leader stands still, another takes over, and the old one wakes? |
 //! | [`report`] | How is it told? |
@@ -43,6 +44,7 @@ mod agents;
 mod answers;
 mod asked;
 mod checker;
+mod counter;
 mod fault;
 #[path = "../e2e/harness/mod.rs"]
 #[allow(dead_code, reason = "shared with the tests on the cluster, which use the rest")]

@@ -77,8 +77,11 @@ impl Plane {
                 let _ = self.api.patch(Kind::StatefulSet, namespace, name, &none).await;
             }
         }
-        let left =
-            [Kind::StatefulSet, Kind::Claim, Kind::ConfigMap, Kind::Event, Kind::Pod].map(|kind| (kind, namespace));
+        for kind in [Kind::RewriteBinding, Kind::Rewrite] {
+            let _ = self.api.delete(kind, "", namespace, &json!({})).await;
+        }
+        let all = [Kind::ReplicaSet, Kind::StatefulSet, Kind::Claim, Kind::ConfigMap, Kind::Event, Kind::Pod];
+        let left = all.map(|kind| (kind, namespace));
         for (kind, namespace) in left.into_iter().chain([(Kind::ConfigMap, &place.home), (Kind::Lease, &place.home)]) {
             let path = kind.path(namespace);
             let options = json!({"propagationPolicy": "Background"});

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::asked::Asked;
 use crate::harness::api::{Api, Kind};
+use crate::harness::rewrite::{Rewrite, Rewritten};
 use crate::harness::set::Set;
 use crate::proxy::Beside;
 
@@ -63,12 +64,16 @@ pub enum Deed {
     LoseClaim(&'static str),
     /// The set gets this ConfigMap as its controller.
     Own(&'static str),
+    /// The administrator puts a policy up that makes something else of what this operation sends.
+    Rewrite(&'static str, Rewritten),
+    /// Another controller of this kind is created whose selector matches the Pods.
+    Rival(Kind),
 }
 
 impl Deed {
-    /// Whether the set goes, sooner or later.
+    /// Whether the set goes, sooner or later, or others go for its Pods.
     pub fn deletes(&self) -> bool {
-        matches!(self, Self::Delete(_) | Self::DeleteNamespace)
+        matches!(self, Self::Delete(_) | Self::DeleteNamespace | Self::Rival(_))
     }
 }
 
@@ -152,6 +157,11 @@ impl Deeds {
                 let owned = json!({"metadata": {"ownerReferences": [owner]}});
                 api.patch(Kind::StatefulSet, namespace, NAME, &owned).await
             }
+            Deed::Rewrite(operation, what) => {
+                let policy = Rewrite::of(api, namespace, operation, *what).await;
+                Ok(policy.object().await)
+            }
+            Deed::Rival(kind) => api.create(*kind, namespace, &rival(*kind)).await,
         };
         if let Ok(object) = answer {
             self.0.lock().unwrap().push((deed, crate::recorder::version(&object)));
@@ -254,6 +264,44 @@ fn lose_a_claim() -> Deed {
 
 fn own() -> Deed {
     Deed::Own("operator")
+}
+
+/// From now on every update of the set changes its Pod template.
+fn change_updates() -> Deed {
+    Deed::Rewrite("UPDATE", Rewritten::TemplateLabel)
+}
+
+/// From now on every new set has another Pod template.
+fn change_creations() -> Deed {
+    Deed::Rewrite("CREATE", Rewritten::TemplateLabel)
+}
+
+/// From now on no new set has templates of more than 400Mi.
+fn cap_sizes() -> Deed {
+    Deed::Rewrite("CREATE", Rewritten::SizeCap)
+}
+
+fn select_the_pods() -> Deed {
+    Deed::Rival(Kind::ReplicaSet)
+}
+
+/// It wants no Pod of its own, so that every one that it takes is one too many.
+fn rival(kind: Kind) -> Value {
+    let mut rival = Set::named(NAME).replicas(0).manifest();
+    rival["metadata"]["name"] = json!("rival");
+    if kind == Kind::ReplicaSet {
+        rival["kind"] = json!("ReplicaSet");
+        rival["spec"].as_object_mut().unwrap().remove("serviceName");
+    }
+    rival
+}
+
+fn replica_set() -> Vec<(Kind, Value)> {
+    vec![(Kind::ReplicaSet, rival(Kind::ReplicaSet))]
+}
+
+fn second_set() -> Vec<(Kind, Value)> {
+    vec![(Kind::StatefulSet, rival(Kind::StatefulSet))]
 }
 
 /// A tool that sees the set missing and applies it again, with the wish.
@@ -447,6 +495,33 @@ pub const SCENARIOS: &[Scenario] = &[
         ..Scenario::plain("a class that does not allow expansion", || {
             Set::named(NAME).template_of_class("data", "1Gi", "local-fixed")
         })
+    },
+    Scenario {
+        midway: after(journal, change_updates),
+        end: End::ClaimsOnly,
+        ..Scenario::plain("a policy comes that changes updates", two)
+    },
+    Scenario {
+        before: Some(change_creations),
+        end: End::ClaimsOnly,
+        ..Scenario::plain("a policy changes creations", two)
+    },
+    Scenario { before: Some(cap_sizes), end: End::ClaimsOnly, ..Scenario::plain("a policy caps sizes", two) },
+    Scenario {
+        midway: before(delete, cap_sizes),
+        end: End::ClaimsOnly,
+        ..Scenario::plain("a policy comes that caps sizes", two)
+    },
+    Scenario { others: replica_set, end: End::ClaimsOnly, ..Scenario::plain("a ReplicaSet selects the pods", two) },
+    Scenario {
+        others: second_set,
+        end: End::ClaimsOnly,
+        ..Scenario::plain("a second StatefulSet selects the pods", two)
+    },
+    Scenario {
+        midway: after(delete, select_the_pods),
+        pods: Pods::MayChange,
+        ..Scenario::plain("a ReplicaSet comes that selects the pods while the set is on its way out", two)
     },
     Scenario::plain("fifty replicas", || one().replicas(50).parallel()),
 ];

@@ -168,6 +168,11 @@ fn looks(reference: &Outcome, place: usize, full: bool) -> Vec<Fault> {
         let one = kinds[(number + place) % kinds.len()];
         faults.extend(kinds.into_iter().filter(|kind| all || *kind == one).map(|kind| Fault::Read(number, kind)));
     }
+    // Each dry run of a write to the set is answered otherwise, in the sample too.
+    let dry = reference.asked.iter().filter(|asked| asked.is_a_dry_run_of_the_set()).map(|asked| asked.number);
+    faults.extend(dry.map(|number| Fault::Read(number, ReadFault::AnotherBody)));
+    faults.sort();
+    faults.dedup();
     for number in 1..=reference.count(Class::Watch) {
         let kinds = WatchFault::ALL;
         let one = kinds[(number + place) % kinds.len()];

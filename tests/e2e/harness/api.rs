@@ -9,6 +9,8 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     StatefulSet,
+    #[allow(dead_code, reason = "only the fault sweep makes one without kubectl")]
+    ReplicaSet,
     Pod,
     Claim,
     Revision,
@@ -21,12 +23,15 @@ pub enum Kind {
     Deployment,
     Policy,
     PolicyBinding,
+    Rewrite,
+    RewriteBinding,
 }
 
 impl Kind {
     fn group_and_plural(self) -> (&'static str, &'static str) {
         match self {
             Self::StatefulSet => ("/apis/apps/v1", "statefulsets"),
+            Self::ReplicaSet => ("/apis/apps/v1", "replicasets"),
             Self::Deployment => ("/apis/apps/v1", "deployments"),
             Self::Revision => ("/apis/apps/v1", "controllerrevisions"),
             Self::Pod => ("/api/v1", "pods"),
@@ -39,6 +44,8 @@ impl Kind {
             Self::Lease => ("/apis/coordination.k8s.io/v1", "leases"),
             Self::Policy => ("/apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicies"),
             Self::PolicyBinding => ("/apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings"),
+            Self::Rewrite => ("/apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicies"),
+            Self::RewriteBinding => ("/apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicybindings"),
         }
     }
 
@@ -46,7 +53,9 @@ impl Kind {
     pub fn path(self, namespace: &str) -> String {
         let (group, plural) = self.group_and_plural();
         match self {
-            Self::Namespace | Self::Policy | Self::PolicyBinding => format!("{group}/{plural}"),
+            Self::Namespace | Self::Policy | Self::PolicyBinding | Self::Rewrite | Self::RewriteBinding => {
+                format!("{group}/{plural}")
+            }
             _ if namespace.is_empty() => format!("{group}/{plural}"),
             _ => format!("{group}/namespaces/{namespace}/{plural}"),
         }

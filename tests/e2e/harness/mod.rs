@@ -13,6 +13,7 @@
 //! | [`chance`] | What happens next? |
 //! | [`audit`] | What did the API server record? |
 //! | [`policy`] | How is a moment inside a recreate stretched until a test has done its thing? |
+//! | [`rewrite`] | How does a cluster write something else than was sent? |
 
 pub mod api;
 pub mod asking;
@@ -24,6 +25,7 @@ pub mod live;
 pub mod operator;
 pub mod policy;
 pub mod programs;
+pub mod rewrite;
 pub mod set;
 pub mod space;
 

@@ -88,7 +88,7 @@ impl Space {
                     .await;
             }
         }
-        for kind in [Kind::PolicyBinding, Kind::Policy] {
+        for kind in [Kind::PolicyBinding, Kind::Policy, Kind::RewriteBinding, Kind::Rewrite] {
             let _ = self.api.delete(kind, "", &self.name, &json!({})).await;
         }
         let _ = self.api.delete(Kind::Namespace, "", &self.name, &json!({"propagationPolicy": "Background"})).await;

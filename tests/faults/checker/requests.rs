@@ -7,7 +7,7 @@ use rso::api::annotations::REQUESTED;
 use serde_json::Value;
 
 use crate::asked::{Asked, Class};
-use crate::fault::Fault;
+use crate::fault::{Fault, ReadFault};
 use crate::history::{History, transaction};
 use crate::recorder::Kind;
 
@@ -76,7 +76,11 @@ pub fn preconditions(history: &History) -> Vec<String> {
 /// Fail closed: after a read that failed, the next write follows that very read or a whole new round of them. (A read that
 /// failed because its operator was killed binds nobody.)
 pub fn failed_reads(history: &History) -> Vec<String> {
-    let Some(Fault::Read(at, _)) = history.fault else { return Vec::new() };
+    let Some(Fault::Read(at, kind)) = history.fault else { return Vec::new() };
+    let is_it_dry = |asked: &&Asked| asked.number == at && asked.is_a_dry_run_of_the_set();
+    if kind == ReadFault::AnotherBody && !history.asked.iter().any(|asked| is_it_dry(&asked)) {
+        return Vec::new();
+    }
     let is_it = |asked: &&Asked| asked.class == Class::Read && asked.number == at;
     let Some(failed) = history.asked.iter().find(is_it) else { return Vec::new() };
     // By number, not by time: the next round may begin within the same millisecond. The reads of one round are asked side by

@@ -1,14 +1,14 @@
 //! How does a read or a watch go wrong?
 
 use futures::stream::{self, StreamExt};
-use http::Response;
 use http::request::Parts;
+use http::{Method, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
 use serde_json::json;
 
 use super::Proxy;
-use crate::answers::{Answer, clean, gone, later, status, status_object, truncated};
+use crate::answers::{Answer, another, clean, gone, later, status, status_object, truncated};
 use crate::fault::{ReadFault, SILENCE, WatchFault};
 
 impl Proxy {
@@ -20,6 +20,8 @@ impl Proxy {
             ReadFault::Gone => Ok(status(410, "Expired", "the resourceVersion is too old")),
             ReadFault::Silence => std::future::pending().await,
             ReadFault::Truncated => truncated(self.whole(index, parts, body).await?).await,
+            ReadFault::AnotherBody if parts.method == Method::GET => self.whole(index, parts, body).await,
+            ReadFault::AnotherBody => another(self.whole(index, parts, body).await?).await,
         }
     }
 

@@ -1,0 +1,125 @@
+//! Policies that write something else than was sent. What they would change is found by dry runs, and told; nothing is
+//! touched that they would change.
+
+use rso::api::bytes::Bytes;
+use rso::api::reasons::Reason;
+use serde_json::json;
+
+use crate::harness::api::Kind;
+use crate::harness::facts::{Facts, size_in_template};
+use crate::harness::live::Live;
+use crate::harness::operator;
+use crate::harness::rewrite::{Rewrite, Rewritten};
+use crate::harness::set::Set;
+use crate::harness::space::{Space, in_namespace};
+
+async fn two_replicas(space: &Space) -> Live<'_> {
+    space.run(&Set::named("db").replicas(2).parallel().template("data", "400Mi")).await
+}
+
+async fn nothing_is_touched(set: &Live<'_>, before: &Facts) {
+    set.leaves_no_trace().await;
+    let after = set.facts().await;
+    assert_eq!(after.uid(), before.uid(), "the set was replaced");
+    assert_eq!(size_in_template(&after.set, "data"), Some(Bytes::mib(400)));
+    assert_eq!(after.set["spec"]["template"], before.set["spec"]["template"]);
+    assert_eq!(after.set["spec"]["updateStrategy"], before.set["spec"]["updateStrategy"]);
+    after.revision_is_the_same_as(before);
+    after.pods_are_the_same_as(before);
+    assert_eq!(set.events(Reason::TemplateSynced).await, Vec::<String>::new());
+    let restarts = operator::metric(&set.space.api, "rso_pod_restarts_caused_total", "").await;
+    assert!(restarts.abs() < 0.5, "{restarts} Pods were restarted");
+}
+
+#[tokio::test]
+async fn a_policy_that_changes_pod_templates_on_update_restarts_nothing() {
+    in_namespace("policy-update", async |space| {
+        let set = Set::named("db").replicas(2).parallel().template("data", "400Mi").grows_by_usage().with_agent();
+        let set = space.run(&set).await;
+        let policy = Rewrite::of(&space.api, &space.name, "UPDATE", Rewritten::TemplateLabel).await;
+        let before = set.facts().await;
+        // Nobody but the operator has a reason to write to the set.
+        set.fills(0, "data", 300).await;
+        set.claims_have_grown("data", "600Mi").await;
+        let note = set.says(Reason::TemplateSyncBlocked).await;
+        assert!(note.contains("template"), "the note does not name the field: {note}");
+        nothing_is_touched(&set, &before).await;
+        policy.lift().await;
+        set.patches(&json!({"metadata": {"labels": {"looked": "at"}}})).await;
+        set.template_is("data", "600Mi").await;
+        set.facts().await.pods_are_the_same_as(&before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_policy_that_caps_sizes_on_create_blocks_before_anything_is_touched() {
+    in_namespace("policy-cap", async |space| {
+        let set = two_replicas(space).await;
+        let _policy = Rewrite::of(&space.api, &space.name, "CREATE", Rewritten::SizeCap).await;
+        let before = set.facts().await;
+        set.asks("resize-0", "500Mi").await;
+        set.claims_have_grown("data", "500Mi").await;
+        let note = set.says(Reason::TemplateSyncBlocked).await;
+        assert!(note.contains("volumeClaimTemplates") || note.contains("data"), "the note names no field: {note}");
+        nothing_is_touched(&set, &before).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_policy_that_labels_pods_on_create_blocks_before_anything_is_touched() {
+    in_namespace("policy-pods", async |space| {
+        let set = two_replicas(space).await;
+        let policy = Rewrite::of(&space.api, &space.name, "CREATE", Rewritten::TemplateLabel).await;
+        let before = set.facts().await;
+        set.asks("resize-0", "500Mi").await;
+        set.claims_have_grown("data", "500Mi").await;
+        let note = set.says(Reason::TemplateSyncBlocked).await;
+        assert!(note.contains("template"), "the note does not name the field: {note}");
+        nothing_is_touched(&set, &before).await;
+        policy.lift().await;
+        set.patches(&json!({"metadata": {"labels": {"looked": "at"}}})).await;
+        set.template_is("data", "500Mi").await;
+        set.facts().await.pods_are_the_same_as(&before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_policy_that_takes_annotations_off_on_create_blocks_before_anything_is_touched() {
+    in_namespace("policy-bare", async |space| {
+        let set = two_replicas(space).await;
+        let _policy = Rewrite::of(&space.api, &space.name, "CREATE", Rewritten::Annotations).await;
+        let before = set.facts().await;
+        set.asks("resize-0", "500Mi").await;
+        set.claims_have_grown("data", "500Mi").await;
+        let note = set.says(Reason::TemplateSyncBlocked).await;
+        assert!(note.contains("annotations"), "the note does not name the field: {note}");
+        nothing_is_touched(&set, &before).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_policy_that_labels_metadata_is_carried_and_reported() {
+    in_namespace("policy-labels", async |space| {
+        let set = two_replicas(space).await;
+        let _policy = Rewrite::of(&space.api, &space.name, "CREATE", Rewritten::MetadataLabel).await;
+        let before = set.facts().await;
+        set.asks("resize-0", "500Mi").await;
+        set.reaches("data", "500Mi").await;
+        let after = set.facts().await;
+        after.pods_are_the_same_as(&before);
+        assert_eq!(after.set["metadata"]["labels"]["team"], "x");
+        assert_eq!(after.set["spec"]["updateStrategy"], before.set["spec"]["updateStrategy"]);
+        crate::harness::until("an Event that names the label", crate::harness::PATIENCE, async || {
+            let events = space.api.list(Kind::Event, &space.name, "").await;
+            let ours = events.iter().filter(|event| event["regarding"]["kind"] == "StatefulSet");
+            let notes: Vec<&str> = ours.filter_map(|event| event["note"].as_str()).collect();
+            crate::harness::expect(notes.iter().any(|note| note.contains("labels")), || format!("{notes:?}"))
+        })
+        .await;
+    })
+    .await;
+}
