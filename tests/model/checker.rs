@@ -208,6 +208,14 @@ fn is_goal(system: &System, state: &State) -> bool {
         // A person is told; until then no pod is touched and nothing is lost.
         return !set.deleting;
     }
+    if ghost.surprised && ghost.named && cluster.policy.is_some_and(Policy::updates) {
+        // Nothing more can be written without changing the template: a person is told to let us, or to change it.
+        return !set.deleting;
+    }
+    if ghost.surprised && cluster.policy == Some(Policy::AnnotationOnCreate) && set.marker.is_none() {
+        // It does not look like ours: it is left alone as if somebody else had created it, and a person is told.
+        return !set.deleting && cluster.journals == [None; 2];
+    }
     // Who else is at work, or a pod that is lost with its node, keeps the template as it is.
     let is_kept =
         cluster.rival.is_some() || cluster.policy.is_some() || cluster.pods.iter().flatten().any(|pod| pod.deleting);
@@ -243,7 +251,8 @@ fn is_remembered(state: &State) -> bool {
     }
     let asked = |content: Content| {
         let wanted = ghost.asked;
-        (content.edit, content.template, content.replicas) == (wanted.edit, wanted.template, wanted.replicas)
+        let is_template = content.template == wanted.template || ghost.rewritten;
+        is_template && (content.edit, content.replicas) == (wanted.edit, wanted.replicas)
     };
     cluster.in_flight().is_some_and(|journal| {
         let slipped = cluster.removed.is_some_and(|(uid, content)| uid == journal.uid && asked(content));
@@ -275,6 +284,7 @@ impl Model for System {
                 next_uid: 1,
                 next_birth: 1,
                 surprised: false,
+                rewritten: false,
                 robbed: false,
                 named: false,
                 recreated: None,
@@ -349,7 +359,7 @@ macro_rules! situation {
 }
 
 /// What must occur, or the rest proves little.
-pub(crate) const SITUATIONS: [Claimed; 22] = [
+pub(crate) const SITUATIONS: [Claimed; 24] = [
     situation!("it lands", |system, state| state.ghost.next_uid > 1 && is_goal(system, state)),
     situation!("it lands twice", |system, state| state.cluster.wanted > 2 * GIB && is_goal(system, state)),
     situation!("the operator crashes while the set is absent", |_, state| {
@@ -432,6 +442,12 @@ pub(crate) const SITUATIONS: [Claimed; 22] = [
         let creates =
             |one: &Operator| one.pending.as_ref().is_some_and(|pending| matches!(pending.act, Act::Create(..)));
         state.cluster.set.is_some() && state.operators.iter().any(creates)
+    }),
+    situation!("another controller takes a pod after the last look, and is named", |_, state| {
+        state.ghost.robbed && state.ghost.named
+    }),
+    situation!("a policy stands in the way of a write, and a person is told", |_, state| {
+        state.cluster.policy.is_some() && state.ghost.surprised && state.ghost.named
     }),
 ];
 

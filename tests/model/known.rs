@@ -76,16 +76,16 @@ impl Names {
         let cluster = &mut view.cluster;
         if let Some(set) = &mut cluster.set {
             names.content(&mut set.content);
-            names.templates.number(&mut set.update);
+            names.template(&mut set.update);
         }
         for pod in cluster.pods.iter_mut().flatten() {
-            names.templates.number(&mut pod.template);
+            names.template(&mut pod.template);
             names.births.number(&mut pod.birth);
         }
         for journal in cluster.journals.iter_mut().flatten() {
             names.content(&mut journal.image);
-            names.templates.number(&mut journal.snapshot.update);
-            names.templates.number(&mut journal.snapshot.template);
+            names.template(&mut journal.snapshot.update);
+            names.template(&mut journal.snapshot.template);
             journal.snapshot.pods.iter_mut().flatten().for_each(|birth| names.births.number(birth));
         }
         if let History::Seen(_, content) = &mut view.history {
@@ -96,7 +96,18 @@ impl Names {
 
     fn content(&mut self, content: &mut Content) {
         self.edits.number(&mut content.edit);
-        self.templates.number(&mut content.template);
+        self.template(&mut content.template);
+    }
+
+    /// What a policy writes has a name that is known beforehand.
+    fn template(&mut self, template: &mut u8) {
+        if *template != MUTATED {
+            self.templates.number(template);
+        }
+    }
+
+    fn template_of(&self, number: u8) -> u8 {
+        if number == MUTATED { MUTATED } else { self.templates.name(number) }
     }
 
     fn give_back(&self, mut step: Step) -> Step {
@@ -104,10 +115,11 @@ impl Names {
             Step::Write(Act::CreateJournal(journal) | Act::UpdateJournal(journal)) => {
                 self.name(&mut journal.image);
                 let Snapshot { update, template, pods, revision: _ } = &mut journal.snapshot;
-                [update, template].into_iter().for_each(|number| *number = self.templates.name(*number));
+                [update, template].into_iter().for_each(|number| *number = self.template_of(*number));
                 pods.iter_mut().flatten().for_each(|number| *number = self.births.name(*number));
             }
             Step::Write(Act::Create(creation)) => self.name(&mut creation.content),
+            Step::Write(Act::RestoreSpec { template: Some(number), .. }) => *number = self.template_of(*number),
             _ => {}
         }
         step
@@ -115,7 +127,7 @@ impl Names {
 
     fn name(&self, content: &mut Content) {
         content.edit = self.edits.name(content.edit);
-        content.template = self.templates.name(content.template);
+        content.template = self.template_of(content.template);
     }
 }
 

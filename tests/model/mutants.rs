@@ -37,10 +37,15 @@ pub(crate) enum Mutant {
     CreatesAgainWithoutTheHold,
     TakesTheHoldOfTheNewSetOffAtOnce,
     WaitsForTerminatingPods,
+    NeverLooksForRivals,
+    LooksForRivalsOnlyAtFirst,
+    WaitsForEverForWhatOthersTook,
+    BelievesDryRunsByTheirCode,
+    SendsWithoutADryRun,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::DeletesWithoutResourceVersion,
         Self::DeletesWhateverHasTheName,
         Self::DeletesInTheForeground,
@@ -72,6 +77,11 @@ impl Mutant {
         Self::CreatesAgainWithoutTheHold,
         Self::TakesTheHoldOfTheNewSetOffAtOnce,
         Self::WaitsForTerminatingPods,
+        Self::NeverLooksForRivals,
+        Self::LooksForRivalsOnlyAtFirst,
+        Self::WaitsForEverForWhatOthersTook,
+        Self::BelievesDryRunsByTheirCode,
+        Self::SendsWithoutADryRun,
     ];
 
     /// The bug in words: the name in lower case.
@@ -150,6 +160,13 @@ impl Mutant {
                     set.marker = Some(journal.uid);
                 }
             }
+            Self::NeverLooksForRivals => view.rivals = Some(None),
+            Self::LooksForRivalsOnlyAtFirst if own.is_some() => view.rivals = Some(None),
+            Self::BelievesDryRunsByTheirCode => view.policy = None,
+            Self::WaitsForEverForWhatOthersTook => {
+                let adopting = cluster.journals.iter_mut().flatten().filter(|journal| journal.stage == Stage::Adopting);
+                adopting.for_each(|journal| journal.late = false);
+            }
             Self::WaitsForTerminatingPods => {
                 cluster.pods.iter_mut().flatten().for_each(|pod| pod.deleting = false);
             }
@@ -185,9 +202,9 @@ impl Mutant {
             },
             (Self::ForgetsRetentionWhenUndoing, Act::SetRetention(_, true)) => end(own, act),
             (Self::ForgetsTheStrategy, Act::RestoreSpec { uid, .. }) => Act::RestoreOwnership(uid, Fields::Tools),
-            (Self::ForgetsRetentionWhenLanding, Act::RestoreSpec { uid, on_delete, claims_go: Some(_) }) => {
+            (Self::ForgetsRetentionWhenLanding, Act::RestoreSpec { uid, template, on_delete, claims_go: Some(_) }) => {
                 match on_delete {
-                    Some(_) => Act::RestoreSpec { uid, on_delete, claims_go: None },
+                    Some(_) => Act::RestoreSpec { uid, template, on_delete, claims_go: None },
                     None => Act::RestoreOwnership(uid, Fields::Tools),
                 }
             }
@@ -211,6 +228,16 @@ impl Mutant {
     /// Whether a write is sent without a uid.
     pub(crate) fn ignores_uid(self, act: &Act) -> bool {
         self == Self::DeletesWhateverHasTheName && matches!(act, Act::Delete(_))
+    }
+
+    /// Whether it makes a difference only where somebody else is at work, or a node is lost.
+    pub(crate) fn needs_others(self) -> bool {
+        self >= Self::WaitsForTerminatingPods
+    }
+
+    /// Whether a PATCH of the set is sent whatever its dry run answers.
+    pub(crate) fn sends_without_a_dry_run(self) -> bool {
+        self == Self::SendsWithoutADryRun
     }
 
     /// Whether the DELETE asks for the dependents to be deleted first.

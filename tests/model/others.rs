@@ -31,6 +31,11 @@ pub(crate) fn is_free(cluster: &Cluster, owned: Owned) -> bool {
     !is_deleting && cluster.owners(owned) == Some((0, false))
 }
 
+/// Whether there is something that whoever selects it would adopt.
+pub(crate) fn has_orphans(cluster: &Cluster) -> bool {
+    [Owned::Pod(0), Owned::Pod(1), Owned::Revision].into_iter().any(|owned| is_free(cluster, owned))
+}
+
 fn works(cluster: &Cluster, rival: Rival, all: &mut Vec<Move>) {
     let wanted = Owned::ALL.into_iter().filter(|owned| rival.kind.takes(*owned) && is_free(cluster, *owned));
     all.extend(wanted.map(Move::Take));
@@ -56,7 +61,9 @@ impl State {
                 self.touch(Object::Pod(usize::from(index)));
             }
             Move::Policy(policy) => {
-                self.ghost.surprised |= self.is_past_the_last_look();
+                // Dry runs are believed for half a minute: from the first write on nobody is sure to see it.
+                self.ghost.surprised |=
+                    self.cluster.in_flight().is_some() || self.is_pending(|act| matches!(act, Act::CreateJournal(_)));
                 self.cluster.policy = Some(policy);
             }
             Move::Rival(kind) => {
@@ -86,12 +93,14 @@ impl State {
     /// From the decision to send the DELETE to the end of the transaction nobody who comes can be asked to go: the last look
     /// is part of the round that decides. Whoever was there before that look comes in time.
     fn is_past_the_last_look(&self) -> bool {
-        let deletes =
-            |one: &Operator| one.pending.as_ref().is_some_and(|pending| matches!(pending.act, Act::Delete(_)));
         let goes = self.cluster.in_flight().is_some_and(|journal| {
             let held = self.cluster.set.filter(|set| set.uid == journal.uid && !set.deleting);
             journal.stage >= Stage::Deleting && held.is_none()
         });
-        goes || self.operators.iter().any(deletes)
+        goes || self.is_pending(|act| matches!(act, Act::Delete(_)))
+    }
+
+    fn is_pending(&self, is_it: fn(&Act) -> bool) -> bool {
+        self.operators.iter().any(|one| one.pending.as_ref().is_some_and(|pending| is_it(&pending.act)))
     }
 }

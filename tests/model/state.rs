@@ -143,6 +143,11 @@ impl Policy {
         Self::AnnotationOnCreate,
     ];
 
+    /// Whether updates become something else.
+    pub(crate) fn updates(self) -> bool {
+        matches!(self, Self::TemplateOnUpdate | Self::TemplateAlways)
+    }
+
     /// What becomes of an update.
     pub(crate) fn updated(self, content: Content) -> Content {
         match self {
@@ -197,6 +202,8 @@ pub(crate) struct Journal {
     pub(crate) undone: bool,
     /// What was not adopted by the end of patience is no longer waited for.
     pub(crate) adopted: bool,
+    /// A bit for each pod that was gone or another one before the DELETE.
+    pub(crate) lost: u8,
     pub(crate) target: Size,
     pub(crate) claims_go: bool,
     pub(crate) image: Content,
@@ -276,7 +283,7 @@ pub(crate) enum Act {
     Delete(Uid),
     Release(Uid, Finalizers),
     Create(Creation),
-    RestoreSpec { uid: Uid, on_delete: Option<bool>, claims_go: Option<bool> },
+    RestoreSpec { uid: Uid, template: Option<u8>, on_delete: Option<bool>, claims_go: Option<bool> },
     RestoreOwnership(Uid, Fields),
 }
 
@@ -306,6 +313,7 @@ pub(crate) enum Step {
     Refuse(Told),
     Wait(Told),
     Probe,
+    Rivals,
     History,
     Write(Act),
 }
@@ -334,6 +342,10 @@ pub(crate) enum Probe {
 pub(crate) struct View {
     pub(crate) cluster: Cluster,
     pub(crate) probe: Option<Probe>,
+    /// The policy that shows in the answers to the dry runs.
+    pub(crate) policy: Option<Policy>,
+    /// Whose selector matches, if that was looked for.
+    pub(crate) rivals: Option<Option<RivalKind>>,
     pub(crate) history: History,
 }
 

@@ -11,6 +11,7 @@ use super::explore::hash_of;
 use super::known::Known;
 use super::mutants::Mutant;
 use super::state::*;
+use super::translate;
 
 /// What may still happen, each so many times. Everything that is not here may happen at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -226,6 +227,8 @@ pub(crate) struct Ghost {
     pub(crate) surprised: bool,
     /// The rival took a pod of ours.
     pub(crate) robbed: bool,
+    /// A policy that came too late has rewritten a set on its way out.
+    pub(crate) rewritten: bool,
     /// People were told who else it is.
     pub(crate) named: bool,
     /// What was recreated last, to which size, where a policy may have made something else of it.
@@ -346,7 +349,8 @@ fn next(view: &View) -> Step {
 
 /// Decides on what was read.
 fn decide(read: &Cluster, cluster: &Cluster, probe: Probe, mutant: Option<Mutant>) -> (Step, View) {
-    let view = View { cluster: forget_history(read), probe: None, history: History::NotAsked };
+    let cluster_read = forget_history(read);
+    let view = View { cluster: cluster_read, probe: None, policy: None, rivals: None, history: History::NotAsked };
     go_on(view, cluster, probe, mutant)
 }
 
@@ -359,10 +363,11 @@ fn forget_history(cluster: &Cluster) -> Cluster {
 
 /// Looks up what is asked for, until there is a decision.
 fn go_on(mut view: View, cluster: &Cluster, probe: Probe, mutant: Option<Mutant>) -> (Step, View) {
-    for _ in 0..4 {
+    for _ in 0..5 {
         let seen = mutant.map_or(view, |mutant| mutant.sees(view));
         match mutant.map_or_else(|| next(&seen), |mutant| mutant.does(next(&seen), &view)) {
-            Step::Probe => view.probe = Some(probe),
+            Step::Probe => (view.probe, view.policy) = (Some(probe), cluster.policy),
+            Step::Rivals => view.rivals = Some(cluster.rival.map(|rival| rival.kind)),
             Step::History => view.history = history(cluster, &view),
             step => return (step, view),
         }
@@ -378,6 +383,15 @@ fn history(cluster: &Cluster, view: &View) -> History {
     match cluster.removed {
         Some((uid, content)) if uid == journal.uid => History::Seen(uid, content),
         _ => History::Unknown,
+    }
+}
+
+/// Whether a transaction ends with it.
+fn ends(act: &Act) -> bool {
+    match act {
+        Act::DeleteJournal(_) => true,
+        Act::UpdateJournal(journal) => journal.stage == Stage::Guarded,
+        _ => false,
     }
 }
 
@@ -455,15 +469,22 @@ impl State {
         operator.stale &= early.map_or(0, Early::bits);
         let read = early.map_or(self.cluster, |early| early.with_the_rest(self.cluster));
         let (step, view) = decide(&read, &self.cluster, probe, mutant);
-        self.plan(index, step, view) || early.is_some()
+        self.plan(index, step, view, mutant) || early.is_some()
     }
 
-    fn plan(&mut self, index: usize, step: Step, view: View) -> bool {
+    fn plan(&mut self, index: usize, step: Step, view: View, mutant: Option<Mutant>) -> bool {
         if self.hears(step) {
             return true;
         }
         let Step::Write(act) = step else { return false };
-        let then = is_absorbed(&act).then(|| Box::new(View { probe: None, ..view }));
+        if self.ghost.robbed && !self.ghost.named {
+            self.ghost.named = translate::tells_of_a_rival(&view, ends(&act));
+        }
+        if self.is_rewritten(&act, mutant) {
+            // It is tried now and then, and comes no further than its dry run.
+            return !std::mem::replace(&mut self.ghost.named, true);
+        }
+        let then = is_absorbed(&act).then(|| Box::new(View { probe: None, policy: None, rivals: None, ..view }));
         self.operators[index].pending = Some(Pending { act, then });
         true
     }
@@ -511,7 +532,9 @@ impl State {
             }
             _ => {
                 view.cluster.set = None;
-                view.history = match self.cluster.removed {
+                // What a policy makes of it on its way out is nobody's edit.
+                let rewrites = self.cluster.policy.is_some_and(Policy::updates);
+                view.history = match self.cluster.removed.filter(|_| !rewrites) {
                     Some((uid, content)) => History::Seen(uid, content),
                     None => History::Unknown,
                 };
@@ -521,7 +544,7 @@ impl State {
         self.operators[index].stale &= !object.bit();
         let cluster = self.cluster;
         let (step, view) = go_on(*view, &cluster, Probe::Fine, mutant);
-        self.plan(index, step, view);
+        self.plan(index, step, view, mutant);
     }
 
     /// Carries a write out, if its precondition holds.
@@ -531,7 +554,7 @@ impl State {
             Act::CreateJournal(journal) => {
                 let is_free = self.cluster.journal(journal.uid).is_none() && self.cluster.put_journal(journal);
                 if is_free {
-                    let again = self.ghost.recreated == Some((self.ghost.asked, journal.target));
+                    let again = !journal.undone && self.ghost.recreated == Some((self.ghost.asked, journal.target));
                     self.break_if(again, Broken::Followed);
                     self.ghost.journalled |= bit(journal.uid);
                     self.touch(Object::Journal);
@@ -578,10 +601,7 @@ impl State {
                 let any = mutant.is_some_and(|mutant| mutant.ignores_uid(act));
                 let is_it = self.cluster.set.is_some_and(|set| set.uid == uid || any);
                 let is_there = is_fresh(Object::Set) && is_it;
-                if is_there {
-                    self.patch(act, delivery, mutant);
-                }
-                is_there
+                is_there && self.patch(act, delivery, mutant)
             }
         }
     }
@@ -604,7 +624,8 @@ impl State {
             return false;
         }
         let asked = self.ghost.asked;
-        let same = (content.edit, content.template, content.replicas) == (asked.edit, asked.template, asked.replicas);
+        let is_template = content.template == asked.template || self.ghost.rewritten;
+        let same = is_template && (content.edit, content.replicas) == (asked.edit, asked.replicas);
         self.break_if(!same, Broken::EditLost);
         self.break_if(self.ghost.deleted && !self.ghost.forced, Broken::Resurrected);
         self.break_if(content.size < GIB, Broken::Shrunk);
@@ -622,8 +643,12 @@ impl State {
         true
     }
 
-    fn patch(&mut self, act: &Act, delivery: Delivery, mutant: Option<Mutant>) {
+    fn patch(&mut self, act: &Act, delivery: Delivery, mutant: Option<Mutant>) -> bool {
         let mut set = self.cluster.set.unwrap();
+        if self.is_rewritten(act, mutant) {
+            self.ghost.named = true;
+            return false;
+        }
         let is_ours = self.ghost.journalled & bit(set.uid) != 0 || set.finalizers.hold;
         self.break_if(!is_ours && !matches!(act, Act::PatchTemplates(..)), Broken::ForeignTouched);
         match *act {
@@ -658,7 +683,8 @@ impl State {
                 self.ghost.deleted_by_us |= !set.deleting;
                 set.deleting = true;
             }
-            Act::RestoreSpec { on_delete, claims_go, .. } => {
+            Act::RestoreSpec { template, on_delete, claims_go, .. } => {
+                set.content.template = template.unwrap_or(set.content.template);
                 set.content.on_delete = on_delete.unwrap_or(set.content.on_delete);
                 set.content.claims_go = claims_go.unwrap_or(set.content.claims_go);
                 set.observed = false;
@@ -670,9 +696,27 @@ impl State {
             _ => unreachable!("{act:?} is no patch of the set"),
         }
         let is_update = !matches!(act, Act::Delete(_));
-        self.cluster.set = Some(if is_update { self.updated(set) } else { set });
+        let stored = if is_update { self.updated(set) } else { set };
+        self.ghost.rewritten |= stored != set && set.deleting;
+        self.cluster.set = Some(stored);
         self.touch(Object::Set);
         self.remove_if_free();
+        true
+    }
+
+    /// Whether the dry run of a PATCH of the set shows that a policy would change more, so that it is not sent. A set on its
+    /// way out cannot be kept, so that its release is.
+    fn is_rewritten(&self, act: &Act, mutant: Option<Mutant>) -> bool {
+        let is_sent_anyhow = mutant.is_some_and(|mutant| mutant.sends_without_a_dry_run());
+        let Some(set) = self.cluster.set.filter(|_| !is_sent_anyhow) else { return false };
+        let template = match act {
+            Act::RestoreSpec { template, .. } => template.unwrap_or(set.content.template),
+            Act::PatchTemplates(..) | Act::SetRetention(..) | Act::SetFinalizers(..) | Act::RestoreOwnership(..) => {
+                set.content.template
+            }
+            _ => return false,
+        };
+        self.cluster.policy.is_some_and(Policy::updates) && template != MUTATED
     }
 
     /// What a policy makes of an update of the set.

@@ -3,7 +3,7 @@
 //! Nothing is decided here. Both directions are total: what the production code may answer and the model does not know is a
 //! panic, which fails the run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use rso::recreate::observed::{
 };
 use rso::recreate::{
     self, Action, Ending, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep,
-    journal, manifest,
+    compare, journal, manifest, outcome,
 };
 use serde_json::{Value, json};
 
@@ -108,11 +108,8 @@ pub(crate) fn observed(view: &View) -> Observed {
             reason: "the model".to_owned(),
             allow_owner: None,
         }),
-        probes: view.probe.map(|probe| probes(cluster, probe)),
-        rivals: cluster.set.as_ref().map(|set| Rivals {
-            of: LiveSet::read(object(cluster, set)).unwrap().guard(),
-            found: Found::Rivals(Vec::new()),
-        }),
+        probes: view.probe.map(|probe| probes(cluster, probe, view.policy)),
+        rivals: cluster.set.as_ref().zip(view.rivals).map(|(set, rivals)| rivals_of(cluster, set, rivals)),
         rules: Rules::default(),
     }
 }
@@ -150,9 +147,50 @@ fn backups(cluster: &Cluster) -> Backups {
     Backups { taken: cluster.backup.iter().map(|uid| (1, head(*uid))).collect(), next: 2 }
 }
 
-fn probes(cluster: &Cluster, probe: Probe) -> Probes {
+fn rivals_of(cluster: &Cluster, set: &Set, found: Option<RivalKind>) -> Rivals {
+    let named = |kind| {
+        let (kind, name) = called(kind);
+        format!("{kind} {name}")
+    };
+    let of = LiveSet::read(object(cluster, set)).unwrap().guard();
+    Rivals { of, found: Found::Rivals(found.map(named).into_iter().collect()) }
+}
+
+/// What the API server would make of an object that is created or updated.
+fn admitted(policy: Option<Policy>, object: &Value, is_new: bool) -> Value {
+    let mut made = object.clone();
+    let rewrites = |change: fn(&mut Value)| move |made: &mut Value| change(made);
+    let to_template = rewrites(|made| made["spec"]["template"] = template(MUTATED));
+    match (policy, is_new) {
+        (Some(Policy::TemplateAlways), _)
+        | (Some(Policy::TemplateOnCreate), true)
+        | (Some(Policy::TemplateOnUpdate), false) => to_template(&mut made),
+        (Some(Policy::SizeOnCreate), true) => {
+            made["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = json!(bytes(GIB));
+        }
+        (Some(Policy::AnnotationOnCreate), true) => {
+            made["metadata"].as_object_mut().unwrap().remove("annotations");
+        }
+        (Some(Policy::TemplateOnCreate | Policy::SizeOnCreate | Policy::AnnotationOnCreate), false)
+        | (Some(Policy::TemplateOnUpdate), true)
+        | (None, _) => {}
+    }
+    made
+}
+
+/// As the operator judges the answer to a dry run.
+fn verdict_on(policy: Option<Policy>, asked: &Value, is_new: bool) -> Verdict {
+    let changed = compare::changes(asked, &admitted(policy, asked, is_new)).serious;
+    if changed.is_empty() { Verdict::Accepted } else { Verdict::Changed(changed) }
+}
+
+fn probes(cluster: &Cluster, probe: Probe, policy: Option<Policy>) -> Probes {
     let set = cluster.set.unwrap();
+    let live = object(cluster, &set);
     let target = cluster.in_flight().map_or(cluster.wanted, |journal| journal.target);
+    let targets = BTreeMap::from([(data(), bytes(target))]);
+    let copy = manifest::renamed(&manifest::to_create(&live, &targets, &id_of(set.uid)), &id_of(set.uid));
+    let held = compare::patched(&live, &json!({ "metadata": { "finalizers": [HOLD] } }));
     let (mut create, mut native) = (Verdict::AlreadyExists, Verdict::Refused("immutable".to_owned()));
     match probe {
         Probe::Fine => {}
@@ -163,12 +201,12 @@ fn probes(cluster: &Cluster, probe: Probe) -> Probes {
     Probes {
         uid: name_of(set.uid),
         generation: generation(&set),
-        targets: BTreeMap::from([(data(), bytes(target))]),
+        targets,
         at: now(),
         create,
-        copy: Verdict::Accepted,
+        copy: verdict_on(policy, &copy, true),
         delete: Verdict::Accepted,
-        hold: Verdict::Accepted,
+        hold: verdict_on(policy, &held, false),
         backup: Verdict::Accepted,
         native,
     }
@@ -351,7 +389,7 @@ fn real_journal(journal: &Journal) -> RealJournal {
         incidents: Vec::new(),
         ending: journal.undone.then_some(Ending::Undone),
         adopted: journal.adopted,
-        lost: BTreeSet::new(),
+        lost: (0..2).filter(|index| journal.lost & bit(*index) != 0).map(|index| format!("db-{index}")).collect(),
     }
 }
 
@@ -368,9 +406,25 @@ pub(crate) fn next(view: &View) -> Step {
         RealStep::Refuse(note) => Step::Refuse(told(&note)),
         RealStep::Wait(wait) => Step::Wait(wait.note.as_ref().map_or(Told::Nothing, told)),
         RealStep::Look(Look::Probes(_)) => Step::Probe,
-        RealStep::Look(Look::Rivals(_)) => unreachable!("they are known of every state of the set"),
+        RealStep::Look(Look::Rivals(_)) => Step::Rivals,
         RealStep::Look(Look::LastObject { .. }) => Step::History,
         RealStep::Write(action) => Step::Write(act(&action)),
+    }
+}
+
+/// Whether people are told of a rival by the write that follows from this: by what is written down for the end, or, where it
+/// is the end, by the pods that are not what they were.
+pub(crate) fn tells_of_a_rival(view: &View, is_end: bool) -> bool {
+    let seen = observed(view);
+    if let RealStep::Write(Action::UpdateJournal { journal, .. }) = recreate::next(&seen, now())
+        && journal.incidents.iter().any(|note| told(note) == Told::WhoElse)
+    {
+        return true;
+    }
+    match &seen.journal {
+        _ if !is_end => false,
+        Stored::Some { journal, .. } => !outcome::of(&seen, journal).lost.is_empty(),
+        Stored::None | Stored::Unreadable { .. } => false,
     }
 }
 
@@ -420,6 +474,7 @@ fn act(action: &Action) -> Act {
         }
         Action::RestoreSpec { guard, spec } => Act::RestoreSpec {
             uid: uid_of(guard.uid.as_str()),
+            template: spec["template"]["spec"]["containers"][0]["image"].as_str().map(|image| image.parse().unwrap()),
             on_delete: spec["updateStrategy"]["type"].as_str().map(|kind| kind == "OnDelete"),
             claims_go: spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"]
                 .as_str()
@@ -484,6 +539,7 @@ fn small_journal(real: &RealJournal) -> Journal {
         successor: real.successor.as_ref().map(|uid| uid_of(uid.as_str())),
         undone: real.ending == Some(Ending::Undone),
         adopted: real.adopted,
+        lost: (0..2).filter(|index| real.lost.contains(&format!("db-{index}"))).fold(0, |all, index| all | bit(index)),
         target: real.targets.get(&data()).map_or(0, |size| size_of(*size)),
         claims_go: real.when_deleted == WhenDeleted::Delete,
         image: content(&real.image),

@@ -122,6 +122,11 @@ impl Move {
 pub(crate) fn moves(state: &State) -> Vec<Move> {
     let mut all = Vec::with_capacity(24);
     controller(&state.cluster, &mut all);
+    // It adopts before it tells of what it has seen. Without a rival it makes no difference.
+    let may_be_robbed = state.cluster.rival.is_some() || state.budget.has(Event::Rival);
+    if may_be_robbed && others::has_orphans(&state.cluster) {
+        all.retain(|one| *one != Move::Status);
+    }
     collector(&state.cluster, &mut all);
     time(&state.cluster, &mut all);
     all.extend(state.given_up.map(|_| Move::Arrives));
@@ -218,7 +223,11 @@ fn runs_out(cluster: &Cluster, journal: &Journal) -> bool {
     match journal.stage {
         Stage::Prepared | Stage::Deleting | Stage::Guarded => true,
         Stage::Releasing => cluster.set.is_none(),
-        Stage::Adopting => cluster.set.is_some_and(|set| set.finalizers.hold),
+        // Within a minute the StatefulSet controller adopts what it can; what another one took it cannot.
+        Stage::Adopting => {
+            let is_robbed = cluster.rival.is_some() && !others::has_orphans(cluster);
+            is_robbed || cluster.set.is_some_and(|set| set.finalizers.hold)
+        }
     }
 }
 
@@ -388,7 +397,7 @@ impl State {
                 self.touch(owned.object());
             }
             Move::RollOut(index) => {
-                let is_wanted = set.content.template == self.ghost.asked.template;
+                let is_wanted = set.content.template == self.ghost.asked.template || self.ghost.rewritten;
                 self.break_if(!is_wanted, Broken::PodRestarted);
                 self.bear(index, &set);
             }
@@ -429,7 +438,9 @@ impl State {
 
     fn finalize(&mut self, mut change: impl FnMut(&mut Finalizers)) {
         self.cluster.set.iter_mut().for_each(|set| change(&mut set.finalizers));
-        self.cluster.set = self.cluster.set.map(|set| self.updated(set));
+        let stored = self.cluster.set.map(|set| self.updated(set));
+        self.ghost.rewritten |= stored != self.cluster.set;
+        self.cluster.set = stored;
         self.touch(Object::Set);
         self.remove_if_free();
     }
