@@ -66,18 +66,20 @@ impl Rewritten {
 pub struct Rewrite<'a> {
     api: &'a Api,
     namespace: &'a str,
+    operation: &'static str,
+    what: Rewritten,
 }
 
 impl<'a> Rewrite<'a> {
     /// Puts it up for this operation, `CREATE` or `UPDATE`, and waits until the server does as it says.
-    pub async fn of(api: &'a Api, namespace: &'a str, operation: &str, what: Rewritten) -> Self {
+    pub async fn of(api: &'a Api, namespace: &'a str, operation: &'static str, what: Rewritten) -> Self {
         Self::put(api, namespace, operation, what).await;
         let started = Instant::now();
         while !is_in_force(api, namespace, operation, what).await {
             assert!(started.elapsed() < PATIENCE, "the policy {what:?} is not in force");
             tokio::time::sleep(LOOK).await;
         }
-        Self { api, namespace }
+        Self { api, namespace, operation, what }
     }
 
     /// Puts it up, without waiting.
@@ -110,10 +112,15 @@ impl<'a> Rewrite<'a> {
         self.api.get(Kind::Rewrite, "", self.namespace).await.unwrap_or_default()
     }
 
-    /// Takes it away.
+    /// Takes it away, and waits until the server has forgotten it.
     pub async fn lift(self) {
         for kind in [Kind::RewriteBinding, Kind::Rewrite] {
             self.api.delete(kind, "", self.namespace, &json!({})).await.unwrap();
+        }
+        let started = Instant::now();
+        while is_in_force(self.api, self.namespace, self.operation, self.what).await {
+            assert!(started.elapsed() < PATIENCE, "the policy {:?} is still in force", self.what);
+            tokio::time::sleep(LOOK).await;
         }
     }
 }

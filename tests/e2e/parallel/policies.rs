@@ -39,7 +39,7 @@ async fn a_policy_that_changes_pod_templates_on_update_restarts_nothing() {
         let policy = Rewrite::of(&space.api, &space.name, "UPDATE", Rewritten::TemplateLabel).await;
         let before = set.facts().await;
         // Nobody but the operator has a reason to write to the set.
-        set.fills(0, "data", 300).await;
+        set.fills(0, "data", 240).await;
         set.claims_have_grown("data", "600Mi").await;
         let note = set.says(Reason::TemplateSyncBlocked).await;
         assert!(note.contains("template"), "the note does not name the field: {note}");

@@ -155,7 +155,7 @@ async fn a_second_statefulset_with_the_same_selector_blocks_by_name() {
     in_namespace("rival-statefulset", async |space| {
         let set = two_replicas(space).await;
         let same = json!({"selector": by_labels(), "template": {"metadata": {"labels": {"app": "db"}}}});
-        space.run(&Set::named("cache").template("data", "400Mi").with(&same)).await;
+        space.run(&Set::named("cache").template("cache", "400Mi").with(&same)).await;
         is_named_and_nothing_is_touched(&set, "StatefulSet", "cache").await;
     })
     .await;

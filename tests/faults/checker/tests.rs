@@ -86,6 +86,8 @@ impl Script {
             image: manifest::image(&self.held),
             incidents: Vec::new(),
             ending: None,
+            adopted: false,
+            lost: std::collections::BTreeSet::new(),
         };
         let map = journal.encode("ns").unwrap();
         assert_eq!(map["metadata"]["labels"][KIND_LABEL], "journal");
