@@ -13,7 +13,7 @@ admission=() controllers=()
 audit=(--audit-policy-file="$HERE/manifests/audit-policy.yaml" --audit-log-path="$LOG/audit.log" --audit-log-maxsize=200 --audit-log-maxbackup=1)
 if only_control_plane; then
   admission=(--disable-admission-plugins=ServiceAccount)
-  controllers=("--controllers=statefulset-controller,garbage-collector-controller,namespace-controller,resourcequota-controller,disruption-controller,persistentvolumeclaim-protection-controller")
+  controllers=("--controllers=statefulset-controller,replicaset-controller,garbage-collector-controller,namespace-controller,resourcequota-controller,disruption-controller,persistentvolumeclaim-protection-controller")
   audit=()
 fi
 
