@@ -332,6 +332,8 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
         let changed = || Verdict::Changed(vec!["spec.template.metadata.labels.team".to_owned()]);
         check(|world| world.verdicts[index] = changed(), BLOCKED, "changes spec.template.metadata.labels.team");
     }
+    let own = || Verdict::Refused(format!("denied request: {}: with its …", gates::OWN_POLICY));
+    check(|world| world.verdicts[0] = own(), BLOCKED, "changes its annotations, updateStrategy or whenDeleted");
     // The templates might be raised in place, without any of this: a refusal is the answer that lets it begin.
     check(|world| world.verdicts[4] = Verdict::Unknown("reset".to_owned()), DEFERRED, "in place got no answer (reset)");
     // A CREATE of the same name that would be accepted: the set has just vanished.

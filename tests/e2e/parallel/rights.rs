@@ -50,7 +50,7 @@ async fn the_operators_token_does_nothing_that_a_recreate_does_not() {
         refused(&creates(&space.name, &foreign_set("evil")).await, "only in a recreate");
         refused(&creates("kube-system", &foreign_set("evil")).await, "only in a recreate");
         let of_pod = "of a Pod the operator changes the ownerReferences and nothing else";
-        let image = r#"{"spec":{"containers":[{"name":"main","image":"localhost/evil:1"}]}}"#;
+        let image = r#"{"spec":{"containers":[{"name":"db","image":"localhost/evil:1"}]}}"#;
         refused(&tries(space, &["patch", "pod", "db-0", "-p", image]).await, "of a Pod the operator");
         refused(&patch(pod, r#"{"metadata":{"labels":{"app":"other"}}}"#).await, of_pod);
         refused(&patch(pod, r#"{"metadata":{"annotations":{"a":"b"}}}"#).await, of_pod);
