@@ -28,6 +28,9 @@ fn every_metric_has_a_way_to_move() {
         .map(|(metric, _)| metric)
         .collect();
     assert!(still.is_empty(), "nothing moves {still:?}");
+    let names: Vec<&str> = registered(&text).into_iter().map(|(metric, _)| metric).collect();
+    let twice: Vec<_> = names.iter().filter(|name| names.iter().filter(|other| other == name).count() > 1).collect();
+    assert!(twice.is_empty(), "registered twice, which no scraper takes: {twice:?}");
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn registered(text: &str) -> Vec<(&str, &str)> {
 
 /// Whether a method writes a field, and does not only take its series away.
 fn moves(body: &str, field: &str) -> bool {
-    let writes = [".of(", ".inc()", ".inc_by(", ".observe("];
+    let writes = [".of(", ".inc()", ".inc_by(", ".observe(", ".set("];
     writes.iter().any(|write| body.contains(&format!("self.{field}{write}")))
 }
 

@@ -364,9 +364,6 @@ impl Metrics {
         self.add("rso_template_absent_seconds", &[], help, self.absent.clone());
         let help = "Pods that were restarted by a recreate. Must stay 0; alert on anything else";
         self.add("rso_pod_restarts_caused", &[], help, self.restarts.clone());
-        let help =
-            "Recreates that are in one phase for more than a minute; the Events of the set say what they wait for";
-        self.add("rso_recreates_stuck", &[], help, self.stuck.clone());
         let help = "Recreates that have been in one phase for more than a minute; the Events of the set say what they wait for";
         self.add("rso_recreates_stuck", &[], help, self.stuck.clone());
     }
