@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::Journal;
 use super::manifest;
 use super::observed::{LiveSet, Observed};
@@ -38,9 +40,19 @@ pub fn of(seen: &Observed, journal: &Journal) -> Outcome {
         short,
         sizes,
         lost: lost(seen, live, journal),
-        changed: manifest::differences(&journal.image, &live.object),
+        changed: manifest::differences(&meant(journal), &live.object),
         generation: live.generation,
     }
+}
+
+/// The StatefulSet as it is to be in the end: it was journalled while `whenDeleted` was `Retain` for the recreate's sake.
+fn meant(journal: &Journal) -> Value {
+    let mut image = journal.image.clone();
+    let retention = &mut image["spec"]["persistentVolumeClaimRetentionPolicy"];
+    if retention.is_object() {
+        retention["whenDeleted"] = Value::from(journal.when_deleted.as_str());
+    }
+    image
 }
 
 /// The Pods of the journal's snapshot that the StatefulSet should have and that are gone, going, or other ones now.

@@ -593,6 +593,19 @@ fn a_size_that_was_put_back_on_the_way_in_is_no_success() {
     assert_eq!((&outcome.sizes, &outcome.short), (&sizes(1), &sizes(1)));
 }
 
+#[test]
+fn what_was_changed_for_the_recreate_alone_is_no_difference_and_what_admission_adds_is() {
+    for start in [World::settled(), World::deleting_claims()] {
+        let is_there = |world: &World| matches!(decide(world), Step::Write(Action::RestoreOwnership { .. }));
+        let mut world = until(start, is_there);
+        pass(&mut world);
+        let changed = |world: &World| outcome::of(&world.observe(), &world.journals[0].0).changed;
+        assert_eq!(changed(&world), Vec::<String>::new());
+        world.edit(|set| set["metadata"]["labels"]["team"] = json!("x"));
+        assert_eq!(changed(&world), ["metadata.labels.team"]);
+    }
+}
+
 fn sizes(gib: u64) -> BTreeMap<TemplateName, Bytes> {
     BTreeMap::from([(data(), Bytes::gib(gib))])
 }
