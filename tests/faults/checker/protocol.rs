@@ -198,10 +198,11 @@ pub fn template(history: &History) -> Vec<String> {
     found
 }
 
-/// A set that came back as it was before is not replaced once more, for the same sizes, unless somebody has changed it.
+/// A set that came back as it was before is not replaced once more, for the same sizes, unless somebody has changed it. A
+/// journal that arrives late, from a leader that stood still, is about a set that is gone, and begins nothing.
 pub fn repeated(history: &History) -> Vec<String> {
     let (mut found, mut last, mut made) = (Vec::new(), None, false);
-    history.steps(|_, event| {
+    history.steps(|world, event| {
         if event.kind == Kind::StatefulSet && event.change == Change::Added && transaction(&event.object).is_some() {
             made = true;
         }
@@ -209,6 +210,9 @@ pub fn repeated(history: &History) -> Vec<String> {
             return;
         }
         let Ok(journal) = Journal::decode(&event.object) else { return };
+        if world.set().is_none_or(|set| set["metadata"]["uid"] != journal.uid.as_str()) {
+            return;
+        }
         let same = Some((journal.targets, rso::recreate::manifest::bare(&journal.image)));
         if made && last == same {
             found.push(format!("at {} it begins again", event.at));
