@@ -150,7 +150,9 @@ impl Unknown {
             Self::NotYet => "its pod has just started, or nobody was asked yet; wait a minute or two".to_owned(),
             Self::NotRunning(failing) => failing.told(claim),
             Self::BlockMode => "it is a raw block volume; ask for sizes with resize.<template>".to_owned(),
-            Self::Silent(why) => format!("no answer ({why}); check the rso-agent container, or grant nodes/stats"),
+            Self::Silent(why) => format!(
+                "no answer ({why}); check the rso-agent container, or that the account of --kubelet-account may get nodes/stats"
+            ),
             Self::Stale => "the last answer is too old; check the rso-agent container".to_owned(),
             Self::BeforeGrowth => "the last answer is from before its growth; wait a minute or two".to_owned(),
             Self::Behind { total, capacity } => format!(

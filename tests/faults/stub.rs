@@ -79,13 +79,15 @@ async fn make_ready(api: &Api, pod: &Value, address: Option<String>) {
             "restartCount": 0, "ready": true, "started": true, "state": {"running": {"startedAt": time}},
         })
     };
-    let containers: Vec<Value> = pod["spec"]["containers"].as_array().into_iter().flatten().map(container).collect();
+    let all =
+        |list: &str| -> Vec<Value> { pod["spec"][list].as_array().into_iter().flatten().map(container).collect() };
     let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": time});
     let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition);
     let mut status = json!({"status": {
         "phase": "Running",
         "conditions": conditions,
-        "containerStatuses": containers,
+        "containerStatuses": all("containers"),
+        "initContainerStatuses": all("initContainers"),
     }});
     if let Some(address) = address {
         status["status"]["podIPs"] = json!([{"ip": address}]);

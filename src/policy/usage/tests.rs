@@ -165,7 +165,11 @@ fn a_person_is_told_why_nobody_knows_and_what_to_do() {
     };
     check(Unknown::NotRunning(failing), "container db is in CrashLoopBackOff", "resize.data=15Gi");
     check(Unknown::BlockMode, "raw block volume", "ask for sizes with resize.<template>");
-    check(Unknown::Silent("refused".to_owned()), "(refused)", "check the rso-agent container, or grant nodes/stats");
+    check(
+        Unknown::Silent("refused".to_owned()),
+        "(refused)",
+        "check the rso-agent container, or that the account of --kubelet-account may get nodes/stats",
+    );
     check(Unknown::Stale, "too old", "check the rso-agent container");
     check(Unknown::BeforeGrowth, "before its growth", "wait a minute or two");
     let behind = Unknown::Behind { total: Bytes::gib(8), capacity: Bytes::gib(10) };
