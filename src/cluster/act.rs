@@ -76,6 +76,10 @@ pub async fn act(
                 acted
             }
         }
+        // Nor is anything else that lets it go: no Pod is restarted for a set that is being deleted.
+        (Rehearsed::Changed(_), _) if live.is_some_and(|live| live.deleting.is_some()) => {
+            judge(request(&ground, set, action).await)
+        }
         (Rehearsed::Changed(fields), _) => Acted::Changed(fields),
         (Rehearsed::Answered(acted), _) => acted,
         (Rehearsed::AsAsked, Action::Release { guard, finalizers }) => release(&ground, set, guard, finalizers).await,

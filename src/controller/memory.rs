@@ -35,8 +35,6 @@ pub struct Memory {
     pub held_back: HashMap<ClaimName, HeldBack>,
     /// When the template may be tried again.
     pub deferral: Deferral,
-    /// The last recreate, so that the same one does not follow itself.
-    pub last_recreate: Option<LastRecreate>,
 }
 
 /// The last recreate of a StatefulSet. The same one does not follow itself: an admission policy, or a controller that owns
@@ -176,15 +174,32 @@ pub struct Memories {
     sets: Mutex<HashMap<SetName, Memory>>,
     /// When claims grew. Apart from the sets, which are forgotten when an annotation is taken off: the cooldown is not.
     grown: Mutex<HashMap<Uid, Timestamp>>,
+    /// The last recreate of each set. Apart as well: who puts a size back by deleting the set must not be forgotten with it.
+    recreated: Mutex<HashMap<SetName, LastRecreate>>,
 }
 
-/// No cooldown is so long that an older growth matters.
+/// No cooldown is so long that an older growth matters, nor is any wait between two recreates.
 const GROWTH_IS_KEPT: SignedDuration = SignedDuration::from_hours(31 * 24);
 
 impl Memories {
     /// Takes what is remembered of a set, if it is known at all.
     pub fn take(&self, set: &SetName) -> Option<Memory> {
         self.lock().remove(set)
+    }
+
+    /// Remembers a recreate that ended now, so that the same one does not follow itself.
+    pub fn recreated(&self, set: &SetName, report: &Report, now: Timestamp) {
+        let mut recreated = self.recreated.lock().unwrap_or_else(PoisonError::into_inner);
+        recreated.retain(|_, last| now.duration_since(last.at) < GROWTH_IS_KEPT);
+        if let Some(last) = LastRecreate::of(report, recreated.get(set), now) {
+            recreated.insert(set.clone(), last);
+        }
+    }
+
+    /// Whether the recreate of a set to these sizes may not begin now.
+    pub fn forbids(&self, targets: &BTreeMap<TemplateName, Bytes>, set: &SetView, now: Timestamp) -> Option<Again> {
+        let recreated = self.recreated.lock().unwrap_or_else(PoisonError::into_inner);
+        recreated.get(&set.name)?.forbids(targets, set, now)
     }
 
     /// Puts it back.
@@ -258,6 +273,19 @@ mod tests {
         check(3, "a", 3, None);
         check(2, "a", 4, None);
         check(2, "b", 3, None);
+    }
+
+    #[test]
+    fn the_last_recreate_is_remembered_beyond_the_set() {
+        let (memories, set) = (Memories::default(), SetName::new("ns", "db"));
+        memories.recreated(&set, &report(Ending::Landed, "a"), at(0));
+        memories.recreated(&set, &report(Ending::Landed, "b"), at(5));
+        // Somebody deleted the set: what else is remembered of it goes.
+        assert!(memories.take(&set).is_none());
+        let again = memories.forbids(&targets(2), &view("c", 1), at(5));
+        assert_eq!(again, Some(Again::After(Duration::from_secs(600))));
+        memories.recreated(&SetName::new("ns", "other"), &report(Ending::Landed, "d"), at(40 * 24 * 3600));
+        assert_eq!(memories.forbids(&targets(2), &view("c", 1), at(5)), None, "it is too old");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::context::Context;
 use super::look::{self, Seen};
 use super::measure;
-use super::memory::{About, Growing, HeldBack, LastRecreate, Memory};
+use super::memory::{About, Growing, HeldBack, Memory};
 use super::plan::{self, Plan, Step, Template};
 use super::recreate::{self, Advance};
 use super::report;
@@ -166,7 +166,7 @@ async fn unfinished(
         Advance::Waiting(delay) => Unfinished::Busy(Next::After(delay)),
         // What is there now comes with the watch.
         Advance::Ended(report) => {
-            memory.last_recreate = LastRecreate::of(&report, memory.last_recreate.as_ref(), now);
+            context.memories.recreated(name, &report, now);
             Unfinished::Busy(Next::After(SETTLE))
         }
         Advance::NotLeading => Unfinished::Busy(Next::Change),
@@ -319,7 +319,7 @@ async fn follow(
     if let Some(left) = memory.deferral.left(&about, now) {
         return Ok(Next::After(left));
     }
-    if let Some(again) = memory.last_recreate.as_ref().and_then(|last| last.forbids(&targets, &seen.set, now)) {
+    if let Some(again) = context.memories.forbids(&targets, &seen.set, now) {
         let (note, delay) = report::not_again(&again);
         report::note(context, name, &note, now);
         return Ok(delay);
@@ -342,7 +342,7 @@ async fn follow(
     };
     Ok(match advance(context, name, Some(&intent), now).await? {
         Advance::Ended(report) => {
-            memory.last_recreate = LastRecreate::of(&report, memory.last_recreate.as_ref(), now);
+            context.memories.recreated(name, &report, now);
             memory.deferral.done();
             Next::After(SETTLE)
         }
