@@ -58,6 +58,12 @@ async fn a_replica_that_is_down_does_not_keep_its_full_sibling_small() {
             })
         })
         .await;
+        // A step is reckoned from the capacity, so what its Pod runs on has to have grown before it is filled.
+        until("the PVC of the Pod that runs to have grown", PATIENCE, async || {
+            let claim = space.api.get(Kind::Claim, &space.name, "data-db-0").await.unwrap();
+            expect(claim["status"]["capacity"]["storage"] == "500Mi", || claim["status"].to_string())
+        })
+        .await;
         set.fills(0, "data", 280).await;
         requests(&set, "data-db-0", Bytes::mib(700)).await;
         requests(&set, "data-db-1", Bytes::mib(700)).await;
