@@ -12,8 +12,8 @@ use rso::api::reasons::{Note, Reason};
 use rso::recreate::journal::{JournalError, Snapshot, VERSION};
 use rso::recreate::manifest::{self, MANAGER};
 use rso::recreate::observed::{
-    BackupHead, Backups, Claim, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Namespace,
-    Observed, Probes, Rivals, Stored, Verdict, WhenDeleted,
+    BackupHead, Backups, Claim, Departure, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet,
+    Namespace, Observed, Probes, Rivals, Stored, Verdict, WhenDeleted,
 };
 use rso::recreate::{Ending, Intent, Journal, Phase, Rules};
 use serde_json::{Map, Value, json};
@@ -220,6 +220,8 @@ pub fn journal(u: &mut Unstructured<'_>, set: &Value) -> Result<Journal> {
         incidents: draw::list(u, 1, |u| Ok(Note::new(Reason::TemplateSyncBlocked, draw::text(u, 20)?)))?,
         ending: draw::maybe(u, |u| u.choose(&[Ending::Landed, Ending::Undone]).copied())?,
         adopted: false,
+        // What was found before stays what it was: nothing is drawn.
+        owned: ["data-db-0", "data-db-7", "data-db-9", "by-hand"].map(ClaimName::new).into(),
         lost: BTreeSet::new(),
     })
 }
@@ -271,6 +273,7 @@ pub fn observed(u: &mut Unstructured<'_>) -> Result<Option<(Observed, Timestamp)
         intent: draw::maybe(u, |_| Ok(intent))?,
         // Drawn after the others, so that what was found before is still what it was.
         rivals: draw::maybe(u, |u| rivals(u, &live))?,
+        departure: departure(u, &uid)?,
         live: if u.int_in_range(0..=3_u8)? == 3 { Live::Absent } else { Live::Present(Box::new(live)) },
         rules: Rules::default(),
     };
@@ -390,6 +393,12 @@ fn verdict(u: &mut Unstructured<'_>, usual: Verdict) -> Result<Verdict> {
         Verdict::Unknown(why()),
     ];
     u.choose(&all).cloned()
+}
+
+fn departure(u: &mut Unstructured<'_>, uid: &Uid) -> Result<Departure> {
+    let claims = ["data-db-0", "wal-db-0"].map(ClaimName::new).into();
+    let with_claims = Departure::WithClaims { uid: uid.clone(), claims };
+    u.choose(&[Departure::Unknown, Departure::Orphaned, with_claims]).cloned()
 }
 
 fn rivals(u: &mut Unstructured<'_>, live: &LiveSet) -> Result<Rivals> {

@@ -8,7 +8,8 @@ use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, TemplateName};
 use rso::recreate::manifest::{is_transient, same};
 use rso::recreate::observed::{
-    Dependent, Found, Guard, Kind, LastObject, Live, LiveSet, Observed, Probes, Rivals, Spec, Stored, Verdict,
+    Departure, Dependent, Found, Guard, Kind, LastObject, Live, LiveSet, Observed, Probes, Rivals, Spec, Stored,
+    Verdict,
 };
 use rso::recreate::{Action, Ending, Journal, Look, OwnersChange, Phase, Step, next};
 use serde_json::Value;
@@ -277,6 +278,10 @@ fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value]
     assert!(!(gone.is_empty() && new.is_empty()), "nothing is changed");
     match why {
         OwnersChange::Guard => assert!(gone.is_empty() && new.len() == 1 && namespace(new[0]) && kind == Kind::Claim),
+        OwnersChange::GiveBack => {
+            let live = seen.live().expect("nothing is given to a set that is gone");
+            assert!(gone.is_empty() && new.len() == 1 && new[0]["uid"] == live.uid.as_str() && kind == Kind::Claim);
+        }
         OwnersChange::Strip => {
             let (journal, _) = stored(seen);
             assert!(
@@ -291,10 +296,14 @@ fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value]
                     && owner["name"] == cluster::NAME
                     && owner["uid"].as_str() != live.as_deref()
             };
-            assert!(
-                new.is_empty() && gone.iter().all(|owner| namespace(owner) || stale(owner)),
-                "a foreign owner goes"
-            );
+            assert!(gone.iter().all(|owner| namespace(owner) || stale(owner)), "a foreign owner goes");
+            let takes_along = |owner: &Value| match &seen.departure {
+                Departure::WithClaims { uid, claims } => {
+                    live.is_none() && owner["uid"] == uid.as_str() && claims.contains(&ClaimName::new(name))
+                }
+                Departure::Unknown | Departure::Orphaned => false,
+            };
+            assert!(new.into_iter().all(takes_along), "an owner is given to a claim that does not go with it");
         }
     }
 }

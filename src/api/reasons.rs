@@ -88,6 +88,8 @@ reasons! {
     Warning TemplateSyncDeferred,
     /// The template cannot follow until a person acts.
     Warning TemplateSyncBlocked,
+    /// A StatefulSet was deleted soon after a recreate, and its PVC stays although its retention policy may say otherwise.
+    Warning ClaimKept,
     /// An annotation cannot be read and has no effect.
     Warning InvalidAnnotation,
     /// A key under the prefix that does not exist.

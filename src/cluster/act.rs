@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::client::resources::{CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, PODS};
 use super::client::{Address, Class, Client, Dependents, Error, Outcome, Patch, Run, chain};
+use super::history::{last_in, watch};
 use super::lease::Leadership;
-use super::observe::{Ground, guarded_patch, last_in, precondition, watch};
+use super::observe::{Ground, guarded_patch, precondition};
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::SetName;
 use crate::recreate::observed::{Guard, Kind, LastObject, LiveSet};

@@ -3,12 +3,10 @@
 //! The reads of a round run side by side. Should one fail, the round fails: no step is chosen on half the knowledge.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures::{StreamExt, try_join};
-use http::Request;
+use futures::try_join;
 use jiff::Timestamp;
-use kube::core::WatchEvent;
 use serde_json::{Value, json};
 
 use super::client::resources::{
@@ -18,22 +16,19 @@ use super::client::resources::{
 use super::client::{
     Address, Class, Client, Dependents, Error, Form, Outcome, Patch, Precondition, Run, Selector, chain,
 };
-use super::clock::now;
-use crate::api::annotations::{KIND_LABEL, TRANSACTION};
+use super::clock::{now, since_boot};
+use super::departures::Departures;
+use super::history;
+use crate::api::annotations::KIND_LABEL;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, Uid, pod_name};
 use crate::recreate::journal::{self, Journal, JournalError};
 use crate::recreate::observed::{
-    Backups, Claim, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Malformed, Namespace,
-    Probes, Rivals, Spec, Stored, Verdict, owners_changed,
+    Backups, Claim, Departure, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Malformed,
+    Namespace, Probes, Rivals, Spec, Stored, Verdict, owners_changed,
 };
 use crate::recreate::rivals::selects;
 use crate::recreate::{Intent, Observed, Phase, ProbeRequest, RivalsRequest, Rules, backup, compare};
-
-/// How long the watch's history is searched for an object that vanished.
-const SEARCH: Duration = Duration::from_secs(2);
-/// The history comes in one piece: after so long without an event it is at its end.
-const SILENCE: Duration = Duration::from_millis(250);
 
 /// Where a recreate is carried out.
 #[derive(Clone)]
@@ -44,6 +39,8 @@ pub struct Ground {
     pub namespace: String,
     /// The numbers.
     pub rules: Rules,
+    /// How StatefulSets that are gone were deleted.
+    pub departures: Arc<Departures>,
 }
 
 /// Why a round failed.
@@ -92,6 +89,7 @@ pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) ->
         None => Live::Absent,
         Some(object) => Live::Present(Box::new(LiveSet::read(object)?)),
     };
+    let departure = departure(ground, set, &live).await;
     let (journal, others, guarded) = sort_journals(set, &live, &journals);
     drop(journals);
     let concern = Concern::of(set, &live, &journal, &guarded);
@@ -104,6 +102,7 @@ pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) ->
     Ok(Observed {
         set: set.clone(),
         last: LastObject::NotAsked,
+        departure,
         pods,
         revisions,
         claims,
@@ -117,6 +116,14 @@ pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) ->
         rivals: None,
         rules: ground.rules,
     })
+}
+
+/// How the set went, if it is sure that what the watch told is the latest of it.
+async fn departure(ground: &Ground, set: &SetName, live: &Live) -> Departure {
+    match (live, ground.departures.of(set, since_boot())) {
+        (Live::Absent, Some(seen)) if history::is_silent(ground, set, &seen.resource_version).await => seen.departure,
+        (Live::Absent | Live::Present(_), _) => Departure::Unknown,
+    }
 }
 
 fn read_namespace(namespace: Option<&Value>) -> Namespace {
@@ -398,104 +405,4 @@ pub(super) fn guarded_patch(guard: &Guard) -> Value {
 /// The same for a DELETE.
 pub(super) fn precondition(guard: &Guard) -> Precondition {
     Precondition { uid: Some(guard.uid.clone()), resource_version: Some(guard.resource_version.clone()) }
-}
-
-// ── Watches ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/// A watch of the one object of a set's name.
-pub(super) type Events = futures::stream::BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
-
-/// Watches the set from this state on.
-pub(super) async fn watch(
-    ground: &Ground,
-    set: &SetName,
-    after: &str,
-    at_most: Duration,
-) -> Result<Events, kube::Error> {
-    let seconds = at_most.as_secs() + 1;
-    let path = Address::set(set).resource.path(Some(&set.namespace));
-    let uri = format!(
-        "{path}?watch=1&fieldSelector=metadata.name%3D{}&resourceVersion={after}&timeoutSeconds={seconds}",
-        set.name
-    );
-    let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
-    Ok(ground.client.kube().request_events::<Value>(request).await?.boxed())
-}
-
-/// Waits until the set is no longer in this state, at most so long. A watch that fails only waits shorter.
-pub async fn change(ground: &Ground, set: &SetName, after: &str, at_most: Duration) {
-    let first = async {
-        match watch(ground, set, after, at_most).await {
-            Ok(mut events) => drop(events.next().await),
-            // Rather too early than never: the next round looks anyway.
-            Err(_) => tokio::time::sleep(at_most.min(Duration::from_millis(100))).await,
-        }
-    };
-    drop(tokio::time::timeout(at_most, first).await);
-}
-
-/// The last state of an object that vanished, from the watch's history; and whether what we made in its place has come and
-/// gone as well.
-pub async fn last_object(ground: &Ground, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
-    let Ok(events) = watch(ground, set, &of.resource_version, SEARCH).await else { return LastObject::Unknown };
-    last_in(events, &of.uid, transaction, SEARCH).await
-}
-
-/// Reads on until the object is deleted. With a transaction, the history is then read to its end: a successor may have
-/// followed and be gone as well, ours or somebody else's, and what somebody deleted is not created a second time.
-pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at_most: Duration) -> LastObject {
-    let mut until = tokio::time::Instant::now() + at_most;
-    let mut last = LastObject::Unknown;
-    loop {
-        let object = match tokio::time::timeout_at(until, events.next()).await {
-            Ok(Some(Ok(WatchEvent::Deleted(object)))) => object,
-            Ok(Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Bookmark(_)))) => continue,
-            Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None) | Err(_) => return last,
-        };
-        if object["metadata"]["uid"] == uid.as_str() {
-            last = LastObject::Seen(Box::new(object));
-            if transaction.is_empty() {
-                return last;
-            }
-            until = until.min(tokio::time::Instant::now() + SILENCE);
-        } else if last != LastObject::Unknown || object["metadata"]["annotations"][TRANSACTION] == transaction {
-            return LastObject::SuccessorGone;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn deleted(uid: &str, transaction: &str) -> WatchEvent<Value> {
-        WatchEvent::Deleted(json!({ "metadata": { "uid": uid, "annotations": { TRANSACTION: transaction } } }))
-    }
-
-    /// What is known of the old object after these events, on a watch that stays open.
-    async fn last_of(transaction: &str, events: Vec<WatchEvent<Value>>) -> LastObject {
-        let events = futures::stream::iter(events.into_iter().map(Ok)).chain(futures::stream::pending());
-        last_in(events.boxed(), &Uid::new("old"), transaction, Duration::from_millis(500)).await
-    }
-
-    #[tokio::test]
-    async fn a_successor_that_came_and_went_is_found_behind_the_old_object() {
-        let events = vec![deleted("old", ""), WatchEvent::Added(json!({})), deleted("new", "ours")];
-        assert_eq!(last_of("ours", events).await, LastObject::SuccessorGone);
-    }
-
-    #[tokio::test]
-    async fn a_set_of_somebody_else_that_came_and_went_counts_as_deleted_too() {
-        assert_eq!(last_of("ours", vec![deleted("old", ""), deleted("new", "")]).await, LastObject::SuccessorGone);
-        let only_old = last_of("ours", vec![deleted("old", "")]).await;
-        assert!(matches!(only_old, LastObject::Seen(object) if object["metadata"]["uid"] == "old"));
-    }
-
-    #[tokio::test]
-    async fn at_the_release_the_first_word_counts_and_a_silent_watch_tells_nothing() {
-        let started = tokio::time::Instant::now();
-        assert!(matches!(last_of("", vec![deleted("old", "")]).await, LastObject::Seen(_)));
-        assert!(started.elapsed() < SILENCE);
-        assert_eq!(last_of("ours", Vec::new()).await, LastObject::Unknown);
-    }
 }

@@ -18,6 +18,8 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::claims::only_the_sizer;
+use super::clock::since_boot;
+use super::departures::Departures;
 use super::pods;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
@@ -76,29 +78,58 @@ impl Debug for Cache {
 pub type Changes = SelectAll<BoxStream<'static, Result<Change, watcher::Error>>>;
 
 /// Opens the watches: sets, claims and pods of the scope, journals of the operator's `own` namespace, and storage classes
-/// when the scope is the cluster.
-pub fn open(client: &Client, scope: &Scope, own: &str) -> (Arc<Cache>, Changes) {
+/// when the scope is the cluster. How sets went is told to `departures`.
+pub fn open(client: &Client, scope: &Scope, own: &str, departures: &Arc<Departures>) -> (Arc<Cache>, Changes) {
     let mut streams = Vec::new();
     let (small, large) = (config(SMALL_PAGE), config(LARGE_PAGE));
-    let sets = in_scope(client, scope, &small, lean_set, |set| of_set(set).map(Change::Set), &mut streams);
-    let claims = in_scope(client, scope, &large, lean_claim, of_claim, &mut streams);
-    let pods = small.clone().labels(POD_LABEL);
-    let pods = in_scope(client, scope, &pods, lean_pod, |pod| set_of_pod(pod).map(Change::Set), &mut streams);
+    let (of_sets, of_claims) = (Arc::clone(departures), Arc::clone(departures));
+    let sets = Watching::new(small.clone(), lean_set, |set| of_set(set).map(Change::Set));
+    let sets = in_scope(client, scope, &sets.heard(move |event| of_sets.set(event, since_boot())), &mut streams);
+    let claims =
+        Watching::new(large.clone(), lean_claim, of_claim).heard(move |event| of_claims.claim(event, since_boot()));
+    let claims = in_scope(client, scope, &claims, &mut streams);
+    let pods = Watching::new(small.clone().labels(POD_LABEL), lean_pod, |pod| set_of_pod(pod).map(Change::Set));
+    let pods = in_scope(client, scope, &pods, &mut streams);
     let classes = match scope {
-        Scope::Cluster => vec![one(Api::all(client.clone()), large.clone(), lean_class, |_| None, &mut streams)],
+        Scope::Cluster => {
+            vec![one(Api::all(client.clone()), &Watching::new(large, lean_class, |_| None), &mut streams)]
+        }
         // They belong to the cluster, and rights in namespaces do not reach them.
         Scope::Namespaces(_) => Vec::new(),
     };
-    let journal_label = format!("{KIND_LABEL}=journal");
-    let journals = one(
-        Api::namespaced(client.clone(), own),
-        small.labels(&journal_label),
+    let journals = Watching::new(
+        small.labels(&format!("{KIND_LABEL}=journal")),
         |journal: &mut ConfigMap| journal.binary_data = None,
         |journal| set_of_journal(journal).map(Change::Journal),
-        &mut streams,
     );
+    let journals = one(Api::namespaced(client.clone(), own), &journals, &mut streams);
     let cache = Cache { sets, claims, pods, classes: Stores(classes), journals: Stores(vec![journals]) };
     (Arc::new(cache), select_all(streams))
+}
+
+/// Somebody who listens to a watch.
+type Heard<K> = dyn Fn(&watcher::Event<K>) + Send + Sync;
+
+/// How objects of a kind are watched.
+#[derive(Clone)]
+struct Watching<K> {
+    config: watcher::Config,
+    /// Takes off what nobody needs.
+    lean: fn(&mut K),
+    /// What a change of one may matter to.
+    changed: fn(&K) -> Option<Change>,
+    /// Who hears of each event, before the cache shows it.
+    heard: Arc<Heard<K>>,
+}
+
+impl<K> Watching<K> {
+    fn new(config: watcher::Config, lean: fn(&mut K), changed: fn(&K) -> Option<Change>) -> Self {
+        Self { config, lean, changed, heard: Arc::new(|_| {}) }
+    }
+
+    fn heard(self, heard: impl Fn(&watcher::Event<K>) + Send + Sync + 'static) -> Self {
+        Self { heard: Arc::new(heard), ..self }
+    }
 }
 
 fn config(page: u32) -> watcher::Config {
@@ -107,14 +138,7 @@ fn config(page: u32) -> watcher::Config {
 
 type Streams = Vec<BoxStream<'static, Result<Change, watcher::Error>>>;
 
-fn in_scope<K>(
-    client: &Client,
-    scope: &Scope,
-    config: &watcher::Config,
-    lean: fn(&mut K),
-    changed: fn(&K) -> Option<Change>,
-    streams: &mut Streams,
-) -> Stores<K>
+fn in_scope<K>(client: &Client, scope: &Scope, watching: &Watching<K>, streams: &mut Streams) -> Stores<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
 {
@@ -122,27 +146,23 @@ where
         Scope::Cluster => vec![Api::all(client.clone())],
         Scope::Namespaces(names) => names.iter().map(|name| Api::namespaced(client.clone(), name)).collect(),
     };
-    Stores(apis.into_iter().map(|api| one(api, config.clone(), lean, changed, streams)).collect())
+    Stores(apis.into_iter().map(|api| one(api, watching, streams)).collect())
 }
 
 /// What kube asks of a type that is watched.
 trait Watched: Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
 impl<K: Clone + Debug + DeserializeOwned + Send + Sync + 'static> Watched for K {}
 
-fn one<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    lean: fn(&mut K),
-    changed: fn(&K) -> Option<Change>,
-    streams: &mut Streams,
-) -> Store<K>
+fn one<K>(api: Api<K>, watching: &Watching<K>, streams: &mut Streams) -> Store<K>
 where
     K: Resource<DynamicType = ()> + Watched,
 {
     let (reader, writer) = store();
-    let stream = watcher(api, config)
+    let (changed, heard) = (watching.changed, Arc::clone(&watching.heard));
+    let stream = watcher(api, watching.config.clone())
         .default_backoff()
-        .modify(lean)
+        .modify(watching.lean)
+        .inspect(move |event| event.iter().for_each(|event| heard(event)))
         .reflect(writer)
         .touched_objects()
         .filter_map(move |object| async move { object.map(|object| changed(&object)).transpose() });

@@ -46,6 +46,16 @@ pub(super) fn leftovers(cache: &Cache, set: &SetView, template: &TemplateName) -
 }
 
 impl Seen {
+    /// Whether scaling down has made a pod the owner of a claim that a recreate still guards. The same walk.
+    pub(super) fn has_guarded_leftover(&self, cache: &Cache) -> bool {
+        let owned_by = |claim: &PersistentVolumeClaim, kind| {
+            claim.metadata.owner_references.iter().flatten().any(|owner| owner.kind == kind)
+        };
+        let is_guarded = |claim: &Arc<PersistentVolumeClaim>| owned_by(claim, "Namespace") && owned_by(claim, "Pod");
+        let of = |template: &TemplateName| cache.leftovers(&self.set.name, template, &self.set.ordinals);
+        self.set.template_names().iter().any(|template| of(template).iter().any(is_guarded))
+    }
+
     /// Adds what this leader remembers of its claims' growths: an annotation may have been taken off.
     pub(super) fn remember_growths(&mut self, memories: &Memories, now: Timestamp) {
         for claim in self.claims.values_mut().flatten() {

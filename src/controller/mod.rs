@@ -24,6 +24,7 @@ use self::context::Context;
 use self::queue::Triggers;
 use crate::cluster::client::{Client, ConnectError, Source};
 use crate::cluster::clock;
+use crate::cluster::departures::Departures;
 use crate::cluster::events;
 use crate::cluster::lease::{self, Election, Role};
 use crate::cluster::observe::Ground;
@@ -98,12 +99,18 @@ where
     let telemetry = Telemetry::default();
     telemetry.health.condition("caches", false);
     let client = Client::connect(source, MANAGER, Arc::new(telemetry.clone())).await?;
-    let (cache, changes) = watch::open(&client.kube(), &args.scope(), &args.pod_namespace);
+    let departures = Arc::new(Departures::default());
+    let (cache, changes) = watch::open(&client.kube(), &args.scope(), &args.pod_namespace, &departures);
     let (election, leadership) = Election::new(&client, &args.pod_namespace, lease::identity(&args.pod_name))?;
     let metrics = telemetry.metrics.clone();
     let (recorder, sender) = events::recorder(client.clone(), &args.pod_name, move || metrics.event_dropped());
     let context = Arc::new(Context {
-        ground: Ground { client: client.clone(), namespace: args.pod_namespace.clone(), rules: rules(&args) },
+        ground: Ground {
+            client: client.clone(),
+            namespace: args.pod_namespace.clone(),
+            rules: rules(&args),
+            departures,
+        },
         sources: Sources::new(&client, kubelets(&args)).map_err(RunError::Kubelets)?,
         client,
         leadership,

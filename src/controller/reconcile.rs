@@ -145,7 +145,13 @@ async fn unfinished(
     if !marked && journals.is_empty() {
         return Ok(Unfinished::Nothing);
     }
-    if let Some(left) = guards_left(&journals, context.ground.rules.guard_for, now).filter(|_| !marked) {
+    // Guards are in the way of a set, or a pod, that is to be deleted together with its claims.
+    let is_in_the_way = || match &set {
+        Some(seen) => seen.has_guarded_leftover(&context.cache),
+        None => context.ground.departures.of(name, clock::since_boot()).is_some(),
+    };
+    let left = guards_left(&journals, context.ground.rules.guard_for, now);
+    if let Some(left) = left.filter(|_| !marked && !is_in_the_way()) {
         return Ok(Unfinished::Later(left));
     }
     let advanced = advance(context, name, None, now).await?;

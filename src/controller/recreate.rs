@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::api::names::{SetName, Uid};
+use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::{Note, Reason};
 use crate::cluster::act::{Acted, act};
 use crate::cluster::clock::now;
+use crate::cluster::history;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, Ground, ObserveError};
 use crate::recreate::journal::uid_in;
@@ -58,6 +59,8 @@ pub struct Advanced {
     pub notes: Vec<Note>,
     /// The object that is there now, if any.
     pub uid: Option<Uid>,
+    /// For Events about claims.
+    pub of_claims: Vec<(ClaimName, Uid, Note)>,
 }
 
 /// Drives the recreate of a set: begins one if `intent` asks for it and the gates are open, goes on with one in flight,
@@ -194,7 +197,7 @@ impl<'a> Drive<'a> {
             return Turn::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
         }
         match wait.change_after {
-            Some(after) => observe::change(self.ground, self.set, &after, wait.at_most).await,
+            Some(after) => history::change(self.ground, self.set, &after, wait.at_most).await,
             None => tokio::time::sleep(wait.at_most).await,
         }
         Turn::Fresh
@@ -211,7 +214,7 @@ impl<'a> Drive<'a> {
                 Turn::Same
             }
             Look::LastObject { of, transaction } => {
-                seen.last = observe::last_object(self.ground, self.set, &of, &transaction).await;
+                seen.last = history::last_object(self.ground, self.set, &of, &transaction).await;
                 Turn::Same
             }
         }
@@ -232,7 +235,7 @@ impl<'a> Drive<'a> {
         match acted {
             Acted::Done(answer) => {
                 self.troubles = 0;
-                self.progress.after(&action);
+                self.progress.after(&action, seen);
                 if absorb(seen, &action, &answer) { Turn::Same } else { Turn::Fresh }
             }
             Acted::Released { last, sent } => {
@@ -319,7 +322,7 @@ impl<'a> Drive<'a> {
         }
         // While the set is absent, what is told is told about the object that is to come back.
         let uid = self.uid.or_else(|| self.progress.of());
-        Ok(Advanced { result, notes: self.progress.notes, uid })
+        Ok(Advanced { result, notes: self.progress.notes, uid, of_claims: self.progress.of_claims })
     }
 
     fn log(&self, report: &Report) {

@@ -72,6 +72,11 @@ pub(super) fn advanced(context: &Context, set: &SetName, advanced: &Advanced, no
             context.recorder.record(&Subject { address: Address::set(set), uid }, ACTION, note, now);
         }
     }
+    for (claim, uid, note) in &advanced.of_claims {
+        log(set, Some(claim), note);
+        let subject = Subject { address: Address::claim(&set.namespace, claim), uid: uid.clone() };
+        context.recorder.record(&subject, ACTION, note, now);
+    }
     if let Advance::Ended(report) = &advanced.result {
         metrics.recreated(set, report.ending.as_str());
         metrics.restarts_caused(report.outcome.lost.len() as u64);

@@ -67,6 +67,7 @@ const fn patience(reason: Reason) -> Option<Duration> {
         | Reason::ExpansionInfeasible
         | Reason::ExpansionStuck
         | Reason::TemplateSyncBlocked
+        | Reason::ClaimKept
         | Reason::InvalidAnnotation
         | Reason::UnknownAnnotation => None,
     }

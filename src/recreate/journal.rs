@@ -20,7 +20,7 @@ use super::Ending;
 use super::observed::{Guard, JournalHead, WhenDeleted};
 use crate::api::annotations::KIND_LABEL;
 use crate::api::bytes::Bytes;
-use crate::api::names::{SetName, TemplateName, Uid};
+use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::api::parts::parts;
 use crate::api::reasons::Note;
 
@@ -127,6 +127,10 @@ pub struct Journal {
     /// Pods of the snapshot that were deleted or replaced before the DELETE.
     #[serde(default)]
     pub lost: BTreeSet<String>,
+    /// PVCs that referred to the StatefulSet when they got their guards. The StatefulSet controller refers to those of the Pods
+    /// again; what scaling down has left it forgets.
+    #[serde(default)]
+    pub owned: BTreeSet<ClaimName>,
 }
 
 /// Why a journal cannot be written or read.

@@ -301,6 +301,8 @@ pub enum OwnersChange {
     Guard,
     /// References to the old set are removed.
     Strip,
+    /// A reference to the set that was taken off for the recreate is put back.
+    GiveBack,
     /// The guard is removed.
     Unguard,
 }
@@ -348,7 +350,9 @@ impl Action {
             Self::SetOwners { why: OwnersChange::Strip, .. } => State::Verified,
             Self::Release { .. } => State::Releasing,
             Self::Create(_) => State::Creating,
-            Self::RestoreSpec { .. } | Self::RestoreOwnership { .. } => State::Landing,
+            Self::RestoreSpec { .. }
+            | Self::RestoreOwnership { .. }
+            | Self::SetOwners { why: OwnersChange::GiveBack, .. } => State::Landing,
             Self::DeleteJournal { .. } | Self::DeleteBackup { .. } => State::Done,
             Self::SetOwners { why: OwnersChange::Unguard, .. } => State::Done,
             Self::UpdateJournal { journal, .. } => match journal.phase {

@@ -71,6 +71,8 @@ pub struct Observed {
     pub live: Live,
     /// The last state of the object that vanished, when it was asked for.
     pub last: LastObject,
+    /// How the object of that name went, when there is none.
+    pub departure: Departure,
     /// Pods that are, were or will be the set's.
     pub pods: Vec<Dependent>,
     /// Its ControllerRevisions.
@@ -115,6 +117,23 @@ pub enum LastObject {
     Seen(Box<Value>),
     /// What was created in its place, by us or by somebody else, is gone as well: somebody deleted it.
     SuccessorGone,
+}
+
+/// How a StatefulSet that is gone was deleted, as far as the watch told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Departure {
+    /// Nobody saw how it went, or what is to become of its PVCs.
+    #[default]
+    Unknown,
+    /// With `--cascade=orphan`: what it owned stays.
+    Orphaned,
+    /// With `whenDeleted: Delete`, and not orphaned.
+    WithClaims {
+        /// Of the StatefulSet.
+        uid: Uid,
+        /// The PVCs that referred to it: they go with it.
+        claims: BTreeSet<ClaimName>,
+    },
 }
 
 /// A kind that the set owns.

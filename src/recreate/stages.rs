@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::journal::{Journal, JournalError, Phase, Snapshot, VERSION};
-use super::observed::{Dependent, Guard, Live, LiveSet, Observed, Probes, Stored};
+use super::observed::{Claim, Departure, Dependent, Guard, Live, LiveSet, Observed, Probes, Stored, WhenDeleted};
 use super::{
     Action, Ending, Look, OwnersChange, ProbeRequest, RivalsRequest, State, Step, Wait, backup, gates, manifest,
 };
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
-use crate::api::names::{TemplateName, Uid};
+use crate::api::names::{ClaimName, TemplateName, Uid};
 use crate::api::reasons::{Note, Reason};
 
 mod after;
@@ -98,6 +98,24 @@ impl Transaction<'_> {
         remaining(LONG, self.journal.phase_at, self.now).is_zero()
     }
 
+    /// With `whenDeleted: Delete` in force again: what scaling down has left belongs to the set as before. Nobody else would
+    /// see to that, as the StatefulSet controller only looks after the PVCs of Pods.
+    fn give_back(&self, live: &LiveSet) -> Option<Step> {
+        let is_leftover = |claim: &&Claim| {
+            let name = ClaimName::new(claim.object.name.as_str());
+            self.journal.owned.contains(&name)
+                && !live.spec.has_pod_for(&name, &self.seen.set)
+                && !claim.object.refers_to(&live.uid)
+                && claim.is_guarded_by(&self.seen.namespace.uid)
+        };
+        if live.spec.when_deleted != WhenDeleted::Delete {
+            return None;
+        }
+        let claim = self.seen.claims.iter().find(is_leftover)?;
+        let owners = claim.object.owners.iter().cloned().chain([owner_of(self.seen, &live.uid)]).collect();
+        Some(set_owners(&claim.object, owners, OwnersChange::GiveBack))
+    }
+
     /// The end. Claims that have guards keep them for a while; the journal stays to remember it.
     fn close(&self, ending: Ending) -> Step {
         if let Some(head) = self.seen.guarded().next() {
@@ -157,8 +175,15 @@ impl Journal {
             ending: None,
             adopted: false,
             lost: BTreeSet::new(),
+            owned: owned(seen, live),
         }
     }
+}
+
+/// The PVCs that refer to the StatefulSet.
+fn owned(seen: &Observed, live: &LiveSet) -> BTreeSet<ClaimName> {
+    let owned = seen.claims.iter().filter(|claim| claim.object.refers_to(&live.uid));
+    owned.map(|claim| ClaimName::new(claim.object.name.as_str())).collect()
 }
 
 impl Snapshot {
@@ -234,19 +259,65 @@ fn labels_of(seen: &Observed, live: &LiveSet) -> BTreeSet<BTreeMap<String, Strin
     of_template.into_iter().chain(dependents.map(|dependent| dependent.labels.clone())).collect()
 }
 
+/// Drops the guard of a claim that goes with its pod, as the set is scaled down with `whenScaled: Delete`: the StatefulSet
+/// controller has made the pod its owner.
+fn drop_a_guard_of_the_scaled_down(seen: &Observed) -> Option<Step> {
+    let live = seen.live().filter(|live| {
+        live.deleting.is_none() && live.object["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete"
+    })?;
+    let goes = |claim: &&Claim| {
+        let has_pod = live.spec.has_pod_for(&claim.object.name.as_str().into(), &seen.set);
+        let is_owned_by_it = claim.object.owners.iter().any(|owner| owner["kind"] == "Pod");
+        !has_pod && is_owned_by_it && claim.is_guarded_by(&seen.namespace.uid)
+    };
+    seen.claims.iter().find(goes).map(|claim| unguard(seen, claim))
+}
+
 /// Drops a guard, and with it what a controller with an old cache has written meanwhile: a reference to a set of this name
 /// that is gone. Left alone with such a reference the claim would be deleted.
+///
+/// That is what becomes of it where its StatefulSet was deleted with its PVCs. While the guard was there, the garbage
+/// collector has taken the reference off instead; it is put back, and the garbage collector does the rest.
 fn drop_a_guard(seen: &Observed) -> Option<Step> {
+    seen.claims.iter().find(|claim| claim.is_guarded_by(&seen.namespace.uid)).map(|claim| unguard(seen, claim))
+}
+
+fn unguard(seen: &Observed, claim: &Claim) -> Step {
     let guard = guard_of(seen);
-    let claim = seen.claims.iter().find(|claim| claim.is_guarded_by(&seen.namespace.uid))?;
     let is_stale = |owner: &serde_json::Value| {
         let ours = owner["kind"] == "StatefulSet" && owner["name"] == seen.set.name.as_str();
         // With the set gone, whoever deleted it has decided about its claims.
-        ours && seen.live().is_some_and(|live| owner["uid"] != live.uid.as_str())
+        ours && match &seen.live {
+            Live::Present(live) => owner["uid"] != live.uid.as_str(),
+            Live::Absent => seen.departure == Departure::Orphaned,
+        }
     };
     let stays = |owner: &&serde_json::Value| owner["uid"] != guard["uid"] && !is_stale(owner);
-    let owners = claim.object.owners.iter().filter(stays).cloned().collect();
-    Some(set_owners(&claim.object, owners, OwnersChange::Unguard))
+    let departed = departed_with(seen, claim).filter(|uid| !claim.object.refers_to(uid));
+    let owners = claim.object.owners.iter().filter(stays).cloned().chain(departed.map(|uid| owner_of(seen, uid)));
+    set_owners(&claim.object, owners.collect(), OwnersChange::Unguard)
+}
+
+/// The StatefulSet that somebody deleted together with this PVC, and that has not come back.
+fn departed_with<'a>(seen: &'a Observed, claim: &Claim) -> Option<&'a Uid> {
+    match (&seen.live, &seen.departure) {
+        (Live::Absent, Departure::WithClaims { uid, claims })
+            if claims.contains(&ClaimName::new(claim.object.name.as_str())) =>
+        {
+            Some(uid)
+        }
+        (Live::Absent | Live::Present(_), _) => None,
+    }
+}
+
+/// The reference that the StatefulSet controller gives to a PVC with `whenDeleted: Delete`.
+fn owner_of(seen: &Observed, uid: &Uid) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "name": seen.set.name,
+        "uid": uid.as_str(),
+    })
 }
 
 fn guard_of(seen: &Observed) -> serde_json::Value {

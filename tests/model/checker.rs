@@ -201,7 +201,10 @@ fn is_goal(system: &System, state: &State) -> bool {
         return cluster.journals == [None; 2] && cluster.set.is_none_or(|set| !set.finalizers.hold);
     }
     let Some(set) = cluster.set else {
-        return (ghost.deleted || ghost.forced) && cluster.journals == [None; 2] && !cluster.is_guarded();
+        // What its owner wanted to go with it has gone.
+        let goes = |index: &u8| ghost.claims_go & bit(*index) != 0;
+        let has_gone = (0..2).filter(goes).all(|index| cluster.claims[usize::from(index)].is_none());
+        return (ghost.deleted || ghost.forced) && cluster.journals == [None; 2] && !cluster.is_guarded() && has_gone;
     };
     let comes_in_time = !ghost.surprised && (cluster.rival.is_some() || cluster.policy.is_some());
     if (set.content.template == MUTATED && !comes_in_time) || ghost.journal_lost {
@@ -241,6 +244,7 @@ fn is_goal(system: &System, state: &State) -> bool {
         && cluster.journals == [None; 2]
         && !cluster.is_guarded()
         && (0..in_range).all(|index| owned(index) && large(index))
+        && (system.operators > 1 || !set.content.claims_go || ghost.owed & !cluster.claims_of(set.uid) == 0)
 }
 
 /// While the set is absent against everybody's will, what is to be created is known.
@@ -287,6 +291,10 @@ impl Model for System {
                 rewritten: false,
                 robbed: false,
                 named: false,
+                owned: cluster.claims_of(0),
+                owed: 0,
+                went: None,
+                claims_go: 0,
                 recreated: None,
                 broken: 0,
             },
@@ -359,7 +367,7 @@ macro_rules! situation {
 }
 
 /// What must occur, or the rest proves little.
-pub(crate) const SITUATIONS: [Claimed; 24] = [
+pub(crate) const SITUATIONS: [Claimed; 25] = [
     situation!("it lands", |system, state| state.ghost.next_uid > 1 && is_goal(system, state)),
     situation!("it lands twice", |system, state| state.cluster.wanted > 2 * GIB && is_goal(system, state)),
     situation!("the operator crashes while the set is absent", |_, state| {
@@ -398,6 +406,9 @@ pub(crate) const SITUATIONS: [Claimed; 24] = [
     situation!("a guard keeps a claim that refers to a set that is gone", |_, state| {
         let live = state.cluster.set.map_or(0, |set| bit(set.uid));
         state.cluster.claims.iter().flatten().any(|claim| claim.guard && claim.owners & !live != 0)
+    }),
+    situation!("somebody deletes the set with its claims while they are guarded", |_, state| {
+        matches!(state.cluster.departure, Departure::WithClaims(_, 1..)) && state.cluster.is_guarded()
     }),
     situation!("a gate closes while the set is held", |_, state| {
         state.cluster.set.is_some_and(|set| set.finalizers.hold && !set.deleting && set.update != 0)

@@ -36,6 +36,9 @@ pub(crate) enum Mutant {
     LeavesTheJournal,
     CreatesAgainWithoutTheHold,
     TakesTheHoldOfTheNewSetOffAtOnce,
+    KeepsClaimsThatGoWithTheirSet,
+    TakesEveryClaimAlong,
+    ForgetsWhatScalingDownHasLeft,
     WaitsForTerminatingPods,
     NeverLooksForRivals,
     LooksForRivalsOnlyAtFirst,
@@ -45,7 +48,7 @@ pub(crate) enum Mutant {
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::DeletesWithoutResourceVersion,
         Self::DeletesWhateverHasTheName,
         Self::DeletesInTheForeground,
@@ -76,6 +79,9 @@ impl Mutant {
         Self::LeavesTheJournal,
         Self::CreatesAgainWithoutTheHold,
         Self::TakesTheHoldOfTheNewSetOffAtOnce,
+        Self::KeepsClaimsThatGoWithTheirSet,
+        Self::TakesEveryClaimAlong,
+        Self::ForgetsWhatScalingDownHasLeft,
         Self::WaitsForTerminatingPods,
         Self::NeverLooksForRivals,
         Self::LooksForRivalsOnlyAtFirst,
@@ -142,6 +148,15 @@ impl Mutant {
             Self::TakesTheHoldOfTheNewSetOffAtOnce => {
                 let journals = cluster.journals.iter_mut().flatten();
                 journals.for_each(|journal| journal.late |= journal.stage == Stage::Adopting);
+            }
+            Self::KeepsClaimsThatGoWithTheirSet => cluster.departure = Departure::Unknown,
+            Self::ForgetsWhatScalingDownHasLeft => {
+                cluster.journals.iter_mut().flatten().for_each(|journal| journal.owned = 0);
+            }
+            Self::TakesEveryClaimAlong => {
+                if let Departure::WithClaims(_, claims) = &mut cluster.departure {
+                    *claims = 0b11;
+                }
             }
             Self::DoesNotWaitForClaims => {
                 let wanted = own.map_or(cluster.wanted, |journal| journal.target);

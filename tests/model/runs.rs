@@ -90,7 +90,7 @@ impl Run {
 }
 
 /// Every run.
-pub(crate) const RUNS: [Run; 26] = [
+pub(crate) const RUNS: [Run; 27] = [
     run("edits", &[(Edit, 2)], &[(Edit, 3), (Template, 2), (Scale, 2), (Overlook, 1), (PodDelete, 1)]),
     run(
         "edits, claims go with the set",
@@ -114,9 +114,16 @@ pub(crate) const RUNS: [Run; 26] = [
     ),
     run(
         "deleted, claims go with the set",
-        &[(Delete, 1)],
-        &[(Delete, 1), (Edit, 1), (Template, 1), (LateOwner, 1), (Scale, 1)],
+        &[(Delete, 1), (Event::Restart, 1)],
+        &[(Delete, 1), (Edit, 1), (Template, 1), (LateOwner, 1), (Scale, 1), (Event::Restart, 1)],
     )
+    .claims_go(),
+    run(
+        "scaled down, claims go with the set",
+        &[(Scale, 1)],
+        &[(Scale, 2), (Edit, 1), (LateOwner, 1), (PodDelete, 1), (Delete, 1)],
+    )
+    .two_pods()
     .claims_go(),
     run("forced away", &[(Delete, 1), (Force, 1)], &[(Delete, 2), (Force, 2), (Foreign, 1), (Edit, 1), (Template, 1)]),
     run(

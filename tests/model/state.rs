@@ -170,6 +170,26 @@ impl Policy {
     }
 }
 
+/// A set on its way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Going {
+    pub(crate) orphaned: bool,
+    /// That it was not is certain, by what the watch has told.
+    pub(crate) is_sure: bool,
+    /// A bit for each claim that referred to it.
+    pub(crate) claims: u8,
+}
+
+/// How a set that is gone was deleted, as the watch told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Departure {
+    #[default]
+    Unknown,
+    Orphaned,
+    /// With the claims that referred to it, a bit for each.
+    WithClaims(Uid, u8),
+}
+
 /// A claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Claim {
@@ -204,6 +224,8 @@ pub(crate) struct Journal {
     pub(crate) adopted: bool,
     /// A bit for each pod that was gone or another one before the DELETE.
     pub(crate) lost: u8,
+    /// A bit for each claim that referred to the set.
+    pub(crate) owned: u8,
     pub(crate) target: Size,
     pub(crate) claims_go: bool,
     pub(crate) image: Content,
@@ -245,6 +267,8 @@ pub(crate) struct Cluster {
     pub(crate) removed_successor: Option<Uid>,
     pub(crate) rival: Option<Rival>,
     pub(crate) policy: Option<Policy>,
+    pub(crate) going: Going,
+    pub(crate) departure: Departure,
 }
 
 /// One of the objects whose change an operator can miss.
@@ -393,6 +417,8 @@ impl Cluster {
             removed_successor: None,
             rival: None,
             policy: None,
+            going: Going::default(),
+            departure: Departure::Unknown,
         }
     }
 
@@ -470,6 +496,12 @@ impl Cluster {
     /// Whether the rival owns this.
     pub(crate) fn is_taken(&self, owned: Owned) -> bool {
         self.owners(owned).is_some_and(|(owners, _)| owners & bit(RIVAL) != 0)
+    }
+
+    /// The claims that refer to the set of this uid, a bit for each.
+    pub(crate) fn claims_of(&self, uid: Uid) -> u8 {
+        let refers = |index: &u8| self.claims[usize::from(*index)].is_some_and(|claim| claim.owners & bit(uid) != 0);
+        (0..2).filter(refers).map(bit).fold(0, |all, one| all | one)
     }
 
     pub(crate) fn is_guarded(&self) -> bool {

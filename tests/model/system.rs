@@ -60,10 +60,12 @@ pub(crate) enum Event {
     Answer,
     /// The node of a pod is lost, and the pod deleted: it stays terminating.
     Lost,
+    /// The operator is started anew, and has not seen what went before.
+    Restart,
 }
 
 /// The number of kinds of events.
-pub(crate) const EVENTS: usize = Event::Lost as usize + 1;
+pub(crate) const EVENTS: usize = Event::Restart as usize + 1;
 
 /// What may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,7 +161,7 @@ pub(crate) enum Part {
 /// A part, as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Early {
-    Set(Option<Set>),
+    Set(Option<Set>, Departure),
     Journals([Option<Journal>; 2]),
     Dependents { pods: [Option<Pod>; 2], revision: Option<u8>, claims: [Option<Claim>; 2], restless: (bool, bool) },
 }
@@ -167,7 +169,7 @@ pub(crate) enum Early {
 impl Early {
     fn read(part: Part, cluster: &Cluster) -> Self {
         match part {
-            Part::Set => Self::Set(cluster.set),
+            Part::Set => Self::Set(cluster.set, cluster.departure),
             Part::Journals => Self::Journals(cluster.journals),
             Part::Dependents => Self::Dependents {
                 pods: cluster.pods,
@@ -181,7 +183,7 @@ impl Early {
     /// What the operator sees when the rest is read now.
     fn with_the_rest(self, mut cluster: Cluster) -> Cluster {
         match self {
-            Self::Set(set) => cluster.set = set,
+            Self::Set(set, departure) => (cluster.set, cluster.departure) = (set, departure),
             Self::Journals(journals) => cluster.journals = journals,
             Self::Dependents { pods, revision, claims, restless } => {
                 (cluster.pods, cluster.revision, cluster.claims) = (pods, revision, claims);
@@ -195,7 +197,7 @@ impl Early {
     pub(crate) fn bits(self) -> u8 {
         let of = |objects: &[Object]| objects.iter().fold(0, |bits, object| bits | object.bit());
         match self {
-            Self::Set(_) => of(&[Object::Set]),
+            Self::Set(..) => of(&[Object::Set]),
             Self::Journals(_) => of(&[Object::Journal]),
             Self::Dependents { .. } => !of(&[Object::Set, Object::Journal]),
         }
@@ -231,6 +233,14 @@ pub(crate) struct Ghost {
     pub(crate) rewritten: bool,
     /// People were told who else it is.
     pub(crate) named: bool,
+    /// A bit for each claim that the StatefulSet controller has given the set, or a set before it.
+    pub(crate) owned: u8,
+    /// Of these, what belonged to the set when the last recreate began.
+    pub(crate) owed: u8,
+    /// The set that was deleted last together with claims, and a bit for each of them.
+    pub(crate) went: Option<(Uid, u8)>,
+    /// A bit for each claim that is to be gone at rest, as the owner of the set wanted and the operator has seen.
+    pub(crate) claims_go: u8,
     /// What was recreated last, to which size, where a policy may have made something else of it.
     pub(crate) recreated: Option<(Content, Size)>,
     /// A bit for each invariant that was broken.
@@ -287,16 +297,33 @@ impl State {
         let is_free = |set: &mut Set| set.deleting && set.finalizers.is_empty();
         let Some(set) = self.cluster.set.take_if(is_free) else { return };
         self.ghost.deleted_by_us = false;
+        self.depart(&set);
         match self.cluster.in_flight().filter(|journal| journal.uid != set.uid) {
             Some(journal) => self.cluster.removed_successor = Some(journal.uid),
             None => self.cluster.removed = Some((set.uid, set.content)),
         }
     }
 
+    /// What the watch tells of a set that is gone.
+    fn depart(&mut self, set: &Set) {
+        let Going { orphaned, is_sure, claims } = std::mem::take(&mut self.cluster.going);
+        self.cluster.departure = if orphaned {
+            Departure::Orphaned
+        } else if is_sure && set.content.claims_go {
+            self.ghost.went = Some((set.uid, claims));
+            self.ghost.claims_go = claims;
+            Departure::WithClaims(set.uid, claims)
+        } else {
+            Departure::Unknown
+        };
+    }
+
     pub(crate) fn insert(&mut self, creation: Creation, fields: Fields) {
         let Creation { content, marker, held } = creation;
         let uid = self.ghost.next_uid;
         self.ghost.next_uid += 1;
+        self.ghost.claims_go = 0;
+        self.cluster.departure = Departure::Unknown;
         self.cluster.set = Some(Set {
             uid,
             content,
@@ -323,6 +350,9 @@ impl State {
         if is_quiet && !in_flight {
             self.cluster.removed = None;
             self.cluster.removed_successor = None;
+        }
+        if is_quiet && !in_flight && !self.cluster.is_guarded() {
+            self.cluster.departure = Departure::Unknown;
         }
         if is_quiet && self.cluster.backup.is_some_and(|uid| self.cluster.journal(uid).is_none()) {
             self.cluster.backup = None;
@@ -358,7 +388,7 @@ fn decide(read: &Cluster, cluster: &Cluster, probe: Probe, mutant: Option<Mutant
 fn forget_history(cluster: &Cluster) -> Cluster {
     let owns = Owned::ALL.into_iter().any(|owned| cluster.is_taken(owned));
     let rival = cluster.rival.filter(|_| owns).map(|rival| Rival { own: false, ..rival });
-    Cluster { removed: None, removed_successor: None, rival, policy: None, ..*cluster }
+    Cluster { removed: None, removed_successor: None, rival, policy: None, going: Going::default(), ..*cluster }
 }
 
 /// Looks up what is asked for, until there is a decision.
@@ -557,6 +587,7 @@ impl State {
                     let again = !journal.undone && self.ghost.recreated == Some((self.ghost.asked, journal.target));
                     self.break_if(again, Broken::Followed);
                     self.ghost.journalled |= bit(journal.uid);
+                    self.ghost.owed = journal.owned;
                     self.touch(Object::Journal);
                 }
                 is_free
@@ -585,6 +616,7 @@ impl State {
             Act::SetOwners(owned, owners, guard) => {
                 let is_there = is_fresh(owned.object()) && self.cluster.owners(owned).is_some();
                 if is_there {
+                    self.judge_owners(owned, owners, guard);
                     self.cluster.set_owners(owned, owners, guard);
                     self.touch(owned.object());
                 }
@@ -604,6 +636,18 @@ impl State {
                 is_there && self.patch(act, delivery, mutant)
             }
         }
+    }
+
+    /// A claim without a guard gets an owner only where its set took it along. (With one, the garbage collector takes the
+    /// reference to a set that is gone off.)
+    fn judge_owners(&mut self, owned: Owned, owners: u8, guard: bool) {
+        let before = self.cluster.owners(owned).map_or(0, |(owners, _)| owners);
+        let new = owners & !before;
+        let is_given_back = match (owned, self.ghost.went) {
+            (Owned::Claim(index), Some((uid, claims))) => new == bit(uid) && claims & bit(index) != 0,
+            (Owned::Claim(_) | Owned::Pod(_) | Owned::Revision, _) => false,
+        };
+        self.break_if(new != 0 && !guard && !is_given_back, Broken::ClaimLost);
     }
 
     /// The operator gives a CREATE up after seconds, which pass for the journal too.
@@ -680,6 +724,7 @@ impl State {
                 let foreground = mutant.is_some_and(|mutant| mutant.deletes_in_the_foreground());
                 set.finalizers.foreground |= foreground;
                 set.finalizers.orphan |= !foreground;
+                self.cluster.going.orphaned |= !foreground;
                 self.ghost.deleted_by_us |= !set.deleting;
                 set.deleting = true;
             }

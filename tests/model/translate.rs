@@ -3,17 +3,17 @@
 //! Nothing is decided here. Both directions are total: what the production code may answer and the model does not know is a
 //! panic, which fails the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
-use rso::api::names::{SetName, TemplateName, Uid as Name};
+use rso::api::names::{ClaimName, SetName, TemplateName, Uid as Name};
 use rso::api::reasons::Note;
 use rso::recreate::observed::{
-    BackupHead, Backups, Claim as RealClaim, Dependent, Found, JournalHead, Kind, LastObject, Live, LiveSet, Namespace,
-    Probes, Rivals, Stored, Verdict, WhenDeleted,
+    BackupHead, Backups, Claim as RealClaim, Departure as RealDeparture, Dependent, Found, JournalHead, Kind,
+    LastObject, Live, LiveSet, Namespace, Probes, Rivals, Stored, Verdict, WhenDeleted,
 };
 use rso::recreate::{
     self, Action, Ending, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep,
@@ -93,6 +93,13 @@ pub(crate) fn observed(view: &View) -> Observed {
             History::Unknown => LastObject::Unknown,
             History::Seen(uid, content) => LastObject::Seen(Box::new(image(uid, content))),
             History::SuccessorGone => LastObject::SuccessorGone,
+        },
+        departure: match cluster.departure {
+            Departure::Unknown => RealDeparture::Unknown,
+            Departure::Orphaned => RealDeparture::Orphaned,
+            Departure::WithClaims(uid, claims) => {
+                RealDeparture::WithClaims { uid: name_of(uid), claims: claim_names(claims) }
+            }
         },
         pods: (0..2).filter_map(|index| pod(cluster, index)).collect(),
         revisions: cluster.revision.iter().map(|owners| revision(cluster, *owners)).collect(),
@@ -390,7 +397,16 @@ fn real_journal(journal: &Journal) -> RealJournal {
         ending: journal.undone.then_some(Ending::Undone),
         adopted: journal.adopted,
         lost: (0..2).filter(|index| journal.lost & bit(*index) != 0).map(|index| format!("db-{index}")).collect(),
+        owned: claim_names(journal.owned),
     }
+}
+
+fn claim_name(index: u8) -> ClaimName {
+    ClaimName::new(format!("data-db-{index}"))
+}
+
+fn claim_names(bits: u8) -> BTreeSet<ClaimName> {
+    (0..2).filter(|index| bits & bit(*index) != 0).map(claim_name).collect()
 }
 
 fn checksum_of(number: u8) -> String {
@@ -540,6 +556,7 @@ fn small_journal(real: &RealJournal) -> Journal {
         undone: real.ending == Some(Ending::Undone),
         adopted: real.adopted,
         lost: (0..2).filter(|index| real.lost.contains(&format!("db-{index}"))).fold(0, |all, index| all | bit(index)),
+        owned: (0..2).filter(|index| real.owned.contains(&claim_name(*index))).fold(0, |all, index| all | bit(index)),
         target: real.targets.get(&data()).map_or(0, |size| size_of(*size)),
         claims_go: real.when_deleted == WhenDeleted::Delete,
         image: content(&real.image),

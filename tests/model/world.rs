@@ -52,6 +52,7 @@ pub(crate) enum Move {
     JournalDelete(Uid),
     LateOwner(u8),
     Lose(u8),
+    Restart,
     Policy(Policy),
     Rival(RivalKind),
     // The rival.
@@ -112,6 +113,7 @@ impl Move {
             Self::JournalDelete(_) => Some(Event::JournalDelete),
             Self::LateOwner(_) => Some(Event::LateOwner),
             Self::Lose(_) => Some(Event::Lost),
+            Self::Restart => Some(Event::Restart),
             Self::Policy(_) => Some(Event::Policy),
             Self::Rival(_) => Some(Event::Rival),
         }
@@ -149,15 +151,17 @@ fn controller(cluster: &Cluster, all: &mut Vec<Move>) {
     for index in 0..2_u8 {
         let (pod, claim) = (cluster.pods[usize::from(index)], cluster.claims[usize::from(index)]);
         let in_range = index < set.content.replicas;
+        let is_settled = claim.is_none_or(|claim| (claim.owners & mine != 0) == set.content.claims_go);
         match pod {
             None if in_range && !cluster.namespace_terminating => all.push(Move::Spawn(index)),
             Some(pod) if pod.deleting => {}
-            Some(pod) if !in_range && pod.owners & mine != 0 => all.push(Move::ScaleDown),
+            // The claim of a pod that is about to go is looked after first.
+            Some(pod) if !in_range && pod.owners & mine != 0 && is_settled => all.push(Move::ScaleDown),
             Some(pod) if pod.owners & mine != 0 && rolls(&set, &pod) => all.push(Move::RollOut(index)),
             _ => {}
         }
-        let owns = |claim: Claim| claim.owners & mine != 0;
-        if in_range && set.observed && claim.is_some_and(|claim| owns(claim) != set.content.claims_go) {
+        let has_pod = in_range || pod.is_some_and(|pod| pod.owners & mine != 0 && !pod.deleting);
+        if has_pod && set.observed && !is_settled {
             all.push(Move::OwnClaim(index));
         }
     }
@@ -248,6 +252,9 @@ fn people(state: &State, all: &mut Vec<Move>) {
         }
         None if !cluster.namespace_terminating => all.push(Move::Foreign),
         None => {}
+    }
+    if cluster.departure != Departure::Unknown || cluster.going != Going::default() {
+        all.push(Move::Restart);
     }
     if cluster.wanted > 0 {
         all.extend([Move::Raise, Move::Cancel]);
@@ -375,6 +382,13 @@ impl State {
             | Move::PodDelete(_)
             | Move::JournalDelete(_)
             | Move::LateOwner(_) => self.people(one),
+            Move::Restart => {
+                let finalizers = self.cluster.set.map_or(Finalizers::default(), |set| set.finalizers);
+                let going = &mut self.cluster.going;
+                (going.orphaned, going.is_sure) = (finalizers.orphan, finalizers.foreground);
+                self.cluster.departure = Departure::Unknown;
+                self.ghost.claims_go = 0;
+            }
             Move::Lose(_) | Move::Policy(_) | Move::Rival(_) | Move::Take(_) | Move::Discard(_) | Move::Replenish => {
                 self.others(one)
             }
@@ -409,6 +423,7 @@ impl State {
             Move::OwnClaim(index) => {
                 let claim = self.cluster.claims[usize::from(index)].as_mut().unwrap();
                 claim.owners = if set.content.claims_go { claim.owners | mine } else { claim.owners & !mine };
+                self.ghost.owned |= if set.content.claims_go { bit(index) } else { 0 };
                 self.cluster.restless_claims = true;
                 self.touch(Object::Claim(usize::from(index)));
             }
@@ -451,7 +466,11 @@ impl State {
         match owned {
             Owned::Pod(_) => self.break_if(!self.ghost.pods_may_go, Broken::PodLost),
             Owned::Revision => {}
-            Owned::Claim(_) => self.break_if(!self.ghost.claims_may_go, Broken::ClaimLost),
+            Owned::Claim(index) => {
+                // It never belonged to a set: nobody wanted it to go with one.
+                let is_foreign = self.ghost.owned & bit(index) == 0 && !self.cluster.namespace_terminating;
+                self.break_if(!self.ghost.claims_may_go || is_foreign, Broken::ClaimLost);
+            }
         }
     }
 
@@ -487,11 +506,13 @@ impl State {
             Move::Force => self.force(),
             Move::Foreign => {
                 let content = Content { size: GIB, ..self.ghost.asked };
+                (self.ghost.owned, self.ghost.owed) = (0, 0);
                 self.ghost.deleted = false;
                 self.insert(Creation { content, marker: None, held: false }, Fields::Tools);
             }
             Move::Namespace => {
                 self.cluster.namespace_terminating = true;
+                self.ghost.claims_go = 0;
                 self.ghost.deleted = true;
                 self.ghost.pods_may_go = true;
                 self.ghost.claims_may_go = true;
@@ -535,6 +556,12 @@ impl State {
             self.ghost.pods_may_go = true;
             self.ghost.claims_may_go |= self.ghost.asked.claims_go;
         }
+        let set = self.cluster.set.unwrap();
+        self.cluster.going = Going {
+            orphaned: cascade == Cascade::Orphan,
+            is_sure: cascade == Cascade::Foreground || set.finalizers.is_empty(),
+            claims: self.cluster.claims_of(set.uid),
+        };
         self.edit(|set| {
             set.deleting = true;
             set.finalizers.foreground |= cascade == Cascade::Foreground;

@@ -87,6 +87,7 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::UsageUnknown
         | Reason::TemplateSyncDeferred
         | Reason::TemplateSyncBlocked
+        | Reason::ClaimKept
         | Reason::InvalidAnnotation
         | Reason::UnknownAnnotation => false,
     }

@@ -5,15 +5,18 @@ use tokio::time::Instant;
 use std::collections::BTreeMap;
 
 use crate::api::bytes::Bytes;
-use crate::api::names::{TemplateName, Uid};
+use crate::api::names::{ClaimName, TemplateName, Uid};
 use crate::api::reasons::{Note, Reason};
-use crate::recreate::{Action, Ending, Journal, Observed, Outcome, Phase, Report, compare, outcome};
+use crate::recreate::observed::{Departure, Live};
+use crate::recreate::{Action, Ending, Journal, Observed, Outcome, OwnersChange, Phase, Report, compare, outcome};
 
 /// What one call has written, when, and what is told of it.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// For Events, in order.
     pub(super) notes: Vec<Note>,
+    /// For Events about claims.
+    pub(super) of_claims: Vec<(ClaimName, Uid, Note)>,
     times: Times,
     /// The journal as last seen, for what is told at the end.
     journal: Option<Box<Journal>>,
@@ -80,8 +83,12 @@ impl Progress {
     }
 
     /// Notes what was written, and tells of it.
-    pub(super) fn after(&mut self, action: &Action) {
+    pub(super) fn after(&mut self, action: &Action, seen: &Observed) {
         match action {
+            Action::SetOwners { name, guard, why: OwnersChange::Unguard, .. } => {
+                let kept = kept_without_its_set(seen, name);
+                self.of_claims.extend(kept.map(|note| (ClaimName::new(name.as_str()), guard.uid.clone(), note)));
+            }
             // With its end in it, nothing begins: a hold that was left over is taken off.
             Action::CreateJournal(journal) if journal.ending.is_some() => {}
             Action::CreateJournal(journal) => {
@@ -134,6 +141,24 @@ impl Progress {
         let notes = self.journal.as_ref().map(|journal| end_of(journal, report)).unwrap_or_default();
         notes.into_iter().for_each(|note| self.tell(note));
     }
+}
+
+/// The PVC of a StatefulSet that was deleted soon after its recreate, of which nobody knows what its owner wanted.
+fn kept_without_its_set(seen: &Observed, claim: &str) -> Option<Note> {
+    let is_known = match (&seen.live, &seen.departure) {
+        (Live::Absent, Departure::Unknown) => false,
+        (Live::Absent, Departure::WithClaims { claims, .. }) => claims.contains(&ClaimName::new(claim)),
+        (Live::Absent, Departure::Orphaned) | (Live::Present(_), _) => true,
+    };
+    (!is_known && !seen.namespace.terminating).then(|| {
+        let text = format!(
+            "StatefulSet {} was deleted soon after a recreate, whose protection of PVC {claim} was still in place; the PVC is \
+             kept, whatever the StatefulSet's persistentVolumeClaimRetentionPolicy was. If its data is not needed: \
+             kubectl delete pvc {claim} --namespace {}",
+            seen.set.name, seen.set.namespace
+        );
+        Note::new(Reason::ClaimKept, text)
+    })
 }
 
 fn sizes_of(journal: &Journal) -> String {

@@ -155,6 +155,11 @@ impl Spec {
         (self.start..self.start.saturating_add(self.replicas)).contains(&ordinal.0)
     }
 
+    /// Whether a claim is that of a pod that belongs to the set now.
+    pub fn has_pod_for(&self, claim: &ClaimName, set: &SetName) -> bool {
+        self.place_of(claim, set).is_some_and(|(_, ordinal)| self.in_range(ordinal))
+    }
+
     /// The ordinals of its pods.
     pub fn ordinals(&self) -> impl Iterator<Item = Ordinal> + use<> {
         (self.start..self.start.saturating_add(self.replicas)).map(Ordinal)

@@ -7,8 +7,8 @@ use super::super::journal::{Journal, Phase, Snapshot};
 use super::super::observed::{Claim, LiveSet, WhenDeleted};
 use super::super::{Action, Ending, OwnersChange, State, Step, backup, manifest, outcome};
 use super::{
-    GLANCE, Transaction, alone, drop_a_guard, guard_of, is_reached, probe, remaining, set_owners, strip, take_hold_off,
-    valid_probes, with_hold,
+    GLANCE, Transaction, alone, drop_a_guard, guard_of, is_reached, owned, probe, remaining, set_owners, strip,
+    take_hold_off, valid_probes, with_hold,
 };
 use crate::api::reasons::{Note, Reason};
 
@@ -65,7 +65,8 @@ impl Transaction<'_> {
     /// StatefulSet controller is told to take its references off.
     fn retain(&self, live: &LiveSet) -> Option<Step> {
         if live.spec.when_deleted == WhenDeleted::Delete && self.journal.when_deleted != WhenDeleted::Delete {
-            let journal = Journal { when_deleted: WhenDeleted::Delete, ..self.journal.clone() };
+            let owned = owned(self.seen, live);
+            let journal = Journal { when_deleted: WhenDeleted::Delete, owned, ..self.journal.clone() };
             return Some(self.write(journal));
         }
         if self.journal.when_deleted == WhenDeleted::Retain {
@@ -92,9 +93,7 @@ impl Transaction<'_> {
         let referring = || self.seen.claims.iter().filter(|claim| claim.object.refers_to(&live.uid));
         let left = remaining(PATIENCE, self.journal.phase_at, self.now);
         let leftover = |claim: &&Claim| {
-            let place = claim.object.name.as_str().into();
-            let place = live.spec.place_of(&place, &self.seen.set);
-            !place.is_some_and(|(_, ordinal)| live.spec.in_range(ordinal)) || left.is_zero()
+            !live.spec.has_pod_for(&claim.object.name.as_str().into(), &self.seen.set) || left.is_zero()
         };
         if let Some(claim) = referring().find(leftover) {
             return Some(strip(&claim.object, &live.uid));
@@ -139,6 +138,7 @@ impl Transaction<'_> {
             let (guard, when_deleted) = (live.guard(), WhenDeleted::Delete);
             return Step::Write(Action::SetRetention { guard, when_deleted });
         }
-        drop_a_guard(self.seen).unwrap_or_else(|| self.delete_journal(Ending::Undone))
+        let step = self.give_back(live).or_else(|| drop_a_guard(self.seen));
+        step.unwrap_or_else(|| self.delete_journal(Ending::Undone))
     }
 }

@@ -1,13 +1,21 @@
 //! What follows where no journal tells of a recreate? It begins one, or clears away what an earlier one has left.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::super::gates::{self, Subject};
 use super::super::journal::{Journal, Phase};
-use super::super::observed::{JournalHead, Live, LiveSet, Observed, Verdict};
+use super::super::observed::{Departure, JournalHead, Live, LiveSet, Observed, Verdict};
 use super::super::{Action, Ending, Step, manifest};
-use super::{alone, blocked, deferred, drop_a_guard, is_reached, probe, remaining, take_hold_off, valid_probes};
+use super::{
+    alone, blocked, deferred, drop_a_guard, drop_a_guard_of_the_scaled_down, is_reached, probe, remaining,
+    take_hold_off, valid_probes,
+};
 use crate::api::annotations;
+
+/// A set may be on its way out for long. That it is gone is heard of; this is for what is missed.
+const SLOWLY: Duration = Duration::from_secs(300);
 
 pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
     match &seen.live {
@@ -98,14 +106,25 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     }
 }
 
-/// Nothing is going on: guards that have served are dropped.
+/// Nothing is going on: guards that have served are dropped, at once where the claims are to go with their set.
 fn clean_up(seen: &Observed, now: Timestamp) -> Step {
+    if let Some(step) = drop_a_guard_of_the_scaled_down(seen) {
+        return step;
+    }
     let waiting: Vec<&JournalHead> = seen.guarded().collect();
     let due = |head: &&&JournalHead| remaining(seen.rules.guard_for, head.phase_at, now);
-    if let Some(again) = waiting.iter().map(|head| due(&head)).max().filter(|left| !left.is_zero()) {
+    let left = waiting.iter().map(|head| due(&head)).max().filter(|left| !left.is_zero());
+    let is_deleted = matches!((&seen.live, &seen.departure), (Live::Absent, Departure::WithClaims { .. }));
+    if let Some(again) = left.filter(|_| !is_deleted) {
         return Step::Done { again: Some(again) };
     }
-    if let Some(step) = drop_a_guard(seen) {
+    let guard_to_drop = drop_a_guard(seen);
+    if guard_to_drop.is_some() && seen.live().is_some_and(|live| live.deleting.is_some()) && !seen.namespace.terminating
+    {
+        // What is to become of the claims shows when it is gone.
+        return Step::Done { again: Some(SLOWLY) };
+    }
+    if let Some(step) = guard_to_drop {
         return step;
     }
     match waiting.first() {

@@ -16,6 +16,9 @@ impl Transaction<'_> {
         if let Some(spec) = manifest::restored_spec(&live.object, &self.journal.image, self.journal.when_deleted) {
             return Step::Write(Action::RestoreSpec { guard: live.guard(), spec });
         }
+        if let Some(step) = self.give_back(live) {
+            return step;
+        }
         if live.is_held() {
             return is_held();
         }

@@ -3,6 +3,7 @@
 
 mod backup;
 mod confirm;
+mod departed;
 mod details;
 mod gates;
 mod journal;

@@ -174,6 +174,7 @@ impl World {
             set: set_name(),
             live: self.set.clone().map_or(Live::Absent, |set| Live::Present(Box::new(LiveSet::read(set).unwrap()))),
             last: LastObject::NotAsked,
+            departure: Departure::Unknown,
             pods: self.pods.clone(),
             revisions: self.revisions.clone(),
             claims: self.claims.clone(),
@@ -336,7 +337,13 @@ impl World {
                 dependent.owners.push(controller_of(&uid));
             }
         }
-        for claim in &mut self.claims {
+        // It looks after the claims of the pods that it runs, and no others.
+        let replicas = self.set.as_ref().and_then(|set| set["spec"]["replicas"].as_u64()).unwrap_or(1);
+        let is_its_own = |claim: &&mut Claim| {
+            let ordinal = claim.object.name.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse::<u64>().ok());
+            ordinal.is_some_and(|ordinal| ordinal < replicas)
+        };
+        for claim in self.claims.iter_mut().filter(is_its_own) {
             claim.object.owners.retain(|owner| owner["uid"] != uid.as_str());
             if owns_claims {
                 claim.object.owners.push(controller_of(&uid));

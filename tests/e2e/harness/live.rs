@@ -19,7 +19,7 @@ use super::{PATIENCE, expect, until};
 #[derive(Clone, Copy)]
 pub struct Live<'a> {
     pub space: &'a Space,
-    name: &'a str,
+    pub name: &'a str,
 }
 
 impl<'a> Live<'a> {

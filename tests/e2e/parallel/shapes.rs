@@ -152,16 +152,86 @@ async fn claims_that_go_with_their_set_outlive_its_recreate_and_no_more() {
         let kept = &after.set["spec"]["persistentVolumeClaimRetentionPolicy"];
         assert_eq!(kept, &before.set["spec"]["persistentVolumeClaimRetentionPolicy"]);
 
-        // The claims belong to the new set again: they go with it, as their owner wanted.
-        let options = json!({"propagationPolicy": "Foreground"});
-        crate::harness::until("the claims to belong to the new set", crate::harness::PATIENCE, async || {
-            let claims = space.api.list(Kind::Claim, &space.name, "").await;
-            let uid = live.facts().await.uid().to_owned();
-            let ours = |claim: &serde_json::Value| claim["metadata"]["ownerReferences"].to_string().contains(&uid);
-            crate::harness::expect(claims.iter().all(ours), || format!("{claims:?}"))
+        // The claims belong to the new set again: they go with it, as their owner wanted, whatever guards them still.
+        belong_to_it(&live).await;
+        goes_with_its_claims(&live, "Foreground").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn claims_go_with_a_set_that_is_deleted_soon_after_its_recreate_and_stay_where_it_is_orphaned() {
+    in_namespace("deleted-soon", async |space| {
+        let policy = json!({"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"}});
+        let set = |name: &str| Set::named(name).replicas(2).parallel().template("data", "400Mi").with(&policy);
+        let (gone, orphaned) = (space.run(&set("gone")).await, space.run(&set("orphaned")).await);
+        for live in [&gone, &orphaned] {
+            live.asks("resize-0", "500Mi").await;
+            live.reaches("data", "500Mi").await;
+            belong_to_it(live).await;
+        }
+        let orphan = json!({"propagationPolicy": "Orphan"});
+        space.api.delete(Kind::StatefulSet, &space.name, "orphaned", &orphan).await.unwrap();
+        goes_with_its_claims(&gone, "Background").await;
+        assert_eq!(claims_of(&orphaned).await.len(), 2, "what was orphaned stays");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_scaling_down_leaves_or_takes_along_is_the_same_after_a_recreate() {
+    in_namespace("scaled-soon", async |space| {
+        let set = |name: &str, when_scaled: &str| {
+            let policy = json!({"whenDeleted": "Delete", "whenScaled": when_scaled});
+            let policy = json!({"persistentVolumeClaimRetentionPolicy": policy});
+            Set::named(name).replicas(2).parallel().template("data", "400Mi").with(&policy)
+        };
+        let (keeps, drops) = (space.run(&set("keeps", "Retain")).await, space.run(&set("drops", "Delete")).await);
+        keeps.patches(&json!({"spec": {"replicas": 1}})).await;
+        for live in [&keeps, &drops] {
+            live.asks("resize-0", "500Mi").await;
+            live.reaches("data", "500Mi").await;
+        }
+        // The claim that scaling down has left belongs to the new set, too, and goes with it.
+        belong_to_it(&keeps).await;
+        goes_with_its_claims(&keeps, "Background").await;
+        // The claim of a Pod that scaling down deletes goes with it, though it was guarded a moment ago.
+        belong_to_it(&drops).await;
+        drops.patches(&json!({"spec": {"replicas": 1}})).await;
+        crate::harness::until("the claim to go with its Pod", crate::harness::PATIENCE, async || {
+            let claims = claims_of(&drops).await;
+            crate::harness::expect(claims.len() == 1, || format!("{claims:?}"))
         })
         .await;
-        space.api.delete(Kind::StatefulSet, &space.name, "db", &options).await.unwrap();
+    })
+    .await;
+}
+
+/// The claims of a set, by name: it may be gone.
+async fn claims_of(live: &Live<'_>) -> Vec<serde_json::Value> {
+    let is_its_own = |claim: &serde_json::Value| {
+        claim["metadata"]["name"].as_str().unwrap_or_default().starts_with(&format!("data-{}-", live.name))
+    };
+    live.space.api.list(Kind::Claim, &live.space.name, "").await.into_iter().filter(is_its_own).collect()
+}
+
+async fn belong_to_it(live: &Live<'_>) {
+    crate::harness::until("the claims to belong to the new set", crate::harness::PATIENCE, async || {
+        let claims = claims_of(live).await;
+        let uid = live.facts().await.uid().to_owned();
+        let ours = |claim: &serde_json::Value| claim["metadata"]["ownerReferences"].to_string().contains(&uid);
+        crate::harness::expect(claims.iter().all(ours), || format!("{claims:?}"))
+    })
+    .await;
+}
+
+async fn goes_with_its_claims(live: &Live<'_>, cascade: &str) {
+    assert_eq!(claims_of(live).await.len(), 2, "there is nothing to see");
+    let options = json!({"propagationPolicy": cascade});
+    live.space.api.delete(Kind::StatefulSet, &live.space.name, live.name, &options).await.unwrap();
+    crate::harness::until("the claims to go with their set", crate::harness::PATIENCE, async || {
+        let claims = claims_of(live).await;
+        crate::harness::expect(claims.is_empty(), || format!("{claims:?}"))
     })
     .await;
 }

@@ -1,0 +1,131 @@
+//! What has become of a set since somebody looked? One watch of one object, for the recreate.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use http::Request;
+use kube::core::WatchEvent;
+use serde_json::Value;
+
+use super::client::Address;
+use super::observe::Ground;
+use crate::api::annotations::TRANSACTION;
+use crate::api::names::{SetName, Uid};
+use crate::recreate::observed::{Guard, LastObject};
+
+/// How long the watch's history is searched for an object that vanished.
+const SEARCH: Duration = Duration::from_secs(2);
+/// The history comes in one piece: after so long without an event it is at its end.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// A watch of the one object of a set's name.
+pub(super) type Events = futures::stream::BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
+
+/// Watches the set from this state on.
+pub(super) async fn watch(
+    ground: &Ground,
+    set: &SetName,
+    after: &str,
+    at_most: Duration,
+) -> Result<Events, kube::Error> {
+    let seconds = at_most.as_secs() + 1;
+    let path = Address::set(set).resource.path(Some(&set.namespace));
+    let uri = format!(
+        "{path}?watch=1&fieldSelector=metadata.name%3D{}&resourceVersion={after}&timeoutSeconds={seconds}",
+        set.name
+    );
+    let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    Ok(ground.client.kube().request_events::<Value>(request).await?.boxed())
+}
+
+/// Waits until the set is no longer in this state, at most so long. A watch that fails only waits shorter.
+pub async fn change(ground: &Ground, set: &SetName, after: &str, at_most: Duration) {
+    let first = async {
+        match watch(ground, set, after, at_most).await {
+            Ok(mut events) => drop(events.next().await),
+            // Rather too early than never: the next round looks anyway.
+            Err(_) => tokio::time::sleep(at_most.min(Duration::from_millis(100))).await,
+        }
+    };
+    drop(tokio::time::timeout(at_most, first).await);
+}
+
+/// The last state of an object that vanished, from the watch's history; and whether what we made in its place has come and
+/// gone as well.
+pub async fn last_object(ground: &Ground, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
+    let Ok(events) = watch(ground, set, &of.resource_version, SEARCH).await else { return LastObject::Unknown };
+    last_in(events, &of.uid, transaction, SEARCH).await
+}
+
+/// Reads on until the object is deleted. With a transaction, the history is then read to its end: a successor may have
+/// followed and be gone as well, ours or somebody else's, and what somebody deleted is not created a second time.
+pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at_most: Duration) -> LastObject {
+    let mut until = tokio::time::Instant::now() + at_most;
+    let mut last = LastObject::Unknown;
+    loop {
+        let object = match tokio::time::timeout_at(until, events.next()).await {
+            Ok(Some(Ok(WatchEvent::Deleted(object)))) => object,
+            Ok(Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Bookmark(_)))) => continue,
+            Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None) | Err(_) => return last,
+        };
+        if object["metadata"]["uid"] == uid.as_str() {
+            last = LastObject::Seen(Box::new(object));
+            if transaction.is_empty() {
+                return last;
+            }
+            until = until.min(tokio::time::Instant::now() + SILENCE);
+        } else if last != LastObject::Unknown || object["metadata"]["annotations"][TRANSACTION] == transaction {
+            return LastObject::SuccessorGone;
+        }
+    }
+}
+
+/// Whether nothing has had the name of the set since this state of it.
+pub(super) async fn is_silent(ground: &Ground, set: &SetName, since: &str) -> bool {
+    let Ok(mut events) = watch(ground, set, since, SEARCH).await else { return false };
+    loop {
+        match tokio::time::timeout(SILENCE, events.next()).await {
+            Ok(Some(Ok(WatchEvent::Bookmark(_)))) => {}
+            Ok(_) => return false,
+            Err(_) => return true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deleted(uid: &str, transaction: &str) -> WatchEvent<Value> {
+        WatchEvent::Deleted(json!({ "metadata": { "uid": uid, "annotations": { TRANSACTION: transaction } } }))
+    }
+
+    /// What is known of the old object after these events, on a watch that stays open.
+    async fn last_of(transaction: &str, events: Vec<WatchEvent<Value>>) -> LastObject {
+        let events = futures::stream::iter(events.into_iter().map(Ok)).chain(futures::stream::pending());
+        last_in(events.boxed(), &Uid::new("old"), transaction, Duration::from_millis(500)).await
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_came_and_went_is_found_behind_the_old_object() {
+        let events = vec![deleted("old", ""), WatchEvent::Added(json!({})), deleted("new", "ours")];
+        assert_eq!(last_of("ours", events).await, LastObject::SuccessorGone);
+    }
+
+    #[tokio::test]
+    async fn a_set_of_somebody_else_that_came_and_went_counts_as_deleted_too() {
+        assert_eq!(last_of("ours", vec![deleted("old", ""), deleted("new", "")]).await, LastObject::SuccessorGone);
+        let only_old = last_of("ours", vec![deleted("old", "")]).await;
+        assert!(matches!(only_old, LastObject::Seen(object) if object["metadata"]["uid"] == "old"));
+    }
+
+    #[tokio::test]
+    async fn at_the_release_the_first_word_counts_and_a_silent_watch_tells_nothing() {
+        let started = tokio::time::Instant::now();
+        assert!(matches!(last_of("", vec![deleted("old", "")]).await, LastObject::Seen(_)));
+        assert!(started.elapsed() < SILENCE);
+        assert_eq!(last_of("ours", Vec::new()).await, LastObject::Unknown);
+    }
+}
