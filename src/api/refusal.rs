@@ -19,7 +19,7 @@ pub enum Kind {
         /// The most that it allows.
         max: Option<Bytes>,
     },
-    /// A ValidatingAdmissionPolicy.
+    /// An admission policy.
     Policy {
         /// Its name.
         name: String,
@@ -30,6 +30,11 @@ pub enum Kind {
     Webhook {
         /// Its name.
         name: String,
+    },
+    /// Nobody refused: a mutating admission policy or webhook makes it a smaller size.
+    Lowered {
+        /// That size.
+        to: Bytes,
     },
     /// A part of the object is larger than Kubernetes allows.
     TooLong {
@@ -88,6 +93,11 @@ impl Refusal {
         Self { kind: words::kind(message), words: words::bare(message).to_owned() }
     }
 
+    /// What is stored is less than what was sent.
+    pub fn lowered(to: Bytes) -> Self {
+        Self { kind: Kind::Lowered { to }, words: format!("a mutating admission policy or webhook lowers it to {to}") }
+    }
+
     /// The reason of the Event about a PVC that was refused a larger size.
     pub fn reason(&self) -> Reason {
         match self.kind {
@@ -96,6 +106,7 @@ impl Refusal {
             Kind::NotResizable => Reason::StorageClassNotExpandable,
             Kind::Policy { .. }
             | Kind::Webhook { .. }
+            | Kind::Lowered { .. }
             | Kind::TooLong { .. }
             | Kind::Rights
             | Kind::Invalid
@@ -119,17 +130,18 @@ impl Refusal {
             }
             Kind::LimitRange { max: None } => "raise max.storage in the LimitRange of the namespace".to_owned(),
             Kind::Policy { name, binding } if binding.is_empty() => {
-                format!(
-                    "do what ValidatingAdmissionPolicy {name} asks for, or exempt the operator's ServiceAccount in it"
-                )
+                format!("do what admission policy {name} asks for, or exempt the operator's ServiceAccount in it")
             }
             Kind::Policy { name, binding } => format!(
-                "do what ValidatingAdmissionPolicy {name} asks for, or exempt the operator's ServiceAccount in it or in \
-                 its binding {binding}"
+                "do what admission policy {name} asks for, or exempt the operator's ServiceAccount in it or in its binding \
+                 {binding}"
             ),
             Kind::Webhook { name } => format!(
                 "do what the admission webhook {name} asks for, or exempt the operator's ServiceAccount in its configuration"
             ),
+            Kind::Lowered { .. } => {
+                "raise the size that it allows, or exempt the operator's ServiceAccount in it".to_owned()
+            }
             Kind::TooLong { part } => format!("make {part} of the object smaller"),
             Kind::NotResizable => {
                 "set allowVolumeExpansion: true in the StorageClass if its driver can expand volumes, \
@@ -152,6 +164,7 @@ impl Refusal {
         let size = match &self.kind {
             Kind::StorageQuota(quota) => whole_mib(requested.saturating_add(quota.room())),
             Kind::LimitRange { max } => (*max)?,
+            Kind::Lowered { to } => *to,
             Kind::Policy { .. } | Kind::Webhook { .. } | Kind::Invalid | Kind::Other => {
                 has.saturating_add(whole_mib(Bytes(wanted.saturating_sub(has).0 / 2)))
             }

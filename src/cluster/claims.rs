@@ -237,7 +237,12 @@ fn growth(claim: &Claim, to: Bytes, now: jiff::Timestamp) -> Value {
 
 fn ended(outcome: Result<Outcome<Value>, Error>, to: Bytes) -> Result<Growth, Error> {
     match outcome {
-        Ok(Outcome::Done(_)) => Ok(Growth::Committed { to, less: None }),
+        // What is stored counts: a mutating policy or webhook may have changed it.
+        Ok(Outcome::Done(claim)) => match size(&claim["spec"]["resources"]["requests"]) {
+            Some(stored) if stored < to => Ok(Growth::Refused(Refusal::lowered(stored))),
+            Some(stored) => Ok(Growth::Committed { to: stored, less: None }),
+            None => Ok(Growth::Committed { to, less: None }),
+        },
         Ok(Outcome::Conflict(_) | Outcome::AlreadyExists) => Ok(Growth::Conflict),
         Ok(Outcome::NotFound) => Ok(Growth::Gone),
         Err(Error::Refused { message, .. } | Error::Invalid { message, .. }) => {
@@ -489,6 +494,13 @@ mod tests {
         let message = "PersistentVolumeClaim \"x\" is invalid: spec: too small".into();
         let invalid = ended(Err(Error::Invalid { call: call(), code: 422, message }), to).unwrap();
         assert_eq!(words(invalid), "spec: too small");
+        let stored = |size: &str| {
+            let claim = json!({"spec": {"resources": {"requests": {"storage": size}}}});
+            ended(Ok(Outcome::Done(claim)), to).unwrap()
+        };
+        assert_eq!(stored("2Gi"), Growth::Committed { to, less: None });
+        assert_eq!(stored("3Gi"), Growth::Committed { to: Bytes::gib(3), less: None });
+        assert_eq!(stored("1Gi"), Growth::Refused(Refusal::lowered(Bytes::gib(1))));
         assert_eq!(ended(Ok(Outcome::Conflict("x".into())), to).unwrap(), Growth::Conflict);
         let lost = Error::NoAnswer { call: call(), source: "reset".into() };
         assert!(ended(Err(lost), to).is_err());

@@ -250,6 +250,7 @@ fn result(refusal: &Refusal) -> &'static str {
         Kind::LimitRange { .. }
         | Kind::Policy { .. }
         | Kind::Webhook { .. }
+        | Kind::Lowered { .. }
         | Kind::NotResizable
         | Kind::Rights
         | Kind::Other => "forbidden",

@@ -17,6 +17,7 @@ fn kind(message: &str) -> String {
         Kind::LimitRange { max } => format!("limit range {max:?}"),
         Kind::Policy { name, binding } => format!("policy {name} {binding}"),
         Kind::Webhook { name } => format!("webhook {name}"),
+        Kind::Lowered { to } => format!("lowered to {to}"),
         Kind::TooLong { part } => format!("too long {part}"),
         Kind::NotResizable => "not resizable".to_owned(),
         Kind::Rights => "rights".to_owned(),
@@ -46,6 +47,7 @@ fn a_refusal_is_sorted_by_the_words_of_the_server() {
         "limit range Some(Bytes(1073741824))",
     );
     check(POLICY, "policy cap cap-all");
+    check("policy 'low' with binding 'low-all' denied request: error applying patch", "policy low low-all");
     check(WEBHOOK, "webhook validate.example.com");
     check("Internal error occurred: failed calling webhook \"a.b\": timeout", "webhook a.b");
     check(
@@ -80,7 +82,7 @@ fn the_advice_fits_the_refusal() {
         "raise count/statefulsets.apps in ResourceQuota objects to at least 3",
     );
     check(RANGE, Reason::MaxSizeReached, "ask for at most 450Mi");
-    check(POLICY, Reason::ExpansionInfeasible, "ValidatingAdmissionPolicy cap");
+    check(POLICY, Reason::ExpansionInfeasible, "admission policy cap");
     check(WEBHOOK, Reason::ExpansionInfeasible, "admission webhook validate.example.com");
     check(
         "a: metadata.annotations: Too long: x",

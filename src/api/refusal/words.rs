@@ -32,9 +32,11 @@ fn by_plain_words(message: &str) -> Kind {
     }
 }
 
-/// `ValidatingAdmissionPolicy 'cap' with binding 'cap-all' denied request: …`; 422 unless the policy says otherwise.
+/// `ValidatingAdmissionPolicy 'cap' with binding 'cap-all' denied request: …`; 422 unless the policy says otherwise. One that
+/// mutates and fails is `policy 'cap' with binding …`.
 fn policy(message: &str) -> Option<Kind> {
-    let rest = after(message, "ValidatingAdmissionPolicy '")?;
+    let is_mutating = || after(message, "policy '").filter(|rest| rest.contains("' with binding '"));
+    let rest = after(message, "ValidatingAdmissionPolicy '").or_else(is_mutating)?;
     let (name, rest) = rest.split_once('\'')?;
     let binding =
         after(rest, "with binding '").and_then(|rest| rest.split_once('\'')).map_or("", |(binding, _)| binding);

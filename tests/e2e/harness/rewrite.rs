@@ -12,7 +12,7 @@ use super::{LOOK, PATIENCE};
 
 const GROUP: &str = "admissionregistration.k8s.io/v1";
 
-/// What the policy does to a StatefulSet.
+/// What the policy does to a StatefulSet or a claim.
 #[derive(Clone, Copy, Debug)]
 pub enum Rewritten {
     /// The Pod template gets the label `team`.
@@ -23,6 +23,8 @@ pub enum Rewritten {
     MetadataLabel,
     /// The annotations of the operator are taken off.
     Annotations,
+    /// A claim requests at most 450Mi; for `UPDATE`.
+    ClaimCap,
 }
 
 impl Rewritten {
@@ -34,6 +36,7 @@ impl Rewritten {
             }
             Self::MetadataLabel => "!has(object.metadata.labels) || !('team' in object.metadata.labels)",
             Self::Annotations => "has(object.metadata.annotations)",
+            Self::ClaimCap => "quantity(object.spec.resources.requests.storage).isGreaterThan(quantity('450Mi'))",
         }
     }
 
@@ -47,6 +50,27 @@ impl Rewritten {
                 "has(object.metadata.labels) ? [JSONPatch{op: 'add', path: '/metadata/labels/team', value: 'x'}] : [JSONPatch{op: 'add', path: '/metadata/labels', value: {'team': 'x'}}]"
             }
             Self::Annotations => "[JSONPatch{op: 'remove', path: '/metadata/annotations'}]",
+            Self::ClaimCap => "[JSONPatch{op: 'replace', path: '/spec/resources/requests/storage', value: '450Mi'}]",
+        }
+    }
+
+    /// The kind of object, its API group, and its resource.
+    fn resource(self) -> (Kind, &'static str, &'static str) {
+        match self {
+            Self::TemplateLabel | Self::SizeCap | Self::MetadataLabel | Self::Annotations => {
+                (Kind::StatefulSet, "apps", "statefulsets")
+            }
+            Self::ClaimCap => (Kind::Claim, "", "persistentvolumeclaims"),
+        }
+    }
+
+    /// A patch of such an object, whose answer shows whether the policy is in force.
+    fn probe(self) -> Value {
+        match self {
+            Self::TemplateLabel | Self::SizeCap | Self::MetadataLabel | Self::Annotations => {
+                json!({"metadata": {"labels": {"probe": "p"}}})
+            }
+            Self::ClaimCap => json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}}),
         }
     }
 
@@ -58,6 +82,7 @@ impl Rewritten {
             }
             Self::MetadataLabel => set["metadata"]["labels"]["team"] == "x",
             Self::Annotations => set["metadata"]["annotations"].is_null(),
+            Self::ClaimCap => set["spec"]["resources"]["requests"]["storage"] == "450Mi",
         }
     }
 }
@@ -84,12 +109,13 @@ impl<'a> Rewrite<'a> {
 
     /// Puts it up, without waiting.
     pub async fn put(api: &Api, namespace: &str, operation: &str, what: Rewritten) {
+        let (_, group, resource) = what.resource();
         let policy = json!({
             "apiVersion": GROUP, "kind": "MutatingAdmissionPolicy", "metadata": {"name": namespace},
             "spec": {
                 "failurePolicy": "Fail", "reinvocationPolicy": "IfNeeded",
                 "matchConstraints": {"resourceRules": [
-                    {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": [operation], "resources": ["statefulsets"]},
+                    {"apiGroups": [group], "apiVersions": ["v1"], "operations": [operation], "resources": [resource]},
                 ]},
                 "matchConditions": [{"name": "is-needed", "expression": what.condition()}],
                 "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": what.patch()}}],
@@ -127,15 +153,15 @@ impl<'a> Rewrite<'a> {
 
 /// Whether a dry run shows what the policy does.
 async fn is_in_force(api: &Api, namespace: &str, operation: &str, what: Rewritten) -> bool {
-    let sets = Kind::StatefulSet.path(namespace);
+    let (kind, ..) = what.resource();
+    let path = kind.path(namespace);
     let options = "dryRun=All&fieldManager=e2e";
     let answer = if operation == "CREATE" {
-        api.send(Method::POST, &format!("{sets}?{options}"), Some(&sample(namespace))).await
+        api.send(Method::POST, &format!("{path}?{options}"), Some(&sample(namespace))).await
     } else {
-        let all = api.list(Kind::StatefulSet, namespace, "").await;
+        let all = api.list(kind, namespace, "").await;
         let name = all.first().and_then(|set| set["metadata"]["name"].as_str()).unwrap_or_default();
-        let patch = json!({"metadata": {"labels": {"probe": "p"}}});
-        api.send(Method::PATCH, &format!("{sets}/{name}?{options}"), Some(&patch)).await
+        api.send(Method::PATCH, &format!("{path}/{name}?{options}"), Some(&what.probe())).await
     };
     answer.is_ok_and(|set| what.is_seen_in(&set))
 }

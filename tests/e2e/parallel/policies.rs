@@ -1,6 +1,8 @@
 //! Policies that write something else than was sent. What they would change is found by dry runs, and told; nothing is
 //! touched that they would change.
 
+use std::time::Duration;
+
 use rso::api::bytes::Bytes;
 use rso::api::reasons::Reason;
 use serde_json::json;
@@ -120,6 +122,27 @@ async fn a_policy_that_labels_metadata_is_carried_and_reported() {
             crate::harness::expect(notes.iter().any(|note| note.contains("labels")), || format!("{notes:?}"))
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_policy_that_lowers_the_size_of_a_claim_is_told_and_a_full_volume_takes_what_it_leaves() {
+    in_namespace("policy-claim", async |space| {
+        let set = Set::named("db").template("data", "400Mi").grows_by_usage().with_agent();
+        let set = space.run(&set).await;
+        let _policy = Rewrite::of(&space.api, &space.name, "UPDATE", Rewritten::ClaimCap).await;
+        set.asks("resize-0", "600Mi").await;
+        let note = set.says(Reason::ExpansionInfeasible).await;
+        assert!(note.contains("lowers it to 450Mi"), "{note}");
+        let claim = async || space.api.get(Kind::Claim, &space.name, "data-db-0").await.unwrap();
+        assert_eq!(claim().await["spec"]["resources"]["requests"]["storage"], "400Mi", "nobody asked for 450Mi");
+        set.fills(0, "data", 230).await;
+        set.claims_have_grown("data", "450Mi").await;
+        // It is not asked again and again for what it does not get.
+        let before = claim().await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(claim().await["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
     })
     .await;
 }
