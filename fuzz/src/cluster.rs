@@ -427,6 +427,9 @@ fn probes(u: &mut Unstructured<'_>, live: &LiveSet, targets: &BTreeMap<TemplateN
         backup: verdict(u, Verdict::Accepted)?,
         native: if u.ratio(1, 4)? { Verdict::Accepted } else { verdict(u, Verdict::Refused("immutable".to_owned()))? },
         copy: verdict(u, Verdict::Accepted)?,
+        // What was found before stays what it was: nothing is drawn.
+        spec: Verdict::Accepted,
+        protect: Verdict::Accepted,
     })
 }
 
@@ -448,7 +451,7 @@ fn backups(u: &mut Unstructured<'_>, id: &str) -> Result<Backups> {
         let guard = Guard { uid: uid_of(&name), resource_version: "1".to_owned() };
         let transaction =
             draw::maybe(u, |u| if draw::rarely(u)? { draw::one(u, &IDS) } else { Ok(id) })?.map(str::to_owned);
-        taken.insert(number, BackupHead { name, guard, transaction });
+        taken.insert(number, BackupHead { name, guard, transaction, deleting: false });
     }
     let next = u64::try_from(taken.len()).unwrap_or_default();
     Ok(Backups { taken, next })

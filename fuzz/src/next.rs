@@ -55,6 +55,8 @@ fn is_answered(seen: &Observed, look: &Look, now: Timestamp) {
                 hold: Verdict::Accepted,
                 backup: Verdict::Accepted,
                 native: refused(),
+                spec: Verdict::Accepted,
+                protect: Verdict::Accepted,
             });
         }
         Look::Rivals(request) => {
@@ -178,7 +180,10 @@ fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
         let seen_last = match (&seen.live, &seen.last) {
             (Live::Present(live), _) => &live.object,
             (Live::Absent, LastObject::Seen(object)) => object,
-            (Live::Absent, LastObject::NotAsked | LastObject::Unknown | LastObject::SuccessorGone) => &before.image,
+            (
+                Live::Absent,
+                LastObject::NotAsked | LastObject::Unknown | LastObject::Busy | LastObject::SuccessorGone,
+            ) => &before.image,
         };
         assert!(same(&journal.image, seen_last), "the journal keeps something else than what was seen");
     }
@@ -249,7 +254,9 @@ fn creates(seen: &Observed, object: &Value) {
     match &seen.last {
         LastObject::Unknown => {}
         LastObject::Seen(last) => assert!(same(&journal.image, last), "an edit would be lost"),
-        LastObject::NotAsked | LastObject::SuccessorGone => unreachable!("somebody may have deleted it"),
+        LastObject::NotAsked | LastObject::Busy | LastObject::SuccessorGone => {
+            unreachable!("somebody may have deleted it")
+        }
     }
     assert_eq!(object["metadata"]["annotations"][TRANSACTION], journal.id.as_str());
     assert_eq!(object["spec"]["updateStrategy"]["type"], "OnDelete", "pods may be restarted");

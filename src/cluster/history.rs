@@ -15,6 +15,8 @@ use crate::recreate::observed::{Guard, LastObject};
 
 /// How long the watch's history is searched for an object that vanished.
 const SEARCH: Duration = Duration::from_secs(2);
+/// The answer where the history does not reach back so far.
+const GONE: u16 = 410;
 /// The history comes in one piece: after so long without an event it is at its end.
 const SILENCE: Duration = Duration::from_millis(250);
 
@@ -53,8 +55,11 @@ pub async fn change(ground: &Ground, set: &SetName, after: &str, at_most: Durati
 /// The last state of an object that vanished, from the watch's history; and whether what we made in its place has come and
 /// gone as well.
 pub async fn last_object(ground: &Ground, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
-    let Ok(events) = watch(ground, set, &of.resource_version, SEARCH).await else { return LastObject::Unknown };
-    last_in(events, &of.uid, transaction, SEARCH).await
+    match watch(ground, set, &of.resource_version, SEARCH).await {
+        Ok(events) => last_in(events, &of.uid, transaction, SEARCH).await,
+        Err(kube::Error::Api(status)) if status.code == GONE => LastObject::Unknown,
+        Err(_) => LastObject::Busy,
+    }
 }
 
 /// Reads on until the object is deleted. With a transaction, the history is then read to its end: a successor may have
@@ -66,7 +71,9 @@ pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at
         let object = match tokio::time::timeout_at(until, events.next()).await {
             Ok(Some(Ok(WatchEvent::Deleted(object)))) => object,
             Ok(Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Bookmark(_)))) => continue,
-            Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None) | Err(_) => return last,
+            Ok(Some(Ok(WatchEvent::Error(status)))) if status.code == GONE => return last,
+            Ok(Some(Ok(WatchEvent::Error(_)) | Err(_))) => return LastObject::Busy,
+            Ok(None) | Err(_) => return last,
         };
         if object["metadata"]["uid"] == uid.as_str() {
             last = LastObject::Seen(Box::new(object));
@@ -119,6 +126,18 @@ mod tests {
         assert_eq!(last_of("ours", vec![deleted("old", ""), deleted("new", "")]).await, LastObject::SuccessorGone);
         let only_old = last_of("ours", vec![deleted("old", "")]).await;
         assert!(matches!(only_old, LastObject::Seen(object) if object["metadata"]["uid"] == "old"));
+    }
+
+    #[tokio::test]
+    async fn a_history_that_ends_too_early_is_told_from_an_answer_that_did_not_come() {
+        let error = |code: u16| {
+            let status = json!({"status": "Failure", "message": "", "reason": "", "code": code});
+            WatchEvent::Error(serde_json::from_value(status).unwrap())
+        };
+        assert_eq!(last_of("ours", vec![error(410)]).await, LastObject::Unknown);
+        assert_eq!(last_of("ours", vec![error(429)]).await, LastObject::Busy);
+        // The object was seen; whether another one has come and gone since was not.
+        assert_eq!(last_of("ours", vec![deleted("old", ""), error(500)]).await, LastObject::Busy);
     }
 
     #[tokio::test]

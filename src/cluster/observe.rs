@@ -28,7 +28,7 @@ use crate::recreate::observed::{
     Namespace, Probes, Rivals, Spec, Stored, Verdict, owners_changed,
 };
 use crate::recreate::rivals::selects;
-use crate::recreate::{Intent, Observed, Phase, ProbeRequest, RivalsRequest, Rules, backup, compare};
+use crate::recreate::{Intent, Observed, Phase, ProbeRequest, Protection, RivalsRequest, Rules, backup, compare};
 
 /// Where a recreate is carried out.
 #[derive(Clone)]
@@ -305,13 +305,16 @@ pub async fn probe(ground: &Ground, set: &SetName, request: &ProbeRequest, now: 
     let mut native = guarded_patch(&request.guard);
     native["spec"] = json!({ "volumeClaimTemplates": request.templates });
     let (hold_patch, native_patch) = (Patch::Merge(hold.clone()), Patch::Merge(native.clone()));
-    let (create, copy, delete, held, backup, native_answer) = futures::join!(
+    let spec = patch_of_spec(request);
+    let (create, copy, delete, held, backup, native_answer, spec, protect) = futures::join!(
         client.create(sets, within, &request.create, Run::Dry),
         client.create(sets, within, &request.copy, Run::Dry),
         client.delete(&object, Dependents::Orphan, &only, Run::Dry),
         client.patch(&object, &hold_patch, Run::Dry),
         client.create(&CONFIG_MAPS, within, &request.backup, Run::Dry),
         client.patch(&object, &native_patch, Run::Dry),
+        dry_patch(client, &object, spec),
+        protect(client, set, request),
     );
     Probes {
         uid: request.guard.uid.clone(),
@@ -324,7 +327,32 @@ pub async fn probe(ground: &Ground, set: &SetName, request: &ProbeRequest, now: 
         hold: as_asked(&compare::patched(&request.object, &hold), held),
         backup: verdict(backup),
         native: has_grown(native_answer, &compare::patched(&request.object, &native), request),
+        spec: spec
+            .map_or(Verdict::Accepted, |(asked, answer)| as_asked(&compare::patched(&request.object, &asked), answer)),
+        protect: protect.map_or(Verdict::Accepted, verdict),
     }
+}
+
+fn patch_of_spec(request: &ProbeRequest) -> Option<Value> {
+    let mut patch = guarded_patch(&request.guard);
+    patch["spec"] = request.spec.clone()?;
+    Some(patch)
+}
+
+type Answer = Result<Outcome<Value>, Error>;
+
+/// Tries a patch, if there is one, and gives it back with the answer.
+async fn dry_patch(client: &Client, object: &Address, patch: Option<Value>) -> Option<(Value, Answer)> {
+    let patch = patch?;
+    let answer = client.patch(object, &Patch::Merge(patch.clone()), Run::Dry).await;
+    Some((patch, answer))
+}
+
+async fn protect(client: &Client, set: &SetName, request: &ProbeRequest) -> Option<Answer> {
+    let Protection { claim, guard, owners } = request.protect.as_ref()?;
+    let mut patch = guarded_patch(guard);
+    patch["metadata"]["ownerReferences"] = json!(owners);
+    Some(client.patch(&CLAIMS.of(&set.namespace, claim.clone()), &Patch::Merge(patch), Run::Dry).await)
 }
 
 /// The verdict on a write of the set, whose answer must be what was asked for.

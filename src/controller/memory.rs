@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
+use crate::cluster::client::Class;
 use crate::cluster::sets::SetView;
 use crate::policy::claim::Refusal;
 use crate::policy::decide::Trigger;
@@ -29,8 +30,10 @@ pub struct Memory {
     pub standing: Standing,
     /// Errors in a row.
     pub errors: u32,
-    /// How often in a row a recreate was found stuck.
-    pub stuck: u32,
+    /// When a recreate in flight that waits for somebody is looked at again.
+    pub stalled: Deferral,
+    /// When a recreate that was taken back may be begun again.
+    pub taken_back: Option<HeldBack>,
     /// Claims whose growth the API server has refused.
     pub held_back: HashMap<ClaimName, HeldBack>,
     /// When the template may be tried again.
@@ -96,13 +99,28 @@ impl LastRecreate {
     }
 }
 
-/// The growth of a claim was refused; each has a delay of its own, so that no other waits for it.
+/// Something was refused, by what only a person or another object changes; each has a delay of its own, so that no other
+/// waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldBack {
     /// How often in a row.
     pub in_a_row: u32,
     /// Until when it is left alone.
     pub until: Timestamp,
+}
+
+impl HeldBack {
+    /// It was refused once more.
+    pub fn again(before: Option<&Self>, now: Timestamp) -> Self {
+        let in_a_row = before.map_or(0, |held| held.in_a_row).saturating_add(1);
+        let until = now.checked_add(retry::delay(Class::Permanent, in_a_row)).unwrap_or(Timestamp::MAX);
+        Self { in_a_row, until }
+    }
+
+    /// How long it is still left alone, if at all.
+    pub fn left(&self, now: Timestamp) -> Option<Duration> {
+        Duration::try_from(self.until.duration_since(now)).ok().filter(|left| !left.is_zero())
+    }
 }
 
 /// A claim on its way.

@@ -21,7 +21,6 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::{Note, Reason};
 use crate::cluster::claims::{self, Growth, OrLess};
-use crate::cluster::client::Class;
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
 use crate::cluster::requests::{self, Record, Shortened};
@@ -30,7 +29,7 @@ use crate::policy::decide::{Trigger, decide};
 use crate::policy::settings::{Settings, concerns_us};
 use crate::policy::usage::Reading;
 use crate::recreate::turn::Flight;
-use crate::recreate::{Intent, Phase};
+use crate::recreate::{Ending, Intent, Phase, Report};
 
 /// The caches have what a recreate made within this; if not, the next look changes nothing either.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -80,9 +79,6 @@ async fn pass(
     now: Timestamp,
 ) -> Result<Option<Next>, ObserveError> {
     let unfinished = unfinished(context, name, memory, now).await?; // client, if a recreate is in flight
-    if let Unfinished::Busy(next) = unfinished {
-        return Ok(Some(next));
-    }
     let Some(mut seen) = look::look(&context.cache, name) else { return Ok(unfinished.or_none()) }; // cache
     seen.remember_growths(&context.memories, now);
     if !concerns_us(&seen.set.annotations, &seen.set.labels) || seen.set.deleting {
@@ -102,6 +98,9 @@ async fn pass(
     let is_held = |claim: &ClaimName| memory.held_back.get(claim).is_some_and(|held| held.until > now);
     let plan = plan::plan(&templates, &memory.refused, is_held, now); // pure
     report::planned(context, &seen, &templates, &plan, memory, now);
+    if matches!(unfinished, Unfinished::Busy(_)) && !matches!(plan.step, Step::Grow { .. }) {
+        return Ok(Some(unfinished.or_change()));
+    }
     let next = act(context, &seen, &settings, plan, memory, now).await?; // client, one write or one recreate
     let nexts = [next, unfinished.or_change(), held_back(memory, now)];
     Ok(Some(soonest(nexts)))
@@ -110,7 +109,7 @@ async fn pass(
 /// What is in flight from before.
 #[derive(Clone, Copy)]
 enum Unfinished {
-    /// A recreate; nothing else is done meanwhile.
+    /// A recreate. Meanwhile claims grow, and nothing else is done.
     Busy(Next),
     /// Guards to drop, later.
     Later(Duration),
@@ -154,29 +153,46 @@ async fn unfinished(
     if let Some(left) = left.filter(|_| !marked && !is_in_the_way()) {
         return Ok(Unfinished::Later(left));
     }
-    let advanced = advance(context, name, None, now).await?;
+    let about = About {
+        what: format!("{journals:?}"),
+        resource_version: set.as_ref().map(|seen| seen.set.resource_version.clone()).unwrap_or_default(),
+    };
     // A set that is absent is brought back as soon as that can be done.
-    let is_stuck = set.is_some() && journals.iter().flatten().any(|flight| flight.is_stuck(now));
-    memory.stuck = if is_stuck { memory.stuck.saturating_add(1) } else { 0 };
-    Ok(match advanced {
+    if let Some(left) = memory.stalled.left(&about, now).filter(|_| set.is_some()) {
+        return Ok(Unfinished::Busy(Next::After(left)));
+    }
+    Ok(match advance(context, name, None, now).await? {
         Advance::Rest(Some(delay)) => Unfinished::Later(delay),
         Advance::Rest(None) => Unfinished::Nothing,
         Advance::Refused(note) => {
-            let about = About { what: "in flight".to_owned(), resource_version: String::new() };
-            Unfinished::Busy(refused(context, name, memory, note, about, now))
+            let next =
+                refused(context, name, memory, note, About { what: "in flight".to_owned(), ..about.clone() }, now);
+            memory.stalled.refused(about, now);
+            Unfinished::Busy(next)
         }
         // What it waits for is watched, all but the revisions.
-        Advance::Waiting(delay) if is_stuck => {
-            Unfinished::Busy(Next::After(delay.max(retry::spread(retry::deferral(memory.stuck), name))))
+        Advance::Waiting(delay) if set.is_some() => {
+            let delay = delay.max(retry::spread(memory.stalled.refused(about, now), name));
+            Unfinished::Busy(Next::After(delay))
         }
         Advance::Waiting(delay) => Unfinished::Busy(Next::After(delay)),
         // What is there now comes with the watch.
         Advance::Ended(report) => {
-            context.memories.recreated(name, &report, now);
+            ended(context, name, memory, &report, now);
             Unfinished::Busy(Next::After(SETTLE))
         }
         Advance::NotLeading => Unfinished::Busy(Next::Change),
     })
+}
+
+/// Remembers how a recreate ended: one that was taken back is not begun again at once.
+fn ended(context: &Context, name: &SetName, memory: &mut Memory, report: &Report, now: Timestamp) {
+    context.memories.recreated(name, report, now);
+    memory.taken_back = match report.ending {
+        Ending::Undone => Some(HeldBack::again(memory.taken_back.as_ref(), now)),
+        Ending::Landed | Ending::PutBack | Ending::Superseded | Ending::Deleted | Ending::NamespaceGone => None,
+    };
+    memory.stalled.done();
 }
 
 /// How long the guards of claims still stay, when nothing else is in flight. As the cache knows it: no request.
@@ -298,10 +314,8 @@ async fn grow(
         Growth::Conflict | Growth::Gone => Next::After(Duration::from_millis(100)),
         Growth::NotLeading => Next::Change,
         Growth::Refused(_) => {
-            let before = memory.held_back.get(&claim.name).map_or(0, |held| held.in_a_row);
-            let in_a_row = before.saturating_add(1);
-            let until = now.checked_add(retry::delay(Class::Permanent, in_a_row)).unwrap_or(Timestamp::MAX);
-            memory.held_back.insert(claim.name.clone(), HeldBack { in_a_row, until });
+            let held = HeldBack::again(memory.held_back.get(&claim.name), now);
+            memory.held_back.insert(claim.name.clone(), held);
             // The others have their turn at once.
             Next::After(Duration::ZERO)
         }
@@ -323,6 +337,9 @@ async fn follow(
         resource_version: seen.set.resource_version.clone(),
     };
     if let Some(left) = memory.deferral.left(&about, now) {
+        return Ok(Next::After(left));
+    }
+    if let Some(left) = memory.taken_back.as_ref().and_then(|held| held.left(now)) {
         return Ok(Next::After(left));
     }
     if let Some(again) = context.memories.forbids(&targets, &seen.set, now) {
@@ -348,7 +365,7 @@ async fn follow(
     };
     Ok(match advance(context, name, Some(&intent), now).await? {
         Advance::Ended(report) => {
-            context.memories.recreated(name, &report, now);
+            ended(context, name, memory, &report, now);
             memory.deferral.done();
             Next::After(SETTLE)
         }

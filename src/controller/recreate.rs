@@ -17,8 +17,8 @@ use crate::cluster::history;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, Ground, ObserveError};
 use crate::recreate::journal::uid_in;
-use crate::recreate::observed::{Live, LiveSet, Probes, Stored};
-use crate::recreate::{Action, Intent, Look, Observed, Phase, Report, Step, Wait, gates, next};
+use crate::recreate::observed::{LastObject, Live, LiveSet, Probes, Stored};
+use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Report, Step, Wait, gates, next};
 
 mod progress;
 use progress::Progress;
@@ -31,6 +31,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A set that is absent for this long is told.
 const ABSENT_TOO_LONG: Duration = Duration::from_secs(10);
+
+/// How often the history is asked for while the set is absent.
+const MOST_UNANSWERED: u32 = 5;
 
 /// A write that admission would change is tried again after this: somebody has to change the policy.
 const POLICY_RETRY: Duration = Duration::from_secs(30);
@@ -111,6 +114,10 @@ struct Drive<'a> {
     probes: Option<Probes>,
     uid: Option<Uid>,
     troubles: u32,
+    /// How often nobody answered what the history of the set is.
+    unanswered: u32,
+    /// A backup that is too many cannot be deleted.
+    keeps_backups: bool,
     absent_since: Option<Instant>,
     progress: Progress,
 }
@@ -133,6 +140,8 @@ impl<'a> Drive<'a> {
             probes: None,
             uid: None,
             troubles: 0,
+            unanswered: 0,
+            keeps_backups: false,
             absent_since: None,
             progress: Progress::default(),
         }
@@ -149,6 +158,9 @@ impl<'a> Drive<'a> {
                 Err(error) => return Err(error),
             };
             seen.probes = self.probes.clone();
+            if self.keeps_backups {
+                seen.rules.backups_kept = usize::MAX;
+            }
             if let Some(result) = self.round(&mut seen).await {
                 return Ok(result);
             }
@@ -215,6 +227,13 @@ impl<'a> Drive<'a> {
             }
             Look::LastObject { of, transaction } => {
                 seen.last = history::last_object(self.ground, self.set, &of, &transaction).await;
+                // Better an edit that was made in this very moment is lost than the set.
+                if seen.last == LastObject::Busy {
+                    self.unanswered += 1;
+                    if self.unanswered > MOST_UNANSWERED {
+                        seen.last = LastObject::Unknown;
+                    }
+                }
                 Turn::Same
             }
         }
@@ -245,15 +264,48 @@ impl<'a> Drive<'a> {
                 Turn::Same
             }
             Acted::Moved => self.trouble("the world has moved", None).await,
-            Acted::Refused(words) => self.trouble(&words, None).await,
+            Acted::Refused(words) => self.refused_write(seen, &action, &words).await,
             Acted::Changed(fields) => {
-                self.progress.tell(gates::changed("changing the StatefulSet", &fields));
+                let note = gates::changed("changing the StatefulSet", &fields);
+                if self.take_back(seen, &note).await {
+                    return Turn::Fresh;
+                }
+                self.progress.tell(note);
                 Turn::Return(Advance::Waiting(POLICY_RETRY))
             }
             Acted::Unknown(words) => self.trouble(&words, None).await,
             Acted::Busy(after) => self.trouble("the API server asks to come back later", Some(after)).await,
             Acted::NotLeading => Turn::Return(Advance::NotLeading),
         }
+    }
+
+    /// Somebody would have to allow it first.
+    async fn refused_write(&mut self, seen: &Observed, action: &Action, words: &str) -> Turn {
+        if matches!(action, Action::DeleteBackup { .. }) {
+            // One more than are kept is no reason to leave the set half done.
+            tracing::warn!(namespace = self.set.namespace, statefulset = self.set.name, words, "an old backup stays");
+            self.keeps_backups = true;
+            return Turn::Fresh;
+        }
+        // The first time the world may just have moved.
+        if self.troubles > 0 && self.take_back(seen, &gates::refused(words)).await {
+            return Turn::Fresh;
+        }
+        self.trouble(words, None).await
+    }
+
+    /// Before the DELETE everything can be taken back: the journal says so and why, and what follows undoes it.
+    async fn take_back(&mut self, seen: &Observed, why: &Note) -> bool {
+        let Stored::Some { journal, guard } = &seen.journal else { return false };
+        if journal.phase != Phase::Prepared || journal.ending.is_some() {
+            return false;
+        }
+        let mut journal = Journal { ending: Some(Ending::Undone), ..*journal.clone() };
+        journal.incidents.push(why.clone());
+        let action = Action::UpdateJournal { journal: Box::new(journal), guard: guard.clone() };
+        let acted = act(self.ground, self.leadership, self.set, seen.live(), &action).await;
+        self.troubles = 0;
+        matches!(acted, Acted::Done(_) | Acted::Moved)
     }
 
     /// Whoever called tells it about the set; if there is none, it is told here, about the one that was.

@@ -158,6 +158,7 @@ fn head_of(metadata: &Value) -> Option<BackupHead> {
         name: metadata["name"].as_str()?.to_owned(),
         guard: journal::guard_of(metadata)?,
         transaction: metadata["annotations"][TRANSACTION].as_str().map(str::to_owned),
+        deleting: !metadata["deletionTimestamp"].is_null(),
     })
 }
 

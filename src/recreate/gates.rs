@@ -94,6 +94,8 @@ pub fn judge(probes: &Probes) -> Result<(), Note> {
     expect(&probes.copy, &Verdict::Accepted, "creating the same set under a free name")?;
     expect(&probes.delete, &Verdict::Accepted, "deleting the set with its pods orphaned")?;
     expect(&probes.hold, &Verdict::Accepted, "putting a finalizer on the set")?;
+    expect(&probes.spec, &Verdict::Accepted, "changing updateStrategy and whenDeleted of the set")?;
+    expect(&probes.protect, &Verdict::Accepted, "protecting a PVC by an ownerReference to its namespace")?;
     expect(&probes.backup, &Verdict::Accepted, "saving the set to a ConfigMap in its namespace")
 }
 
@@ -125,11 +127,16 @@ fn expect(verdict: &Verdict, wanted: &Verdict, what: &str) -> Result<(), Note> {
 pub fn changed(what: &str, fields: &[String]) -> Note {
     blocked(format!(
         "an admission policy or webhook changes {} when the operator tries {what}, which could restart Pods or take the new \
-         size back. Nothing was written. Exempt the operator's service account from that policy (list them with `kubectl get \
+         size back. That was not written. Exempt the operator's ServiceAccount from that policy (list them with `kubectl get \
          mutatingadmissionpolicies,mutatingwebhookconfigurations`), or let it change the StatefulSet yourself when a restart \
-         suits: kubectl annotate statefulset … touched=once",
+         suits, for example with an apply",
         compare::listed(fields)
     ))
+}
+
+/// A write was refused that no dry run had tried, or that was allowed when it was tried.
+pub fn refused(why: &str) -> Note {
+    blocked(format!("the recreate was taken back, because a write was refused: {why}; {}", Refusal::read(why).advice()))
 }
 
 /// Does nobody else's selector match what the StatefulSet lets go of for a moment?

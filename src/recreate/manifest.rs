@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::journal;
@@ -141,6 +142,26 @@ pub fn hold(object: &mut Value) {
     let finalizers = &mut object["metadata"]["finalizers"];
     let others = finalizers.as_array().into_iter().flatten().cloned();
     *finalizers = others.chain([json!(HOLD)]).collect();
+}
+
+/// When we wrote the object last, as its `managedFields` tell.
+pub fn written_at(object: &Value) -> Option<Timestamp> {
+    let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let ours = entries.filter(|entry| entry["manager"] == MANAGER && entry["subresource"].is_null());
+    ours.filter_map(|entry| entry["time"].as_str()?.parse().ok()).max()
+}
+
+/// The merge patch of `spec` that makes `OnDelete` and `Retain` of what is there; none when it is so already. Its contrary is
+/// what lands the new StatefulSet, so whoever refuses or changes the one does the same to the other.
+pub fn parachute(object: &Value) -> Option<Value> {
+    let mut patch = Map::new();
+    if object["spec"]["updateStrategy"]["type"] != "OnDelete" {
+        patch.insert("updateStrategy".to_owned(), json!({ "type": "OnDelete", "rollingUpdate": null }));
+    }
+    if object["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete" {
+        patch.insert("persistentVolumeClaimRetentionPolicy".to_owned(), json!({ "whenDeleted": "Retain" }));
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 /// The merge patch of `spec` that takes back `OnDelete` and `Retain`; none when there is nothing to take back, or

@@ -198,6 +198,21 @@ pub struct ProbeRequest {
     pub backup: Value,
     /// `spec.volumeClaimTemplates` with the new sizes, for a PATCH in place.
     pub templates: Value,
+    /// A merge patch of `spec`: what the new set gets for the CREATE and gives back at the end. None: nothing.
+    pub spec: Option<Value>,
+    /// A claim that gets a guard. None: no claim does.
+    pub protect: Option<Protection>,
+}
+
+/// The guard of a claim, for a dry run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Protection {
+    /// The name of the claim.
+    pub claim: String,
+    /// Of the claim.
+    pub guard: Guard,
+    /// Its ownerReferences with the guard.
+    pub owners: Vec<Value>,
 }
 
 /// One write, with its precondition.

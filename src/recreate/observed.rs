@@ -113,6 +113,8 @@ pub enum LastObject {
     NotAsked,
     /// The history does not reach back so far.
     Unknown,
+    /// Nobody answered: it may reach back so far.
+    Busy,
     /// The object as it was when it was deleted: it holds every edit that was accepted.
     Seen(Box<Value>),
     /// What was created in its place, by us or by somebody else, is gone as well: somebody deleted it.
@@ -285,6 +287,8 @@ pub struct BackupHead {
     pub guard: Guard,
     /// The transaction that took it.
     pub transaction: Option<String>,
+    /// It is being deleted: somebody's finalizer may keep it for ever.
+    pub deleting: bool,
 }
 
 /// What the API server answered to a dry run.
@@ -348,6 +352,10 @@ pub struct Probes {
     pub backup: Verdict,
     /// A PATCH of the templates in place (KEP-4650).
     pub native: Verdict,
+    /// The PATCH of `spec.updateStrategy` and `whenDeleted`, as it is taken back at the end.
+    pub spec: Verdict,
+    /// The PATCH of a claim's ownerReferences, where claims get guards.
+    pub protect: Verdict,
 }
 
 impl Observed {

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::journal::{Journal, JournalError, Phase, Snapshot, VERSION};
 use super::observed::{Claim, Departure, Dependent, Guard, Live, LiveSet, Observed, Probes, Stored, WhenDeleted};
 use super::{
-    Action, Ending, Look, OwnersChange, ProbeRequest, RivalsRequest, State, Step, Wait, backup, gates, manifest,
+    Action, Ending, Look, OwnersChange, ProbeRequest, Protection, RivalsRequest, State, Step, Wait, backup, gates,
+    manifest,
 };
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
@@ -235,8 +236,21 @@ fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Timestamp) -> 
             finalizers: with_hold(live),
             backup,
             templates: manifest::templates(&live.object, &journal.targets),
+            spec: manifest::parachute(&live.object),
+            protect: protection(seen, live),
         }))),
     }
+}
+
+/// One of the claims that get guards stands for all: policies tell kinds apart, not ordinals.
+fn protection(seen: &Observed, live: &LiveSet) -> Option<Protection> {
+    let is_bare = |claim: &&Claim| {
+        live.spec.has_pod_for(&claim.object.name.as_str().into(), &seen.set)
+            && !claim.is_guarded_by(&seen.namespace.uid)
+    };
+    let claim = seen.claims.iter().find(is_bare).filter(|_| live.spec.when_deleted == WhenDeleted::Delete)?;
+    let owners = claim.object.owners.iter().cloned().chain([guard_of(seen)]).collect();
+    Some(Protection { claim: claim.object.name.clone(), guard: claim.object.guard(), owners })
 }
 
 /// Whether the StatefulSet is the only one that would adopt its Pods; asked anew of each state of it.

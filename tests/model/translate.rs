@@ -150,6 +150,7 @@ fn backups(cluster: &Cluster) -> Backups {
         name: "db-backup-1".to_owned(),
         guard: guard("uid-of-backup"),
         transaction: Some(id_of(uid)),
+        deleting: false,
     };
     Backups { taken: cluster.backup.iter().map(|uid| (1, head(*uid))).collect(), next: 2 }
 }
@@ -216,6 +217,10 @@ fn probes(cluster: &Cluster, probe: Probe, policy: Option<Policy>) -> Probes {
         hold: verdict_on(policy, &held, false),
         backup: Verdict::Accepted,
         native,
+        spec: manifest::parachute(&live).map_or(Verdict::Accepted, |spec| {
+            verdict_on(policy, &compare::patched(&live, &json!({ "spec": spec })), false)
+        }),
+        protect: Verdict::Accepted,
     }
 }
 

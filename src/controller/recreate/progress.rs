@@ -152,9 +152,8 @@ fn kept_without_its_set(seen: &Observed, claim: &str) -> Option<Note> {
     };
     (!is_known && !seen.namespace.terminating).then(|| {
         let text = format!(
-            "StatefulSet {} was deleted soon after a recreate, whose protection of PVC {claim} was still in place; the PVC is \
-             kept, whatever the StatefulSet's persistentVolumeClaimRetentionPolicy was. If its data is not needed: \
-             kubectl delete pvc {claim} --namespace {}",
+            "StatefulSet {} was deleted during or soon after a recreate, which protects PVC {claim}. Whether the PVC was to be \
+             deleted with it is not known, so it is kept. If its data is not needed: kubectl delete pvc {claim} --namespace {}",
             seen.set.name, seen.set.namespace
         );
         Note::new(Reason::ClaimKept, text)

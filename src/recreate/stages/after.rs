@@ -6,11 +6,13 @@ use jiff::Timestamp;
 
 use super::super::journal::{Journal, Phase};
 use super::super::observed::{Guard, LastObject, LiveSet};
-use super::super::{Action, Ending, Look, State, Step, manifest};
+use super::super::{Action, Ending, Look, State, Step, Wait, manifest};
 use super::{Transaction, blocked, remaining, strip, take_hold_off};
 
 /// A CREATE that comes later than this after the release may not be the first: one may have gone without an answer.
 const ANSWERED: Duration = Duration::from_secs(2);
+/// The history is asked for again after this, when nobody answered.
+const AGAIN: Duration = Duration::from_millis(200);
 /// A request that got no answer arrives within this time or never; the lease of a leader assumes the same.
 const ARRIVED: Duration = Duration::from_secs(15);
 
@@ -78,6 +80,9 @@ impl Transaction<'_> {
                 let resource_version = self.journal.image["metadata"]["resourceVersion"].as_str().unwrap_or_default();
                 let of = Guard { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
                 return Step::Look(Look::LastObject { of, transaction: self.journal.id.clone() });
+            }
+            LastObject::Busy => {
+                return Step::Wait(Wait { state: State::Creating, change_after: None, at_most: AGAIN, note: None });
             }
             LastObject::SuccessorGone => return self.close(Ending::Deleted),
             LastObject::Unknown => &self.journal.image,

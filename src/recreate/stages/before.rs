@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::super::gates::{self, Subject};
 use super::super::journal::{Journal, Phase, Snapshot};
 use super::super::observed::{Claim, LiveSet, WhenDeleted};
@@ -41,11 +43,18 @@ impl Transaction<'_> {
     }
 
     fn wait_or_undo(&self, live: &LiveSet, note: Note) -> Step {
-        let left = remaining(PATIENCE, self.journal.phase_at, self.now);
+        let left = remaining(PATIENCE, self.last_write(live), self.now);
         if note.reason == Reason::TemplateSyncBlocked || left.is_zero() {
             return self.undo(live);
         }
         self.wait(State::Prepared, live, left.min(GLANCE), None)
+    }
+
+    /// When something of this recreate was written last: with many claims that takes longer than any gate may stay closed.
+    fn last_write(&self, live: &LiveSet) -> Timestamp {
+        let guarded = self.seen.claims.iter().filter(|claim| claim.is_guarded_by(&self.seen.namespace.uid));
+        let of_claims = guarded.filter_map(|claim| claim.object.owners_changed);
+        of_claims.chain(manifest::written_at(&live.object)).fold(self.journal.phase_at, Timestamp::max)
     }
 
     fn back_up(&self, live: &LiveSet) -> Option<Step> {
@@ -138,7 +147,7 @@ impl Transaction<'_> {
             let (guard, when_deleted) = (live.guard(), WhenDeleted::Delete);
             return Step::Write(Action::SetRetention { guard, when_deleted });
         }
-        let step = self.give_back(live).or_else(|| drop_a_guard(self.seen));
+        let step = self.give_back(live).or_else(|| drop_a_guard(self.seen)).or_else(|| self.old_backup());
         step.unwrap_or_else(|| self.delete_journal(Ending::Undone))
     }
 }

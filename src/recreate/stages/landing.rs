@@ -114,10 +114,11 @@ impl Transaction<'_> {
         ))
     }
 
-    fn old_backup(&self) -> Option<Step> {
-        let taken = &self.seen.backups.taken;
+    /// The oldest backup of those that are too many. One that somebody's finalizer keeps is left to them.
+    pub(super) fn old_backup(&self) -> Option<Step> {
+        let taken: Vec<_> = self.seen.backups.taken.values().filter(|head| !head.deleting).collect();
         let excess = taken.len().saturating_sub(self.seen.rules.backups_kept);
-        let (_, head) = taken.iter().take(excess).next()?;
+        let head = taken.into_iter().take(excess).next()?;
         Some(Step::Write(Action::DeleteBackup { name: head.name.clone(), guard: head.guard.clone() }))
     }
 }

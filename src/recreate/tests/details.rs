@@ -146,6 +146,45 @@ fn references_of_claims_are_taken_off_by_the_controller_and_by_us_where_it_does_
 }
 
 #[test]
+fn patience_with_a_closed_gate_begins_with_our_last_write_however_long_many_guards_took() {
+    let retained = |world: &World| {
+        let set = world.set.as_ref().unwrap();
+        !world.journals.is_empty() && set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
+    };
+    let mut world = until(World::deleting_claims(), retained);
+    // The StatefulSet controller has not seen our own change of `whenDeleted` yet.
+    world.edit(|set| set["status"]["observedGeneration"] = json!(0));
+    world.now += Duration::from_secs(60);
+    assert!(matches!(decide(&world), Step::Write(Action::UpdateJournal { .. })), "nothing was written for long");
+    let now = world.now.to_string();
+    world.edit(|set| set["metadata"]["managedFields"] = json!([{ "manager": manifest::MANAGER, "time": now }]));
+    assert!(matches!(decide(&world), Step::Wait(_)));
+}
+
+#[test]
+fn backups_that_are_too_many_go_also_when_it_is_taken_back_and_one_that_is_kept_by_others_is_left_to_them() {
+    let is_held = |world: &World| world.set.as_ref().unwrap()["metadata"]["finalizers"][0].is_string();
+    let mut world = until(World::settled(), is_held);
+    let (_, newest) = world.backups.pop_last().unwrap();
+    for number in 1..=5 {
+        let name = format!("db-backup-{number}");
+        world.backups.insert(number, BackupHead { name, deleting: number == 1, transaction: None, ..newest.clone() });
+    }
+    world.backups.insert(6, newest);
+    world.verdicts[0] = Verdict::Refused("policy".to_owned());
+    let mut deleted = Vec::new();
+    while let Step::Write(action) = decide(&world) {
+        if let Action::DeleteBackup { name, .. } = &action {
+            deleted.push(name.clone());
+            world.backups.retain(|_, head| head.name != *name);
+        } else {
+            world.apply(&action);
+        }
+    }
+    assert_eq!(deleted, ["db-backup-2", "db-backup-3"]);
+}
+
+#[test]
 fn what_is_taken_back_is_the_hold_then_retain_then_the_guards_then_the_journal() {
     let is_held = |world: &World| world.set.as_ref().unwrap()["metadata"]["finalizers"][0].is_string();
     let mut world = until(World::deleting_claims(), is_held);

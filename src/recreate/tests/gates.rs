@@ -328,7 +328,9 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
         BLOCKED,
         "a free name was refused: by policy",
     );
-    for index in [2, 5] {
+    check(|world| world.verdicts[6] = Verdict::Refused("by policy".to_owned()), BLOCKED, "changing updateStrategy");
+    check(|world| world.verdicts[7] = Verdict::Refused("by policy".to_owned()), BLOCKED, "protecting a PVC");
+    for index in [2, 5, 6] {
         let changed = || Verdict::Changed(vec!["spec.template.metadata.labels.team".to_owned()]);
         check(|world| world.verdicts[index] = changed(), BLOCKED, "changes spec.template.metadata.labels.team");
     }

@@ -26,7 +26,7 @@ pub(super) struct World {
     pub(super) backups: BTreeMap<u64, BackupHead>,
     pub(super) namespace: Namespace,
     pub(super) intent: Option<Intent>,
-    pub(super) verdicts: [Verdict; 6],
+    pub(super) verdicts: [Verdict; 8],
     /// Who else selects the Pods.
     pub(super) rivals: Found,
     /// Every object of the set's name that was removed, as it was last.
@@ -134,6 +134,8 @@ impl World {
                 Verdict::Accepted,
                 Verdict::Refused("immutable".to_owned()),
                 Verdict::Accepted,
+                Verdict::Accepted,
+                Verdict::Accepted,
             ],
             rivals: Found::Rivals(Vec::new()),
             removed: Vec::new(),
@@ -193,10 +195,10 @@ impl World {
     }
 
     pub(super) fn probe(&self, request: &ProbeRequest) -> Probes {
-        let [create, delete, hold, backup, native, copy] = self.verdicts.clone();
+        let [create, delete, hold, backup, native, copy, spec, protect] = self.verdicts.clone();
         let (uid, generation) = (request.guard.uid.clone(), request.generation);
         let (targets, at) = (request.targets.clone(), self.now);
-        Probes { uid, generation, targets, at, create, copy, delete, hold, backup, native }
+        Probes { uid, generation, targets, at, create, copy, delete, hold, backup, native, spec, protect }
     }
 
     pub(super) fn last_object(&self, of: &Guard, transaction: &str) -> LastObject {
@@ -374,7 +376,7 @@ impl World {
                 let number = backup::number_of(&set_name(), &name).unwrap();
                 let transaction = object["metadata"]["annotations"][TRANSACTION].as_str().map(str::to_owned);
                 let guard = Guard { uid: Uid::new(name.as_str()), resource_version: "1".to_owned() };
-                self.backups.insert(number, BackupHead { name, guard, transaction });
+                self.backups.insert(number, BackupHead { name, guard, transaction, deleting: false });
             }
             Action::DeleteBackup { guard, .. } => self.backups.retain(|_, head| head.guard != *guard),
             Action::SetOwners { kind, name, guard, owners, .. } => {

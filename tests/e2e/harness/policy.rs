@@ -19,14 +19,26 @@ pub enum Moment {
     Releasing,
     /// The set is held and cannot be deleted.
     Deleting,
+    /// The set is back and cannot be finished.
+    Landing,
+    /// Claims cannot be protected from the deletion of their set.
+    Protecting,
 }
 
 impl Moment {
     fn operation(self) -> &'static str {
         match self {
             Self::Creating => "CREATE",
-            Self::Releasing => "UPDATE",
+            Self::Releasing | Self::Landing | Self::Protecting => "UPDATE",
             Self::Deleting => "DELETE",
+        }
+    }
+
+    /// The API group and the resource.
+    fn resource(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Creating | Self::Deleting | Self::Releasing | Self::Landing => ("apps", "statefulsets"),
+            Self::Protecting => ("", "persistentvolumeclaims"),
         }
     }
 
@@ -34,6 +46,12 @@ impl Moment {
         match self {
             Self::Creating | Self::Deleting => "true",
             Self::Releasing => "has(oldObject.metadata.deletionTimestamp)",
+            Self::Protecting => {
+                "object.metadata.?ownerReferences.orValue([]) != oldObject.metadata.?ownerReferences.orValue([])"
+            }
+            Self::Landing => {
+                "has(oldObject.metadata.annotations) && 'resize-statefulset-operator/transaction' in oldObject.metadata.annotations"
+            }
         }
     }
 }
@@ -75,7 +93,8 @@ impl<'a> Stop<'a> {
     fn policy(&self, moment: Moment) -> Value {
         let operator =
             format!("request.userInfo.username.startsWith('system:serviceaccount:{}:')", operator::NAMESPACE);
-        let ours = format!("{operator} && request.resource.resource == 'statefulsets' && {}", moment.refused_when());
+        let (group, resource) = moment.resource();
+        let ours = format!("{operator} && request.resource.resource == '{resource}' && {}", moment.refused_when());
         let probe = "request.resource.resource == 'configmaps' && has(object.metadata.generateName) && object.metadata.generateName == 'probe-'";
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -84,7 +103,7 @@ impl<'a> Stop<'a> {
             "spec": {
                 "failurePolicy": "Fail",
                 "matchConstraints": {"resourceRules": [
-                    {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": [moment.operation()], "resources": ["statefulsets"]},
+                    {"apiGroups": [group], "apiVersions": ["v1"], "operations": [moment.operation()], "resources": [resource]},
                     {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]},
                 ]},
                 "matchConditions": [

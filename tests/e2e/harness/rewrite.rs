@@ -25,12 +25,22 @@ pub enum Rewritten {
     Annotations,
     /// A claim requests at most 450Mi; for `UPDATE`.
     ClaimCap,
+    /// The Pod template gets the label `team` with a change of the spec, not with one of the metadata; for `UPDATE`.
+    TemplateLabelOfSpec,
+    /// The Pod templates of `db` and `sample` get the label `team`, those of no other name.
+    TemplateLabelByName,
 }
 
 impl Rewritten {
     fn condition(self) -> &'static str {
         match self {
             Self::TemplateLabel => "!has(object.spec.template.metadata.labels.team)",
+            Self::TemplateLabelOfSpec => {
+                "object.spec != oldObject.spec && !has(object.spec.template.metadata.labels.team)"
+            }
+            Self::TemplateLabelByName => {
+                "object.metadata.name in ['db', 'sample'] && !has(object.spec.template.metadata.labels.team)"
+            }
             Self::SizeCap => {
                 "quantity(object.spec.volumeClaimTemplates[0].spec.resources.requests.storage).isGreaterThan(quantity('400Mi'))"
             }
@@ -42,7 +52,9 @@ impl Rewritten {
 
     fn patch(self) -> &'static str {
         match self {
-            Self::TemplateLabel => "[JSONPatch{op: 'add', path: '/spec/template/metadata/labels/team', value: 'x'}]",
+            Self::TemplateLabel | Self::TemplateLabelOfSpec | Self::TemplateLabelByName => {
+                "[JSONPatch{op: 'add', path: '/spec/template/metadata/labels/team', value: 'x'}]"
+            }
             Self::SizeCap => {
                 "[JSONPatch{op: 'replace', path: '/spec/volumeClaimTemplates/0/spec/resources/requests/storage', value: '400Mi'}]"
             }
@@ -57,9 +69,12 @@ impl Rewritten {
     /// The kind of object, its API group, and its resource.
     fn resource(self) -> (Kind, &'static str, &'static str) {
         match self {
-            Self::TemplateLabel | Self::SizeCap | Self::MetadataLabel | Self::Annotations => {
-                (Kind::StatefulSet, "apps", "statefulsets")
-            }
+            Self::TemplateLabel
+            | Self::TemplateLabelOfSpec
+            | Self::TemplateLabelByName
+            | Self::SizeCap
+            | Self::MetadataLabel
+            | Self::Annotations => (Kind::StatefulSet, "apps", "statefulsets"),
             Self::ClaimCap => (Kind::Claim, "", "persistentvolumeclaims"),
         }
     }
@@ -67,7 +82,12 @@ impl Rewritten {
     /// A patch of such an object, whose answer shows whether the policy is in force.
     fn probe(self) -> Value {
         match self {
-            Self::TemplateLabel | Self::SizeCap | Self::MetadataLabel | Self::Annotations => {
+            Self::TemplateLabelOfSpec => json!({"spec": {"minReadySeconds": 1}}),
+            Self::TemplateLabel
+            | Self::TemplateLabelByName
+            | Self::SizeCap
+            | Self::MetadataLabel
+            | Self::Annotations => {
                 json!({"metadata": {"labels": {"probe": "p"}}})
             }
             Self::ClaimCap => json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}}),
@@ -76,7 +96,9 @@ impl Rewritten {
 
     fn is_seen_in(self, set: &Value) -> bool {
         match self {
-            Self::TemplateLabel => set["spec"]["template"]["metadata"]["labels"]["team"] == "x",
+            Self::TemplateLabel | Self::TemplateLabelOfSpec | Self::TemplateLabelByName => {
+                set["spec"]["template"]["metadata"]["labels"]["team"] == "x"
+            }
             Self::SizeCap => {
                 set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] == "400Mi"
             }

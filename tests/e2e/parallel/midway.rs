@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rso::api::annotations::HOLD;
+use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::reasons::Reason;
 use serde_json::json;
 
@@ -204,6 +204,51 @@ async fn a_namespace_deleted_while_its_set_is_held_goes() {
             expect(journals.is_empty(), || format!("{journals:?}"))
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_volume_that_fills_while_its_set_cannot_be_finished_grows_all_the_same() {
+    in_namespace("landing", async |space| {
+        let set = Set::named("db").template("data", "400Mi").grows_by_usage().with_agent();
+        let set = space.run(&set).await;
+        let before = set.facts().await;
+        let stop = Stop::at(space, Moment::Landing).await;
+        set.asks("resize-0", "500Mi").await;
+        until("the new set, unfinished", PATIENCE, async || {
+            let object = set.object().await.unwrap_or_default();
+            expect(object["metadata"]["annotations"][TRANSACTION].is_string(), || object["metadata"].to_string())
+        })
+        .await;
+        set.fills(0, "data", 280).await;
+        set.claims_have_grown("data", "700Mi").await;
+        assert_eq!(set.object().await.unwrap()["spec"]["updateStrategy"]["type"], "OnDelete", "it is finished");
+        stop.lift().await;
+        set.reaches("data", "700Mi").await;
+        let after = set.facts().await;
+        after.pods_are_the_same_as(&before);
+        assert_eq!(after.set["spec"]["updateStrategy"], before.set["spec"]["updateStrategy"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refused_before_the_delete_is_taken_back_and_tried_again_later() {
+    in_namespace("protecting", async |space| {
+        let policy = json!({"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}});
+        let set = Set::named("db").replicas(2).parallel().template("data", "400Mi").with(&policy);
+        let set = space.run(&set).await;
+        let before = set.facts().await;
+        let stop = Stop::at(space, Moment::Protecting).await;
+        set.asks("resize-0", "500Mi").await;
+        let note = set.says(Reason::TemplateSyncBlocked).await;
+        assert!(note.contains("taken back") && note.contains("stopped by a test"), "{note}");
+        set.leaves_no_trace().await;
+        assert_eq!(set.facts().await.uid(), before.uid(), "it was replaced");
+        stop.lift().await;
+        set.reaches("data", "500Mi").await;
+        set.facts().await.pods_are_the_same_as(&before);
     })
     .await;
 }

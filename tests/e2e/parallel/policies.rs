@@ -146,3 +146,35 @@ async fn a_policy_that_lowers_the_size_of_a_claim_is_told_and_a_full_volume_take
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_policy_that_looks_at_changes_of_the_spec_alone_is_found_before_anything_is_touched() {
+    in_namespace("policy-spec", async |space| {
+        let set = two_replicas(space).await;
+        let _policy = Rewrite::of(&space.api, &space.name, "UPDATE", Rewritten::TemplateLabelOfSpec).await;
+        let before = set.facts().await;
+        set.asks("resize-0", "500Mi").await;
+        set.claims_have_grown("data", "500Mi").await;
+        let note = set.says(Reason::TemplateSyncBlocked).await;
+        assert!(note.contains("template"), "the note does not name the field: {note}");
+        nothing_is_touched(&set, &before).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_policy_makes_of_this_one_name_alone_is_put_back_before_a_pod_restarts() {
+    in_namespace("policy-name", async |space| {
+        let set = two_replicas(space).await;
+        let before = set.facts().await;
+        let _policy = Rewrite::of(&space.api, &space.name, "CREATE", Rewritten::TemplateLabelByName).await;
+        set.asks("resize-0", "500Mi").await;
+        set.template_is("data", "500Mi").await;
+        set.leaves_no_trace().await;
+        let after = set.facts().await;
+        after.pods_are_the_same_as(&before);
+        assert_eq!(after.set["spec"]["updateStrategy"], before.set["spec"]["updateStrategy"]);
+        assert_eq!(after.set["spec"]["template"], before.set["spec"]["template"]);
+    })
+    .await;
+}
