@@ -33,7 +33,7 @@ soak: ## a real cluster under chaos: make soak DURATION=30m; writes its figures 
 
 ##@ Change it
 
-.PHONY: check test model mutants faults fuzz fuzz-merge fmt fmt-check clippy unit docs licences chart-lint shell gen tools
+.PHONY: check test model mutants faults scale fuzz fuzz-merge fmt fmt-check clippy unit docs licences chart-lint shell gen tools
 check: tools ## everything that needs no cluster (under 5 minutes when built before)
 	@$(PHASE) "format"                 $(MAKE) fmt-check
 	@$(PHASE) "shell scripts"          $(MAKE) shell
@@ -68,6 +68,9 @@ model: ## explore the protocol of the recreate, all of it (long); writes its tab
 
 faults: ## fail at every write of the operator, in every way, on a control plane of its own (hours); writes docs/reliability.md
 	FAULTS=full $(TOP)/tests/faults/sweep.sh
+
+scale: binaries ## the operator under its own memory limit, with 600 StatefulSets, 1,400 volumes, 10,000 Pods; writes docs/reliability.md
+	SCALE=full $(TOP)/tests/scale/scale.sh
 
 # SECONDS for each target; TARGET=… for one of them. A finding is a file in fuzz/artifacts: it becomes a named one in
 # fuzz/corpus, which the tests run. fuzz-merge takes over what reaches new code.

@@ -21,6 +21,7 @@ $phase "build the cluster's programs" make cluster-programs
 $phase "build the images" make image
 $phase "driver conformance (csi-sanity)" env RSO="$PWD/.cluster/bin/rso" tests/cluster/sanity.sh
 $phase "faults at every write (a sample)" tests/faults/sweep.sh
+$phase "load (a sample)" tests/scale/scale.sh
 $phase "build the tests" cargo test --locked --test e2e --no-run
 if ! tests/cluster/status.sh >/dev/null 2>&1; then
     started=yes

@@ -1,18 +1,19 @@
 //! Who tells how full the volumes are, where no pod runs? The real agent: one for each pod that should have one, at an
 //! address of its own, with a tmpfs for its volume.
 //!
-//! It listens in the network namespace of the control plane, to which all addresses of pods lead
-//! (`tests/cluster/up.sh`): the operator asks nobody at a loopback address. Its mount namespace is its own, so that the
-//! volume goes when it does.
+//! It listens in the network namespace of the control plane, to which all addresses of pods lead. Its mount namespace is its
+//! own, so that the volume goes when it does.
 
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use rso::api::bytes::Bytes;
-use rso::api::names::{AGENT_CONTAINER, AGENT_PORT};
+use rso::api::names::AGENT_PORT;
 use serde_json::Value;
 use tokio::process::{Child, Command};
+
+use crate::addresses::{address, cluster, key, measured_claim};
 
 /// How large the volumes are at first.
 pub const SIZE: &str = "16Mi";
@@ -41,18 +42,13 @@ const START: &str = r#"mount -t tmpfs -o size="$1" tmpfs "$2" && head -c "$3" /d
 impl Agents {
     /// Starts one for the pod, if the pod should have one. Answers the pod's address.
     pub fn start(&self, pod: &Value) -> Option<String> {
-        let spec = &pod["spec"];
-        let containers = ["initContainers", "containers"].map(|list| spec[list].as_array().into_iter().flatten());
-        containers.into_iter().flatten().find(|container| container["name"] == AGENT_CONTAINER)?;
-        let claims = |volume: &Value| volume["persistentVolumeClaim"]["claimName"].as_str().map(str::to_owned);
-        let claim = spec["volumes"].as_array().into_iter().flatten().find_map(claims)?;
+        let claim = measured_claim(pod)?;
         let mut inner = self.0.lock().unwrap();
         if let Some(known) = inner.running.get(&key(pod)) {
             return Some(known.address.clone());
         }
-        let number = inner.started;
+        let address = address(inner.started);
         inner.started += 1;
-        let address = format!("{}.{}.{}", pods(), number / 250 % 250, 1 + number % 250);
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/rso{}", cluster()));
         command.args([
@@ -96,23 +92,9 @@ impl Agents {
     }
 }
 
-fn key(pod: &Value) -> (String, String) {
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
-    (text("namespace"), text("name"))
-}
-
 /// Where each sees its volume.
 fn mount_point() -> std::path::PathBuf {
     let folder = crate::plane::folder().join("volume");
     std::fs::create_dir_all(&folder).unwrap();
     folder
-}
-
-/// The number of the control plane, and the first half of the addresses of its pods (`tests/cluster/env.sh`).
-fn cluster() -> u8 {
-    std::env::var("CLUSTER_ID").ok().and_then(|text| text.parse().ok()).unwrap_or(15)
-}
-
-fn pods() -> String {
-    format!("10.{}", 112 + cluster())
 }

@@ -6,10 +6,10 @@ use rso::api::bytes::Bytes;
 use rso::recreate::{Journal, Phase};
 use serde_json::{Value, json};
 
+use crate::harness::facts::requested;
 use crate::harness::facts::size_in_template;
 use crate::history::{History, differences, is_journal, transaction};
 use crate::recorder::{Change, Event, Kind};
-use crate::run::requested;
 use crate::scenario::{Deed, End, Pods};
 
 mod protocol;

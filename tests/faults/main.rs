@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`plane`] | How is the control plane reached? |
 //! | [`stub`] | Who makes pods ready and claims bound and large, where there is no node? |
+//! | [`addresses`] | Which address has a pod where there is no node? |
 //! | [`agents`] | Who tells how full the volumes are, where no pod runs? |
 //! | [`recorder`] | What was every state that the API server stored? |
 //! | [`fault`] | What can go wrong with a request? |
@@ -40,6 +41,7 @@
     missing_docs
 )]
 
+mod addresses;
 mod agents;
 mod answers;
 mod asked;

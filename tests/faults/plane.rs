@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
+use crate::agents::Agents;
 use crate::harness::api::{Api, Kind};
 use crate::harness::cluster_dir;
 use crate::recorder::Recorder;
@@ -40,7 +41,7 @@ impl Plane {
         // Two sweeps may run at once.
         let prefix = format!("fault-{:05x}-{}", second % 0x10_0000, std::process::id());
         let recorder = Recorder::start(api.client().clone(), &prefix).await;
-        stub::start(api.clone(), &recorder);
+        stub::start(api.clone(), &recorder, Agents::default());
         Self { api, recorder, prefix }
     }
 

@@ -118,6 +118,12 @@ impl Recorder {
         self.spaces.lock().unwrap().get(namespace)?.live.get(&(kind, name.to_owned())).cloned()
     }
 
+    /// Everything that was heard of the namespace until now, in the order in which it was heard.
+    #[allow(dead_code, reason = "only the load test takes times while it goes on")]
+    pub fn heard(&self, namespace: &str) -> Vec<Event> {
+        self.spaces.lock().unwrap().get(namespace).map(|space| space.events.clone()).unwrap_or_default()
+    }
+
     /// When the namespace changed last.
     pub fn latest(&self, namespace: &str) -> u64 {
         let spaces = self.spaces.lock().unwrap();

@@ -13,7 +13,7 @@ use crate::asked::{Asked, Class};
 use crate::checker;
 use crate::fault::Fault;
 use crate::harness::api::Kind as Stored;
-use crate::harness::facts::size_in_template;
+use crate::harness::facts::{requested, size_in_template};
 use crate::history::{History, Summary, is_journal, transaction};
 use crate::plane::{Place, Plane, folder};
 use crate::process::{Operator, Post};
@@ -323,12 +323,6 @@ fn is_broken(object: &Value) -> bool {
 /// Whether the driver makes no larger volume of this claim: how often it was asked, and for what, is then a matter of chance.
 pub fn refuses(claim: &Value) -> bool {
     !claim["metadata"]["annotations"][stub::MOST].is_null()
-}
-
-/// What a claim asks for.
-pub fn requested(claim: &Value) -> Bytes {
-    let size = claim["spec"]["resources"]["requests"]["storage"].as_str().and_then(|text| text.parse().ok());
-    size.unwrap_or(Bytes(0))
 }
 
 /// Of a run that went well nothing is kept, of another everything.

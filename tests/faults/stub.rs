@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::agents::Agents;
 use crate::harness::api::{Api, Kind as Stored};
+use crate::harness::facts::requested;
 use crate::recorder::{Change, Kind, Recorder};
-use crate::run::requested;
 
 /// How long a volume takes to grow.
 const GROWTH: Duration = Duration::from_millis(50);
@@ -20,10 +20,9 @@ pub const BROKEN: &str = "broken";
 /// Of a claim with this annotation the driver makes no larger volume than it says.
 pub const MOST: &str = "most";
 
-/// Stands in for the node until the test ends.
-pub fn start(api: Api, recorder: &Recorder) {
+/// Stands in for the node until the test ends, with these agents in its pods.
+pub fn start(api: Api, recorder: &Recorder, agents: Agents) {
     let mut changes = recorder.follow();
-    let agents = Agents::default();
     tokio::spawn(async move {
         loop {
             let (kind, change, object) = match changes.recv().await {

@@ -131,6 +131,15 @@ pub fn size_in_template(set: &Value, template: &str) -> Option<Bytes> {
     found["spec"]["resources"]["requests"]["storage"].as_str()?.parse().ok()
 }
 
+/// What a claim asks for.
+pub fn requested(claim: &Value) -> Bytes {
+    size(&claim["spec"]["resources"]["requests"]["storage"])
+}
+
+fn size(value: &Value) -> Bytes {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
 fn name(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
@@ -153,8 +162,7 @@ fn read_pod(pod: &Value) -> Pod {
 
 fn read_claim(claim: &Value) -> Claim {
     let (metadata, status) = (&claim["metadata"], &claim["status"]);
-    let size = |value: &Value| value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
-    let requested = size(&claim["spec"]["resources"]["requests"]["storage"]);
+    let requested = requested(claim);
     let capacity = size(&status["capacity"]["storage"]);
     Claim {
         uid: text(&metadata["uid"]),

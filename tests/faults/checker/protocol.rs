@@ -6,9 +6,9 @@ use rso::recreate::{Journal, Phase};
 use serde_json::{Value, json};
 
 use super::is_held;
+use crate::harness::facts::requested;
 use crate::history::{History, World, is_journal, transaction};
 use crate::recorder::{Change, Event, Kind, version};
-use crate::run::requested;
 use crate::scenario::{Deed, NAME};
 
 /// The journal of this object that permits to create it again.
