@@ -8,6 +8,7 @@ mod cli;
 mod fuzz;
 mod generated;
 mod hooks;
+mod language;
 mod links;
 mod metrics;
 mod mutants;
