@@ -97,7 +97,7 @@ pub(super) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
 fn refusal(left: &[Left]) -> Failure {
     let lines: Vec<String> = left.iter().map(|one| format!("\n  {one}")).collect();
     Failure::no(format!("the operator must not go yet:{}", lines.concat())).hint(
-        "Let it finish: it must run, and its log says what it waits for. If it cannot, docs/guide.md, \"At 3 a.m.\", tells \
+        "Let it finish: it must run, and its log says what it waits for. If it cannot, docs/guide.md, \"Troubleshooting\", tells \
          how to let go of a set by hand. `helm uninstall --no-hooks` removes the operator all the same",
     )
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::Journal;
+use super::{Ending, Journal};
 use super::manifest;
 use super::observed::{LiveSet, Observed};
 use crate::api::bytes::Bytes;
@@ -58,12 +58,13 @@ fn meant(journal: &Journal) -> Value {
 /// The Pods of the journal's snapshot that the StatefulSet should have and that are gone, going, or other ones now.
 ///
 /// A rollout that somebody else began meanwhile replaces Pods as well; those are not counted. One that began because
-/// admission changed the template in a write of ours is ours.
+/// admission changed the template in a write of ours is ours. Where all was taken back before the DELETE, nothing else could
+/// be.
 pub(super) fn lost(seen: &Observed, live: &LiveSet, journal: &Journal) -> BTreeSet<String> {
     let mut lost = journal.lost.clone();
-    if live.status_text("updateRevision") != journal.snapshot.update_revision
-        && !manifest::template_is_ours(&live.object)
-    {
+    let is_rolled_out = live.status_text("updateRevision") != journal.snapshot.update_revision;
+    let is_ours = is_rolled_out && manifest::template_is_ours(&live.object);
+    if (is_rolled_out || journal.ending == Some(Ending::Undone)) && !is_ours {
         return lost;
     }
     let wanted = seen.pod_names(&live.spec);
