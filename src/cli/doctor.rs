@@ -8,9 +8,10 @@ mod deployers;
 mod findings;
 mod limits;
 mod neighbours;
+mod rights;
 mod storage;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::findings::{Finding, Level};
 use super::output::print_data;
@@ -18,9 +19,8 @@ use super::reach::Cluster;
 use super::table::{Cell, Paint, columns, wrapped};
 use super::terminal::print;
 use super::{Connection, Exit, Failure, Output};
-use crate::api::names::SetName;
 use crate::cluster::client::resources::STATEFUL_SETS;
-use crate::cluster::client::{Client, Error, Resource, Run, Selector};
+use crate::cluster::client::{Client, Error, Resource, Selector};
 use crate::cluster::sets::SetView;
 use crate::policy::settings::concerns_us;
 
@@ -76,7 +76,7 @@ pub(super) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
     let practice =
         Practice { client: &cluster.client, namespace, own: &args.operator_namespace, release: &args.release, sets };
     let mut findings = admission::look(&practice).await?;
-    findings.extend(rights(&practice).await);
+    findings.extend(rights::look(&practice).await);
     findings.extend(storage::look(&practice).await?);
     findings.extend(neighbours::look(&practice).await?);
     findings.extend(limits::look(&practice).await?);
@@ -95,58 +95,6 @@ fn drawn(findings: &[Finding]) -> String {
     let table = columns(&findings.iter().map(row).collect::<Vec<_>>(), 0, Paint::Bare);
     let fix = |finding: &Finding| finding.fix.as_ref().map(|fix| wrapped(fix, 9, 100)).unwrap_or_default();
     table.lines().zip(findings).map(|(line, finding)| format!("{line}\n{}", fix(finding))).collect()
-}
-
-const REVIEWS: Resource = Resource {
-    group: "authorization.k8s.io",
-    version: "v1",
-    kind: "SubjectAccessReview",
-    plural: "subjectaccessreviews",
-};
-
-/// What the operator cannot do without, in a namespace that it looks after.
-const NEEDED: [(&str, &str, &str); 6] = [
-    ("patch", "apps", "statefulsets"),
-    ("delete", "apps", "statefulsets"),
-    ("create", "apps", "statefulsets"),
-    ("patch", "", "persistentvolumeclaims"),
-    ("create", "", "configmaps"),
-    ("watch", "", "pods"),
-];
-
-/// Whether the operator's account may do what it has to, where there is something to do.
-async fn rights(practice: &Practice<'_>) -> Vec<Finding> {
-    let mut namespaces: Vec<SetName> = practice.managed().map(|set| set.name).collect();
-    namespaces.dedup_by(|one, other| one.namespace == other.namespace);
-    let mut missing = Vec::new();
-    for SetName { namespace, .. } in &namespaces {
-        for (verb, group, resource) in NEEDED {
-            let review = json!({
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SubjectAccessReview",
-                "spec": {
-                    "user": format!("system:serviceaccount:{}:{}", practice.own, practice.release),
-                    "resourceAttributes": {
-                        "namespace": namespace, "verb": verb, "group": group, "resource": resource,
-                    },
-                },
-            });
-            match practice.client.create(&REVIEWS, None, &review, Run::Real).await {
-                Ok(answer) => {
-                    let answer = answer.done().unwrap_or_default();
-                    if answer["status"]["allowed"] != true {
-                        missing.push(format!("{verb} {resource} in {namespace}"));
-                    }
-                }
-                Err(error) => return vec![Finding::unknown("rights", &error)],
-            }
-        }
-    }
-    if missing.is_empty() {
-        return vec![Finding::good("rights", "the operator may do what it has to")];
-    }
-    let fix = "Let it look after these namespaces: leave watchNamespaces empty, or add them, and upgrade the release.";
-    vec![Finding::problem("rights", format!("the operator may not {}", missing.join(", ")), fix)]
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ impl Saved {
             Some(set) => backup::number_of(set, &name)?,
             None => name.rsplit_once("-backup-")?.1.parse().ok()?,
         };
+        if !backup::is_plausible(number, &object["metadata"]) {
+            return None;
+        }
         let data = |key: &str| object["data"][key].as_str().unwrap_or_default().to_owned();
         Some(Self {
             namespace: text("/metadata/namespace")?,
@@ -112,6 +115,9 @@ mod tests {
         check("db-backup-7", None, Some(7));
         check("db2-backup-7", Some(&set), None);
         check("db-backup-x", None, None);
+        // Nobody counted that far, and no clock stands there.
+        check("db-backup-18446744073709551615", Some(&set), None);
+        check("db-backup-18446744073709551615", None, None);
         check("db", None, None);
     }
 

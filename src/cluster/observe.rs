@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::try_join;
 use jiff::Timestamp;
@@ -29,6 +30,11 @@ use crate::recreate::observed::{
 };
 use crate::recreate::rivals::selects;
 use crate::recreate::{Intent, Observed, Phase, ProbeRequest, Protection, RivalsRequest, Rules, backup, compare};
+
+/// The watch of the PVCs is waited for so many times.
+const CATCH_UPS: u32 = 20;
+/// And so long each time.
+const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// Where a recreate is carried out.
 #[derive(Clone)]
@@ -89,7 +95,6 @@ pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) ->
         None => Live::Absent,
         Some(object) => Live::Present(Box::new(LiveSet::read(object)?)),
     };
-    let departure = departure(ground, set, &live).await;
     let (journal, others, guarded) = sort_journals(set, &live, &journals);
     drop(journals);
     let concern = Concern::of(set, &live, &journal, &guarded);
@@ -99,6 +104,7 @@ pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) ->
         concern.claims(client),
         backups(ground, set, intent.is_some() || is_prepared(&journal)),
     )?;
+    let departure = departure(ground, set, &live, &claims).await;
     Ok(Observed {
         set: set.clone(),
         last: LastObject::NotAsked,
@@ -118,12 +124,24 @@ pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) ->
     })
 }
 
-/// How the set went, if it is sure that what the watch told is the latest of it.
-async fn departure(ground: &Ground, set: &SetName, live: &Live) -> Departure {
-    match (live, ground.departures.of(set, since_boot())) {
-        (Live::Absent, Some(seen)) if history::is_silent(ground, set, &seen.resource_version).await => seen.departure,
-        (Live::Absent | Live::Present(_), _) => Departure::Unknown,
+/// How the set went, if it is sure that what the watches told is the latest of it and of its claims.
+async fn departure(ground: &Ground, set: &SetName, live: &Live, claims: &[Claim]) -> Departure {
+    let seen = || ground.departures.of(set, since_boot());
+    let Some(first) = seen().filter(|_| matches!(live, Live::Absent)) else { return Departure::Unknown };
+    if !history::is_silent(ground, set, &first.resource_version).await {
+        return Departure::Unknown;
     }
+    let is_behind = || claims.iter().any(|claim| !ground.departures.knows(&set.namespace, &claim.object));
+    for _ in 0..CATCH_UPS {
+        if !is_behind() {
+            return seen()
+                .filter(|last| last.resource_version == first.resource_version)
+                .map(|last| last.departure)
+                .unwrap_or_default();
+        }
+        tokio::time::sleep(CATCH_UP).await;
+    }
+    Departure::Unknown
 }
 
 fn read_namespace(namespace: Option<&Value>) -> Namespace {

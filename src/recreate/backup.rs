@@ -20,6 +20,11 @@ pub const KIND: &str = "backup";
 pub const BODY: &str = "statefulset.json.gz";
 /// Names of backups that are tried in a row.
 const TRIES: u64 = 3;
+/// By so many milliseconds, a year, may the number of a backup be beyond the time at which it was created. Numbers are
+/// counted from 1 or taken from the clock, and a recreate takes longer than a millisecond, so they are never beyond the
+/// clock that made them; no clock is wrong by a year. What is larger was written by somebody else, and there would be
+/// no number above it.
+const BEYOND: u64 = 365 * 24 * 60 * 60 * 1000;
 /// The longest name of an object.
 const LONGEST_NAME: usize = 253;
 /// The longest value of a label.
@@ -31,12 +36,16 @@ pub fn name_of(set: &SetName, number: u64) -> String {
     format!("{}{ending}", shortened(&set.name, LONGEST_NAME - ending.len()))
 }
 
-/// The numbers to try for a new backup, the next one first. Names that somebody else has taken cost a few requests: then
-/// the number is taken from the clock, which nobody can take beforehand.
+/// The numbers to try for a new backup, the next one first. Names that somebody else has taken cost a few requests:
+/// then the number is taken from the clock, which nobody can take beforehand. It is below the last only where that is
+/// beyond the clock.
 pub fn numbers_above(last: Option<u64>, now: Timestamp) -> impl Iterator<Item = u64> {
     let first = last.map_or(1, |last| last.saturating_add(1));
-    let clock = u64::try_from(now.as_millisecond()).unwrap_or(0);
-    (0..TRIES).map(move |number| first.saturating_add(number)).chain([first.max(clock)])
+    (0..TRIES).map(move |number| first.saturating_add(number)).chain([milliseconds(now)])
+}
+
+fn milliseconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_millisecond()).unwrap_or(0)
 }
 
 /// The value of the label that says which set a backup is of.
@@ -142,6 +151,12 @@ impl From<JournalError> for BackupError {
     }
 }
 
+/// Whether a backup of this number can have been made when this object was: the API server writes the time.
+pub fn is_plausible(number: u64, metadata: &Value) -> bool {
+    let created = metadata["creationTimestamp"].as_str().and_then(|time| time.parse().ok()).map_or(0, milliseconds);
+    number <= created.saturating_add(BEYOND)
+}
+
 /// The number of a backup of this set, by its name.
 pub fn number_of(set: &SetName, name: &str) -> Option<u64> {
     let number = name.rsplit('-').next()?.parse().ok()?;
@@ -150,16 +165,15 @@ pub fn number_of(set: &SetName, name: &str) -> Option<u64> {
 
 /// Reads the heads of the backups of a set from their metadata.
 pub fn heads_of<'a>(set: &SetName, metadata: impl Iterator<Item = &'a Value>) -> BTreeMap<u64, BackupHead> {
-    metadata.filter_map(|metadata| Some((number_of(set, metadata["name"].as_str()?)?, head_of(metadata)?))).collect()
+    metadata.filter_map(|metadata| head_of(set, metadata)).collect()
 }
 
-fn head_of(metadata: &Value) -> Option<BackupHead> {
-    Some(BackupHead {
-        name: metadata["name"].as_str()?.to_owned(),
-        guard: journal::guard_of(metadata)?,
-        transaction: metadata["annotations"][TRANSACTION].as_str().map(str::to_owned),
-        deleting: !metadata["deletionTimestamp"].is_null(),
-    })
+fn head_of(set: &SetName, metadata: &Value) -> Option<(u64, BackupHead)> {
+    let name = metadata["name"].as_str()?;
+    let number = number_of(set, name).filter(|number| is_plausible(*number, metadata))?;
+    let transaction = metadata["annotations"][TRANSACTION].as_str().map(str::to_owned);
+    let deleting = !metadata["deletionTimestamp"].is_null();
+    Some((number, BackupHead { name: name.to_owned(), guard: journal::guard_of(metadata)?, transaction, deleting }))
 }
 
 /// The id of a transaction: different for each, and not to be guessed from the object alone.

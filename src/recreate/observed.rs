@@ -274,7 +274,7 @@ pub struct Guard {
 pub struct Backups {
     /// What there is, by number.
     pub taken: BTreeMap<u64, BackupHead>,
-    /// A number whose name is free, above all that are taken.
+    /// A number whose name is free, above all that are taken unless those are beyond the clock.
     pub next: u64,
 }
 

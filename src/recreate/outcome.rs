@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Ending, Journal};
 use super::manifest;
 use super::observed::{LiveSet, Observed};
+use super::{Ending, Journal};
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 

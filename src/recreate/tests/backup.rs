@@ -95,6 +95,28 @@ fn the_heads_are_those_of_this_set_with_what_a_write_needs() {
 }
 
 #[test]
+fn a_number_far_beyond_the_time_of_its_object_is_nobodys() {
+    let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    let clock = 1_767_323_045_000;
+    let year = 365 * 24 * 60 * 60 * 1000;
+    let made_then = |number: u64| {
+        let name = backup::name_of(&set_name(), number);
+        json!({ "name": name, "uid": "u", "resourceVersion": "3", "creationTimestamp": at.to_string() })
+    };
+    let numbers = |all: &[u64]| -> Vec<u64> {
+        let all: Vec<Value> = all.iter().copied().map(made_then).collect();
+        backup::heads_of(&set_name(), all.iter()).into_keys().collect()
+    };
+    // One of a clock that is wrong is found; forged ones are neither the newest nor in the way of the next.
+    assert_eq!(numbers(&[7, clock, clock + year, clock + year + 1, u64::MAX]), [7, clock, clock + year]);
+    let last = numbers(&[7, u64::MAX]).last().copied();
+    assert_eq!(backup::numbers_above(last, at).next(), Some(8));
+    // Who takes the names above one that still counts, as anything else, does not take that of the clock.
+    assert_eq!(backup::numbers_above(Some(u64::MAX), at).last(), Some(clock));
+    assert!(backup::is_plausible(7, &json!({})) && !backup::is_plausible(clock, &json!({})));
+}
+
+#[test]
 fn each_transaction_has_an_id_of_its_own() {
     let now = World::settled().now;
     let later = now + std::time::Duration::from_nanos(1);
@@ -113,5 +135,5 @@ fn names_that_somebody_has_taken_cost_a_few_tries_and_then_the_clock_gives_the_n
     };
     check(None, &[1, 2, 3, 1_767_323_045_000]);
     check(Some(7), &[8, 9, 10, 1_767_323_045_000]);
-    check(Some(1_900_000_000_000), &[1_900_000_000_001, 1_900_000_000_002, 1_900_000_000_003, 1_900_000_000_001]);
+    check(Some(1_900_000_000_000), &[1_900_000_000_001, 1_900_000_000_002, 1_900_000_000_003, 1_767_323_045_000]);
 }
