@@ -17,7 +17,7 @@
 //! | Releasing | Releasing | the final object is journalled, its finalizers are removed |
 //! | Creating | Releasing | CREATE of the final object with the new sizes, `OnDelete`, `Retain`, our id; held if it may be the second |
 //! | Adopting | Adopting | pods and revisions belong to the new object, its revision is the old one |
-//! | Landing | Adopting | strategy, `whenDeleted` and `managedFields` are restored, a hold and our id are removed |
+//! | Landing | Adopting | strategy, `whenDeleted`, owners of leftovers, `managedFields` restored; hold and id removed |
 //! | Done | Guarded or none | compare, tell, drop guards later |
 //!
 //! `docs/recreate.md` tells why each exists.

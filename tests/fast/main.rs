@@ -5,6 +5,7 @@ mod agent;
 mod architecture;
 mod chart;
 mod cli;
+mod dependencies;
 mod fuzz;
 mod generated;
 mod hooks;

@@ -1,6 +1,6 @@
 //! A checker that finds nothing has to show that it can: a history in which all is well, and one seeded violation at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,8 @@ impl Script {
             incidents: Vec::new(),
             ending: None,
             adopted: false,
-            lost: std::collections::BTreeSet::new(),
+            owned: BTreeSet::new(),
+            lost: BTreeSet::new(),
         };
         let map = journal.encode("ns").unwrap();
         assert_eq!(map["metadata"]["labels"][KIND_LABEL], "journal");
