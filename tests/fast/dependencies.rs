@@ -39,7 +39,11 @@ fn sources(place: &str) -> Vec<String> {
 fn names<'a>(manifest: &'a str, section: &str) -> Vec<&'a str> {
     let lines = manifest.lines().skip_while(|line| *line != format!("[{section}]")).skip(1);
     let entries = lines.take_while(|line| !line.starts_with('['));
-    entries.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).filter(|name| !name.starts_with('#')).collect()
+    entries
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name)
+        .filter(|name| !name.starts_with('#'))
+        .collect()
 }
 
 /// Whether a path begins with the crate: `name::`, not as the end of a longer name.

@@ -530,6 +530,7 @@ impl State {
                 let journals = self.cluster.journals.iter().flatten();
                 let old = journals.filter(|journal| journal.claims_go).map(|journal| journal.uid).next_back().unwrap();
                 self.cluster.claims[usize::from(index)].iter_mut().for_each(|claim| claim.owners |= bit(old));
+                self.ghost.owned |= bit(index);
                 self.touch(Object::Claim(usize::from(index)));
             }
             _ => unreachable!("{one:?} is nobody's"),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use http::Method;
 use rso::api::annotations::REQUESTED;
+use rso::recreate::{Ending, Journal};
 use serde_json::Value;
 
 use crate::asked::{Asked, Class};
@@ -117,13 +118,21 @@ pub fn failed_reads(history: &History) -> Vec<String> {
         journals.last().is_none_or(|last| last.method == Method::DELETE && last.is_done())
     };
     let is_alone = |one: &&Asked| {
-        (is_record(one) && is_over(one)) || (one.path.contains("/persistentvolumeclaims/") && was_tried(one))
+        takes_back(one)
+            || (is_record(one) && is_over(one))
+            || (one.path.contains("/persistentvolumeclaims/") && was_tried(one))
     };
     let blind =
         |one: &&Asked| is_about(one) && !is_alone(one) && one.at > failed.at && sure.is_none_or(|sure| one.at < sure);
     let told =
         |one: &Asked| format!("{} {} although {} {} failed", one.method, one.object(), failed.method, failed.object());
     writes(history).filter(blind).map(told).collect()
+}
+
+/// The journal says that all is taken back: the answer to a dry run or a write that must not go on.
+fn takes_back(asked: &Asked) -> bool {
+    let is_put = asked.method == Method::PUT && asked.object().contains("rso-journal-");
+    is_put && Journal::decode(&asked.body).is_ok_and(|journal| journal.ending == Some(Ending::Undone))
 }
 
 /// What a body is about, without its values: the time in one differs from one second to the next.

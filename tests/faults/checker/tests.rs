@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use rso::api::annotations::KIND_LABEL;
 use rso::api::names::{SetName, Uid};
+use rso::recreate::Ending;
 use rso::recreate::journal::Snapshot;
 use rso::recreate::manifest;
 use rso::recreate::observed::WhenDeleted;
@@ -63,36 +64,41 @@ impl Script {
     }
 
     fn journal(&mut self, change: Change, phase: Phase) {
-        let time = "2026-01-01T00:00:00Z".parse().unwrap();
-        let journal = Journal {
-            version: 1,
-            id: "id".into(),
-            set: SetName::new("ns", "db"),
-            uid: Uid::new(self.held["metadata"]["uid"].as_str().unwrap()),
-            successor: None,
-            phase,
-            started_at: time,
-            phase_at: time,
-            targets: BTreeMap::from([("data".into(), "2Gi".parse().unwrap())]),
-            reason: String::new(),
-            allow_owner: None,
-            when_deleted: WhenDeleted::Retain,
-            snapshot: Snapshot {
-                update_revision: "db-1".into(),
-                template: String::new(),
-                pods: BTreeMap::new(),
-                revisions: BTreeMap::new(),
-            },
-            image: manifest::image(&self.held),
-            incidents: Vec::new(),
-            ending: None,
-            adopted: false,
-            owned: BTreeSet::new(),
-            lost: BTreeSet::new(),
-        };
+        let journal = journal_of(&self.held, phase);
         let map = journal.encode("ns").unwrap();
         assert_eq!(map["metadata"]["labels"][KIND_LABEL], "journal");
         self.tell(Kind::ConfigMap, change, map);
+    }
+}
+
+/// The journal of the recreate of this set.
+fn journal_of(held: &Value, phase: Phase) -> Journal {
+    let time = "2026-01-01T00:00:00Z".parse().unwrap();
+    Journal {
+        version: 1,
+        id: "id".into(),
+        set: SetName::new("ns", "db"),
+        uid: Uid::new(held["metadata"]["uid"].as_str().unwrap()),
+        successor: None,
+        phase,
+        started_at: time,
+        phase_at: time,
+        targets: BTreeMap::from([("data".into(), "2Gi".parse().unwrap())]),
+        reason: String::new(),
+        allow_owner: None,
+        when_deleted: WhenDeleted::Retain,
+        snapshot: Snapshot {
+            update_revision: "db-1".into(),
+            template: String::new(),
+            pods: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+        },
+        image: manifest::image(held),
+        incidents: Vec::new(),
+        ending: None,
+        adopted: false,
+        owned: BTreeSet::new(),
+        lost: BTreeSet::new(),
     }
 }
 
@@ -355,6 +361,25 @@ fn a_write_on_half_the_knowledge_is_found() {
     // The next round may begin in the very moment in which the read has failed.
     history.asked.push(read(2, 100, Some(200)));
     assert_eq!(found(&history), Vec::<String>::new());
+}
+
+#[test]
+fn that_all_is_taken_back_may_be_written_on_what_a_dry_run_said() {
+    let check = |ending: Option<Ending>, expected: &[&str]| {
+        let mut history = history(Seed::Nothing);
+        let began = Instant::now();
+        let held = json!({"metadata": {"uid": "old", "resourceVersion": "6"}});
+        let mut body = Journal { ending, ..journal_of(&held, Phase::Prepared) }.encode("ns").unwrap();
+        body["metadata"]["resourceVersion"] = json!("7");
+        let read =
+            Asked { class: Class::Read, number: 1, told: None, at: began, ..asked(Method::GET, "pods", Value::Null) };
+        let write = asked(Method::PUT, "configmaps/rso-journal-old", body);
+        history.fault = Some(Fault::Read(1, ReadFault::Reset));
+        history.asked.extend([read, Asked { at: began + Duration::from_millis(1), ..write }]);
+        assert_eq!(found(&history), expected, "{ending:?}");
+    };
+    check(Some(Ending::Undone), &[]);
+    check(None, &["no write follows a read that failed"]);
 }
 
 #[test]
