@@ -27,7 +27,7 @@ bench: ## measure: times, memory, API requests; prints runs, min, median, max
 	@$(MAKE) cluster-up deploy
 	@cargo test --locked --quiet --profile model --test bench
 
-soak: ## a real cluster under chaos: make soak DURATION=30m; writes its figures to docs/reliability.md
+soak: ## a real cluster under chaos: make soak DURATION=30m; writes its figures to docs/proof/load.md
 	@$(MAKE) cluster-up deploy
 	@cargo test --locked --quiet --test soak
 
@@ -63,26 +63,26 @@ clippy:
 unit:
 	cargo test --locked --lib --bins --test fast --test model
 
-model: ## explore the protocol of the recreate, all of it (long); writes its tables to docs/reliability.md
+model: ## explore the protocol of the recreate, all of it (long); writes its tables to docs/proof/model.md
 	MODEL=full cargo test --locked --profile model --test model -- --nocapture --test-threads 1 every nothing
 	cargo test --locked --test model the_page
 
-faults: ## fail at every write of the operator, in every way, on a control plane of its own (hours); writes docs/reliability.md
+faults: ## fail at every write of the operator, in every way, on a control plane of its own (hours); writes docs/proof/faults.md
 	FAULTS=full $(TOP)/tests/faults/sweep.sh
 
-scale: binaries ## the operator under its own memory limit, with 600 StatefulSets, 1,400 volumes, 10,000 Pods; writes docs/reliability.md
+scale: binaries ## the operator under its own memory limit, with 600 StatefulSets, 1,400 volumes, 10,000 Pods; writes docs/proof/load.md
 	SCALE=full $(TOP)/tests/scale/scale.sh
 
 # SECONDS for each target; TARGET=… for one of them. A finding is a file in fuzz/artifacts: it becomes a named one in
 # fuzz/corpus, which the tests run. fuzz-merge takes over what reaches new code.
 SECONDS ?= 60
-fuzz: ## fuzz every target for SECONDS=60, or one TARGET=…; writes its table to docs/reliability.md
+fuzz: ## fuzz every target for SECONDS=60, or one TARGET=…; writes its table to docs/proof/fuzzing.md
 	@fuzz/run.sh time $(SECONDS) $(TARGET)
 
 fuzz-merge:
 	@fuzz/run.sh merge $(TARGET)
 
-mutants: ## change the deciding code in every way that a tool can think of: does a test notice? (about an hour)
+mutants: ## change the deciding code in every way that a tool can think of: does a test notice? (about an hour); writes docs/proof/mutation.md
 	$(TOP)/tests/mutants/run.sh
 
 docs:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs fuzz targets with libFuzzer and writes what they did to the table in docs/reliability.md.
+# Runs fuzz targets with libFuzzer and writes what they did to the table in docs/proof/fuzzing.md.
 # usage: run.sh time SECONDS [TARGET...]   each target for so long, JOBS at a time (default: one for each core)
 #        run.sh merge [TARGET...]          takes what reaches new code from the last runs into fuzz/corpus
 #
@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 work=.cluster/fuzz
-page=docs/reliability.md
+page=$(grep -lF '<!-- fuzz: begin,' docs/reliability.md docs/proof/*.md)
 triple=$(uname -m)-unknown-linux-gnu
 programs=${CARGO_TARGET_DIR:-target}/$triple/fuzz
 

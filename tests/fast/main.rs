@@ -6,6 +6,7 @@ mod architecture;
 mod chart;
 mod cli;
 mod dependencies;
+mod figures;
 mod fuzz;
 mod generated;
 mod hooks;

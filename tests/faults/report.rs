@@ -1,4 +1,4 @@
-//! How is it told? A table on the page of reliability, written by the full sweep.
+//! How is it told? A table in `docs/proof/faults.md`, written by the full sweep.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -2,7 +2,7 @@
 //!
 //! `stateright` explores the *production* [`rso::recreate::next`]: every state of a small cluster is turned into the
 //! `Observed` that the real one would give, and what comes back is carried out on it. What is checked, with which bounds and
-//! results, is in `docs/reliability.md`. `cargo test --test model` is the small run; `make model` the full one.
+//! results, is in `docs/proof/model.md`. `cargo test --test model` is the small run; `make model` the full one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "a test fails loudly")]
 #![allow(clippy::print_stdout, reason = "a long run tells how far it is")]
 

@@ -1,4 +1,4 @@
-//! The tables in `docs/reliability.md`, and that the page is in step with the model.
+//! The tables in `docs/proof/model.md`, and that the page is in step with the model.
 
 use std::fs;
 use std::io::Write;
@@ -102,5 +102,5 @@ pub(crate) fn check_page() {
     let properties = SAFETY.iter().chain(&LIVENESS).chain(&SITUATIONS).map(|known| known.0.to_owned());
     let names = RUNS.iter().map(|run| run.name.to_owned()).chain(Mutant::ALL.map(Mutant::spoken)).chain(properties);
     let missing: Vec<String> = names.filter(|name| !text.contains(name.as_str())).collect();
-    assert!(missing.is_empty(), "docs/reliability.md says nothing of these; run `make model`: {missing:#?}");
+    assert!(missing.is_empty(), "docs/proof/model.md says nothing of these; run `make model`: {missing:#?}");
 }

@@ -3,7 +3,7 @@
 #
 # They are pure and need few crates, so they are taken out into a package of their own, where a mutant is built and tested
 # in a few seconds; in the whole crate it takes minutes. Arguments go to `cargo mutants`: --list, --file 'src/api/**', -j 4.
-# Without any, all of them are tried, and the page tells what became of them.
+# Without any, all of them are tried, and docs/proof/mutation.md tells what became of them.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 tools=$PWD/.cluster/mutants

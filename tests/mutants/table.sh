@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# What became of the mutants, file by file, from the folders in which cargo-mutants has told it: into docs/reliability.md.
+# What became of the mutants, file by file, from the folders in which cargo-mutants has told it: into docs/proof/mutation.md.
 set -euo pipefail
-page=$(dirname "$(readlink -f "$0")")/../../docs/reliability.md
+docs=$(dirname "$(readlink -f "$0")")/../../docs
+begin='<!-- mutants: begin,' end='<!-- mutants: end -->'
+page=$(grep -lF "$begin" "$docs"/reliability.md "$docs"/proof/*.md)
 
 table=$(
     for outcome in caught timeout unviable excused missed; do
@@ -21,8 +23,7 @@ table=$(
                 sum["timeout"], sum["unviable"], sum["excused"], sum["missed"]
         }'
 )
-begin='<!-- mutants: begin,' end='<!-- mutants: end -->'
-grep -qF "$begin" "$page" && grep -qF "$end" "$page"
+grep -qF "$end" "$page"
 {
     sed "/$begin/q" "$page"
     printf '| File | Mutants | Caught | Too slow | Not code | Excused | Survived |\n|---|---|---|---|---|---|---|\n%s\n\n%s\n' \

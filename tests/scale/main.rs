@@ -18,7 +18,7 @@
 //! | [`measure`] | What does a resize cost, and how long does it take? |
 //! | [`report`] | How is it told? |
 //!
-//! `SCALE=full`: all of it, and the table goes to docs/reliability.md. Else a sample.
+//! `SCALE=full`: all of it, and the table goes to `docs/proof/load.md`. Else a sample.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! How is it told? A table, which the full run writes on the page of reliability.
+//! How is it told? A table, which the full run writes to `docs/proof/load.md`.
 
 use std::time::Duration;
 
