@@ -255,6 +255,12 @@ impl<'a> Drive<'a> {
             Acted::Done(answer) => {
                 self.troubles = 0;
                 self.progress.after(&action, seen);
+                // It is not begun again in the same call: whoever called decides when.
+                if let Action::DeleteJournal { ending: Some(Ending::Undone), .. } = action
+                    && let Some(ended) = self.ended()
+                {
+                    return Turn::Return(ended);
+                }
                 if absorb(seen, &action, &answer) { Turn::Same } else { Turn::Fresh }
             }
             Acted::Released { last, sent } => {

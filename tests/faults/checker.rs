@@ -19,7 +19,7 @@ mod requests;
 pub type Invariant = (&'static str, fn(&History) -> Vec<String>);
 
 /// All of them. The first eleven are those of the protocol, in its order.
-pub const INVARIANTS: [Invariant; 15] = [
+pub const INVARIANTS: [Invariant; 16] = [
     ("no pod is deleted or restarted", pods),
     ("no claim is deleted or asked for less", claims),
     ("an absent set is remembered, as it was last edited", protocol::absence),
@@ -33,6 +33,7 @@ pub const INVARIANTS: [Invariant; 15] = [
     ("the pod template that is created is one that somebody else applied", protocol::template),
     ("every write carries its precondition", requests::preconditions),
     ("no write follows a read that failed", requests::failed_reads),
+    ("what is taken back is not begun again at once", requests::begun_again),
     ("a set of somebody else is never deleted", protocol::foreign),
     ("the same recreate does not follow itself", protocol::repeated),
 ];

@@ -74,6 +74,18 @@ pub fn preconditions(history: &History) -> Vec<String> {
     found
 }
 
+/// A run has seconds, and the second try waits ten.
+pub fn begun_again(history: &History) -> Vec<String> {
+    /// A larger wish, and what a fault interrupts, begin one more each.
+    const MOST: usize = 6;
+    let is_begun = |asked: &&Asked| {
+        let name = asked.body["metadata"]["name"].as_str().unwrap_or_default();
+        asked.method == Method::POST && name.starts_with("rso-journal-")
+    };
+    let begun = writes(history).filter(is_begun).count();
+    if begun > MOST { vec![format!("{begun} journals")] } else { Vec::new() }
+}
+
 /// Fail closed: after a read that failed, the next write follows that very read or a whole new round of them. (A read that
 /// failed because its operator was killed binds nobody.)
 pub fn failed_reads(history: &History) -> Vec<String> {

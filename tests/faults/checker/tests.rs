@@ -364,6 +364,18 @@ fn a_write_on_half_the_knowledge_is_found() {
 }
 
 #[test]
+fn a_recreate_that_is_begun_and_taken_back_again_and_again_is_found() {
+    let check = |times: usize, expected: &[&str]| {
+        let mut history = history(Seed::Nothing);
+        let begun = asked(Method::POST, "configmaps", json!({"metadata": {"name": "rso-journal-old"}}));
+        history.asked.extend(std::iter::repeat_n(begun, times));
+        assert_eq!(found(&history), expected, "{times}");
+    };
+    check(3, &[]);
+    check(7, &["what is taken back is not begun again at once"]);
+}
+
+#[test]
 fn that_all_is_taken_back_may_be_written_on_what_a_dry_run_said() {
     let check = |ending: Option<Ending>, expected: &[&str]| {
         let mut history = history(Seed::Nothing);
