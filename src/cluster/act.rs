@@ -68,24 +68,35 @@ pub async fn act(
         (None, _) | (_, None) => Rehearsed::AsAsked,
     };
     match (rehearsed, action) {
-        (Rehearsed::Changed(_), Action::Release { guard, finalizers }) => {
-            // It is on its way out and cannot be kept. What admission makes of it is nobody's edit.
+        (Rehearsed::Changed { answer, .. }, Action::Release { guard, finalizers }) => {
+            // It is on its way out and cannot be kept.
             let acted = release(&ground, set, guard, finalizers).await;
-            if let Acted::Released { sent, .. } = acted {
-                Acted::Released { last: LastObject::Unknown, sent }
-            } else {
-                acted
+            match (acted, live) {
+                (Acted::Released { last: LastObject::Seen(last), sent }, Some(live)) => {
+                    let last = LastObject::Seen(Box::new(without_admission(*last, &answer, &live.object)));
+                    Acted::Released { last, sent }
+                }
+                (acted, _) => acted,
             }
         }
         // Nor is anything else that lets it go: no Pod is restarted for a set that is being deleted.
-        (Rehearsed::Changed(_), _) if live.is_some_and(|live| live.deleting.is_some()) => {
+        (Rehearsed::Changed { .. }, _) if live.is_some_and(|live| live.deleting.is_some()) => {
             judge(request(&ground, set, action).await)
         }
-        (Rehearsed::Changed(fields), _) => Acted::Changed(fields),
+        (Rehearsed::Changed { fields, .. }, _) => Acted::Changed(fields),
         (Rehearsed::Answered(acted), _) => acted,
         (Rehearsed::AsAsked, Action::Release { guard, finalizers }) => release(&ground, set, guard, finalizers).await,
         (Rehearsed::AsAsked, _) => judge(request(&ground, set, action).await),
     }
+}
+
+/// The last state of a set without what admission made of its spec when it was let go, which is nobody's edit. An edit that
+/// slipped in with it, of the metadata or of the spec, is kept.
+fn without_admission(mut last: Value, admitted: &Value, before: &Value) -> Value {
+    if last["spec"] == admitted["spec"] {
+        last["spec"] = before["spec"].clone();
+    }
+    last
 }
 
 /// What came of the dry run of a PATCH.
@@ -93,7 +104,12 @@ enum Rehearsed {
     /// It would do what it says.
     AsAsked,
     /// It would change these fields as well.
-    Changed(Vec<String>),
+    Changed {
+        /// Their paths.
+        fields: Vec<String>,
+        /// The object as it would be stored.
+        answer: Box<Value>,
+    },
     /// It would not be done; this is why.
     Answered(Acted),
 }
@@ -102,7 +118,7 @@ async fn rehearse(client: &Client, object: &Address, live: &Value, patch: &Value
     match client.patch(object, &Patch::Merge(patch.clone()), Run::Dry).await {
         Ok(Outcome::Done(answer)) => match compare::changes(&compare::patched(live, patch), &answer).serious {
             fields if fields.is_empty() => Rehearsed::AsAsked,
-            fields => Rehearsed::Changed(fields),
+            fields => Rehearsed::Changed { fields, answer: Box::new(answer) },
         },
         answer => Rehearsed::Answered(judge(answer)),
     }

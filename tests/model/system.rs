@@ -561,11 +561,15 @@ impl State {
                 Object::Set
             }
             _ => {
-                view.cluster.set = None;
                 // What a policy makes of it on its way out is nobody's edit.
+                let before = view.cluster.set.take().map(|set| set.content.template);
                 let rewrites = self.cluster.policy.is_some_and(Policy::updates);
-                view.history = match self.cluster.removed.filter(|_| !rewrites) {
-                    Some((uid, content)) => History::Seen(uid, content),
+                let edited = |content: Content| match before.filter(|_| rewrites && content.template == MUTATED) {
+                    Some(template) => Content { template, ..content },
+                    None => content,
+                };
+                view.history = match self.cluster.removed {
+                    Some((uid, content)) => History::Seen(uid, edited(content)),
                     None => History::Unknown,
                 };
                 Object::Set
