@@ -81,24 +81,31 @@ async fn a_container_that_crashes_on_a_full_disk_beside_an_agent_gets_room() {
 /// something to see only when it has not looked.
 async fn full_and_blind(space: &Space, set: &Live<'_>) -> String {
     for _ in 0..3 {
+        let before = requested(space).await;
         set.exec(0, &["sh", "-c", "dd if=/dev/zero of=/data/fill bs=1M; touch /tmp/die"]).await;
         waits_in(space, "containerStatuses", "db", "CrashLoopBackOff").await;
         set.annotates(&[("max-size", "2Gi"), ("auto-scaled", "true")]).await;
-        let note = until("the crash loop to be told, or to end", PATIENCE, async || {
+        let note = until("the crash loop to be told, or the volume to grow", PATIENCE, async || {
             if let Some(note) = set.events(Reason::UsageUnknown).await.into_iter().next() {
                 return Ok(Some(note));
             }
-            let status = set.object().await.unwrap_or_default()["status"].take();
-            if status["readyReplicas"] == 1 { Ok(None) } else { Err(status.to_string()) }
+            let requested = requested(space).await;
+            if requested == before { Err(requested.to_string()) } else { Ok(None) }
         })
         .await;
         if let Some(note) = note {
             return note;
         }
+        set.is_ready().await;
         set.leaves_no_trace().await;
         set.annotates(&[("auto-scaled", "false")]).await;
     }
     panic!("the kubelet has looked in the second before the crash three times");
+}
+
+async fn requested(space: &Space) -> Value {
+    let claim = space.api.get(Kind::Claim, &space.name, "data-db-0").await.unwrap_or_default();
+    claim["spec"]["resources"]["requests"]["storage"].clone()
 }
 
 #[tokio::test]

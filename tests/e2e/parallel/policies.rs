@@ -33,6 +33,18 @@ async fn nothing_is_touched(set: &Live<'_>, before: &Facts) {
     assert!(restarts.abs() < 0.5, "{restarts} Pods were restarted");
 }
 
+/// A set that is asked to grow under this policy: its claims do, and the note names the field that the policy would change.
+async fn blocks_and_names(space: &Space, operation: &'static str, what: Rewritten, field: &str) {
+    let set = two_replicas(space).await;
+    let _policy = Rewrite::of(&space.api, &space.name, operation, what).await;
+    let before = set.facts().await;
+    set.asks("resize-0", "500Mi").await;
+    set.claims_have_grown("data", "500Mi").await;
+    let note = set.says(Reason::TemplateSyncBlocked).await;
+    assert!(note.contains(field), "the note does not name the field: {note}");
+    nothing_is_touched(&set, &before).await;
+}
+
 #[tokio::test]
 async fn a_policy_that_changes_pod_templates_on_update_restarts_nothing() {
     in_namespace("policy-update", async |space| {
@@ -57,14 +69,7 @@ async fn a_policy_that_changes_pod_templates_on_update_restarts_nothing() {
 #[tokio::test]
 async fn a_policy_that_caps_sizes_on_create_blocks_before_anything_is_touched() {
     in_namespace("policy-cap", async |space| {
-        let set = two_replicas(space).await;
-        let _policy = Rewrite::of(&space.api, &space.name, "CREATE", Rewritten::SizeCap).await;
-        let before = set.facts().await;
-        set.asks("resize-0", "500Mi").await;
-        set.claims_have_grown("data", "500Mi").await;
-        let note = set.says(Reason::TemplateSyncBlocked).await;
-        assert!(note.contains("volumeClaimTemplates") || note.contains("data"), "the note names no field: {note}");
-        nothing_is_touched(&set, &before).await;
+        blocks_and_names(space, "CREATE", Rewritten::SizeCap, "volumeClaimTemplates").await;
     })
     .await;
 }
@@ -91,14 +96,7 @@ async fn a_policy_that_labels_pods_on_create_blocks_before_anything_is_touched()
 #[tokio::test]
 async fn a_policy_that_takes_annotations_off_on_create_blocks_before_anything_is_touched() {
     in_namespace("policy-bare", async |space| {
-        let set = two_replicas(space).await;
-        let _policy = Rewrite::of(&space.api, &space.name, "CREATE", Rewritten::Annotations).await;
-        let before = set.facts().await;
-        set.asks("resize-0", "500Mi").await;
-        set.claims_have_grown("data", "500Mi").await;
-        let note = set.says(Reason::TemplateSyncBlocked).await;
-        assert!(note.contains("annotations"), "the note does not name the field: {note}");
-        nothing_is_touched(&set, &before).await;
+        blocks_and_names(space, "CREATE", Rewritten::Annotations, "annotations").await;
     })
     .await;
 }
@@ -150,14 +148,7 @@ async fn a_policy_that_lowers_the_size_of_a_claim_is_told_and_a_full_volume_take
 #[tokio::test]
 async fn a_policy_that_looks_at_changes_of_the_spec_alone_is_found_before_anything_is_touched() {
     in_namespace("policy-spec", async |space| {
-        let set = two_replicas(space).await;
-        let _policy = Rewrite::of(&space.api, &space.name, "UPDATE", Rewritten::TemplateLabelOfSpec).await;
-        let before = set.facts().await;
-        set.asks("resize-0", "500Mi").await;
-        set.claims_have_grown("data", "500Mi").await;
-        let note = set.says(Reason::TemplateSyncBlocked).await;
-        assert!(note.contains("template"), "the note does not name the field: {note}");
-        nothing_is_touched(&set, &before).await;
+        blocks_and_names(space, "UPDATE", Rewritten::TemplateLabelOfSpec, "template").await;
     })
     .await;
 }
