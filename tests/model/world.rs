@@ -540,8 +540,8 @@ impl State {
     fn edit(&mut self, change: impl FnMut(&mut Set)) {
         self.cluster.set.iter_mut().for_each(change);
         self.cluster.set = self.cluster.set.map(|set| self.updated(set));
-        // Whoever updates a set under a policy applies what the policy makes of it.
-        if let (Some(set), Some(_)) = (self.cluster.set, self.cluster.policy) {
+        // Whoever updates a set under a policy of updates applies what the policy makes of it.
+        if let (Some(set), true) = (self.cluster.set, self.cluster.policy.is_some_and(Policy::updates)) {
             self.ghost.asked.template = set.content.template;
         }
         self.touch(Object::Set);
