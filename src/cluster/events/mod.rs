@@ -89,14 +89,14 @@ impl Recorder {
             Verdict::Tell => 1,
             Verdict::Again { count } => count,
         };
-        if note.reason.severity() == Severity::Warning {
-            // Escaped, as it may quote what anybody wrote. Not more often than the Event.
-            tracing::warn!(subject = %subject.address, reason = %note.reason, note = ?note.text, "a person has to look");
-        }
         let message = Message { subject: subject.clone(), action, note: note.clone(), key: key.clone(), seen, at: now };
         if self.queue.try_send(message).is_err() {
             lock(&self.memory).forget(&key);
             (self.dropped)();
+        } else if note.reason.severity() == Severity::Warning {
+            // As often as the Event and as long, and escaped: it may quote what anybody wrote.
+            let text = cut(&note.text, LONGEST_NOTE);
+            tracing::warn!(subject = %subject.address, reason = %note.reason, note = ?text, "a person has to look");
         }
     }
 }
