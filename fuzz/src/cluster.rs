@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rso::api::annotations::{HOLD, PAUSED, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
-use rso::api::reasons::{Note, Reason};
+use rso::api::reasons::Note;
 use rso::recreate::journal::{JournalError, Snapshot, VERSION};
 use rso::recreate::manifest::{self, MANAGER};
 use rso::recreate::observed::{
@@ -217,7 +217,7 @@ pub fn journal(u: &mut Unstructured<'_>, set: &Value) -> Result<Journal> {
         when_deleted: if spec_says != draw::rarely(u)? { WhenDeleted::Delete } else { WhenDeleted::Retain },
         snapshot: snapshot(u, &image)?,
         image: manifest::image(&image),
-        incidents: draw::list(u, 1, |u| Ok(Note::new(Reason::TemplateSyncBlocked, draw::text(u, 20)?)))?,
+        incidents: draw::list(u, 1, |u| Ok(Note::blocked("drawn", draw::text(u, 20)?)))?,
         ending: draw::maybe(u, |u| u.choose(&[Ending::Landed, Ending::Undone]).copied())?,
         adopted: false,
         // What was found before stays what it was: nothing is drawn.

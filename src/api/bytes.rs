@@ -21,19 +21,19 @@ pub struct Bytes(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
     /// Nothing there.
-    #[error("it is empty; write a size such as 10Gi")]
+    #[error("must not be empty; use a size such as 10Gi")]
     Empty,
     /// Below zero.
-    #[error("a size cannot be negative")]
+    #[error("must not be negative")]
     Negative,
     /// No number at the start.
-    #[error("it does not begin with a number; write a size such as 10Gi")]
+    #[error("must begin with a number; use a size such as 10Gi")]
     NoNumber,
     /// A suffix that Kubernetes does not know.
     #[error("{0:?} is not a unit; the units are Ki Mi Gi Ti Pi Ei and n u m k M G T P E")]
     UnknownUnit(String),
     /// More than 2^63-1 bytes, the most that Kubernetes can hold.
-    #[error("it is more than 2^63-1 bytes, the most that Kubernetes can hold")]
+    #[error("must be at most 2^63-1 bytes, the largest size in Kubernetes")]
     TooLarge,
 }
 

@@ -11,16 +11,16 @@ pub struct Percent(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PercentError {
     /// `80` alone: it could be bytes.
-    #[error("it does not end with %; write a percentage such as 80%")]
+    #[error("must end with %; use a percentage such as 80%")]
     NoSign,
     /// Anything but digits and one point before the sign.
-    #[error("it is not a plain decimal number before the %; write a percentage such as 80%")]
+    #[error("must be a decimal number before the %; use a percentage such as 80%")]
     NoNumber,
     /// More digits than are kept.
-    #[error("it has more than three digits after the point")]
+    #[error("must have at most three decimal places")]
     TooFine,
     /// More than four million percent.
-    #[error("it is more than 4000000%")]
+    #[error("must be at most 4000000%")]
     TooLarge,
 }
 

@@ -1,21 +1,21 @@
-//! Why something happened or did not: the reasons of Events, one list for Events, metrics, logs and the command line.
+//! Reasons of Events: one list for Events, metrics, logs and the command line.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Whether a person has to look.
+/// Whether a person may have to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// All goes as it should.
+    /// For information.
     Normal,
-    /// Somebody may have to act; the note ends with what to do.
+    /// A person may have to act; the message ends with what to do.
     Warning,
 }
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $severity:ident $reason:ident,)+) => {
-        /// A published Event reason. `docs/guide.md` tells what to do about each.
+        /// A published Event reason. `docs/guide.md` says what to do about each.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Reason {
             $($(#[doc = $doc])+ $reason,)+
@@ -25,14 +25,14 @@ macro_rules! reasons {
             /// Every reason, in the order of the reference page.
             pub const ALL: &'static [Self] = &[$(Self::$reason,)+];
 
-            /// The word in the Event.
+            /// The reason as the Event carries it.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$reason => stringify!($reason),)+
                 }
             }
 
-            /// Whether a person has to look.
+            /// Whether a person may have to act.
             pub const fn severity(self) -> Severity {
                 match self {
                     $(Self::$reason => Severity::$severity,)+
@@ -50,49 +50,49 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// An annotation, an apply, or a sibling that somebody made larger, asks for a larger size.
+    /// An annotation, an apply, or a larger PVC of the same template requests a larger size.
     Normal ResizeRequested,
-    /// Usage reached the threshold and a size was chosen.
+    /// Usage reached the threshold, and rso chose a larger size.
     Normal AutoResizeTriggered,
-    /// A claim was asked to grow and the driver is at it.
+    /// The CSI driver is expanding the volume.
     Normal ClaimExpanding,
-    /// The filesystem of a claim is larger.
+    /// The filesystem of the PVC is larger.
     Normal ClaimExpanded,
-    /// The recreate with the larger template has begun.
+    /// The StatefulSet is being recreated with larger templates.
     Normal TemplateSyncing,
-    /// The set carries the larger template; no pod was restarted.
+    /// The StatefulSet has the larger templates.
     Normal TemplateSynced,
-    /// An apply asked for a template that cannot be changed in place; it was recorded instead.
+    /// An apply requested another size in a template, which cannot change in place; rso recorded the size.
     Normal RequestAbsorbed,
-    /// The set was saved to a ConfigMap before it was touched.
+    /// The StatefulSet is saved in a ConfigMap.
     Normal BackupCreated,
-    /// The set was made again from a backup.
+    /// The StatefulSet was restored from a backup.
     Normal RestoredFromBackup,
-    /// The storage class does not allow expansion.
+    /// The StorageClass does not allow expansion.
     Warning StorageClassNotExpandable,
-    /// A quota leaves no room for the larger size.
+    /// A ResourceQuota does not allow the larger size.
     Warning QuotaExceeded,
-    /// The volume should grow, but has the largest size that max-size, a LimitRange or the driver allows.
+    /// The volume needs more, but has the largest size that max-size, a LimitRange or the CSI driver allows.
     Warning MaxSizeReached,
-    /// The volume should grow, but grew too recently.
+    /// The volume needs more, but was expanded too recently.
     Warning CooldownActive,
-    /// Nobody says how full the volume is.
+    /// Volume usage is unknown.
     Warning UsageUnknown,
-    /// The driver grows a volume only while no pod uses it.
+    /// The CSI driver expands the volume only while no Pod uses it.
     Warning OfflineExpansionNeeded,
-    /// The driver, or a policy of the cluster, refuses this size.
+    /// The CSI driver cannot provide this size, or a policy of the cluster refuses it.
     Warning ExpansionInfeasible,
-    /// The driver has been growing a volume for too long.
+    /// An expansion takes too long.
     Warning ExpansionStuck,
-    /// The template follows later: the set is not settled.
+    /// The template is updated later: the StatefulSet is not stable.
     Warning TemplateSyncDeferred,
-    /// The template cannot follow until a person acts.
+    /// The template is not updated until a person acts.
     Warning TemplateSyncBlocked,
     /// A StatefulSet was deleted soon after a recreate, and its PVC stays although its retention policy may say otherwise.
     Warning ClaimKept,
-    /// An annotation cannot be read and has no effect.
+    /// An annotation has an invalid value, and no effect.
     Warning InvalidAnnotation,
-    /// A key under the prefix that does not exist.
+    /// An annotation with the prefix of rso has a name that rso does not know.
     Warning UnknownAnnotation,
 }
 
@@ -102,19 +102,44 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A reason with what a person should know: what, how much, and at the end what to do.
+/// An Event message with its reason: what happened, to which object, and for a Warning what to do.
+///
+/// Reason, object and case are its identity: notes that agree in them are one Event, which becomes a series, however their
+/// text differs. The text is for people and is never compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// The word.
+    /// The reason of the Event.
     pub reason: Reason,
+    /// What the note is about, if that is not the object of the Event: the name of a PVC, a template, an annotation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// Tells apart what one reason says about one object: a fixed word, the size that was decided, the value that is wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub case: String,
     /// The sentence.
     pub text: String,
 }
 
 impl Note {
-    /// Joins a reason and its sentence.
-    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+    /// A note about the object of the Event.
+    pub fn new(reason: Reason, case: impl fmt::Display, text: impl Into<String>) -> Self {
+        Self { reason, object: String::new(), case: case.to_string(), text: text.into() }
+    }
+
+    /// The template follows later, without a person.
+    pub fn deferred(case: impl fmt::Display, text: impl Into<String>) -> Self {
+        Self::new(Reason::TemplateSyncDeferred, case, text)
+    }
+
+    /// The template does not follow until a person acts.
+    pub fn blocked(case: impl fmt::Display, text: impl Into<String>) -> Self {
+        Self::new(Reason::TemplateSyncBlocked, case, text)
+    }
+
+    /// The same note about another object.
+    #[must_use]
+    pub fn about(self, object: impl fmt::Display) -> Self {
+        Self { object: object.to_string(), ..self }
     }
 }
 
@@ -130,6 +155,6 @@ mod tests {
 
     #[test]
     fn a_note_is_shown_with_its_reason() {
-        assert_eq!(Note::new(Reason::MaxSizeReached, "it is full").to_string(), "MaxSizeReached: it is full");
+        assert_eq!(Note::new(Reason::MaxSizeReached, "limit", "it is full").to_string(), "MaxSizeReached: it is full");
     }
 }

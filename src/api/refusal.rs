@@ -114,6 +114,22 @@ impl Refusal {
         }
     }
 
+    /// The word by which notes about refusals are told apart: what refused.
+    pub fn case(&self) -> String {
+        match &self.kind {
+            Kind::StorageQuota(quota) | Kind::ObjectQuota(quota) => format!("quota {} {}", quota.name, quota.resource),
+            Kind::LimitRange { .. } => "limit-range".to_owned(),
+            Kind::Policy { name, binding } => format!("policy {name} {binding}"),
+            Kind::Webhook { name } => format!("webhook {name}"),
+            Kind::Lowered { .. } => "lowered".to_owned(),
+            Kind::TooLong { part } => format!("too-long {part}"),
+            Kind::NotResizable => "not-resizable".to_owned(),
+            Kind::Rights => "rights".to_owned(),
+            Kind::Invalid => "invalid".to_owned(),
+            Kind::Other => "other".to_owned(),
+        }
+    }
+
     /// What a person can do about it, as the end of a sentence.
     pub fn advice(&self) -> String {
         match &self.kind {

@@ -114,10 +114,10 @@ fn owner_note(set: &SetView, settings: &Settings) -> Option<Note> {
     let (kind, name) = set.owner.as_ref().filter(|_| Seen::is_managed(set))?;
     (settings.allow_owner.as_ref() != Some(kind)).then(|| {
         let text = format!(
-            "{kind} {name} owns the set: its claims grow, but its template stays. Change the size in the {kind}, or set \
-             the annotation allow-owner: {kind}"
+            "{kind} {name} owns the StatefulSet: rso expands its PVCs and does not update its template. Set the size in the \
+             {kind}, or the annotation allow-owner: {kind}"
         );
-        Note::new(Reason::TemplateSyncBlocked, text)
+        Note::blocked("owner", text)
     })
 }
 
@@ -202,8 +202,9 @@ fn claim_status(
     now: Timestamp,
 ) -> ClaimStatus {
     let reading = claim.and_then(|claim| Some((claim, seen.readings.get(&claim.name)?)));
-    let reading = reading
-        .map(|(claim, reading)| reading.current(claim, now).map(|(usage, _)| usage).map_err(|why| why.told(claim)));
+    let reading = reading.map(|(claim, reading)| {
+        reading.current(claim, now).map(|(usage, _)| usage).map_err(|why| why.explained(claim))
+    });
     let (usage, unknown) = match reading {
         Some(Ok(usage)) => (Some(usage_status(usage)), None),
         Some(Err(why)) => (None, Some(why)),

@@ -185,10 +185,10 @@ fn agreed(set: &SetName, backup: &str) -> Result<bool, Failure> {
 /// An Event, for those who were not there. A person who may not write one has restored the set all the same.
 async fn record(client: &Client, set: &SetName, saved: &Saved, restored: &Value) {
     let Some(uid) = restored.pointer("/metadata/uid").and_then(Value::as_str) else { return };
-    let text = format!("the set was made again from backup {} of {}", saved.number, saved.taken_at);
+    let text = format!("restored the StatefulSet from backup {} of {}", saved.number, saved.taken_at);
     let subject = Subject { address: Address::set(set), uid: uid.into() };
     let (recorder, sender) = events::recorder(client.clone(), "rso restore", || {});
-    recorder.record(&subject, "Restore", &Note::new(Reason::RestoredFromBackup, text), clock::now());
+    recorder.record(&subject, "Restore", &Note::new(Reason::RestoredFromBackup, saved.number, text), clock::now());
     drop(recorder);
     sender.run().await;
 }

@@ -201,15 +201,13 @@ impl Template<'_> {
         let small = |claim: &&Claim| !claim.is_committed(size);
         let stay: Vec<_> = self.of_concern().filter(small).collect();
         let Some(first) = stay.first() else { return Some((self.settings.name.clone(), size)) };
-        notes.push(Note::new(
-            Reason::TemplateSyncDeferred,
-            format!(
-                "template {} stays as it is until claim {}{} has {size}; see the Events of the claim",
-                self.settings.name,
-                first.name,
-                if stay.len() > 1 { format!(" and {} more", stay.len() - 1) } else { String::new() }
-            ),
-        ));
+        let text = format!(
+            "template {} is not updated until PVC {}{} requests {size}; see the Events of the PVC",
+            self.settings.name,
+            first.name,
+            if stay.len() > 1 { format!(" and {} more", stay.len() - 1) } else { String::new() }
+        );
+        notes.push(Note::deferred("pvc-smaller", text).about(&first.name));
         None
     }
 }

@@ -19,7 +19,7 @@ use super::retry;
 use super::turns::Asked;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
-use crate::api::reasons::{Note, Reason};
+use crate::api::reasons::Note;
 use crate::cluster::claims::{self, Growth, OrLess};
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
@@ -387,14 +387,12 @@ fn refused(context: &Context, name: &SetName, memory: &mut Memory, note: Note, a
 }
 
 fn waits(context: &Context) -> Note {
-    Note::new(
-        Reason::TemplateSyncDeferred,
-        format!(
-            "other StatefulSets are being recreated: one at a time in a namespace, {} in the cluster (--max-recreates). The \
-             template follows by itself; the PVCs grow meanwhile",
-            context.ground.rules.concurrent
-        ),
-    )
+    let text = format!(
+        "waiting: other StatefulSets are being recreated, one at a time in a namespace, {} in the cluster (--max-recreates). rso \
+         updates the template afterwards, and expands the PVCs meanwhile",
+        context.ground.rules.concurrent
+    );
+    Note::deferred("busy", text)
 }
 
 fn reason(targets: &BTreeMap<TemplateName, Bytes>) -> String {

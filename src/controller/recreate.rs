@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::api::names::{ClaimName, SetName, Uid};
-use crate::api::reasons::{Note, Reason};
+use crate::api::reasons::Note;
 use crate::cluster::act::{Acted, act};
 use crate::cluster::clock::now;
 use crate::cluster::history;
@@ -352,14 +352,19 @@ impl<'a> Drive<'a> {
             return None;
         }
         tracing::warn!(namespace = self.set.namespace, statefulset = self.set.name, why, "recreate is stuck");
-        let text = match self.absent_since {
-            Some(_) => format!(
-                "the set cannot be created again: {why}. Its pods run on, unmanaged; it is tried every few seconds until it \
-                 succeeds. Allow it, or exempt the operator"
+        self.progress.tell(match self.absent_since {
+            Some(_) => Note::blocked(
+                "create-refused",
+                format!(
+                    "rso cannot create the StatefulSet: {why}. Its Pods keep running, unmanaged; rso retries every few seconds \
+                     until it succeeds. Allow the request, or exempt the operator's ServiceAccount"
+                ),
             ),
-            None => format!("the recreate does not get on: {why}. It is tried again; if that lasts, allow it"),
-        };
-        self.progress.tell(Note::new(Reason::TemplateSyncBlocked, text));
+            None => Note::blocked(
+                "no-progress",
+                format!("the recreation is blocked: {why}. rso keeps retrying; if this persists, allow the request"),
+            ),
+        });
         Some(Advance::Waiting(LONGEST_PAUSE))
     }
 
@@ -378,7 +383,7 @@ impl<'a> Drive<'a> {
             self.progress.tell_end(report);
             self.log(report);
         }
-        // While the set is absent, what is told is told about the object that is to come back.
+        // While the StatefulSet is absent, Events are about the object that rso creates again.
         let uid = self.uid.or_else(|| self.progress.of());
         Ok(Advanced { result, notes: self.progress.notes, uid, of_claims: self.progress.of_claims })
     }

@@ -87,25 +87,28 @@ pub(super) fn advanced(context: &Context, set: &SetName, advanced: &Advanced, no
 
 /// Why a recreate that was done before is not begun again, and when to come back.
 pub(super) fn not_again(again: &Again) -> (Note, Next) {
-    let (text, next) = match again {
+    match again {
         Again::Never => (
-            "the StatefulSet was recreated with larger templates, and an admission policy or a controller put the size back. \
-             It is not recreated again until its spec or the wanted size changes; raise the size there, or exempt this \
-             StatefulSet"
-                .to_owned(),
+            Note::blocked(
+                "size-reverted",
+                "rso recreated the StatefulSet with larger templates, and an admission policy or a controller reverted the \
+                 size. rso does not recreate it again until its spec or the requested size changes; raise the size there, or \
+                 exempt this StatefulSet",
+            ),
             Next::Change,
         ),
         Again::After(left) => (
-            "somebody keeps creating the StatefulSet with the smaller size after its template was raised. Set the size in its \
-             manifest or in the object that owns it; the next try is later each time"
-                .to_owned(),
+            Note::blocked(
+                "recreated-smaller",
+                "another client keeps creating the StatefulSet with the smaller size after rso updated its template. Set the \
+                 size in its manifest or in the object that owns it; rso retries later each time",
+            ),
             Next::After(*left),
         ),
-    };
-    (Note::new(Reason::TemplateSyncBlocked, text), next)
+    }
 }
 
-/// Annotations that have no effect, claims that cannot be read.
+/// Annotations that have no effect, and PVCs that cannot be read.
 pub(super) fn problems(context: &Context, seen: &Seen, problems: &[Note], now: Timestamp) {
     problems.iter().for_each(|problem| of_set(context, seen, problem, now));
     for unreadable in &seen.unreadable {
@@ -113,22 +116,22 @@ pub(super) fn problems(context: &Context, seen: &Seen, problems: &[Note], now: T
             namespace = seen.set.name.namespace,
             statefulset = seen.set.name.name,
             error = unreadable,
-            "claim left alone"
+            "skipped unreadable PVC"
         );
     }
 }
 
-/// What an apply asked for and the webhook wrote down.
+/// The sizes that an apply requested and the webhook recorded.
 pub(super) fn absorbed(context: &Context, seen: &Seen, now: Timestamp) {
     if let Record::Open(record) = requests::record(&seen.set) {
         let text = format!(
-            "an apply asks for {record}; the template cannot change at once, so it was recorded and the claims grow"
+            "an apply requests {record}; rso recorded the size, expands the PVCs, and then updates the template"
         );
-        of_set(context, seen, &Note::new(Reason::RequestAbsorbed, text), now);
+        of_set(context, seen, &Note::new(Reason::RequestAbsorbed, record, text), now);
     }
 }
 
-/// What was decided and planned, and which claims have arrived meanwhile.
+/// What was decided and planned, and which PVCs are expanded meanwhile.
 pub(super) fn planned(
     context: &Context,
     seen: &Seen,
@@ -155,7 +158,7 @@ pub(super) fn planned(
     }
 }
 
-/// The series of claims that scaling down has taken out of the StatefulSet end: what they showed last would stand for ever.
+/// Ends the series of PVCs that scaling down took out of the StatefulSet: their last values would remain for ever.
 fn ended_claims(context: &Context, seen: &Seen, memory: &mut Memory) {
     let claims = seen.claims.values().flatten().map(|claim| claim.name.clone()).collect();
     let before = std::mem::replace(&mut memory.claims, claims);
@@ -164,7 +167,7 @@ fn ended_claims(context: &Context, seen: &Seen, memory: &mut Memory) {
     }
 }
 
-/// How an attempt to grow a claim ended.
+/// How an attempt to expand a PVC ended.
 pub(super) fn grown(
     context: &Context,
     seen: &Seen,
@@ -181,11 +184,11 @@ pub(super) fn grown(
                 of_claim(context, seen, claim, &less_than_wanted(claim, wanted, *to, refusal), now);
             }
             info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %claim.requested, %to,
-                  trigger = trigger.as_str(), "asked the claim to grow");
+                  trigger = trigger.as_str(), "requested PVC expansion");
             "committed"
         }
         Growth::Conflict | Growth::Gone | Growth::NotLeading => {
-            debug!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, ?growth, "looks again");
+            debug!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, ?growth, "requeued");
             return;
         }
         Growth::Refused(refusal) => {
@@ -196,7 +199,7 @@ pub(super) fn grown(
     context.telemetry.metrics.resized(set, &claim.template, trigger.as_str(), result);
 }
 
-/// A note about the set, by name.
+/// A note about the StatefulSet, by name.
 pub(super) fn note(context: &Context, set: &SetName, note: &Note, now: Timestamp) {
     log(set, None, note);
     if let Some(uid) = context.cache.uid(set) {
@@ -210,7 +213,7 @@ fn of_set(context: &Context, seen: &Seen, note: &Note, now: Timestamp) {
     context.recorder.record(&subject, ACTION, note, now);
 }
 
-/// On the claim, and on its set: who looks at either shall see it.
+/// On the PVC and on its StatefulSet, so that `kubectl describe` of either shows it.
 fn of_claim(context: &Context, seen: &Seen, claim: &Claim, note: &Note, now: Timestamp) {
     log(&seen.set.name, Some(&claim.name), note);
     let set = Subject { address: Address::set(&seen.set.name), uid: seen.set.uid.clone() };
@@ -222,24 +225,24 @@ fn of_claim(context: &Context, seen: &Seen, claim: &Claim, note: &Note, now: Tim
 /// The API server has refused the wanted size, and accepted a smaller one.
 fn less_than_wanted(claim: &Claim, wanted: Bytes, to: Bytes, refusal: &Refusal) -> Note {
     let text = format!(
-        "PVC {} is full and should grow to {wanted}, but the API server refuses that: {}. It grows to {to} instead; {}",
+        "PVC {} is full and needs {wanted}, but the API server refuses that: {}. rso requests {to} instead; {}",
         claim.name,
         refusal.words,
         refusal.advice()
     );
-    Note::new(refusal.reason(), text)
+    Note::new(refusal.reason(), format_args!("less: {}", refusal.case()), text).about(&claim.name)
 }
 
-/// The API server has refused to let it grow.
+/// The API server has refused the larger size.
 fn refused(claim: &Claim, wanted: Bytes, refusal: &Refusal) -> Note {
     let text = format!(
-        "PVC {} stays at {}, and should have {wanted}: the API server refuses it: {}; {}",
+        "PVC {} stays at {}, although it needs {wanted}: the API server refuses the larger size: {}; {}",
         claim.name,
         claim.requested,
         refusal.words,
         refusal.advice()
     );
-    Note::new(refusal.reason(), text)
+    Note::new(refusal.reason(), refusal.case(), text).about(&claim.name)
 }
 
 /// The label of the metric.
@@ -293,10 +296,10 @@ fn arrived(context: &Context, seen: &Seen, claim: &Claim, growing: &Growing, now
         return;
     }
     let took = Duration::try_from(now.duration_since(growing.since)).unwrap_or_default();
-    let text = format!("claim {} has grown from {} to {to}; its filesystem is larger", claim.name, growing.from);
-    of_claim(context, seen, claim, &Note::new(Reason::ClaimExpanded, text), now);
+    let text = format!("expanded PVC {} from {} to {to}, its filesystem too", claim.name, growing.from);
+    of_claim(context, seen, claim, &Note::new(Reason::ClaimExpanded, to, text).about(&claim.name), now);
     let set = &seen.set.name;
-    info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %growing.from, %to, ?took, "claim has grown");
+    info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %growing.from, %to, ?took, "PVC expanded");
     context.telemetry.metrics.resized(set, &growing.template, growing.trigger.as_str(), "expanded");
     context.telemetry.metrics.resize_took("expand", took);
 }

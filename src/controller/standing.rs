@@ -83,7 +83,7 @@ mod tests {
         let check = |reason: Reason, moments: &[(i64, bool)]| {
             let mut standing = Standing::default();
             for (second, expected) in moments {
-                let note = Note::new(reason, format!("at {second}"));
+                let note = Note::new(reason, "", format!("at {second}"));
                 assert_eq!(standing.is_told(None, &note, at(*second)), *expected, "{reason} {second}");
             }
         };
@@ -101,7 +101,7 @@ mod tests {
     fn each_claim_and_each_reason_stands_for_itself() {
         let mut standing = Standing::default();
         let (a, b) = (ClaimName::from("data-db-0"), ClaimName::from("data-db-1"));
-        let note = |reason| Note::new(reason, "x");
+        let note = |reason| Note::new(reason, "", "x");
         assert!(!standing.is_told(Some(&a), &note(Reason::UsageUnknown), at(0)));
         assert!(standing.is_told(Some(&a), &note(Reason::UsageUnknown), at(60)));
         assert!(!standing.is_told(Some(&b), &note(Reason::UsageUnknown), at(60)));

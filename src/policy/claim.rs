@@ -3,6 +3,7 @@
 //! *Committed* means that the API server accepted the size; *done*, that the filesystem has it. A recreate waits for
 //! committed only: an offline driver never finishes while the pod runs.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -254,28 +255,30 @@ fn latest(times: [Option<Timestamp>; 2], now: Timestamp) -> Option<Timestamp> {
     times.into_iter().flatten().filter(|at| elapsed(now, *at) <= CLOCKS_DIFFER_BY).max()
 }
 
-/// What is to be said of a PVC that is being deleted while its Pod runs on, apart from how it grows.
+/// The warning about a PVC that is being deleted while its Pod runs on.
 pub fn goes_with_its_pod(claim: &Claim) -> Option<Note> {
     (claim.deleting && claim.phase == Phase::Bound).then(|| {
-        Note::new(
-            Reason::TemplateSyncBlocked,
-            format!(
-                "PVC {} is being deleted: Kubernetes removes it, with its data, when Pod {pod} ends. Copy the data out of \
-                 the Pod; then delete Pod {pod} to get a new PVC",
-                claim.name,
-                pod = claim.pod()
-            ),
-        )
+        let text = format!(
+            "PVC {} is being deleted: Kubernetes removes it, with its data, when Pod {pod} ends. Copy the data out of the Pod; \
+             then delete Pod {pod} to get a new PVC",
+            claim.name,
+            pod = claim.pod()
+        );
+        Note::blocked("pvc-terminating", text).about(&claim.name)
     })
 }
 
-/// The next step of a claim that should have `target`.
+/// The next step of a PVC that needs `target`.
 pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Driver, now: Timestamp) -> ClaimStep {
     if let Some(step) = unfit(claim, target) {
         return step;
     }
     let Some(capacity) = claim.capacity else {
-        return ClaimStep::Wait(deferred(claim, "has no capacity in its status yet; it grows when it has"));
+        return ClaimStep::Wait(deferred(
+            claim,
+            "no-capacity",
+            "has no capacity in its status yet; rso expands it once it has",
+        ));
     };
     if claim.is_infeasible() {
         return halve(claim, capacity, refused);
@@ -289,80 +292,81 @@ pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Dr
     }
 }
 
-/// A claim that cannot be asked to grow, whatever its size.
+/// The step of a PVC that cannot be expanded, regardless of its size.
 fn unfit(claim: &Claim, target: Bytes) -> Option<ClaimStep> {
     if claim.is_leaving() {
-        return Some(ClaimStep::Wait(deferred(claim, "is being deleted; the one that the next Pod gets can grow")));
+        return Some(ClaimStep::Wait(deferred(
+            claim,
+            "terminating",
+            "is being deleted; rso expands the PVC that the next Pod gets",
+        )));
     }
     match claim.phase {
         Phase::Bound => None,
         // Its volume will be made with the right size.
         Phase::Pending if claim.is_committed(target) => Some(ClaimStep::Settled),
-        Phase::Pending => Some(ClaimStep::Wait(deferred(claim, "is not bound yet; it can grow when it is"))),
-        Phase::Lost => Some(ClaimStep::Blocked(Note::new(
-            Reason::TemplateSyncBlocked,
-            format!("claim {} has lost its volume; restore the volume, or delete the claim", claim.name),
-        ))),
+        Phase::Pending => {
+            Some(ClaimStep::Wait(deferred(claim, "pending", "is not bound yet; rso expands it once it is")))
+        }
+        Phase::Lost => {
+            let text = format!("PVC {} has lost its volume; restore the volume, or delete the PVC", claim.name);
+            Some(ClaimStep::Blocked(Note::blocked("lost", text).about(&claim.name)))
+        }
     }
 }
 
-fn deferred(claim: &Claim, why: &str) -> Note {
-    Note::new(Reason::TemplateSyncDeferred, format!("claim {} {why}", claim.name))
+fn deferred(claim: &Claim, case: &str, why: &str) -> Note {
+    Note::deferred(case, format!("PVC {} {why}", claim.name)).about(&claim.name)
 }
 
-/// The driver refused: ask for half of the step, or leave it to a person.
+/// The note of a reason about a PVC.
+fn about(claim: &Claim, reason: Reason, case: impl fmt::Display, text: String) -> Note {
+    Note::new(reason, case, text).about(&claim.name)
+}
+
+/// The driver refused: requests half of the step, or leaves it to a person.
 fn halve(claim: &Claim, capacity: Bytes, refused: Option<&Refusal>) -> ClaimStep {
     let (name, requested) = (&claim.name, claim.requested);
     let times = refused.map_or(1, |refusal| refusal.times);
     let step = Bytes(requested.saturating_sub(capacity).0 / 2).round_up_to(Bytes::mib(1));
     let to = capacity.saturating_add(step);
     if times > MAX_HALVINGS || to >= requested || to <= capacity {
-        return ClaimStep::Blocked(Note::new(
-            Reason::ExpansionInfeasible,
-            format!(
-                "claim {name}: the driver cannot make {requested}, nor is there a smaller step left to try; it stays at \
-                 {capacity}. Free space in the pool or on the node, or lower spec.resources.requests.storage of the \
-                 claim to anything above {capacity}"
-            ),
-        ));
+        let text = format!(
+            "PVC {name}: the CSI driver cannot provide {requested}, and no smaller step is left to try; the PVC stays at \
+             {capacity}. Free space in the storage pool or on the node, or lower spec.resources.requests.storage of the PVC \
+             to a size above {capacity}"
+        );
+        return ClaimStep::Blocked(about(claim, Reason::ExpansionInfeasible, "no-step-left", text));
     }
-    ClaimStep::Patch {
-        to,
-        note: Note::new(
-            Reason::ExpansionInfeasible,
-            format!(
-                "claim {name}: the driver cannot make {requested}; asking for {to} instead (try {times} of \
-                 {MAX_HALVINGS}). Check the free space of the pool or the node"
-            ),
-        ),
-    }
+    let text = format!(
+        "PVC {name}: the CSI driver cannot provide {requested}; rso requests {to} instead (try {times} of {MAX_HALVINGS}). \
+         Check the free space of the storage pool or the node"
+    );
+    ClaimStep::Patch { to, note: about(claim, Reason::ExpansionInfeasible, "smaller-step", text) }
 }
 
-/// An expansion is on its way: say how it goes.
+/// The step of a PVC whose expansion is in progress.
 fn unfinished(claim: &Claim, capacity: Bytes, driver: &Driver, now: Timestamp) -> ClaimStep {
     let (name, requested) = (&claim.name, claim.requested);
     let running = claim.requested_since(now).map(|since| elapsed(since, now)).unwrap_or_default();
     if driver.growth == Growth::Offline || (claim.is_left_to_the_node() && running >= STUCK_AFTER) {
-        return ClaimStep::Wait(Note::new(
-            Reason::OfflineExpansionNeeded,
-            format!(
-                "claim {name} goes from {capacity} to {requested} only when no pod uses it, or when its pod starts anew; \
-                 restart pod {} when it suits",
-                claim.pod()
-            ),
-        ));
+        let text = format!(
+            "PVC {name} can be expanded from {capacity} to {requested} only while no Pod uses it, or when its Pod restarts; \
+             restart Pod {} when convenient",
+            claim.pod()
+        );
+        return ClaimStep::Wait(about(claim, Reason::OfflineExpansionNeeded, "", text));
     }
     if running >= STUCK_AFTER {
-        return ClaimStep::Wait(Note::new(
-            Reason::ExpansionStuck,
-            format!(
-                "claim {name} has been on its way from {capacity} to {requested} for more than {}; look at the Events of \
-                 the claim and at the log of the driver's resizer",
-                spoken(STUCK_AFTER)
-            ),
-        ));
+        let text = format!(
+            "the expansion of PVC {name} from {capacity} to {requested} has been in progress for more than {}; check the \
+             Events of the PVC and the log of the CSI driver's resizer",
+            spoken(STUCK_AFTER)
+        );
+        return ClaimStep::Wait(about(claim, Reason::ExpansionStuck, "", text));
     }
-    ClaimStep::Wait(Note::new(Reason::ClaimExpanding, format!("claim {name} grows from {capacity} to {requested}")))
+    let text = format!("the CSI driver is expanding PVC {name} from {capacity} to {requested}");
+    ClaimStep::Wait(about(claim, Reason::ClaimExpanding, requested, text))
 }
 
 fn grow(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Driver, now: Timestamp) -> ClaimStep {
@@ -372,46 +376,54 @@ fn grow(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Driver
     }
     let to = driver.max_size.map_or(target, |max| max.min(target));
     if to <= requested {
-        return ClaimStep::Blocked(Note::new(
-            Reason::MaxSizeReached,
-            format!(
-                "claim {name} has {requested}, the most that its driver makes, and should have {target}; shard the data"
-            ),
-        ));
+        let text = format!(
+            "PVC {name} requests {requested}, the largest size that its CSI driver supports; {target} is needed. Shard the \
+             data, or move it to another StorageClass"
+        );
+        return ClaimStep::Blocked(about(claim, Reason::MaxSizeReached, "driver", text));
     }
     if let Some(refusal) = refused.filter(|refusal| to >= refusal.size && elapsed(refusal.at, now) < REFUSAL_HOLDS) {
-        return ClaimStep::Blocked(Note::new(
-            Reason::ExpansionInfeasible,
-            format!(
-                "claim {name} has {requested} and should have {to}, but the driver could not make {}; it is asked again \
-                 within {}. Free space in the pool or on the node",
-                refusal.size,
-                spoken(REFUSAL_HOLDS)
-            ),
-        ));
+        let text = format!(
+            "PVC {name} requests {requested} and needs {to}, but the CSI driver could not provide {}; rso requests it again \
+             within {}. Free space in the storage pool or on the node",
+            refusal.size,
+            spoken(REFUSAL_HOLDS)
+        );
+        return ClaimStep::Blocked(about(claim, Reason::ExpansionInfeasible, "refused-lately", text));
     }
-    let note = Note::new(Reason::ClaimExpanding, format!("claim {name} is asked to grow from {requested} to {to}"));
-    ClaimStep::Patch { to, note }
+    let text = format!("requesting the expansion of PVC {name} from {requested} to {to}");
+    ClaimStep::Patch { to, note: about(claim, Reason::ClaimExpanding, to, text) }
 }
 
 fn not_expandable(claim: &Claim, driver: &Driver) -> Option<Note> {
-    let told = match &claim.class {
-        None => format!(
-            "claim {} has no StorageClass that exists, so that nobody can grow it; move its data to a claim of an \
-             expandable class",
-            claim.name
+    let name = &claim.name;
+    let (case, text) = match &claim.class {
+        None => (
+            "no-class",
+            format!(
+                "the StorageClass of PVC {name} does not exist, so the PVC cannot be expanded; move its data to a PVC of a \
+                 StorageClass that allows expansion"
+            ),
         ),
-        Some(class) if driver.growth == Growth::Never => format!(
-            "claim {}: the driver {} of class {} cannot grow a volume; move the data to another class",
-            claim.name, class.provisioner, class.name
+        Some(class) if driver.growth == Growth::Never => (
+            "driver",
+            format!(
+                "PVC {name}: the CSI driver {} of StorageClass {} cannot expand volumes; move the data to a PVC of another \
+                 StorageClass",
+                class.provisioner, class.name
+            ),
         ),
-        Some(class) if !class.expandable => format!(
-            "claim {}: class {} does not allow expansion; set allowVolumeExpansion: true in it if its driver {} can",
-            claim.name, class.name, class.provisioner
+        Some(class) if !class.expandable => (
+            "class",
+            format!(
+                "PVC {name}: StorageClass {} does not allow expansion; set allowVolumeExpansion: true in it if its driver {} \
+                 can expand volumes",
+                class.name, class.provisioner
+            ),
         ),
         Some(_) => return None,
     };
-    Some(Note::new(Reason::StorageClassNotExpandable, told))
+    Some(about(claim, Reason::StorageClassNotExpandable, case, text))
 }
 
 #[cfg(test)]

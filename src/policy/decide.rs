@@ -230,17 +230,14 @@ fn levelled(settings: &TemplateSettings, template_size: Bytes, claims: &[Claim],
     let whose = match largest {
         Some(claim) => match claim.sizer.as_ref().filter(|sizer| !sizer.is_ours && sizer.manager != CREATOR) {
             Some(sizer) => format!("PVC {} was set to {} by {}", claim.name, claim.requested, short(&sizer.manager)),
-            None => format!("PVC {} has {}", claim.name, claim.requested),
+            None => format!("PVC {} requests {}", claim.name, claim.requested),
         },
-        None => format!("the template has {template_size}"),
+        None => format!("the template requests {template_size}"),
     };
     let limit = settings.max_size.map(|max| format!(", up to max-size {max}")).unwrap_or_default();
-    let text = format!(
-        "template {}: {whose}; {} have less and should follow to {to}{limit}",
-        settings.name,
-        counted(claims, to)
-    );
-    Some(Note::new(Reason::ResizeRequested, text))
+    let text =
+        format!("template {}: {whose}; {} request less and need {to}{limit}", settings.name, counted(claims, to));
+    Some(Note::new(Reason::ResizeRequested, to, text).about(&settings.name))
 }
 
 /// The field manager of the controller that makes the PVCs of StatefulSets.
@@ -255,25 +252,23 @@ fn counted(claims: &[Claim], to: Bytes) -> String {
     format!("{} of {} PVCs", claims.iter().filter(|claim| is_behind(claim, to)).count(), claims.len())
 }
 
-/// What is asked for. Whether it is granted is for the API server to say, so nothing is told as if it had been.
+/// What is requested. Only the API server knows whether it is granted.
 fn requested(settings: &TemplateSettings, claims: &[Claim], to: Bytes) -> Note {
     let key = settings.requested.as_ref().map_or("", |request| request.key.as_str());
-    let text = format!("template {}: {key} asks for {to}; {} have less", settings.name, counted(claims, to));
-    Note::new(Reason::ResizeRequested, text)
+    let text = format!("template {}: {key} requests {to}; {} request less", settings.name, counted(claims, to));
+    Note::new(Reason::ResizeRequested, to, text).about(&settings.name)
 }
 
-/// A person asked for more than is allowed.
+/// The warning that somebody requests more than is allowed.
 fn over_the_limit(settings: &TemplateSettings) -> Option<Note> {
     let (request, max) = (settings.requested.as_ref()?, settings.max_size?);
     (request.size > max).then(|| {
-        Note::new(
-            Reason::MaxSizeReached,
-            format!(
-                "template {}: {} asks for {}, but the largest size allowed is {max}; raise max-size, or ask the cluster's \
-                 administrator",
-                settings.name, request.key, request.size
-            ),
-        )
+        let text = format!(
+            "template {}: {} requests {}, but the largest size allowed is {max}; raise max-size, or ask the administrator of \
+             the cluster",
+            settings.name, request.key, request.size
+        );
+        Note::new(Reason::MaxSizeReached, "request", text).about(&settings.name)
     })
 }
 

@@ -254,14 +254,16 @@ impl Reader<'_> {
     fn read(&mut self, key: &str, value: &str, origin: Origin) {
         let note = match self.apply(key, value, &origin) {
             Ok(()) => return,
-            Err(Fault::Invalid(why)) => Note::new(
-                Reason::InvalidAnnotation,
-                format!("{PREFIX}{} has no effect: its value is {}, {why}", shown(key), quote(value)),
-            ),
-            Err(Fault::Unknown) => Note::new(
-                Reason::UnknownAnnotation,
-                format!("{PREFIX}{} is no key of this operator; {}", shown(key), self.suggestion(key)),
-            ),
+            Err(Fault::Invalid(why)) => {
+                let (shown, value) = (shown(key), quote(value));
+                let text = format!("annotation {PREFIX}{shown} has no effect: invalid value {value}: {why}");
+                Note::new(Reason::InvalidAnnotation, value, text).about(shown)
+            }
+            Err(Fault::Unknown) => {
+                let shown = shown(key);
+                let text = format!("unknown annotation {PREFIX}{shown}; {}", self.suggestion(key));
+                Note::new(Reason::UnknownAnnotation, "", text).about(shown)
+            }
         };
         self.notes.push(note);
     }
@@ -318,7 +320,7 @@ impl Reader<'_> {
         }
         let size = values::some_size(value)?;
         let name = index.parse().ok().and_then(|index: usize| self.order.get(index)).cloned();
-        let name = name.ok_or_else(|| Fault::Invalid(format!("and there is no such template; {}", self.existing())))?;
+        let name = name.ok_or_else(|| Fault::Invalid(format!("there is no such template; {}", self.existing())))?;
         self.template(name.as_str())?.ask(size, key);
         Ok(())
     }
@@ -337,27 +339,27 @@ impl Reader<'_> {
 
     fn template(&mut self, name: &str) -> Result<&mut TemplateSettings, Fault> {
         let existing = self.existing();
-        let unknown = || Fault::Invalid(format!("and there is no template {}; {existing}", quote(name)));
+        let unknown = || Fault::Invalid(format!("there is no template {}; {existing}", quote(name)));
         self.settings.templates.get_mut(&TemplateName::from(name)).ok_or_else(unknown)
     }
 
     /// What templates there are, with their indices.
     fn existing(&self) -> String {
         if self.order.is_empty() {
-            return "the set has no volumeClaimTemplates".to_owned();
+            return "the StatefulSet has no volumeClaimTemplates".to_owned();
         }
         let named = self.order.iter().enumerate().take(8).map(|(index, name)| format!("{index} {name}"));
-        format!("the set has {}", named.collect::<Vec<_>>().join(", "))
+        format!("the StatefulSet has {}", named.collect::<Vec<_>>().join(", "))
     }
 
-    /// What was probably meant.
+    /// The name that was probably meant.
     fn suggestion(&self, key: &str) -> String {
         if let Some(name) = key.strip_prefix("resize-").filter(|name| self.order.iter().any(|t| t.as_str() == *name)) {
             return format!("did you mean resize.{name}?");
         }
         let (base, template) = key.split_once('.').map_or((key, None), |(base, template)| (base, Some(template)));
         if template.is_some() && KEYS.iter().any(|doc| doc.key == base) {
-            return format!("{base} holds for the whole set: write it without the template");
+            return format!("{base} applies to the whole StatefulSet: use it without the template");
         }
         let base: String = base.chars().take(64).collect();
         let nearest = KEYS.iter().min_by_key(|doc| values::distance(&base, doc.key)).map_or("", |doc| doc.key);

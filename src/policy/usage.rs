@@ -88,11 +88,11 @@ pub struct Usage {
 /// Why the fullness of a claim is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// There is no pod that could tell; nobody can write either.
+    /// No Pod uses the volume, so nothing can measure it, and nothing can write to it.
     NoPod,
-    /// Nobody has answered yet, and the pod or the operator has only just started: the next answer will do.
+    /// There is no answer yet, and the Pod or the operator has only just started: the next answer is enough.
     NotYet,
-    /// Nobody can tell, because its pod does not start or starts again and again.
+    /// Its Pod does not start, or restarts again and again.
     NotRunning(Failing),
     /// A raw block volume: only its user knows.
     BlockMode,
@@ -100,9 +100,9 @@ pub enum Unknown {
     Silent(String),
     /// The last answer is too old.
     Stale,
-    /// The answer is from before the last growth; the next one will do.
+    /// The answer is from before the last expansion; the next one is enough.
     BeforeGrowth,
-    /// The filesystem is much smaller than its volume: it has not grown with it.
+    /// The filesystem is much smaller than its volume: it was not expanded with it.
     Behind {
         /// The filesystem's size.
         total: Bytes,
@@ -111,7 +111,7 @@ pub enum Unknown {
     },
     /// The numbers contradict each other.
     Implausible(String),
-    /// The path is not a volume of its own, so its numbers are the node's: growing would not help.
+    /// The path is not a volume of its own, so its numbers are those of the node's disk.
     NotIsolated,
 }
 
@@ -143,26 +143,44 @@ pub enum Reading {
 }
 
 impl Unknown {
-    /// For a person: what is wrong with the measuring of this claim, and what to do.
-    pub fn told(&self, claim: &Claim) -> String {
+    /// The word by which notes about it are told apart.
+    pub const fn case(&self) -> &'static str {
         match self {
-            Self::NoPod => "no pod uses it".to_owned(),
-            Self::NotYet => "its pod has just started, or nobody was asked yet; wait a minute or two".to_owned(),
-            Self::NotRunning(failing) => failing.told(claim),
-            Self::BlockMode => "it is a raw block volume; ask for sizes with resize.<template>".to_owned(),
+            Self::NoPod => "no-pod",
+            Self::NotYet => "not-yet",
+            Self::NotRunning(_) => "not-running",
+            Self::BlockMode => "block-mode",
+            Self::Silent(_) => "silent",
+            Self::Stale => "stale",
+            Self::BeforeGrowth => "before-expansion",
+            Self::Behind { .. } => "behind",
+            Self::Implausible(_) => "implausible",
+            Self::NotIsolated => "not-isolated",
+        }
+    }
+
+    /// For a person: why the usage of this PVC is unknown, and what to do.
+    pub fn explained(&self, claim: &Claim) -> String {
+        match self {
+            Self::NoPod => "no Pod uses it".to_owned(),
+            Self::NotYet => "its Pod has just started, or has not been measured yet; wait a minute or two".to_owned(),
+            Self::NotRunning(failing) => failing.explained(claim),
+            Self::BlockMode => "it is a raw block volume; request sizes with resize.<template>".to_owned(),
             Self::Silent(why) => format!(
                 "no answer ({why}); check the rso-agent container, or that the account of --kubelet-account may get nodes/stats"
             ),
             Self::Stale => "the last answer is too old; check the rso-agent container".to_owned(),
-            Self::BeforeGrowth => "the last answer is from before its growth; wait a minute or two".to_owned(),
+            Self::BeforeGrowth => "the last answer is from before its expansion; wait a minute or two".to_owned(),
             Self::Behind { total, capacity } => format!(
-                "its filesystem has {} of the volume's {}; let the pod start anew, so that the node enlarges the filesystem",
+                "its filesystem has {} of the {} of the volume; restart the Pod, so that the node expands the filesystem",
                 total.human(),
                 capacity.human()
             ),
-            Self::Implausible(why) => format!("the answer is impossible ({why}); check who answers in the pod"),
+            Self::Implausible(why) => {
+                format!("the reported usage is inconsistent ({why}); check the rso-agent container of the Pod")
+            }
             Self::NotIsolated => {
-                "it is not a filesystem of its own but a folder of the node's disk; growing it would not help"
+                "it is a directory on the node's disk, not a separate filesystem, so expanding it has no effect"
                     .to_owned()
             }
         }

@@ -1,4 +1,4 @@
-//! What does the value of one annotation mean? And how is a value that means nothing shown to a person?
+//! Values of annotations: how each is parsed, and how an invalid one is shown to a person.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) fn auto(text: &str) -> Meaning<Auto> {
         "true" => Ok(Auto::On),
         "recommend" => Ok(Auto::Recommend),
         "false" => Ok(Auto::Off),
-        _ => Err("write \"true\", \"recommend\" or \"false\"".to_owned()),
+        _ => Err("must be \"true\", \"recommend\" or \"false\"".to_owned()),
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn truth(text: &str) -> Meaning<bool> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err("write \"true\" or \"false\"".to_owned()),
+        _ => Err("must be \"true\" or \"false\"".to_owned()),
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn template_sync(text: &str) -> Meaning<TemplateSync> {
         "Always" => Ok(TemplateSync::Always),
         "OnUserChange" => Ok(TemplateSync::OnUserChange),
         "Never" => Ok(TemplateSync::Never),
-        _ => Err("write Always, OnUserChange or Never".to_owned()),
+        _ => Err("must be Always, OnUserChange or Never".to_owned()),
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) fn size(text: &str) -> Meaning<Bytes> {
 /// A size above zero.
 pub(super) fn some_size(text: &str) -> Meaning<Bytes> {
     match size(text)? {
-        Bytes(0) => Err("it must be more than 0".to_owned()),
+        Bytes(0) => Err("must be more than 0".to_owned()),
         size => Ok(size),
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn some_size(text: &str) -> Meaning<Bytes> {
 pub(super) fn threshold(text: &str) -> Meaning<Percent> {
     let percent = text.parse::<Percent>().map_err(|error| error.to_string())?;
     if percent == Percent(0) || percent > Percent::whole(100) {
-        return Err("it must be more than 0% and at most 100%".to_owned());
+        return Err("must be more than 0% and at most 100%".to_owned());
     }
     Ok(percent)
 }
@@ -86,7 +86,7 @@ pub(super) fn increase(text: &str) -> Meaning<Increase> {
         return some_size(text).map(Increase::Size);
     }
     match text.parse::<Percent>().map_err(|error| error.to_string())? {
-        Percent(0) => Err("it must be more than 0%".to_owned()),
+        Percent(0) => Err("must be more than 0%".to_owned()),
         percent => Ok(Increase::Share(percent)),
     }
 }
@@ -94,7 +94,7 @@ pub(super) fn increase(text: &str) -> Meaning<Increase> {
 /// A duration such as `15m` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Meaning<Duration> {
     // The library's own words quote the value without a bound.
-    humantime::parse_duration(text).map_err(|_| "write a duration such as 30s, 15m or 1h 30m".to_owned())
+    humantime::parse_duration(text).map_err(|_| "must be a duration such as 30s, 15m or 1h 30m".to_owned())
 }
 
 /// The kind of an owner, such as `Postgresql`.
@@ -103,13 +103,13 @@ pub(super) fn kind(text: &str) -> Meaning<String> {
     if starts && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Ok(text.to_owned());
     }
-    Err("write the kind of the owner, such as Postgresql".to_owned())
+    Err("must be the kind of the owner, such as Postgresql".to_owned())
 }
 
 /// `data=50Gi,wal=10Gi`.
 pub(super) fn requested(text: &str) -> Meaning<Vec<(&str, Bytes)>> {
     let entry = |part| {
-        let (template, quantity) = str::split_once(part, '=').ok_or("write <template>=<quantity>,…")?;
+        let (template, quantity) = str::split_once(part, '=').ok_or("must be <template>=<quantity>,…")?;
         Ok((template, some_size(quantity)?))
     };
     text.split(',').map(entry).collect()

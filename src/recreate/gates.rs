@@ -1,7 +1,7 @@
-//! May a recreate begin, and may it still go on before the point of no return?
+//! Preflight checks: may a recreation begin, and may it still continue before the point of no return?
 //!
-//! Each gate is a function with a refusal of its own; the first that refuses is told. They fail closed: what cannot be known
-//! is a refusal. `TemplateSyncDeferred` passes by itself, `TemplateSyncBlocked` waits for a person.
+//! Each gate is a function with a refusal of its own; the first refusal is reported. The gates fail closed: what is not known
+//! is a refusal. `TemplateSyncDeferred` passes without a person, `TemplateSyncBlocked` waits for one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,29 +16,29 @@ use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};
 use crate::api::parts::parts;
-use crate::api::reasons::{Note, Reason};
+use crate::api::reasons::Note;
 use crate::api::refusal::Refusal;
 
 /// The most that etcd takes in one request.
 pub const LARGEST_OBJECT: usize = 1536 << 10;
-/// Left for what the server adds to the object: `managedFields` of the new object, timestamps.
+/// Room for what the server adds to the object: `managedFields` of the new object, timestamps.
 const MARGIN: usize = 64 << 10;
 
-/// What the chart's policy about the operator's own account says of a CREATE that is none of a recreate.
+/// What the chart's policy for the operator's own account says of a CREATE that is not part of a recreation.
 pub const OWN_POLICY: &str = "the operator creates a StatefulSet only in a recreate";
 
-/// What the gates look at.
+/// The input of the gates.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// This round's knowledge.
+    /// What was observed.
     pub seen: &'a Observed,
-    /// The set.
+    /// The StatefulSet.
     pub live: &'a LiveSet,
     /// The wanted sizes.
     pub targets: &'a BTreeMap<TemplateName, Bytes>,
-    /// The kind of a controller that may own the set.
+    /// The kind of a controller that may own the StatefulSet.
     pub allow_owner: Option<&'a str>,
-    /// The transaction, when it has begun.
+    /// The transaction, once it has begun.
     pub journal: Option<&'a Journal>,
     /// The time.
     pub now: Timestamp,
@@ -49,7 +49,7 @@ pub struct Subject<'a> {
 pub struct Gate {
     /// Its name.
     pub name: &'static str,
-    /// What it makes sure of.
+    /// What it ensures.
     pub holds: &'static str,
     /// Asks it.
     pub ask: fn(&Subject<'_>) -> Result<(), Note>,
@@ -57,20 +57,28 @@ pub struct Gate {
 
 /// Every gate that needs no dry run, in the order they are asked.
 pub const GATES: [Gate; 14] = [
-    Gate { name: "alive", holds: "The set and its namespace are not being deleted", ask: alive },
-    Gate { name: "not-paused", holds: "Nobody paused the set", ask: not_paused },
-    Gate { name: "kept", holds: "Nobody is about to delete the set", ask: kept },
-    Gate { name: "finalizers", holds: "No other controller has a finalizer on the set", ask: finalizers },
-    Gate { name: "turn", holds: "No other recreate in the namespace, few in the cluster", ask: turn },
-    Gate { name: "owner", holds: "No controller owns the set, or it is allowed", ask: owner },
-    Gate { name: "templates", holds: "The templates exist and only grow", ask: templates },
+    Gate { name: "alive", holds: "The StatefulSet and its namespace are not being deleted", ask: alive },
+    Gate { name: "not-paused", holds: "The StatefulSet is not paused", ask: not_paused },
+    Gate { name: "kept", holds: "The annotation allow-delete is not set", ask: kept },
+    Gate { name: "finalizers", holds: "The StatefulSet has no finalizer of another controller", ask: finalizers },
+    Gate { name: "turn", holds: "No other recreation in the namespace, few in the cluster", ask: turn },
+    Gate {
+        name: "owner",
+        holds: "No controller owns the StatefulSet, or the annotation allow-owner allows it",
+        ask: owner,
+    },
+    Gate { name: "templates", holds: "The templates exist and do not shrink", ask: templates },
     Gate { name: "size", holds: "Journal, backup and new object fit", ask: size },
-    Gate { name: "observed", holds: "The StatefulSet controller has seen the latest spec", ask: observed },
+    Gate { name: "observed", holds: "The StatefulSet controller has observed the latest spec", ask: observed },
     Gate { name: "available", holds: "Every replica is ready and available", ask: available },
-    Gate { name: "rolled-out", holds: "No rollout is in flight, all pods have one revision", ask: rolled_out },
-    Gate { name: "pods", holds: "Every pod is there, owned by this set, and not terminating", ask: pods },
-    Gate { name: "claims", holds: "Every claim in range is there, whole, and as large as wanted", ask: claims },
-    Gate { name: "quiet", holds: "No ownerReference has changed lately", ask: quiet },
+    Gate { name: "rolled-out", holds: "No rollout is in progress, and all Pods have one revision", ask: rolled_out },
+    Gate { name: "pods", holds: "Every Pod exists, belongs to this StatefulSet, and is not terminating", ask: pods },
+    Gate {
+        name: "claims",
+        holds: "Every PVC of a replica exists, is not being deleted, and requests the new size",
+        ask: claims,
+    },
+    Gate { name: "quiet", holds: "No ownerReference has changed recently", ask: quiet },
 ];
 
 /// Asks every gate that needs no dry run.
@@ -81,22 +89,22 @@ pub fn ask(subject: &Subject<'_>) -> Result<(), Note> {
     GATES.iter().try_for_each(|gate| (gate.ask)(subject))
 }
 
-/// Judges the dry runs.
+/// Evaluates the dry runs.
 ///
 /// # Errors
 /// What was refused.
 pub fn judge(probes: &Probes) -> Result<(), Note> {
     if matches!(probes.native, Verdict::Unknown(_)) {
         // The server may take it, and then nothing has to be replaced.
-        expect(&probes.native, &Verdict::Accepted, "raising the templates in place")?;
+        expect(&probes.native, &Verdict::Accepted, "updating the templates in place")?;
     }
-    expect(&probes.create, &Verdict::AlreadyExists, "creating the set again")?;
-    expect(&probes.copy, &Verdict::Accepted, "creating the same set under a free name")?;
-    expect(&probes.delete, &Verdict::Accepted, "deleting the set with its pods orphaned")?;
-    expect(&probes.hold, &Verdict::Accepted, "putting a finalizer on the set")?;
-    expect(&probes.spec, &Verdict::Accepted, "changing updateStrategy and whenDeleted of the set")?;
-    expect(&probes.protect, &Verdict::Accepted, "protecting a PVC by an ownerReference to its namespace")?;
-    expect(&probes.backup, &Verdict::Accepted, "saving the set to a ConfigMap in its namespace")
+    expect(&probes.create, &Verdict::AlreadyExists, "creating the StatefulSet")?;
+    expect(&probes.copy, &Verdict::Accepted, "creating the StatefulSet under another name")?;
+    expect(&probes.delete, &Verdict::Accepted, "deleting the StatefulSet with its Pods orphaned")?;
+    expect(&probes.hold, &Verdict::Accepted, "adding a finalizer to the StatefulSet")?;
+    expect(&probes.spec, &Verdict::Accepted, "changing updateStrategy and whenDeleted of the StatefulSet")?;
+    expect(&probes.protect, &Verdict::Accepted, "adding an ownerReference to a PVC")?;
+    expect(&probes.backup, &Verdict::Accepted, "saving the StatefulSet to a ConfigMap in its namespace")
 }
 
 fn expect(verdict: &Verdict, wanted: &Verdict, what: &str) -> Result<(), Note> {
@@ -105,77 +113,88 @@ fn expect(verdict: &Verdict, wanted: &Verdict, what: &str) -> Result<(), Note> {
     }
     match verdict {
         Verdict::Accepted | Verdict::Conflict => {
-            Err(deferred(format!("a dry run of {what} met a change of the set; it is tried again by itself")))
+            let text = format!("the StatefulSet changed during a dry run of {what}; rso retries");
+            Err(Note::deferred("dry-run-conflict", text))
         }
-        Verdict::AlreadyExists => Err(deferred(format!("a dry run of {what} met another one; it is tried again"))),
+        Verdict::AlreadyExists => {
+            let text = format!("a dry run of {what} found an object with the same name; rso retries");
+            Err(Note::deferred("dry-run-exists", text))
+        }
         Verdict::Changed(fields) => Err(changed(what, fields)),
         Verdict::Unknown(why) => {
-            Err(deferred(format!("a dry run of {what} got no answer ({why}); it is tried again by itself")))
+            let text = format!("a dry run of {what} got no answer ({why}); rso retries");
+            Err(Note::deferred("dry-run-unknown", text))
         }
         // It refuses no CREATE as it is sent, so something changed this one before.
         Verdict::Refused(why) if why.contains(OWN_POLICY) => {
             Err(changed(what, &["its annotations, updateStrategy or whenDeleted".to_owned()]))
         }
-        Verdict::Refused(why) => Err(blocked(format!(
-            "a dry run of {what} was refused: {why}. Nothing was touched; {}",
-            Refusal::read(why).advice()
-        ))),
+        Verdict::Refused(why) => {
+            let advice = Refusal::read(why).advice();
+            let text = format!("the API server refused a dry run of {what}: {why}. Nothing was changed; {advice}");
+            Err(Note::blocked(format_args!("dry-run-refused: {what}"), text))
+        }
     }
 }
 
-/// Admission would change more than was asked for. Which policy does so, only the API server knows.
+/// Admission would change more than was requested. Only the API server knows which policy does that.
 pub fn changed(what: &str, fields: &[String]) -> Note {
-    blocked(format!(
-        "an admission policy or webhook changes {} when the operator tries {what}, which could restart Pods or take the new \
-         size back. That was not written. Exempt the operator's ServiceAccount from that policy (list them with `kubectl get \
-         mutatingadmissionpolicies,mutatingwebhookconfigurations`), or let it change the StatefulSet yourself when a restart \
-         suits, for example with an apply",
-        compare::listed(fields)
-    ))
+    let fields = compare::listed(fields);
+    let text = format!(
+        "an admission policy or webhook changes {fields} when rso tries {what}, which could restart Pods or revert the new \
+         size. Nothing was written. Exempt the operator's ServiceAccount from that policy (list the candidates with `kubectl \
+         get mutatingadmissionpolicies,mutatingwebhookconfigurations`), or let the policy change the StatefulSet when a \
+         restart is convenient, for example with an apply"
+    );
+    Note::blocked(format_args!("changed-by-admission: {what}"), text)
 }
 
-/// A write was refused that no dry run had tried, or that was allowed when it was tried.
+/// The API server refused a write that no dry run covers, or that its dry run allowed.
 pub fn refused(why: &str) -> Note {
-    blocked(format!("the recreate was taken back, because a write was refused: {why}; {}", Refusal::read(why).advice()))
+    let advice = Refusal::read(why).advice();
+    Note::blocked("write-refused", format!("rso rolled the recreation back: a write was refused: {why}; {advice}"))
 }
 
-/// Does nobody else's selector match what the StatefulSet lets go of for a moment?
+/// Does no other selector match what the StatefulSet releases for a moment?
 ///
 /// # Errors
-/// Who does, or why that is not known.
+/// The owners of such selectors, or why they are not known.
 pub fn alone(rivals: &Rivals) -> Result<(), Note> {
     match &rivals.found {
         Found::Rivals(names) if names.is_empty() => Ok(()),
-        Found::Rivals(names) => Err(blocked(format!(
-            "the selector of {} matches the Pods of this StatefulSet too. While the StatefulSet is replaced its Pods have no \
-             owner, and another controller would adopt them and might delete some. Give each workload labels and a selector \
-             of its own; until then PVCs grow, and the template stays as it is",
-            compare::listed(names)
-        ))),
-        Found::Forbidden(why) => Err(blocked(format!(
-            "whether another workload selects the same Pods is not known: {why}. Allow the operator to list statefulsets, \
-             replicasets, daemonsets, replicationcontrollers and jobs in this namespace, as the chart's roles do"
-        ))),
-        Found::Unknown(why) => Err(deferred(format!(
-            "whether another workload selects the same Pods is not known ({why}); it is tried again by itself"
-        ))),
+        Found::Rivals(names) => {
+            let names = compare::listed(names);
+            let text = format!(
+                "the selector of {names} also matches the Pods of this StatefulSet. While the StatefulSet is recreated, its \
+                 Pods have no owner, and the other controller would adopt them and might delete some. Give each workload \
+                 labels and a selector of its own; until then, rso expands the PVCs and does not update the template"
+            );
+            Err(Note::blocked("same-pods-selected", text).about(names))
+        }
+        Found::Forbidden(why) => Err(Note::blocked(
+            "selectors-forbidden",
+            format!(
+                "rso cannot check whether another workload selects the same Pods: {why}. Allow the operator to list \
+                 statefulsets, replicasets, daemonsets, replicationcontrollers and jobs in this namespace, as the roles of \
+                 the chart do"
+            ),
+        )),
+        Found::Unknown(why) => Err(Note::deferred(
+            "selectors-unknown",
+            format!("rso cannot check whether another workload selects the same Pods ({why}); it retries"),
+        )),
     }
-}
-
-fn deferred(text: String) -> Note {
-    Note::new(Reason::TemplateSyncDeferred, text)
-}
-
-fn blocked(text: String) -> Note {
-    Note::new(Reason::TemplateSyncBlocked, text)
 }
 
 fn alive(subject: &Subject<'_>) -> Result<(), Note> {
     if subject.seen.namespace.terminating {
-        return Err(blocked("the namespace is being deleted; nothing is to be done".to_owned()));
+        return Err(Note::blocked("namespace-deleting", "the namespace is being deleted; no action needed"));
     }
     match subject.live.deleting {
-        Some(_) => Err(deferred("the set is being deleted; nothing is begun until it is gone".to_owned())),
+        Some(_) => {
+            let text = "the StatefulSet is being deleted; rso waits for the deletion to finish";
+            Err(Note::deferred("deleting", text))
+        }
         None => Ok(()),
     }
 }
@@ -186,7 +205,10 @@ fn not_paused(subject: &Subject<'_>) -> Result<(), Note> {
         return Ok(());
     }
     let key = annotations::PAUSED;
-    Err(deferred(format!("the set is paused; remove the annotation {key} to let its template follow")))
+    Err(Note::deferred(
+        "paused",
+        format!("the StatefulSet is paused; to update its template, remove the annotation {key}"),
+    ))
 }
 
 fn kept(subject: &Subject<'_>) -> Result<(), Note> {
@@ -194,16 +216,22 @@ fn kept(subject: &Subject<'_>) -> Result<(), Note> {
         return Ok(());
     }
     let key = annotations::ALLOW_DELETE;
-    Err(blocked(format!("the annotation {key} says that the set may go; remove it to let its template follow")))
+    Err(Note::blocked(
+        "allow-delete",
+        format!(
+            "the annotation {key} allows the StatefulSet to be deleted; to update its template, remove the annotation"
+        ),
+    ))
 }
 
 fn finalizers(subject: &Subject<'_>) -> Result<(), Note> {
     let foreign = subject.live.finalizers.iter().find(|finalizer| *finalizer != annotations::HOLD);
     foreign.map_or(Ok(()), |finalizer| {
-        Err(blocked(format!(
-            "the finalizer {finalizer:?} is on the set: its controller would clean up when the set is deleted. Remove \
-             the finalizer, or give new replicas the larger size by hand"
-        )))
+        let text = format!(
+            "the StatefulSet has the finalizer {finalizer:?}, whose controller would clean up when the StatefulSet is deleted. \
+             Remove the finalizer, or expand the PVCs of new replicas by hand"
+        );
+        Err(Note::blocked("finalizer", text).about(finalizer))
     })
 }
 
@@ -218,17 +246,14 @@ fn turn(subject: &Subject<'_>) -> Result<(), Note> {
         head.set.namespace == seen.set.namespace && Flight::of(head).holds_namespace(subject.now)
     };
     if let Some(head) = seen.in_flight().filter(in_namespace).find(ahead) {
-        return Err(deferred(format!(
-            "StatefulSet {} of the same namespace is being recreated; this one follows by itself, one at a time",
-            head.set
-        )));
+        let text = format!("waiting: StatefulSet {} in the same namespace is being recreated, one at a time", head.set);
+        return Err(Note::deferred("namespace-busy", text));
     }
     let unmanaged = |head: &&super::observed::JournalHead| Flight::of(head).is_unmanaged(subject.now);
     let (others, most) = (seen.in_flight().filter(unmanaged).count(), seen.rules.concurrent);
     if subject.journal.is_none() && others >= most {
-        return Err(deferred(format!(
-            "{others} StatefulSets are being recreated, {most} at a time (--max-recreates); this one follows by itself"
-        )));
+        let text = format!("waiting: {others} StatefulSets are being recreated, {most} at a time (--max-recreates)");
+        return Err(Note::deferred("cluster-busy", text));
     }
     Ok(())
 }
@@ -241,26 +266,25 @@ fn owner(subject: &Subject<'_>) -> Result<(), Note> {
     if subject.allow_owner == Some(text("kind").as_str()) {
         return Ok(());
     }
-    Err(blocked(format!(
-        "{} {} owns the set and might put the old size back or restart pods. Set the size there, or allow it with the \
-         annotation {}={}",
-        text("kind"),
-        text("name"),
-        annotations::ALLOW_OWNER,
-        text("kind")
-    )))
+    let (kind, name, key) = (text("kind"), text("name"), annotations::ALLOW_OWNER);
+    let text = format!(
+        "{kind} {name} owns the StatefulSet and might revert the size or restart Pods. Set the size in the {kind}, or allow \
+         the recreation with the annotation {key}={kind}"
+    );
+    Err(Note::blocked("owner", text).about(format_args!("{kind} {name}")))
 }
 
 fn templates(subject: &Subject<'_>) -> Result<(), Note> {
     for (template, target) in subject.targets {
         match subject.live.spec.size_of(template) {
             None => {
-                return Err(blocked(format!("the set has no volume claim template {template}; correct the name")));
+                let text = format!("the StatefulSet has no volumeClaimTemplate {template}; correct the name");
+                return Err(Note::blocked("no-such-template", text).about(template));
             }
             Some(size) if size > *target => {
-                return Err(blocked(format!(
-                    "the template {template} is {size} and cannot shrink to {target}; ask for {size} or more"
-                )));
+                let text =
+                    format!("template {template} has {size} and cannot shrink to {target}; request {size} or more");
+                return Err(Note::blocked("shrink", text).about(template));
             }
             Some(_) => {}
         }
@@ -273,21 +297,23 @@ fn size(subject: &Subject<'_>) -> Result<(), Note> {
     let fields = subject.live.object["metadata"]["managedFields"].to_string();
     let count = parts(created.as_bytes()) + parts(fields.as_bytes());
     if count > MOST_PARTS_OF_A_SET {
-        return Err(blocked(format!(
-            "the set has {count} fields and items, managedFields included, and the operator replaces sets of at most \
-             {MOST_PARTS_OF_A_SET}. Make it smaller"
-        )));
+        let text = format!(
+            "the StatefulSet has {count} fields and items, managedFields included; rso recreates StatefulSets of at most \
+             {MOST_PARTS_OF_A_SET}. Make the StatefulSet smaller"
+        );
+        return Err(Note::blocked("too-many-fields", text));
     }
     let (created, fields) = (created.len(), fields.len());
     if created + fields + MARGIN > LARGEST_OBJECT {
-        return Err(blocked(format!(
-            "the set is {} bytes of JSON; with what the operator adds, etcd might not take it back. Make it smaller",
+        let text = format!(
+            "the StatefulSet has {} bytes of JSON; with what rso adds, it might not fit into etcd. Make the StatefulSet smaller",
             created + fields
-        )));
+        );
+        return Err(Note::blocked("too-many-bytes", text));
     }
     // What the pods and revisions of the snapshot add is bounded by their number, and compresses well.
     let packed = super::journal::pack(&manifest::image(&subject.live.object));
-    packed.map(drop).map_err(|error| blocked(format!("{error}. Make the set smaller")))
+    packed.map(drop).map_err(|error| Note::blocked("journal", format!("{error}. Make the StatefulSet smaller")))
 }
 
 fn observed(subject: &Subject<'_>) -> Result<(), Note> {
@@ -295,7 +321,8 @@ fn observed(subject: &Subject<'_>) -> Result<(), Note> {
     if seen == latest {
         return Ok(());
     }
-    Err(deferred(format!("the StatefulSet controller has seen generation {seen} of {latest}; it is waited for")))
+    let text = format!("waiting for the StatefulSet controller, which has observed generation {seen} of {latest}");
+    Err(Note::deferred("not-observed", text))
 }
 
 fn available(subject: &Subject<'_>) -> Result<(), Note> {
@@ -303,16 +330,17 @@ fn available(subject: &Subject<'_>) -> Result<(), Note> {
     for (field, word) in [("replicas", "created"), ("readyReplicas", "ready"), ("availableReplicas", "available")] {
         let count = subject.live.status_number(field);
         if count > wanted {
-            return Err(deferred(format!(
-                "{count} replicas are {word} and {wanted} are wanted; the template follows when the others are gone. If \
-                 that lasts, look at the pods"
-            )));
+            let text = format!(
+                "{count} replicas are {word} and {wanted} are requested; rso updates the template once the others are gone. \
+                 If this persists, check the Pods"
+            );
+            return Err(Note::deferred(format_args!("too-many-{word}"), text));
         }
         if count < wanted {
-            return Err(deferred(format!(
-                "{count} of {wanted} replicas are {word}; the template follows when all are. If that lasts, look at the \
-                 pods"
-            )));
+            let text = format!(
+                "{count}/{wanted} replicas are {word}; rso updates the template once all are. If this persists, check the Pods"
+            );
+            return Err(Note::deferred(format_args!("too-few-{word}"), text));
         }
     }
     Ok(())
@@ -321,24 +349,27 @@ fn available(subject: &Subject<'_>) -> Result<(), Note> {
 fn rolled_out(subject: &Subject<'_>) -> Result<(), Note> {
     let (current, update) = (subject.live.status_text("currentRevision"), subject.live.status_text("updateRevision"));
     if update.is_empty() {
-        return Err(deferred("the StatefulSet controller has not yet told the revision; it is waited for".to_owned()));
+        let text = "waiting for the StatefulSet controller to report the update revision";
+        return Err(Note::deferred("no-revision", text));
     }
-    // With OnDelete, currentRevision stays behind for ever once the template was edited, even when every pod is new
-    // (kubernetes/kubernetes#106055); there the pods alone tell.
+    // With OnDelete, currentRevision never follows once the template was edited, even when every Pod is new
+    // (kubernetes/kubernetes#106055); there only the Pods show it.
     if current != update && !subject.live.spec.on_delete {
-        return Err(deferred(format!(
-            "a rollout from {current} to {update} is in flight (or held by a partition); the template follows after it"
-        )));
+        let text = format!(
+            "a rollout from {current} to {update} is in progress, or stopped by a partition; rso updates the template after it"
+        );
+        return Err(Note::deferred("rollout", text));
     }
     let stale = subject.seen.pods.iter().find(|pod| {
         pod.controlled_by(&subject.live.uid) && pod.revision.as_deref().is_some_and(|revision| revision != update)
     });
     stale.map_or(Ok(()), |pod| {
-        Err(deferred(format!(
-            "pod {} still has revision {}, not {update}; the template follows when all pods are of one revision",
+        let text = format!(
+            "Pod {} has revision {}, not {update}; rso updates the template once all Pods have one revision",
             pod.name,
             pod.revision.as_deref().unwrap_or_default()
-        )))
+        );
+        Err(Note::deferred("old-revision", text).about(&pod.name))
     })
 }
 
@@ -348,13 +379,17 @@ fn pods(subject: &Subject<'_>) -> Result<(), Note> {
     for pod in &subject.seen.pods {
         let ours = missing.remove(&pod.name);
         if ours && !pod.controlled_by(uid) {
-            return Err(deferred(format!("pod {} does not belong to this set; it is waited for", pod.name)));
+            let text = format!("waiting: Pod {} does not belong to this StatefulSet", pod.name);
+            return Err(Note::deferred("foreign-pod", text).about(&pod.name));
         }
         if pod.deleting && pod.refers_to(uid) {
-            return Err(deferred(format!("pod {} is terminating; the template follows when it is back", pod.name)));
+            let text = format!("Pod {} is terminating; rso updates the template once the Pod is back", pod.name);
+            return Err(Note::deferred("pod-terminating", text).about(&pod.name));
         }
     }
-    missing.first().map_or(Ok(()), |pod| Err(deferred(format!("pod {pod} is missing; it is waited for"))))
+    missing.first().map_or(Ok(()), |pod| {
+        Err(Note::deferred("pod-missing", format!("waiting: Pod {pod} does not exist")).about(pod))
+    })
 }
 
 fn claims(subject: &Subject<'_>) -> Result<(), Note> {
@@ -366,14 +401,16 @@ fn claims(subject: &Subject<'_>) -> Result<(), Note> {
     for (template, ordinal) in places {
         let name = ClaimName::of(template, &subject.seen.set, ordinal);
         let Some(claim) = by_name.get(name.as_str()) else {
-            return Err(deferred(format!("claim {name} is missing; the template follows when it is there")));
+            let text = format!("PVC {name} does not exist; rso updates the template once it does");
+            return Err(Note::deferred("pvc-missing", text).about(name));
         };
         claim_is_whole(claim, &subject.live.uid, &subject.seen.set.name)?;
         if let Some(target) = subject.targets.get(template).filter(|target| claim.requested < **target) {
-            return Err(deferred(format!(
-                "claim {name} asks for {}, not yet for {target}; the template follows when all claims do",
+            let text = format!(
+                "PVC {name} requests {}, not yet {target}; rso updates the template once all PVCs request it",
                 claim.requested
-            )));
+            );
+            return Err(Note::deferred("pvc-smaller", text).about(name));
         }
     }
     Ok(())
@@ -382,22 +419,26 @@ fn claims(subject: &Subject<'_>) -> Result<(), Note> {
 fn claim_is_whole(claim: &Claim, uid: &Uid, set: &str) -> Result<(), Note> {
     let name = &claim.object.name;
     if claim.object.deleting {
-        return Err(blocked(format!(
-            "claim {name} is being deleted and goes with its pod; save its data, then delete the pod to get a new claim"
-        )));
+        let text = format!(
+            "PVC {name} is being deleted, and Kubernetes removes it when its Pod ends; save its data, then delete the Pod to \
+             get a new PVC"
+        );
+        return Err(Note::blocked("pvc-terminating", text).about(name));
     }
     let stale = |owner: &&Value| owner["kind"] == "StatefulSet" && owner["name"] == set && owner["uid"] != uid.as_str();
     if claim.object.owners.iter().any(|owner| stale(&owner)) {
-        return Err(blocked(format!(
-            "claim {name} refers to an earlier set of this name, and might be deleted with it; remove that ownerReference"
-        )));
+        let text = format!(
+            "PVC {name} has an ownerReference to an earlier StatefulSet of this name, and might be deleted with it; remove \
+             that ownerReference"
+        );
+        return Err(Note::blocked("stale-owner", text).about(name));
     }
     Ok(())
 }
 
 fn quiet(subject: &Subject<'_>) -> Result<(), Note> {
     let seen = subject.seen;
-    // Once a transaction has begun, references of claims change by our own doing; the guard keeps them safe.
+    // Once a transaction has begun, rso itself changes the references of PVCs; the guard protects them.
     let claims: &[Claim] = if subject.journal.is_some() { &[] } else { &seen.claims };
     let dependents = seen.pods.iter().chain(&seen.revisions).chain(claims.iter().map(|claim| &claim.object));
     let changed = |dependent: &&Dependent| {
@@ -405,10 +446,10 @@ fn quiet(subject: &Subject<'_>) -> Result<(), Note> {
         age.is_some_and(|age| age < seen.rules.settle)
     };
     dependents.filter(|dependent| dependent.refers_to(&subject.live.uid)).find(changed).map_or(Ok(()), |dependent| {
-        Err(deferred(format!(
-            "{} got its owner less than {:?} ago, and the garbage collector may not know it yet (k8s#131284); it is waited \
-             for",
+        let text = format!(
+            "waiting: the owner of {} changed less than {:?} ago, and the garbage collector may not know it yet (k8s#131284)",
             dependent.name, seen.rules.settle
-        )))
+        );
+        Err(Note::deferred("owner-changed", text).about(&dependent.name))
     })
 }

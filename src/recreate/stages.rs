@@ -15,7 +15,7 @@ use super::{
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};
-use crate::api::reasons::{Note, Reason};
+use crate::api::reasons::Note;
 
 mod after;
 mod before;
@@ -40,16 +40,19 @@ pub(super) fn next(seen: &Observed, now: Timestamp) -> Step {
 /// A journal that cannot be read.
 fn unreadable(seen: &Observed, name: &str, guard: &Guard, error: &JournalError) -> Step {
     if matches!(error, JournalError::Newer(_)) {
-        return Step::Refuse(blocked(&error.to_string()));
+        return Step::Refuse(Note::blocked("newer-journal", error.to_string()));
     }
     let delete = || Step::Write(Action::DeleteJournal { name: name.to_owned(), guard: guard.clone(), ending: None });
     match &seen.live {
         // The only copy may be in there: a person decides.
-        Live::Absent if !seen.namespace.terminating => Step::Refuse(blocked(&format!(
-            "{error}. The set {} is gone; bring it back with `rso restore`, then delete the ConfigMap {name} in the \
-             operator's namespace",
-            seen.set
-        ))),
+        Live::Absent if !seen.namespace.terminating => {
+            let text = format!(
+                "{error}. StatefulSet {} does not exist; restore it with `rso restore`, then delete the ConfigMap {name} in \
+                 the operator's namespace",
+                seen.set
+            );
+            Step::Refuse(Note::blocked("damaged-journal", text))
+        }
         Live::Absent => delete(),
         Live::Present(live) if live.is_held() && live.deleting.is_none() => take_hold_off(live),
         // What is held is itself the backup: without the damaged journal, a new one is made from it.
@@ -225,7 +228,7 @@ fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Timestamp) -> 
     let backup = backup::encode(&seen.set, live, seen.backups.next, &journal.id, &journal.reason, now);
     let create = manifest::to_create(&live.object, &journal.targets, &journal.id);
     match backup {
-        Err(error) => Step::Refuse(blocked(&format!("{error}. Make the set smaller"))),
+        Err(error) => Step::Refuse(Note::blocked("backup", format!("{error}. Make the StatefulSet smaller"))),
         Ok(backup) => Step::Look(Look::Probes(Box::new(ProbeRequest {
             guard: live.guard(),
             generation: live.generation,
@@ -257,10 +260,10 @@ fn protection(seen: &Observed, live: &LiveSet) -> Option<Protection> {
 ///
 /// # Errors
 /// The look that must come first, or the note about who else would.
-fn alone(seen: &Observed, live: &LiveSet) -> Result<Result<(), Note>, Step> {
+fn alone(seen: &Observed, live: &LiveSet) -> Result<Result<(), Note>, Look> {
     match seen.rivals.as_ref().filter(|rivals| rivals.of == live.guard()) {
         Some(rivals) => Ok(gates::alone(rivals)),
-        None => Err(Step::Look(Look::Rivals(RivalsRequest { of: live.guard(), labels: labels_of(seen, live) }))),
+        None => Err(Look::Rivals(RivalsRequest { of: live.guard(), labels: labels_of(seen, live) })),
     }
 }
 
@@ -368,12 +371,4 @@ fn remaining(span: Duration, since: Timestamp, now: Timestamp) -> Duration {
     // A clock that ran back makes the span longer, never endless.
     let passed = Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO);
     span.saturating_sub(passed)
-}
-
-fn blocked(text: &str) -> Note {
-    Note::new(Reason::TemplateSyncBlocked, text)
-}
-
-fn deferred(text: &str) -> Note {
-    Note::new(Reason::TemplateSyncDeferred, text)
 }

@@ -46,10 +46,10 @@ pub fn keep_state(object: &Value, old: &Value) -> Answer {
             continue;
         }
         answer.patch.extend(annotation(object, key, live.as_deref()));
-        let text = format!("{key} is the operator's own; what the manifest says is ignored");
+        let text = format!("annotation {key} is managed by rso; the value in the manifest is ignored");
         answer.warnings.push(text.clone());
-        let advice = format!("{text}. Ask for a size with resize-statefulset-operator/resize.<template>");
-        answer.notes.push(Note::new(Reason::InvalidAnnotation, advice));
+        let advice = format!("{text}. To request a size, set resize-statefulset-operator/resize.<template>");
+        answer.notes.push(Note::new(Reason::InvalidAnnotation, "managed", advice).about(key));
     }
     answer
 }

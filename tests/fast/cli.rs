@@ -57,7 +57,7 @@ fn a_mistake_in_the_words_is_answered_with_2_and_what_is_right() {
     check(&[], "Usage: rso");
     check(&["resise"], "unrecognized subcommand");
     check(&["resize", "db"], "<SIZE>");
-    check(&["resize", "db", "lots"], "it does not begin with a number; write a size such as 10Gi");
+    check(&["resize", "db", "lots"], "must begin with a number; use a size such as 10Gi");
     check(&["resize", "db", "10GB"], "\"GB\" is not a unit");
     check(&["resize", "db", "20Gi", "--template", "data", "--index", "0"], "cannot be used with");
     check(&["resize", "db", "20Gi", "--timeout", "5m"], "--wait");

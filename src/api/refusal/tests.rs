@@ -108,6 +108,14 @@ fn the_largest_smaller_size_is_what_the_server_allows_or_else_half() {
         assert_eq!(smaller, expected.map(Bytes::mib), "{message} {requested} {capacity} {wanted}");
     };
     check(QUOTA, 400, 400, 600, Some(550));
+    // A quota that is no whole number of MiB.
+    check(
+        &QUOTA.replace("limited: requests.storage=1150Mi", "limited: requests.storage=1205862401"),
+        400,
+        400,
+        600,
+        Some(550),
+    );
     // The driver made more than was requested, and the quota has no room beyond that.
     check(QUOTA, 400, 560, 600, None);
     check(QUOTA, 400, 400, 550, None);
@@ -119,6 +127,33 @@ fn the_largest_smaller_size_is_what_the_server_allows_or_else_half() {
     check(POLICY, 400, 400, 600, Some(500));
     check(WEBHOOK, 400, 400, 402, None);
     check(NOT_RESIZABLE, 400, 400, 600, None);
+}
+
+#[test]
+fn advice_names_the_binding_of_a_policy_where_the_server_does() {
+    let check = |message: &str, expected: &str| assert_eq!(Refusal::read(message).advice(), expected, "{message}");
+    let whole = "do what admission policy cap asks for, or exempt the operator's ServiceAccount in it";
+    check(POLICY, &format!("{whole} or in its binding cap-all"));
+    check("ValidatingAdmissionPolicy 'cap' denied request: no", whole);
+}
+
+#[test]
+fn refusals_of_different_origin_are_different_cases() {
+    let check = |message: &str, expected: &str| assert_eq!(Refusal::read(message).case(), expected, "{message}");
+    check(QUOTA, "quota storage requests.storage");
+    check(&QUOTA.replace("1000Mi", "1010Mi"), "quota storage requests.storage");
+    check(RANGE, "limit-range");
+    check(POLICY, "policy cap cap-all");
+    check(WEBHOOK, "webhook validate.example.com");
+    check(NOT_RESIZABLE, "not-resizable");
+    check(
+        "x is invalid: metadata.annotations: Too long: may not be more than 262144 bytes",
+        "too-long metadata.annotations",
+    );
+    check("failed to patch x: not allowed; grant the verb patch on y: z", "rights");
+    check("PersistentVolumeClaim \"x\" is invalid: spec: too small", "invalid");
+    check("no", "other");
+    assert_eq!(Refusal::lowered(Bytes::mib(450)).case(), "lowered");
 }
 
 proptest::proptest! {

@@ -157,7 +157,7 @@ fn only_the_newest_event_of_a_reason_is_news_and_only_for_an_hour() {
     let events = [at(5, "ClaimExpanded"), at(2, "ClaimExpanded"), at(3, "TemplateSynced"), at(61, "BackupCreated")];
     let notes: Vec<String> = news(&events, &[], now()).into_iter().map(|event| event.note).collect();
     assert_eq!(notes, ["2", "3"]);
-    let told = [Note::new(Reason::TemplateSynced, "x")];
+    let told = [Note::new(Reason::TemplateSynced, "", "x")];
     assert_eq!(news(&events, &told, now()).len(), 1);
 }
 

@@ -73,6 +73,7 @@ fn busy() -> SetStatus {
     data.wanted = Some(Bytes::gib(12));
     data.notes = vec![Note::new(
         Reason::AutoResizeTriggered,
+        "12Gi",
         "data-db-1 is 81% full, at or above 80%: all claims of data grow from 10Gi to 12Gi",
     )];
     let wal = template("wal", Bytes::gib(5), Growth::OnRequest, vec![claim("wal-db-0", None, Bytes::gib(5))]);
@@ -135,6 +136,7 @@ fn what_a_person_must_act_on_is_told_below_the_volumes() {
     let mut data = template("data", Bytes::gib(10), by_usage(), vec![infeasible]);
     data.notes = vec![Note::new(
         Reason::ExpansionInfeasible,
+        "smaller-step",
         "claim data-db-0: the driver cannot make 12Gi; asking for 11Gi instead. Check the free space of the pool",
     )];
     let mut set = set(vec![data]);

@@ -1,4 +1,4 @@
-//! Was this told already? What is remembered of Events, so that they are series and not a log. Pure.
+//! Recorded Events: which note was recorded already, so that repetitions are a series and not a log. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,24 +7,25 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::api::names::Uid;
-use crate::api::reasons::{Note, Reason, Severity};
+use crate::api::reasons::{Note, Reason};
 
 /// An unchanged reason is not repeated within this time.
 pub(super) const QUIET: Duration = Duration::from_secs(3600);
 
-/// The most different notes that one reason of one object may bring within [`QUIET`], whatever its text does.
+/// The most Events that one reason of one object may bring within [`QUIET`], however many cases there are.
 const DIFFERENT: usize = 10;
 
 /// The most that is remembered, each less than a hundred bytes. An object has a handful of notes at a time, so this is
 /// more than all volumes that one operator can look after bring at once: what is in use is not dropped.
 const REMEMBERED: usize = 200_000;
 
-/// What makes two notes the same: the object, the reason, and the text without what varies by itself.
+/// What makes two notes the same Event: the object of the Event and the identity of the note.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     uid: Uid,
     reason: Reason,
-    gist: String,
+    object: String,
+    case: String,
 }
 
 /// What is to be done with a note.
@@ -61,7 +62,7 @@ pub(super) struct Memory {
 impl Key {
     /// The key of a note about the object.
     pub(super) fn new(uid: &Uid, note: &Note) -> Self {
-        Self { uid: uid.clone(), reason: note.reason, gist: gist(note) }
+        Self { uid: uid.clone(), reason: note.reason, object: note.object.clone(), case: note.case.clone() }
     }
 
     /// The same key gives the same number, on every replica and after every restart: Events are named by it.
@@ -70,7 +71,7 @@ impl Key {
     }
 
     fn short(&self) -> [u8; 8] {
-        short(&[self.uid.as_str(), self.reason.as_str(), &self.gist])
+        short(&[self.uid.as_str(), self.reason.as_str(), &self.object, &self.case])
     }
 }
 
@@ -140,46 +141,6 @@ fn older(then: Timestamp, now: Timestamp) -> bool {
     now.duration_since(then).unsigned_abs() >= QUIET
 }
 
-/// The text without what changes while the meaning stays.
-///
-/// Shares and times vary by themselves (`82% full`, `for 5m`). Sizes too, in a warning: the same trouble with other figures.
-/// In a normal note a size is what was decided, and another size is news. What is quoted, and digits inside a name
-/// (`data-db-0`), always count.
-fn gist(note: &Note) -> String {
-    let mut gist = String::with_capacity(note.text.len());
-    let mut quote = None;
-    for word in note.text.split_inclusive(char::is_whitespace) {
-        let quoted = quote.is_some() || word.starts_with(['"', '`']);
-        for mark in word.chars().filter(|c| matches!(c, '"' | '`')) {
-            quote = if quote == Some(mark) { None } else { quote.or(Some(mark)) };
-        }
-        if !quoted && varies(word.trim(), note.reason.severity()) {
-            gist.push('#');
-            continue;
-        }
-        gist.push_str(word);
-    }
-    gist
-}
-
-fn varies(word: &str, severity: Severity) -> bool {
-    let bare = word.trim_matches(['(', ')', '[', ']', ',', ';', ':', '.', '~', '≥', '<', '>']);
-    if !bare.starts_with(|c: char| c.is_ascii_digit()) {
-        return false;
-    }
-    let share = bare.strip_suffix('%').is_some_and(is_number);
-    let time = humantime::parse_duration(bare).is_ok() || bare.parse::<Timestamp>().is_ok();
-    let figure = || is_number(bare) || bare.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<f64>().is_ok();
-    match severity {
-        Severity::Normal => share || time,
-        Severity::Warning => share || time || bare.split('/').all(|part| !part.is_empty()) && figure(),
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,30 +149,26 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + seconds).unwrap()
     }
 
-    fn key(uid: &str, reason: Reason, text: &str) -> Key {
-        Key::new(&Uid::new(uid), &Note::new(reason, text))
+    fn key(uid: &str, reason: Reason, case: &str) -> Key {
+        Key::new(&Uid::new(uid), &Note::new(reason, case, "a text"))
     }
 
     #[test]
-    fn figures_that_vary_by_themselves_do_not_make_a_note_new() {
-        let check = |reason, a: &str, b: &str, same: bool| {
-            assert_eq!(key("u", reason, a) == key("u", reason, b), same, "{a} | {b}");
+    fn notes_are_the_same_by_reason_object_and_case_whatever_their_text() {
+        let uid = Uid::new("u");
+        let note =
+            |reason, object: &str, case: &str, text: &str| Key::new(&uid, &Note::new(reason, case, text).about(object));
+        let known = note(Reason::MaxSizeReached, "data-db-0", "max-size", "PVC data-db-0 is 95% full");
+        let check = |other: Key, same: bool| {
+            assert_eq!(known == other, same, "{other:?}");
+            assert_eq!(known.digest() == other.digest(), same, "{other:?}");
         };
-        let full = Reason::MaxSizeReached;
-        check(
-            full,
-            "data-db-0 is 95% full (9.5Gi of 10Gi); raise max-size",
-            "data-db-0 is 96.1% full (9.6Gi of 10Gi); raise max-size",
-            true,
-        );
-        check(full, "data-db-0 is 95% full", "data-db-1 is 95% full", false);
-        check(Reason::CooldownActive, "grew 5m ago", "grew 6m ago", true);
-        check(Reason::CooldownActive, "until 2026-01-01T00:00:00Z.", "until 2026-01-02T00:00:00Z.", true);
-        check(Reason::InvalidAnnotation, "threshold \"80 %\" is not", "threshold \"90 %\" is not", false);
-        check(Reason::InvalidAnnotation, "resize-0: `10 Gib` is", "resize-0: `12 Gib` is", false);
-        check(Reason::ResizeRequested, "from 10Gi to 20Gi", "from 10Gi to 30Gi", false);
-        check(Reason::AutoResizeTriggered, "82% full, to 20Gi", "83% full, to 20Gi", true);
-        check(Reason::QuotaExceeded, "requested 12Gi, used 3, limited 10", "requested 13Gi, used 4, limited 10", true);
+        check(note(Reason::MaxSizeReached, "data-db-0", "max-size", "PVC data-db-0 is 96.1% full; raise it"), true);
+        check(note(Reason::MaxSizeReached, "data-db-1", "max-size", "PVC data-db-0 is 95% full"), false);
+        check(note(Reason::MaxSizeReached, "data-db-0", "driver", "PVC data-db-0 is 95% full"), false);
+        check(note(Reason::QuotaExceeded, "data-db-0", "max-size", "PVC data-db-0 is 95% full"), false);
+        // The parts do not run into each other.
+        check(note(Reason::MaxSizeReached, "data-db-0max", "-size", "PVC data-db-0 is 95% full"), false);
     }
 
     #[test]
@@ -237,10 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_never_stays_the_same_is_still_bounded() {
+    fn cases_without_end_are_still_bounded() {
         let mut memory = Memory::default();
         let told = (0..1_000).filter(|n| {
-            let key = key("u", Reason::ResizeRequested, &format!("to {n}Gi"));
+            let key = key("u", Reason::ResizeRequested, &format!("{n}Gi"));
             memory.judge(&key, at(1)) == Verdict::Tell
         });
         assert_eq!(told.count(), DIFFERENT);

@@ -1,7 +1,7 @@
-//! How is a person told? One recorder for the process: Events (`events.k8s.io/v1`) on sets and claims.
+//! The recorder of Events (`events.k8s.io/v1`) about StatefulSets and PVCs, one for the process.
 //!
-//! Recording never waits: a bounded queue, and one task that sends. An Event is named by what it says, so that what a
-//! restarted or another replica says again becomes a series, not a second Event.
+//! Recording never waits: a bounded queue, and one task that sends. An Event is named by the identity of its note, so that
+//! what another replica, or this one after a restart, records again becomes a series, not a second Event.
 
 mod memory;
 
@@ -40,7 +40,7 @@ pub struct Subject {
     pub uid: Uid,
 }
 
-/// Records Events. Cheap to clone; all clones remember together.
+/// Records Events. Cheap to clone; all clones share what they remember.
 #[derive(Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<Message>,
@@ -67,7 +67,7 @@ struct Message {
     at: Timestamp,
 }
 
-/// Makes a recorder and its sender. `instance` is the pod's name; `dropped` counts what could not be told.
+/// Makes a recorder and its sender. `instance` is the name of the Pod; `dropped` counts the Events that are lost.
 pub fn recorder(
     client: Client,
     instance: impl Into<String>,
@@ -81,7 +81,7 @@ pub fn recorder(
 }
 
 impl Recorder {
-    /// Tells a note about an object, unless it was told within the hour. `action` is what was being done: `Resize`.
+    /// Records a note about an object, unless it was recorded within the hour. `action` is what rso was doing: `Resize`.
     pub fn record(&self, subject: &Subject, action: &'static str, note: &Note, now: Timestamp) {
         let key = Key::new(&subject.uid, note);
         let seen = match lock(&self.memory).judge(&key, now) {
@@ -96,7 +96,7 @@ impl Recorder {
         } else if note.reason.severity() == Severity::Warning {
             // As often as the Event and as long, and escaped: it may quote what anybody wrote.
             let text = cut(&note.text, LONGEST_NOTE);
-            tracing::warn!(subject = %subject.address, reason = %note.reason, note = ?text, "a person has to look");
+            tracing::warn!(subject = %subject.address, reason = %note.reason, note = ?text, "recorded a Warning");
         }
     }
 }
@@ -111,7 +111,7 @@ impl Sender {
     pub async fn run(mut self) {
         while let Some(message) = self.queue.recv().await {
             if let Err(error) = self.deliver(&message).await {
-                // What will never be accepted counts as told, or every pass would try again.
+                // What will never be accepted counts as recorded, or every reconciliation would try again.
                 if error.class() != Class::Permanent {
                     lock(&self.memory).forget(&message.key);
                 }
@@ -121,7 +121,7 @@ impl Sender {
                 (self.dropped)();
                 tracing::warn!(
                     subject = %message.subject.address, reason = %message.note.reason, error = chain(&error),
-                    "an Event could not be written"
+                    "failed to record an Event"
                 );
             }
         }
@@ -201,7 +201,7 @@ fn event(message: &Message, namespace: &str, name: &str, instance: &str) -> Valu
     })
 }
 
-/// The change that makes an Event which was told before, an hour ago or by another process, a series.
+/// The change that makes an Event which was recorded before, an hour ago or by another process, a series.
 fn series(message: &Message) -> Value {
     json!({"series": {"count": message.seen.max(2), "lastObservedTime": micro_time(message.at)}})
 }
@@ -226,7 +226,7 @@ mod tests {
 
     fn message(text: &str) -> Message {
         let subject = Subject { address: Address::set(&SetName::new("shop", "db")), uid: Uid::new("u-1") };
-        let note = Note::new(Reason::UsageUnknown, text);
+        let note = Note::new(Reason::UsageUnknown, "silent", text);
         let key = Key::new(&subject.uid, &note);
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
         Message { subject, action: "Resize", note, key, seen: 1, at }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_again_was_seen_at_least_twice() {
+    fn what_is_recorded_again_was_seen_at_least_twice() {
         let check = |seen, expected| {
             let series = series(&Message { seen, ..message("nobody answers") });
             let last = "2026-01-02T03:04:05.000000Z";

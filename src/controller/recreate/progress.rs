@@ -92,17 +92,20 @@ impl Progress {
             // With its end in it, nothing begins: a hold that was left over is taken off.
             Action::CreateJournal(journal) if journal.ending.is_some() => {}
             Action::CreateJournal(journal) => {
-                self.tell(Note::new(Reason::TemplateSyncing, sizes_of(journal)));
+                let text = format!(
+                    "recreating the StatefulSet with larger templates: {}; its Pods keep running",
+                    sizes(&journal.targets)
+                );
+                self.tell(Note::new(Reason::TemplateSyncing, sizes(&journal.targets), text));
             }
             Action::CreateBackup(object) => {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                self.tell(Note::new(
-                    Reason::BackupCreated,
-                    format!("the set is saved in ConfigMap {name}; restore it with `rso restore` if ever needed"),
-                ));
+                let text = format!("saved the StatefulSet in ConfigMap {name}; to restore it, run `rso restore`");
+                self.tell(Note::new(Reason::BackupCreated, "", text).about(name));
             }
             Action::PatchTemplates { .. } => {
-                self.tell(Note::new(Reason::TemplateSynced, "the API server took the larger templates in place"));
+                let text = "the API server accepted the larger templates in place";
+                self.tell(Note::new(Reason::TemplateSynced, "in-place", text));
             }
             Action::Create(_) => self.times.created = Some(Instant::now()),
             Action::UpdateJournal { .. }
@@ -143,7 +146,7 @@ impl Progress {
     }
 }
 
-/// The PVC of a StatefulSet that was deleted soon after its recreate, of which nobody knows what its owner wanted.
+/// The PVC of a StatefulSet that was deleted soon after its recreation, where it is not known whether the PVC should go too.
 fn kept_without_its_set(seen: &Observed, claim: &str) -> Option<Note> {
     let is_known = match (&seen.live, &seen.departure) {
         (Live::Absent, Departure::Unknown) => false,
@@ -152,17 +155,13 @@ fn kept_without_its_set(seen: &Observed, claim: &str) -> Option<Note> {
     };
     (!is_known && !seen.namespace.terminating).then(|| {
         let text = format!(
-            "StatefulSet {} was deleted during or soon after a recreate, which protects PVC {claim}. Whether the PVC was to be \
-             deleted with it is not known, so it is kept. If its data is not needed: kubectl delete pvc {claim} --namespace {}",
+            "StatefulSet {} was deleted during or soon after a recreation, which protects PVC {claim}. Whether the PVC was to \
+             be deleted with it is not known, so rso keeps it. If you do not need its data: kubectl delete pvc {claim} \
+             --namespace {}",
             seen.set.name, seen.set.namespace
         );
-        Note::new(Reason::ClaimKept, text)
+        Note::new(Reason::ClaimKept, "", text).about(claim)
     })
-}
-
-fn sizes_of(journal: &Journal) -> String {
-    let sizes: Vec<String> = journal.targets.iter().map(|(name, size)| format!("{name} to {size}")).collect();
-    format!("the set is recreated with larger templates: {}; its pods run on", sizes.join(", "))
 }
 
 fn end_of(journal: &Journal, report: &Report) -> Vec<Note> {
@@ -171,67 +170,62 @@ fn end_of(journal: &Journal, report: &Report) -> Vec<Note> {
     notes.extend(match report.ending {
         Ending::Landed => Some(landed(report)),
         Ending::PutBack => Some(put_back(journal, &report.outcome)),
-        Ending::Superseded => Some(Note::new(
-            Reason::TemplateSyncDeferred,
-            "somebody else created the StatefulSet while it was being recreated; theirs is kept as it is and checked again",
+        Ending::Superseded => Some(Note::deferred(
+            "superseded",
+            "another client created the StatefulSet while rso was recreating it; rso keeps that object and re-evaluates it",
         )),
-        Ending::Undone => Some(Note::new(
-            Reason::TemplateSyncDeferred,
-            "the recreate was rolled back before anything was deleted; it is tried again by itself when the StatefulSet is \
-             stable",
+        Ending::Undone => Some(Note::deferred(
+            "rolled-back",
+            "rso rolled the recreation back before anything was deleted; it retries once the StatefulSet is stable",
         )),
         Ending::Deleted | Ending::NamespaceGone => None,
     });
     notes
 }
 
-/// Pods that are not what they were.
+/// Pods that were deleted or replaced.
 fn lost(outcome: &Outcome) -> Option<Note> {
     let names: Vec<String> = outcome.lost.iter().map(|name| format!("Pod {name}")).collect();
     (!names.is_empty()).then(|| {
-        Note::new(
-            Reason::TemplateSyncBlocked,
-            format!(
-                "{} {} deleted or replaced while the StatefulSet was being recreated. If nobody did that on purpose, check \
-                 what else selects these Pods (rso doctor), and the Events of the Pods",
-                compare::listed(&names),
-                if names.len() == 1 { "was" } else { "were" }
-            ),
-        )
+        let listed = compare::listed(&names);
+        let were = if names.len() == 1 { "was" } else { "were" };
+        let text = format!(
+            "{listed} {were} deleted or replaced while the StatefulSet was being recreated. If nobody did that on purpose, \
+             check what else selects these Pods (rso doctor), and the Events of the Pods"
+        );
+        Note::blocked("pods-replaced", text).about(listed)
     })
 }
 
-/// What is there, not what was meant.
+/// What the StatefulSet has now, not what was requested.
 fn landed(report: &Report) -> Note {
     let outcome = &report.outcome;
-    let pods = if outcome.lost.is_empty() { "; no Pod was restarted." } else { "." };
+    let sizes = sizes(&outcome.sizes);
+    let pods = if outcome.lost.is_empty() { " No Pod was restarted." } else { "" };
     let spans = match (report.absent, report.unmanaged) {
         (Some(absent), Some(unmanaged)) => format!(
-            " The name was absent for {} ms, the Pods unmanaged for {} ms.",
+            " The StatefulSet was absent for {} ms, its Pods were unmanaged for {} ms.",
             absent.as_millis(),
             unmanaged.as_millis()
         ),
         _ => String::new(),
     };
     let changed = if outcome.changed.is_empty() {
-        " Nothing is to be done".to_owned()
+        " No action needed".to_owned()
     } else {
-        format!(" It differs from before in {}", compare::listed(&outcome.changed))
+        format!(" The StatefulSet differs from before in {}", compare::listed(&outcome.changed))
     };
-    Note::new(Reason::TemplateSynced, format!("the templates are {}{pods}{spans}{changed}", sizes(&outcome.sizes)))
+    Note::new(Reason::TemplateSynced, &sizes, format!("the templates are {sizes}.{pods}{spans}{changed}"))
 }
 
 fn put_back(journal: &Journal, outcome: &Outcome) -> Note {
-    Note::new(
-        Reason::TemplateSyncBlocked,
-        format!(
-            "the StatefulSet was recreated with {}, and has {}: an admission policy or a controller put the size back. It is \
-             not tried again until the sizes or the spec of the StatefulSet change; raise the size there, or exempt this \
-             StatefulSet",
-            sizes(&journal.targets),
-            sizes(&outcome.short)
-        ),
-    )
+    let text = format!(
+        "rso recreated the StatefulSet with {}, and it has {}: an admission policy or a controller reverted the size. rso does \
+         not retry until the sizes or the spec of the StatefulSet change; raise the size there, or exempt this StatefulSet",
+        sizes(&journal.targets),
+        sizes(&outcome.short)
+    );
+    Note::blocked("size-reverted", text)
 }
 
 fn sizes(of: &BTreeMap<TemplateName, Bytes>) -> String {

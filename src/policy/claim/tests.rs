@@ -199,34 +199,35 @@ fn the_words_of_kubernetes_are_read_and_an_unknown_one_is_waited_for() {
 }
 
 #[test]
-fn every_note_names_the_claim_and_ends_with_what_to_do() {
+fn every_note_names_the_pvc_and_ends_with_what_to_do() {
     let check = |claim: Claim, driver: Driver, end: &str| {
         let note = match next(&claim, TWELVE, None, &driver, at(0)) {
             ClaimStep::Patch { note, .. } | ClaimStep::Wait(note) | ClaimStep::Blocked(note) => note,
             ClaimStep::Settled => panic!("settled"),
         };
         assert!(note.text.contains("data-db-0") && note.text.ends_with(end), "{note}");
+        assert_eq!(note.object, "data-db-0", "{note}");
         assert!(note.text.len() < 900, "{note}");
     };
     let never = Driver { growth: Growth::Never, ..driver() };
-    check(Claim { phase: Phase::Lost, ..claim(0, TEN) }, driver(), "or delete the claim");
-    check(claim(0, TEN), never, "move the data to another class");
-    check(Claim { class: None, ..claim(0, TEN) }, driver(), "to a claim of an expandable class");
-    check(growing(TEN, TWELVE, Resize::NodeInfeasible), driver(), "the free space of the pool or the node");
+    check(Claim { phase: Phase::Lost, ..claim(0, TEN) }, driver(), "or delete the PVC");
+    check(claim(0, TEN), never, "move the data to a PVC of another StorageClass");
+    check(Claim { class: None, ..claim(0, TEN) }, driver(), "to a PVC of a StorageClass that allows expansion");
+    check(growing(TEN, TWELVE, Resize::NodeInfeasible), driver(), "the free space of the storage pool or the node");
     check(
         Claim { resized_at: Some(at(-3600)), ..growing(TEN, TWELVE, Resize::ControllerInProgress) },
         driver(),
-        "the log of the driver's resizer",
+        "the log of the CSI driver's resizer",
     );
     check(
         Claim { resized_at: Some(at(-3600)), ..growing(TEN, TWELVE, Resize::NodePending) },
         driver(),
-        "restart pod db-0 when it suits",
+        "restart Pod db-0 when convenient",
     );
 }
 
 #[test]
-fn a_pvc_that_is_being_deleted_under_its_pod_is_told_with_what_to_do() {
+fn a_pvc_that_is_being_deleted_under_its_pod_is_reported_with_what_to_do() {
     let note = goes_with_its_pod(&Claim { deleting: true, ..claim(1, TEN) }).expect("a note");
     assert_eq!(note.reason, Reason::TemplateSyncBlocked);
     assert!(note.text.contains("data-db-1") && note.text.ends_with("delete Pod db-1 to get a new PVC"), "{note}");

@@ -73,7 +73,10 @@ fn the_fullest_is_named() {
     let expected = Fullest { claim: "data-db-1".into(), share: Percent::whole(85) };
     assert_eq!(decision.fullest, Some(expected));
     let text = &decision.notes[0].text;
-    assert_eq!(text, "claim data-db-1 is 85% full, threshold 80%: template data grows from 10Gi to 12Gi");
+    assert_eq!(
+        text,
+        "PVC data-db-1 is 85% full, threshold 80%: requesting an expansion of template data from 10Gi to 12Gi"
+    );
 }
 
 /// What is told of one replica that is so full, in full.
@@ -92,12 +95,13 @@ fn it_is_told_how_full_what_is_done_and_what_is_waited_for() {
     let check = |told: String, expected: &str| assert_eq!(told, expected);
     check(
         sentence(85, 0, Some(at(-60))),
-        "claim data-db-0 is 85% full, threshold 80% and should grow to 12Gi, but its template grew less than 1h 30m ago; it \
-         grows by itself later. Lower cooldown, or ask for the size with resize.data",
+        "PVC data-db-0 is 85% full, threshold 80% and needs 12Gi, but its template was expanded less than 1h 30m ago; rso \
+         expands it later. To expand it now, lower cooldown, or request the size with resize.data",
     );
     check(
         sentence(50, Bytes::MIB, None),
-        "claim data-db-0 is full in 1h 25m 20s, as it fills now: template data grows from 10Gi to 12Gi",
+        "PVC data-db-0 is full in 1h 25m 20s at the current rate: requesting an expansion of template data from 10Gi to \
+         12Gi",
     );
 }
 
@@ -329,7 +333,7 @@ fn it_is_told_how_many_are_raised() {
     let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[10, 10, 10]));
     assert_eq!(
         decision.notes[0].text,
-        "template data: PVC data-db-2 has 12Gi; 1 of 3 PVCs have less and should follow to 12Gi"
+        "template data: PVC data-db-2 requests 12Gi; 1 of 3 PVCs request less and need 12Gi"
     );
 }
 
@@ -486,7 +490,7 @@ fn several_who_do_not_answer_are_told_in_one_note() {
     let claims = three(TEN);
     let decision = decided(&settings(|_| {}), &claims, &BTreeMap::new());
     let [note] = decision.notes.as_slice() else { panic!("{decision:?}") };
-    assert!(note.text.starts_with("nobody says how full claim data-db-0 and 2 more is"), "{note}");
+    assert!(note.text.starts_with("usage of PVC data-db-0 and 2 more is unknown"), "{note}");
 }
 
 #[test]

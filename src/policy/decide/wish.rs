@@ -141,15 +141,15 @@ impl Look<'_> {
         claim.is_done() || to > claim.requested
     }
 
-    /// One note for all that are full and have the largest size allowed.
+    /// One note for all PVCs that are full and have the largest size allowed.
     fn at_limit(&self, at_limit: &[(Bytes, Crossing<'_>)]) -> Option<Note> {
         let ((_, Crossing { claim, capacity, why, .. }), others) = at_limit.split_first()?;
-        let more = if others.is_empty() { String::new() } else { format!(" (and {} more likewise)", others.len()) };
+        let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
         let text = format!(
-            "claim {} is {why} and has {capacity}, the largest size allowed{more}; raise max-size, or make room",
+            "PVC {} is {why} and has {capacity}, the largest size allowed{more}; raise max-size, or free space in the volume",
             claim.name
         );
-        Some(Note::new(Reason::MaxSizeReached, text))
+        Some(Note::new(Reason::MaxSizeReached, "usage", text).about(&claim.name))
     }
 
     /// Is this replica over a threshold, and which?
@@ -194,27 +194,25 @@ impl Look<'_> {
         self.settings.max_size.map_or(to, |max| to.min(max))
     }
 
-    /// The size, or why it must not be.
+    /// The size, or why the template must not have it now.
     fn allowed(&self, crossing: &Crossing<'_>, to: Bytes, emergency: bool) -> Wish {
         let (claim, capacity) = (&crossing.claim.name, crossing.capacity);
         if let Some(left) = self.cooldown_left(emergency) {
-            return Wish::Refused(Note::new(
-                Reason::CooldownActive,
-                format!(
-                    "claim {claim} is {} and should grow to {to}, but its template grew less than {} ago; it grows by \
-                     itself later. Lower cooldown, or ask for the size with resize.{}",
-                    crossing.why,
-                    spoken(left),
-                    self.settings.name
-                ),
-            ));
+            let text = format!(
+                "PVC {claim} is {} and needs {to}, but its template was expanded less than {} ago; rso expands it later. To \
+                 expand it now, lower cooldown, or request the size with resize.{}",
+                crossing.why,
+                spoken(left),
+                self.settings.name
+            );
+            return Wish::Refused(Note::new(Reason::CooldownActive, "", text).about(claim));
         }
-        let grows = if self.settings.auto == Auto::Recommend { "should grow" } else { "grows" };
+        let action = if self.settings.auto == Auto::Recommend { "recommending" } else { "requesting" };
         let text = format!(
-            "claim {claim} is {}: template {} {grows} from {capacity} to {to}",
+            "PVC {claim} is {}: {action} an expansion of template {} from {capacity} to {to}",
             crossing.why, self.settings.name
         );
-        Wish::Grow { to, note: Note::new(Reason::AutoResizeTriggered, text) }
+        Wish::Grow { to, note: Note::new(Reason::AutoResizeTriggered, to, text).about(claim) }
     }
 
     /// The cooldown, while it is not over.
@@ -232,8 +230,8 @@ impl Look<'_> {
     fn unknown(&self, unknown: &[(&Claim, Unknown)]) -> Option<Note> {
         let ((claim, why), others) = unknown.split_first()?;
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-        let text = format!("nobody says how full claim {}{more} is: {}", claim.name, why.told(claim));
-        Some(Note::new(Reason::UsageUnknown, text))
+        let text = format!("usage of PVC {}{more} is unknown: {}", claim.name, why.explained(claim));
+        Some(Note::new(Reason::UsageUnknown, why.case(), text).about(&claim.name))
     }
 }
 
@@ -242,7 +240,7 @@ pub fn reaches_threshold(settings: &TemplateSettings, usage: &Usage, rate: u64) 
     crossed(settings, usage, rate).is_some()
 }
 
-/// The threshold that a volume is over, as told.
+/// The threshold that a volume is over, in words.
 fn crossed(settings: &TemplateSettings, usage: &Usage, rate: u64) -> Option<String> {
     let whole = usage.used.saturating_add(usage.available);
     let full_bytes = reaches(usage.used.0, whole.0, settings.threshold);
@@ -256,7 +254,7 @@ fn crossed(settings: &TemplateSettings, usage: &Usage, rate: u64) -> Option<Stri
         let (share, threshold) = (rounded(usage.inode_fullness()), settings.inodes_threshold);
         Some(format!("{share} of its inodes in use, threshold {threshold}"))
     } else if left.zip(settings.lead_time).is_some_and(|(left, lead)| left <= lead) {
-        Some(format!("full in {}, as it fills now", spoken(left.unwrap_or_default())))
+        Some(format!("full in {} at the current rate", spoken(left.unwrap_or_default())))
     } else {
         None
     }

@@ -121,14 +121,15 @@ fn a_request_of_the_webhook_is_told_from_one_of_a_person() {
 }
 
 #[test]
-fn a_value_that_cannot_be_read_is_told_and_has_no_effect() {
+fn an_invalid_value_is_reported_and_has_no_effect() {
     let untouched = read(&[("resize-1", "5Gi")]).0;
     let check = |key: &str, value: &str, told: &str| {
         let (settings, notes) = read(&[("resize-1", "5Gi"), (key, value)]);
         let [note] = notes.as_slice() else { panic!("{key}: {value}: {notes:?}") };
         assert_eq!(note.reason, Reason::InvalidAnnotation, "{note}");
-        assert!(note.text.starts_with(&format!("{PREFIX}{key} has no effect")), "{note}");
+        assert!(note.text.starts_with(&format!("annotation {PREFIX}{key} has no effect")), "{note}");
         assert!(note.text.contains(&quote(value)) && note.text.contains(told), "{note}");
+        assert_eq!((&note.object, &note.case), (&key.to_owned(), &quote(value)), "{note}");
         assert!(note.text.len() < 500, "{} bytes: {note}", note.text.len());
         assert_eq!(settings, untouched, "{key}: {value}");
     };
@@ -149,7 +150,7 @@ fn a_value_that_cannot_be_read_is_told_and_has_no_effect() {
     check("increase", "0%", "more than 0%");
     check("increase", "0", "more than 0");
     check("increase", "-1Gi", "negative");
-    check("increase", "20 %", "plain decimal");
+    check("increase", "20 %", "decimal number");
     check("min-increase", "1GB", "\"GB\" is not a unit");
     check("max-size", "0", "more than 0");
     check("max-size", "8Ei", "2^63-1");
@@ -161,9 +162,9 @@ fn a_value_that_cannot_be_read_is_told_and_has_no_effect() {
     check("allow-owner", "postgres.example.com/v1", "kind");
     check("resize-0", "10 Gi", "\" Gi\" is not a unit");
     check("resize-0", "0", "more than 0");
-    check("resize-2", "10Gi", "the set has 0 data, 1 wal");
-    check("resize-99999999999999999999", "10Gi", "the set has 0 data, 1 wal");
-    check("resize.date", "10Gi", "no template \"date\"; the set has 0 data, 1 wal");
+    check("resize-2", "10Gi", "the StatefulSet has 0 data, 1 wal");
+    check("resize-99999999999999999999", "10Gi", "the StatefulSet has 0 data, 1 wal");
+    check("resize.date", "10Gi", "no template \"date\"; the StatefulSet has 0 data, 1 wal");
     check("max-size.date", "10Gi", "no template \"date\"");
     check("requested", "data", "<template>=<quantity>");
     check("requested", "data=10Gi,wal=lots", "begin with a number");
@@ -184,7 +185,7 @@ fn a_template_that_is_gone_does_not_hide_the_other_requests_of_an_apply() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_the_nearest_known() {
+fn an_unknown_key_is_reported_with_the_nearest_known() {
     let check = |key: &str, told: &str| {
         let (settings, notes) = read(&[(key, "true")]);
         let [note] = notes.as_slice() else { panic!("{key}: {notes:?}") };
@@ -204,8 +205,8 @@ fn an_unknown_key_is_told_with_the_nearest_known() {
     check("resize-01", "did you mean resize-<N>?");
     check("resize-", "did you mean resize-<N>?");
     check("resize", "did you mean resize-<N>?");
-    check("paused.data", "paused holds for the whole set: write it without the template");
-    check("requested.data", "requested holds for the whole set: write it without the template");
+    check("paused.data", "paused applies to the whole StatefulSet: use it without the template");
+    check("requested.data", "requested applies to the whole StatefulSet: use it without the template");
 }
 
 #[test]
@@ -288,7 +289,7 @@ fn a_set_without_templates_has_nothing_to_set() {
     let (settings, notes) =
         Settings::read(&map(&[("auto-scaled", "true"), ("resize-0", "1Gi")]), &map(&[]), &[], &Limits::default());
     assert!(settings.templates.is_empty());
-    assert!(notes[0].text.ends_with("the set has no volumeClaimTemplates"), "{}", notes[0]);
+    assert!(notes[0].text.ends_with("the StatefulSet has no volumeClaimTemplates"), "{}", notes[0]);
 }
 
 proptest! {

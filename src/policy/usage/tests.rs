@@ -149,12 +149,12 @@ fn a_reading_of_another_capacity_is_from_before_the_growth() {
 }
 
 #[test]
-fn a_person_is_told_why_nobody_knows_and_what_to_do() {
+fn why_usage_is_unknown_is_explained_with_what_to_do() {
     let check = |unknown: Unknown, why: &str, what_to_do: &str| {
-        let told = unknown.told(&claim(0, Bytes::gib(10)));
+        let told = unknown.explained(&claim(0, Bytes::gib(10)));
         assert!(told.contains(why) && told.ends_with(what_to_do), "{told}");
     };
-    check(Unknown::NoPod, "no pod", "uses it");
+    check(Unknown::NoPod, "no Pod", "uses it");
     check(Unknown::NotYet, "just started", "wait a minute or two");
     let failing = Failing {
         namespace: "shop".to_owned(),
@@ -164,18 +164,18 @@ fn a_person_is_told_why_nobody_knows_and_what_to_do() {
         message: String::new(),
     };
     check(Unknown::NotRunning(failing), "container db is in CrashLoopBackOff", "resize.data=15Gi");
-    check(Unknown::BlockMode, "raw block volume", "ask for sizes with resize.<template>");
+    check(Unknown::BlockMode, "raw block volume", "request sizes with resize.<template>");
     check(
         Unknown::Silent("refused".to_owned()),
         "(refused)",
         "check the rso-agent container, or that the account of --kubelet-account may get nodes/stats",
     );
     check(Unknown::Stale, "too old", "check the rso-agent container");
-    check(Unknown::BeforeGrowth, "before its growth", "wait a minute or two");
+    check(Unknown::BeforeGrowth, "before its expansion", "wait a minute or two");
     let behind = Unknown::Behind { total: Bytes::gib(8), capacity: Bytes::gib(10) };
-    check(behind, "8Gi of the volume's 10Gi", "let the pod start anew, so that the node enlarges the filesystem");
-    check(Unknown::Implausible("0 of 0".to_owned()), "(0 of 0)", "check who answers in the pod");
-    check(Unknown::NotIsolated, "the node's disk", "growing it would not help");
+    check(behind, "8Gi of the 10Gi", "restart the Pod, so that the node expands the filesystem");
+    check(Unknown::Implausible("0 of 0".to_owned()), "(0 of 0)", "check the rso-agent container of the Pod");
+    check(Unknown::NotIsolated, "the node's disk", "expanding it has no effect");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::super::journal::{Journal, Phase};
 use super::super::observed::{Guard, LastObject, LiveSet};
 use super::super::{Action, Ending, Look, State, Step, Wait, manifest};
-use super::{Transaction, blocked, remaining, strip, take_hold_off};
+use super::{Transaction, remaining, strip, take_hold_off};
+use crate::api::reasons::Note;
 
 /// A CREATE that comes later than this after the release may not be the first: one may have gone without an answer.
 const ANSWERED: Duration = Duration::from_secs(2);
@@ -44,7 +45,8 @@ impl Transaction<'_> {
         if keeps.len() < live.finalizers.len() {
             return Step::Write(Action::Release { guard: live.guard(), finalizers: keeps });
         }
-        let note = blocked(&format!("the finalizers {keeps:?} keep the old set from going away; remove them"));
+        let text = format!("the finalizers {keeps:?} block the deletion of the old StatefulSet; remove them");
+        let note = Note::blocked("finalizer", text);
         self.wait(State::Releasing, live, Duration::from_secs(5), (!keeps.is_empty()).then_some(note))
     }
 
@@ -56,9 +58,10 @@ impl Transaction<'_> {
         journal.image = manifest::image(object);
         journal.ending = None;
         if self.journal.phase == Phase::Prepared {
-            journal.incidents.push(blocked(
-                "somebody deleted the set while it was held for its recreate; its pods were kept and the set was created \
-                 again. To delete it, delete it now",
+            journal.incidents.push(Note::blocked(
+                "deleted-meanwhile",
+                "the StatefulSet was deleted while rso was recreating it; rso kept its Pods and created the StatefulSet again. \
+                 To delete the StatefulSet, run the delete again",
             ));
         }
         journal
@@ -90,9 +93,10 @@ impl Transaction<'_> {
         };
         if self.journal.phase == Phase::Deleting {
             let mut journal = self.releasing(latest);
-            journal.incidents.push(blocked(
-                "somebody removed the hold while the set was being recreated; it was created again from the journal. Pods \
-                 may have been restarted",
+            journal.incidents.push(Note::blocked(
+                "finalizer-removed",
+                "another client removed the finalizer of rso while the StatefulSet was being recreated; rso created it again \
+                 from the journal. Check whether its Pods were restarted",
             ));
             return self.write(journal);
         }

@@ -125,7 +125,7 @@ impl Transaction<'_> {
             return self.write(journal);
         }
         match alone(self.seen, live) {
-            Err(look) => look,
+            Err(look) => Step::Look(look),
             Ok(Err(note)) => self.wait_or_undo(live, note),
             Ok(Ok(())) => Step::Write(Action::Delete { guard: live.guard() }),
         }

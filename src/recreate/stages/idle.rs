@@ -9,10 +9,10 @@ use super::super::journal::{Journal, Phase};
 use super::super::observed::{Departure, JournalHead, Live, LiveSet, Observed, Verdict};
 use super::super::{Action, Ending, Step, manifest};
 use super::{
-    alone, blocked, deferred, drop_a_guard, drop_a_guard_of_the_scaled_down, is_reached, probe, remaining,
-    take_hold_off, valid_probes,
+    alone, drop_a_guard, drop_a_guard_of_the_scaled_down, is_reached, probe, remaining, take_hold_off, valid_probes,
 };
 use crate::api::annotations;
+use crate::api::reasons::Note;
 
 /// A set may be on its way out for long. That it is gone is heard of; this is for what is missed.
 const SLOWLY: Duration = Duration::from_secs(300);
@@ -41,9 +41,11 @@ fn take_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
 fn rebuild_journal(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     let mut journal = adopted(seen, live, "brought back: it was held without a journal", now);
     journal.phase = Phase::Deleting;
-    journal.incidents.push(blocked(
-        "the set was found held and deleted, without a journal; it was brought back from what was left of it. Compare it \
-         with its newest backup, and find out who deletes ConfigMaps in the operator's namespace",
+    journal.incidents.push(Note::blocked(
+        "lost-journal",
+        "rso found the StatefulSet being deleted, with its finalizer and without a journal, and recreated it from what was \
+         left. Compare it with its newest backup (`rso backup diff`), and check who deletes ConfigMaps in the operator's \
+         namespace",
     ));
     Step::Write(Action::CreateJournal(Box::new(journal)))
 }
@@ -63,18 +65,19 @@ fn adopted(seen: &Observed, live: &LiveSet, reason: &str, now: Timestamp) -> Jou
 
 fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     if live.transaction().is_some() {
-        return Step::Refuse(blocked(&format!(
-            "a recreate of this set lost its journal before it had landed. Check spec.updateStrategy and \
-             persistentVolumeClaimRetentionPolicy against its newest backup (`rso backup diff`), then remove the annotation \
-             {}",
+        let text = format!(
+            "a recreation of this StatefulSet lost its journal before it was complete. Compare spec.updateStrategy and \
+             persistentVolumeClaimRetentionPolicy with its newest backup (`rso backup diff`), then remove the annotation {}",
             annotations::TRANSACTION
-        )));
+        );
+        return Step::Refuse(Note::blocked("incomplete", text));
     }
     let Some(intent) = seen.intent.as_ref().filter(|intent| !is_reached(live, &intent.targets)) else {
         return clean_up(seen, now);
     };
     if intent.uid.as_ref().is_some_and(|uid| *uid != live.uid) {
-        return Step::Refuse(deferred("the set was replaced by another one of its name; it is looked at afresh"));
+        let text = "another client replaced the StatefulSet; rso re-evaluates it";
+        return Step::Refuse(Note::deferred("replaced", text));
     }
     let subject = Subject {
         seen,
@@ -99,7 +102,7 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     match gates::judge(probes) {
         Err(note) => Step::Refuse(note),
         Ok(()) => match alone(seen, live) {
-            Err(look) => look,
+            Err(look) => Step::Look(look),
             Ok(Err(note)) => Step::Refuse(note),
             Ok(Ok(())) => Step::Write(Action::CreateJournal(Box::new(journal))),
         },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::observed::{Dependent, LiveSet};
 use super::super::{Action, Ending, State, Step, manifest};
-use super::{GLANCE, Transaction, blocked, is_reached};
+use super::{GLANCE, Transaction, is_reached};
 use crate::api::reasons::Note;
 
 impl Transaction<'_> {
@@ -43,7 +43,7 @@ impl Transaction<'_> {
         }
         let (is_taken, note) = match missing {
             Some(missing) => missing,
-            None if is_behind => (false, waiting_for("it has not seen the new StatefulSet")),
+            None if is_behind => (false, waiting_for("it", "has not observed the new StatefulSet")),
             None => return None,
         };
         Some(self.wait(State::Adopting, live, GLANCE, (is_taken || self.is_long()).then_some(note)))
@@ -59,7 +59,7 @@ impl Transaction<'_> {
         if let Some(pod) = self.seen.pods.iter().find(waits_for) {
             return Some(match pod.controller_other_than(&live.uid) {
                 Some(rival) => (true, taken(&format!("Pod {}", pod.name), &rival)),
-                None => (false, waiting_for(&format!("Pod {} has no owner yet", pod.name))),
+                None => (false, waiting_for(&format!("Pod {}", pod.name), "has no owner yet")),
             });
         }
         // An equal revision of somebody else does as well: the StatefulSet controller finds it by its name.
@@ -72,7 +72,7 @@ impl Transaction<'_> {
         let name = format!("ControllerRevision {}", revision.name);
         Some(match revision.controller_other_than(&live.uid) {
             Some(rival) => (true, taken(&name, &rival)),
-            None => (false, waiting_for(&format!("{name} has no owner yet"))),
+            None => (false, waiting_for(&name, "has no owner yet")),
         })
     }
 
@@ -101,10 +101,12 @@ impl Transaction<'_> {
             // Somebody edited the template while the old set was held: the new revision is theirs.
             return None;
         }
-        let note = blocked(&format!(
-            "the new StatefulSet has revision {update:?}, not {wanted:?}, although its template is unchanged. It is kept at \
-             OnDelete so that no Pod restarts; look at its ControllerRevisions: kubectl get controllerrevisions"
-        ));
+        let text = format!(
+            "the new StatefulSet has revision {update:?}, not {wanted:?}, although its template is unchanged. rso keeps its \
+             updateStrategy at OnDelete so that no Pod restarts; check its ControllerRevisions: kubectl get \
+             controllerrevisions"
+        );
+        let note = Note::blocked("other-revision", text);
         let is_long = self.is_long();
         Some(self.wait(
             State::Adopting,
@@ -123,16 +125,18 @@ impl Transaction<'_> {
     }
 }
 
-fn waiting_for(what: &str) -> Note {
-    blocked(&format!(
-        "the StatefulSet controller has not taken over: {what}. Check that the kube-controller-manager runs, and that the \
-         Pod's labels match the selector"
-    ))
+fn waiting_for(object: &str, what: &str) -> Note {
+    let text = format!(
+        "the StatefulSet controller has not adopted everything: {object} {what}. Check that the kube-controller-manager runs, and \
+         that the labels of the Pod match the selector"
+    );
+    Note::blocked("not-adopted", text).about(object)
 }
 
 fn taken(what: &str, rival: &str) -> Note {
-    blocked(&format!(
-        "{what} is now owned by {rival}, whose selector matches it too. Change the selector of {rival}, or delete it with \
+    let text = format!(
+        "{what} is now owned by {rival}, whose selector also matches it. Change the selector of {rival}, or delete it with \
          --cascade=orphan; then remove its ownerReference from {what}, and the StatefulSet adopts it"
-    ))
+    );
+    Note::blocked("adopted-by-another", text).about(what)
 }

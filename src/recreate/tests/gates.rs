@@ -140,7 +140,7 @@ fn templates_must_exist_and_only_grow() {
             world.intent.as_mut().unwrap().targets.insert(template, size);
         }
     };
-    check(ask("wal", Bytes::gib(1)), BLOCKED, "no volume claim template wal");
+    check(ask("wal", Bytes::gib(1)), BLOCKED, "no volumeClaimTemplate wal");
     // A smaller wish beside a larger one is refused, not carried out; alone it is nothing to do.
     let with_wal = |world: &mut World| {
         world.edit(|set| {
@@ -215,8 +215,8 @@ fn a_set_that_is_not_settled_is_deferred() {
     };
     check(status("observedGeneration", json!(0)), DEFERRED, "generation");
     check(status("replicas", json!(1)), DEFERRED, "created");
-    check(status("replicas", json!(3)), DEFERRED, "3 replicas are created and 2 are wanted");
-    check(status("readyReplicas", json!(null)), DEFERRED, "0 of 2 replicas are ready");
+    check(status("replicas", json!(3)), DEFERRED, "3 replicas are created and 2 are requested");
+    check(status("readyReplicas", json!(null)), DEFERRED, "0/2 replicas are ready");
     check(status("availableReplicas", json!(1)), DEFERRED, "available");
     check(status("currentRevision", json!("db-0")), DEFERRED, "rollout");
     check(status("updateRevision", json!("")), DEFERRED, "revision");
@@ -241,13 +241,13 @@ fn with_on_delete_the_pods_tell_whether_it_is_rolled_out() {
             world.pods[0].revision = Some("db-0".to_owned());
         },
         DEFERRED,
-        "db-0 still has",
+        "db-0 has revision",
     );
 }
 
 #[test]
 fn every_pod_must_be_there_and_owned() {
-    check(|world| drop(world.pods.remove(0)), DEFERRED, "db-0 is missing");
+    check(|world| drop(world.pods.remove(0)), DEFERRED, "db-0 does not exist");
     check(|world| world.pods[1].owners.clear(), DEFERRED, "does not belong");
     check(|world| world.pods[1].deleting = true, DEFERRED, "terminating");
     // Another controller's, or ours without being its controller.
@@ -269,10 +269,10 @@ fn every_pod_must_be_there_and_owned() {
 
 #[test]
 fn every_claim_must_be_there_whole_and_large() {
-    check(|world| drop(world.claims.remove(0)), DEFERRED, "data-db-0 is missing");
+    check(|world| drop(world.claims.remove(0)), DEFERRED, "data-db-0 does not exist");
     check(|world| world.claims[1].object.deleting = true, BLOCKED, "being deleted");
-    check(|world| world.claims[1].object.owners = vec![controller_of("uid-0")], BLOCKED, "earlier set");
-    check(|world| world.claims[1].requested = Bytes::gib(1), DEFERRED, "asks for 1Gi");
+    check(|world| world.claims[1].object.owners = vec![controller_of("uid-0")], BLOCKED, "earlier StatefulSet");
+    check(|world| world.claims[1].requested = Bytes::gib(1), DEFERRED, "requests 1Gi");
     // What belongs to another object, be it of that name, or to another set, is whole.
     for (kind, name) in [("Backup", "db"), ("StatefulSet", "other")] {
         let mut world = World::settled();
@@ -321,15 +321,15 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
     for index in 0..4 {
         check(|world| world.verdicts[index] = Verdict::Refused("by policy".to_owned()), BLOCKED, "by policy");
         check(|world| world.verdicts[index] = Verdict::Unknown("timeout".to_owned()), DEFERRED, "timeout");
-        check(|world| world.verdicts[index] = Verdict::Conflict, DEFERRED, "again");
+        check(|world| world.verdicts[index] = Verdict::Conflict, DEFERRED, "retries");
     }
     check(
         |world| world.verdicts[5] = Verdict::Refused("by policy".to_owned()),
         BLOCKED,
-        "a free name was refused: by policy",
+        "under another name: by policy",
     );
     check(|world| world.verdicts[6] = Verdict::Refused("by policy".to_owned()), BLOCKED, "changing updateStrategy");
-    check(|world| world.verdicts[7] = Verdict::Refused("by policy".to_owned()), BLOCKED, "protecting a PVC");
+    check(|world| world.verdicts[7] = Verdict::Refused("by policy".to_owned()), BLOCKED, "adding an ownerReference");
     for index in [2, 5, 6] {
         let changed = || Verdict::Changed(vec!["spec.template.metadata.labels.team".to_owned()]);
         check(|world| world.verdicts[index] = changed(), BLOCKED, "changes spec.template.metadata.labels.team");
@@ -348,7 +348,7 @@ fn a_workload_that_selects_the_same_pods_blocks_by_name_and_what_is_not_known_do
     check(
         |world| world.rivals = Found::Rivals(two()),
         BLOCKED,
-        "the selector of ReplicaSet web, StatefulSet cache matches",
+        "the selector of ReplicaSet web, StatefulSet cache also matches",
     );
     check(|world| world.rivals = Found::Forbidden("cannot list jobs".to_owned()), BLOCKED, "cannot list jobs");
     check(|world| world.rivals = Found::Unknown("timeout".to_owned()), DEFERRED, "timeout");

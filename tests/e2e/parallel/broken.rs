@@ -121,7 +121,7 @@ async fn a_crash_loop_that_nobody_can_measure_is_told_with_its_cause_and_a_comma
             space.name
         );
         let note = full_and_blind(space, &set).await;
-        assert!(note.contains("pod db-0 does not run: container db is in CrashLoopBackOff"), "{note}");
+        assert!(note.contains("Pod db-0 does not run: container db is in CrashLoopBackOff"), "{note}");
         // Half as much again as the volume has.
         let (_, size) = note.split_once(&command).unwrap_or_else(|| panic!("{note}"));
         assert!(["450Mi", "750Mi", "1050Mi"].contains(&size), "{note}");

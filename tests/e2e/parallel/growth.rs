@@ -102,7 +102,7 @@ async fn a_full_volume_takes_what_a_limit_range_or_a_quota_leaves() {
         requests(&set, "data-db-0", Bytes::mib(500)).await;
         until("a word on the limit", PATIENCE, async || {
             let (quota, range) = (set.events(Reason::QuotaExceeded).await, set.events(Reason::MaxSizeReached).await);
-            let told = quota.iter().chain(&range).any(|note| note.contains("It grows to 500Mi instead"));
+            let told = quota.iter().chain(&range).any(|note| note.contains("rso requests 500Mi instead"));
             expect(told, || format!("{quota:?} {range:?}"))
         })
         .await;

@@ -243,7 +243,7 @@ async fn what_is_refused_before_the_delete_is_taken_back_and_tried_again_later()
         let stop = Stop::at(space, Moment::Protecting).await;
         set.asks("resize-0", "500Mi").await;
         let note = set.says(Reason::TemplateSyncBlocked).await;
-        assert!(note.contains("taken back") && note.contains("stopped by a test"), "{note}");
+        assert!(note.contains("rolled the recreation back") && note.contains("stopped by a test"), "{note}");
         set.leaves_no_trace().await;
         assert_eq!(set.facts().await.uid(), before.uid(), "it was replaced");
         stop.lift().await;

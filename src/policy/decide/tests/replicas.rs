@@ -83,7 +83,7 @@ fn a_full_replica_at_its_limit_is_told_although_another_grows() {
 }
 
 #[test]
-fn siblings_that_follow_are_told_whom_they_follow() {
+fn the_note_about_pvcs_that_follow_names_the_one_they_follow() {
     let check = |change: &dyn Fn(&mut [Claim; 2]), max: Option<Bytes>, expected: &str| {
         let mut claims = [growing(Bytes::gib(1), Bytes::gib(2), Resize::ControllerInProgress), claim(1, Bytes::gib(1))];
         change(&mut claims);
@@ -97,10 +97,10 @@ fn siblings_that_follow_are_told_whom_they_follow() {
     check(
         &|claims| claims[0].sizer = by("kubectl-patch", false),
         Some(Bytes::gib(5)),
-        "template data: PVC data-db-0 was set to 2Gi by kubectl-patch; 1 of 2 PVCs have less and should follow to 2Gi, up \
-         to max-size 5Gi",
+        "template data: PVC data-db-0 was set to 2Gi by kubectl-patch; 1 of 2 PVCs request less and need 2Gi, up to \
+         max-size 5Gi",
     );
-    check(&|_| {}, None, "template data: PVC data-db-0 has 2Gi; 1 of 2 PVCs have less and should follow to 2Gi");
+    check(&|_| {}, None, "template data: PVC data-db-0 requests 2Gi; 1 of 2 PVCs request less and need 2Gi");
     // It was told when it began.
     check(&|claims| claims[0].sizer = by("rso-controller", true), None, "");
 }

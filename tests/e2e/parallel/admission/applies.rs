@@ -120,7 +120,7 @@ async fn state_that_a_manifest_brings_along_is_ignored_and_told() {
         let mut forged = small("400Mi").manifest();
         forged["metadata"]["annotations"] = json!({ REQUESTED: "data=500Mi" });
         let ran = send(space, &["apply"], &forged).await;
-        assert!(ran.err.contains("is the operator's own"), "{}", ran.err);
+        assert!(ran.err.contains("is managed by rso"), "{}", ran.err);
         ran.ok();
         assert!(set.object().await.unwrap()["metadata"]["annotations"][REQUESTED].is_null());
         assert!(set.says(Reason::InvalidAnnotation).await.contains("resize.<template>"));
