@@ -1,4 +1,4 @@
-{{- /* What never changes for a release: a Deployment's selector. */ -}}
+{{- /* Labels that never change for a release, for the selector of the Deployment. */ -}}
 {{- define "rso.selector" -}}
 app.kubernetes.io/name: rso
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -11,7 +11,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{- /* An image by digest when there is one, else by tag: (dict "image" .Values.image "chart" .Chart) */ -}}
+{{- /* An image by its digest if it is set, else by its tag: (dict "image" .Values.image "chart" .Chart) */ -}}
 {{- define "rso.image" -}}
 {{- if .image.digest -}}
 {{ .image.repository }}@{{ .image.digest }}
@@ -20,12 +20,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{- /* The namespaces to look after, unless it is all of them. */ -}}
+{{- /* The namespaces to watch; empty: all of them. */ -}}
 {{- define "rso.watched" -}}
 {{- .Values.watchNamespaces | uniq | sortAlpha | join "," -}}
 {{- end }}
 
-{{- /* Pod Security "restricted", and a filesystem that cannot be written. */ -}}
+{{- /* Pod Security level "restricted", with a read-only root filesystem. */ -}}
 {{- define "rso.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -39,12 +39,12 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- /* Admission belongs to the whole cluster, so it is left out where rights are Roles. "true" or "". */ -}}
+{{- /* Admission is cluster-scoped, so it is left out in a namespaced installation. "true" or "". */ -}}
 {{- define "rso.admission" -}}
 {{- if and .Values.admission.enabled (not .Values.watchNamespaces) }}true{{ end }}
 {{- end }}
 
-{{- /* Nodes belong to the whole cluster, so their kubelets are asked only with a ClusterRole. "true" or "". */ -}}
+{{- /* Nodes are cluster-scoped, so the operator uses kubelets only with a ClusterRole. "true" or "". */ -}}
 {{- define "rso.kubelets" -}}
 {{- if and .Values.usage.kubelet (not .Values.watchNamespaces) }}true{{ end }}
 {{- end }}
@@ -53,7 +53,7 @@ capabilities: {drop: [ALL]}
 {{- if and (eq (include "rso.admission" .) "true") (eq .Values.admission.mode "webhook") }}true{{ end }}
 {{- end }}
 
-{{- /* Never its own namespace: the operator must come up without itself. */ -}}
+{{- /* Never the operator's own namespace: the operator must be able to start without its webhook. */ -}}
 {{- define "rso.admittedNamespaces" -}}
 matchExpressions:
   - {key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system, {{ .Release.Namespace }}]}

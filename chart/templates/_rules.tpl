@@ -1,26 +1,27 @@
 {{- /*
-What the operator may do in each namespace it looks after. Each line is there because a call in src/cluster needs it; the
-audit log of the tests on a cluster shows that nothing was denied and none is unused; tests/e2e/serial/verdict.rs names the
-two that it cannot show.
+Permissions in each namespace that the operator watches. A call in src/cluster needs each line. The audit log of the tests on
+a cluster shows that no request is denied and no permission is unused; tests/e2e/serial/verdict.rs names the two permissions
+that the log cannot show.
 */ -}}
 {{- define "rso.rules.sets" -}}
-# The subject. `delete` always orphans and always names UID and resourceVersion; `create` brings the set back, larger.
+# The object that is recreated. `delete` always orphans the Pods and names UID and resourceVersion; `create` creates the
+# StatefulSet again with larger templates.
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, patch, create, delete]
-# Grown in place. There is no `delete`: a volume cannot be lost by this account.
+# Expanded in place. There is no `delete`, so this account cannot lose a volume.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [list, watch, patch]
-# Looked at; `patch` only to take away a reference to the old set that the garbage collector missed.
+# Read. `patch` only removes a reference to the old StatefulSet that the garbage collector missed.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [list, patch]
-# Only looked at: whose selector matches the Pods of a set too. Its controller would adopt them in the moment in which they
-# have no owner. Without these rights no set is recreated.
+# Only listed, to find other workloads whose selector matches the Pods of a StatefulSet: their controllers would adopt the Pods
+# while these have no owner. Without these permissions, the operator does not recreate a StatefulSet.
 - apiGroups: [apps]
   resources: [replicasets, daemonsets]
   verbs: [list]
@@ -30,33 +31,33 @@ two that it cannot show.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [list]
-# Backups, for people. RBAC cannot tell them from other ConfigMaps; the operator reads only those with its label.
+# Backups, for people. RBAC cannot distinguish them from other ConfigMaps; the operator reads only those with its label.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, create, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
-# Guards claims during a recreate with `whenDeleted: Delete`, and tells a namespace that is being deleted.
+# The owner that protects PVCs during a recreation with `whenDeleted: Delete`; also shows whether the namespace is being deleted.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
 {{- end }}
 
-{{- /* What belongs to the whole cluster. */ -}}
+{{- /* Permissions on cluster-scoped objects. */ -}}
 {{- define "rso.rules.cluster" -}}
-# Whether a class allows expansion, and whose driver it is.
+# Whether a StorageClass allows expansion, and its CSI driver.
 - apiGroups: [storage.k8s.io]
   resources: [storageclasses]
   verbs: [list, watch]
 {{- if .Values.usage.kubelet }}
-# The address of a node. Its kubelet is asked as another account, which may do nothing else.
+# The address of a node. The operator reads its kubelet's statistics with a separate account that has no other permission.
 - apiGroups: [""]
   resources: [nodes]
   verbs: [get]
 {{- end }}
 {{- if eq (include "rso.webhook" .) "true" }}
-# The webhook's own configuration: which CA the API server is to trust, and by which path it asks. `list` and `watch` of one
+# The webhook's own configuration: the CA that the API server trusts, and the path that it calls. `list` and `watch` of one
 # object by its name.
 - apiGroups: [admissionregistration.k8s.io]
   resources: [mutatingwebhookconfigurations]
@@ -65,13 +66,13 @@ two that it cannot show.
 {{- end }}
 {{- end }}
 
-{{- /* What the operator keeps for itself, in its own namespace. */ -}}
+{{- /* Permissions in the operator's own namespace. */ -}}
 {{- define "rso.rules.own" -}}
-# Journals of recreates. Nobody but the cluster's administrators can write here, so they can be trusted.
+# Journals of recreations. Only the cluster's administrators can write in this namespace, so the operator trusts the journals.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [list, watch, create, update, delete]
-# Who leads. `create` cannot be limited by name.
+# The leader's Lease. RBAC cannot restrict `create` by name.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
@@ -80,20 +81,20 @@ two that it cannot show.
   resourceNames: [rso]
   verbs: [get, update]
 {{- if eq (include "rso.kubelets" .) "true" }}
-# Short tokens of the account that kubelets are asked as. They never get the operator's own.
+# Short-lived tokens of the account for kubelets, which never receive the operator's own token.
 - apiGroups: [""]
   resources: [serviceaccounts/token]
   resourceNames: [{{ .Release.Name }}-kubelet]
   verbs: [create]
 {{- end }}
 {{- if eq (include "rso.webhook" .) "true" }}
-# The webhook's certificate; this Secret and no other.
+# The webhook's certificate: this Secret and no other.
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [{{ .Release.Name }}-webhook]
   verbs: [get, list, watch{{ if not .Values.admission.certManager.enabled }}, update{{ end }}]
 {{- if not .Values.admission.certManager.enabled }}
-# Made when it is missing. `create` cannot be limited by name.
+# Created if it is missing. RBAC cannot restrict `create` by name.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]

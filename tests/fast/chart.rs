@@ -186,7 +186,7 @@ fn admission_has_two_modes_and_can_be_left_out() {
     assert!(!rendered.contains("--webhook-address") && !rendered.contains("resources: [secrets]"));
     let (foreign, rendered) = kinds("admission.certManager.enabled=true");
     assert!(foreign.contains("Certificate") && foreign.contains("Issuer"));
-    assert!(rendered.contains("--webhook-certificates=external") && !rendered.contains("verbs: [create]\n# Made"));
+    assert!(rendered.contains("--webhook-certificates=external") && !rendered.contains("verbs: [create]\n# Created"));
 }
 
 /// What Pod Security `restricted` asks for, in every pod of the chart.

@@ -7,10 +7,34 @@ const PAGES: &[&str] = &[
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
+    "docs/decisions/0001-annotations-not-a-custom-resource.md",
+    "docs/decisions/0002-the-operator-stops-before-it-is-uninstalled.md",
+    "docs/decisions/0003-around-the-deletion-guard.md",
+    "docs/decisions/0004-one-source-for-values.md",
+    "docs/decisions/0005-one-queue-keyed-by-name.md",
+    "docs/decisions/0006-an-apply-is-absorbed-not-refused.md",
+    "docs/decisions/0007-the-api-server-is-known-by-a-path.md",
+    "docs/decisions/0008-every-write-of-a-statefulset-is-rehearsed.md",
+    "docs/decisions/0009-pods-are-counted-by-uid.md",
+    "docs/decisions/0010-crates-that-were-asked-for-and-replaced.md",
+    "docs/decisions/README.md",
     "docs/deploying.md",
     "docs/guide.md",
+    "docs/proof/README.md",
+    "docs/proof/bugs.md",
+    "docs/proof/faults.md",
+    "docs/proof/fuzzing.md",
+    "docs/proof/load.md",
+    "docs/proof/model.md",
+    "docs/proof/mutation.md",
+    "docs/recreate.md",
     "docs/reliability.md",
+    "tests/cluster/README.md",
 ];
+
+/// Files whose comments are held to it.
+const COMMENTED: &[&str] =
+    &["chart/values.yaml", "examples/ask-for-a-size.yaml", "examples/demo.yaml", "examples/grow-by-usage.yaml"];
 
 /// What is not written, with what to write instead. Whole words, in any case; outside of code and of the targets of links.
 const BANNED: &[(&[&str], &str)] = &[
@@ -52,10 +76,11 @@ const BANNED: &[(&[&str], &str)] = &[
 
 #[test]
 fn the_pages_are_in_the_words_of_the_field() {
-    let found: Vec<String> = PAGES
-        .iter()
-        .flat_map(|page| {
-            let text = tree::read(page);
+    let pages = PAGES.iter().map(|page| (*page, tree::read(page)));
+    let commented = COMMENTED.iter().map(|file| (*file, comments(&tree::read(file))));
+    let found: Vec<String> = pages
+        .chain(commented)
+        .flat_map(|(page, text)| {
             words(&text)
                 .map(|(line, word, instead)| format!("{page}:{line}: \"{word}\", write: {instead}"))
                 .collect::<Vec<_>>()
@@ -93,6 +118,8 @@ fn a_banned_word_is_found_as_a_whole_word_and_outside_of_code() {
     check("Wait, so that it runs. So that it ends.\n", &[(1, "so that")]);
     check("- So that it runs\n", &[(1, "so that")]);
     check("Stop it so that it ends.\n", &[]);
+    check("<!-- runs: begin, written by make model -->\ntold\n<!-- runs: end -->\ntold\n", &[(4, "told")]);
+    check(&comments("told: 1 # told\n  # All is told.\n"), &[(2, "told")]);
 }
 
 #[test]
@@ -120,15 +147,21 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &'static str, &'static str)
     })
 }
 
-/// The lines outside of fenced code, with their numbers.
+/// The comments of a YAML file, each on its line.
+fn comments(text: &str) -> String {
+    let comment = |line: &'_ str| line.trim_start().strip_prefix('#').unwrap_or_default().to_owned();
+    text.lines().map(comment).collect::<Vec<_>>().join("\n")
+}
+
+/// The lines outside of fenced code and of what programs write between two marks, with their numbers.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut inside = false;
+    let (mut is_code, mut is_generated) = (false, false);
     text.lines().enumerate().map(|(index, line)| (index + 1, line)).filter(move |(_, line)| {
-        if line.trim_start().starts_with("```") {
-            inside = !inside;
-            return false;
-        }
-        !inside
+        let is_fence = line.trim_start().starts_with("```");
+        let is_mark = line.starts_with("<!-- ");
+        is_code ^= is_fence;
+        is_generated = if is_mark { line.contains(": begin, ") } else { is_generated };
+        !is_code && !is_fence && !is_generated && !is_mark
     })
 }
 
