@@ -21,13 +21,22 @@
 //!
 //! Layers 0 and 1 are pure: no I/O and no clock, `now` is an argument. `docs/architecture.md` tells the rest.
 
-pub mod agent;
-pub mod api;
-pub mod cli;
-pub mod cluster;
-pub mod controller;
-pub mod csi;
-pub mod policy;
-pub mod recreate;
-pub mod telemetry;
-pub mod webhook;
+// Without the feature, nothing is public but what the programs call.
+#![cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
+
+/// Modules that are public with the feature `testing` only.
+macro_rules! rooms {
+    ($($room:ident)+) => {
+        $(
+            #[cfg(feature = "testing")]
+            pub mod $room;
+            #[cfg(not(feature = "testing"))]
+            mod $room;
+        )+
+    };
+}
+
+rooms! { agent api cli cluster controller csi policy recreate telemetry webhook }
+
+pub use agent::main as run_agent;
+pub use cli::main as run;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rso::cli::main(std::env::args_os().collect())
+    rso::run(std::env::args_os().collect())
 }

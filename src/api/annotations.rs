@@ -8,26 +8,8 @@ pub const PREFIX: &str = "resize-statefulset-operator/";
 
 /// Grow by usage: `true`, `recommend`, `false`. Annotation or label.
 pub const AUTO_SCALED: &str = "resize-statefulset-operator/auto-scaled";
-/// `resize-<N>`: the wanted size of `volumeClaimTemplates[N]`. The part before the number.
-pub const RESIZE_INDEX: &str = "resize-statefulset-operator/resize-";
 /// `resize.<template>`: the wanted size of a template by name. The part before the name.
 pub const RESIZE_NAME: &str = "resize-statefulset-operator/resize.";
-/// Grow when used/(used+available) of any replica reaches this share.
-pub const THRESHOLD: &str = "resize-statefulset-operator/threshold";
-/// Likewise for inodes.
-pub const INODES_THRESHOLD: &str = "resize-statefulset-operator/inodes-threshold";
-/// The size of a step: a share of the capacity, or a quantity.
-pub const INCREASE: &str = "resize-statefulset-operator/increase";
-/// A step is at least this.
-pub const MIN_INCREASE: &str = "resize-statefulset-operator/min-increase";
-/// Never above this; a step that would pass it stops at it.
-pub const MAX_SIZE: &str = "resize-statefulset-operator/max-size";
-/// The least time between two growths of one claim.
-pub const COOLDOWN: &str = "resize-statefulset-operator/cooldown";
-/// Grow already when the forecast says full within this time.
-pub const LEAD_TIME: &str = "resize-statefulset-operator/lead-time";
-/// When the template is rewritten: `Always`, `OnUserChange`, `Never`.
-pub const TEMPLATE_SYNC: &str = "resize-statefulset-operator/template-sync";
 /// `true`: nothing is started for this set.
 pub const PAUSED: &str = "resize-statefulset-operator/paused";
 /// Recreate a set although a controller of this kind owns it.
@@ -60,6 +42,7 @@ pub enum Family {
 
 /// What a key means, for the reference and for the check of unknown keys.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the reference page is made from it"))]
 pub struct KeyDoc {
     /// The key without the prefix, with `<N>` or `<template>` where a part varies.
     pub key: &'static str,

@@ -40,6 +40,7 @@ macro_rules! reasons {
             }
 
             /// What it means, one sentence.
+            #[cfg(feature = "testing")]
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$reason => concat!($($doc,)+).trim_ascii(),)+

@@ -1,7 +1,7 @@
-//! `rso-agent`: tells how full the volumes of its pod are.
+//! `rso-agent`: reports how full the volumes of its Pod are.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rso::agent::main(std::env::args_os().skip(1))
+    rso::run_agent(std::env::args_os().skip(1))
 }

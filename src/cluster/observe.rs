@@ -75,11 +75,6 @@ async fn journals_about(ground: &Ground, of: Option<&SetName>) -> Result<Vec<Val
     ground.client.select(&CONFIG_MAPS, Some(&ground.namespace), selector, Form::Whole, keep).await
 }
 
-/// The heads of all journals, as they are stored.
-pub async fn journals(ground: &Ground) -> Result<Vec<Value>, Error> {
-    journals_about(ground, None).await
-}
-
 /// Everything that the next step of a recreate of this set depends on.
 ///
 /// Who the set is comes first, because of a namespace's pods, revisions and claims only those are kept that concern it.

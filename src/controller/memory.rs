@@ -225,11 +225,6 @@ impl Memories {
         self.lock().insert(set, memory);
     }
 
-    /// The sets that are remembered.
-    pub fn known(&self) -> Vec<SetName> {
-        self.lock().keys().cloned().collect()
-    }
-
     /// A claim was asked to grow.
     pub fn grew(&self, claim: Uid, now: Timestamp) {
         let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);

@@ -67,7 +67,7 @@ pub struct Advanced {
 }
 
 /// Drives the recreate of a set: begins one if `intent` asks for it and the gates are open, goes on with one in flight,
-/// drops guards that are due. Call it with no intent for every set of [`interrupted`].
+/// drops guards that are due. Call it with no intent for every StatefulSet that has a journal.
 ///
 /// # Errors
 /// When the set cannot be observed. Whatever was begun is in the journal; call again.
@@ -80,28 +80,6 @@ pub async fn advance(
     let mut drive = Drive::new(ground, leadership, set, intent);
     let result = drive.run().await;
     drive.finish(result)
-}
-
-/// The sets that have a journal, also one that only waits to drop its guards. To be asked at start-up and now and then: the
-/// recovery of an absent set never depends on an event of it.
-///
-/// # Errors
-/// When the journals cannot be listed.
-pub async fn interrupted(ground: &Ground) -> Result<Vec<SetName>, crate::cluster::client::Error> {
-    let stored = observe::journals(ground).await?;
-    let (mut sets, mut strange) = (Vec::new(), Vec::new());
-    for config_map in &stored {
-        match crate::recreate::journal::head_of(config_map) {
-            Some(head) => sets.push(head.set),
-            None => strange.push(config_map["metadata"]["name"].as_str().unwrap_or_default()),
-        }
-    }
-    if !strange.is_empty() {
-        tracing::warn!(config_maps = ?strange, "journals without a head: somebody changed them; look at the sets they are of");
-    }
-    sets.sort();
-    sets.dedup();
-    Ok(sets)
 }
 
 /// One call's state: the round at hand and the times.

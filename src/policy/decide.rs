@@ -16,7 +16,7 @@ use crate::api::names::ClaimName;
 use crate::api::reasons::{Note, Reason};
 
 mod wish;
-pub use wish::{EMERGENCY, reaches_threshold};
+pub use wish::reaches_threshold;
 use wish::{UsageWish, Wish};
 
 /// Why a template grows.

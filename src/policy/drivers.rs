@@ -37,7 +37,7 @@ pub enum Rounding {
 pub struct Driver {
     /// The least time between two growths of one volume, when no annotation says another.
     pub cooldown: Duration,
-    /// That time for a volume that is nearly full ([`crate::policy::decide::EMERGENCY`]); the same when none.
+    /// That time for a volume that is nearly full (95% of it in use); the same when none.
     pub emergency_cooldown: Option<Duration>,
     /// To what a size is rounded up.
     pub rounding: Rounding,

@@ -46,6 +46,7 @@ pub struct Subject<'a> {
 
 /// One gate.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "tests and pages name the gates"))]
 pub struct Gate {
     /// Its name.
     pub name: &'static str,

@@ -6,7 +6,6 @@
 //!
 //! | State | Journal phase | What happens |
 //! |---|---|---|
-//! | Idle | none | every claim in range has accepted its size |
 //! | Preflight | none | the gates of [`gates`], all of them read-only or dry runs |
 //! | Prepared | Prepared | the journal and the backup are written |
 //! | Retained | Prepared | only with `whenDeleted: Delete`: guards on the claims, the set to `Retain`, no claim refers to it |
@@ -55,8 +54,6 @@ use observed::{Kind, WhenDeleted};
 /// Where a recreate is, for people: logs, metrics, `rso status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Nothing is going on.
-    Idle,
     /// The gates are asked.
     Preflight,
     /// The journal and the backup are written.
@@ -85,8 +82,8 @@ pub enum State {
 
 impl State {
     /// Every state in order.
-    pub const ALL: [Self; 13] = [
-        Self::Idle,
+    #[cfg(feature = "testing")]
+    pub const ALL: [Self; 12] = [
         Self::Preflight,
         Self::Prepared,
         Self::Retained,
@@ -104,7 +101,6 @@ impl State {
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Idle => "Idle",
             Self::Preflight => "Preflight",
             Self::Prepared => "Prepared",
             Self::Retained => "Retained",
@@ -381,6 +377,7 @@ impl Action {
     }
 
     /// The precondition. None for the creates, whose precondition is that the name is free.
+    #[cfg(feature = "testing")]
     pub const fn guard(&self) -> Option<&Guard> {
         match self {
             Self::CreateJournal(_) | Self::CreateBackup(_) | Self::Create(_) => None,

@@ -372,15 +372,6 @@ impl Observed {
         self.pods.iter().chain(&self.revisions).chain(self.claims.iter().map(|claim| &claim.object))
     }
 
-    /// Claims of ordinals that the set does not have now: they come back when it is scaled up, at the size they have.
-    pub fn leftovers(&self, spec: &Spec) -> Vec<&Claim> {
-        let leftover = |claim: &&Claim| {
-            let name = ClaimName::new(claim.object.name.as_str());
-            spec.place_of(&name, &self.set).is_some_and(|(_, ordinal)| !spec.in_range(ordinal))
-        };
-        self.claims.iter().filter(leftover).collect()
-    }
-
     /// The other journals in flight for a set, without those that only wait to drop their guards.
     pub fn in_flight(&self) -> impl Iterator<Item = &JournalHead> {
         self.others.iter().filter(|head| head.phase != Phase::Guarded)

@@ -39,11 +39,6 @@ impl Health {
         self.beat_at(name, silence, Instant::now());
     }
 
-    /// This is no longer expected to beat.
-    pub fn rest(&self, name: &str) {
-        self.hearts.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-    }
-
     /// States whether something that readiness needs is so. What was never stated is not asked for: state it as `false`
     /// before the probes begin.
     pub fn condition(&self, name: &'static str, met: bool) {
@@ -110,8 +105,6 @@ mod tests {
         check(601, false);
         let report = health.live_at(start + Duration::from_secs(660));
         assert_eq!(report.lines, ["[-]/api/v1/pods silent for 660 s, at most 600 s", "[+]queue ok"]);
-        health.rest("/api/v1/pods");
-        check(660, true);
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl Op {
     }
 
     /// Where it changes something.
+    #[cfg(feature = "testing")]
     pub fn path(&self) -> &str {
         match self {
             Self::Add(path, _) | Self::Replace(path, _) | Self::Remove(path) => path,

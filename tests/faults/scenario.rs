@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Method;
-use rso::api::annotations::{PREFIX, REQUESTED, RESIZE_INDEX, RESIZE_NAME};
+use rso::api::annotations::{PREFIX, REQUESTED, RESIZE_NAME};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -110,7 +110,7 @@ impl Scenario {
             set,
             others: Vec::new,
             before: None,
-            asks: || json!({"metadata": {"annotations": {format!("{RESIZE_INDEX}0"): "2Gi"}}}),
+            asks: || json!({"metadata": {"annotations": {format!("{PREFIX}resize-0"): "2Gi"}}}),
             targets: &[("data", "2Gi")],
             midway: None,
             end: End::Grown,
@@ -228,11 +228,11 @@ fn three_replicas() -> Deed {
 }
 
 fn want_more() -> Deed {
-    Deed::Patch(json!({"metadata": {"annotations": {format!("{RESIZE_INDEX}0"): "3Gi"}}}))
+    Deed::Patch(json!({"metadata": {"annotations": {format!("{PREFIX}resize-0"): "3Gi"}}}))
 }
 
 fn want_nothing() -> Deed {
-    Deed::Patch(json!({"metadata": {"annotations": {format!("{RESIZE_INDEX}0"): null}}}))
+    Deed::Patch(json!({"metadata": {"annotations": {format!("{PREFIX}resize-0"): null}}}))
 }
 
 fn delete_it() -> Deed {

@@ -22,7 +22,7 @@ requirement() {
 
 mkdir -p "$package/src" "$package/.cargo"
 {
-    printf '[package]\nname = "rso"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[lib]\ndoctest = false\n\n[dependencies]\n'
+    printf '[package]\nname = "rso"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[lib]\ndoctest = false\n\n[features]\ndefault = ["testing"]\ntesting = []\n\n[dependencies]\n'
     for name in serde serde_json json-patch jiff humantime flate2 sha2 base64 thiserror; do requirement $name; done
     printf '\n[dev-dependencies]\n'
     requirement proptest

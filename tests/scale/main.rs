@@ -56,7 +56,7 @@ mod stub;
 
 use std::time::{Duration, Instant};
 
-use rso::api::annotations::RESIZE_INDEX;
+use rso::api::annotations::PREFIX;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -158,7 +158,7 @@ async fn by_annotation(
 ) -> Row {
     let resize = Resize { namespace, sets: sets.to_vec(), replicas, from: "1Gi".parse().unwrap() };
     let ask = async |stage: &Stage| {
-        let patch = json!({"metadata": {"annotations": {format!("{RESIZE_INDEX}0"): "2Gi"}}});
+        let patch = json!({"metadata": {"annotations": {format!("{PREFIX}resize-0"): "2Gi"}}});
         for set in sets {
             stage.api.patch(Kind::StatefulSet, namespace, set, &patch).await.unwrap();
         }

@@ -26,16 +26,6 @@ impl<T> Outcome<T> {
             Self::NotFound | Self::Conflict(_) | Self::AlreadyExists => None,
         }
     }
-
-    /// The same outcome with another result.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
-        match self {
-            Self::Done(value) => Outcome::Done(change(value)),
-            Self::NotFound => Outcome::NotFound,
-            Self::Conflict(words) => Outcome::Conflict(words),
-            Self::AlreadyExists => Outcome::AlreadyExists,
-        }
-    }
 }
 
 /// What was asked of the API server, for messages: `patch persistentvolumeclaims shop/data-db-0`.
@@ -126,7 +116,7 @@ pub enum Error {
         code: u16,
         /// The server's words.
         message: String,
-        /// `Retry-After`, at most [`LONGEST_RETRY_AFTER`].
+        /// `Retry-After`, at most a minute.
         after: Option<Duration>,
     },
     /// 5xx.
@@ -138,7 +128,7 @@ pub enum Error {
         code: u16,
         /// The server's words.
         message: String,
-        /// `Retry-After`, at most [`LONGEST_RETRY_AFTER`].
+        /// `Retry-After`, at most a minute.
         after: Option<Duration>,
     },
     /// No answer, or half of one: network, TLS, credentials plugin, deadline.
@@ -162,7 +152,7 @@ pub enum Error {
 }
 
 /// A server that asks for more patience than this is asked again anyway.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Error {
     /// What may be done next.

@@ -27,8 +27,8 @@ use tokio::sync::Semaphore;
 use self::transport::{Deadline, Guard};
 use crate::api::names::Uid;
 
-pub use self::error::{Call, Class, Effect, Error, LONGEST_RETRY_AFTER, Outcome, chain};
-pub use self::list::{Form, List, Selector};
+pub use self::error::{Call, Class, Effect, Error, Outcome, chain};
+pub use self::list::{Form, Selector};
 pub use self::proxy::ProxyError;
 pub use self::resources::{Address, Resource};
 pub use self::transport::{DEADLINE, Nobody, Witness};
@@ -42,8 +42,6 @@ pub enum Source {
     /// A kubeconfig as `kubectl` would find it, else the service account of the pod.
     #[default]
     Infer,
-    /// The service account of the pod.
-    Pod,
     /// This kubeconfig (or the usual one) and this context of it (or the current one).
     Kubeconfig {
         /// The file; `None`: `$KUBECONFIG`, else `~/.kube/config`.
@@ -57,11 +55,8 @@ pub enum Source {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Neither a kubeconfig nor a service account.
-    #[error("failed to find a cluster; set KUBECONFIG, or run inside a pod with a service account")]
+    #[error("failed to find a cluster; set KUBECONFIG, or run in a Pod whose ServiceAccount token is mounted")]
     Nowhere(#[source] kube::config::InferConfigError),
-    /// Not in a pod, or without a token.
-    #[error("failed to read the service account of the pod; is automountServiceAccountToken off?")]
-    Pod(#[source] kube::config::InClusterError),
     /// The kubeconfig cannot be used.
     #[error("failed to read the kubeconfig")]
     Kubeconfig(#[source] kube::config::KubeconfigError),
@@ -134,7 +129,6 @@ impl Client {
                 Ok(found) => found,
                 Err(_) => (kube::Config::infer().await.map_err(ConnectError::Nowhere)?, None),
             },
-            Source::Pod => (kube::Config::incluster().map_err(ConnectError::Pod)?, None),
             Source::Kubeconfig { path, context } => {
                 kubeconfig(path.as_deref(), context.clone()).await.map_err(ConnectError::Kubeconfig)?
             }

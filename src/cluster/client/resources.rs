@@ -52,8 +52,6 @@ pub const NAMESPACES: Resource = resource("", "v1", "Namespace", "namespaces");
 pub const NODES: Resource = resource("", "v1", "Node", "nodes");
 /// StorageClasses.
 pub const STORAGE_CLASSES: Resource = resource("storage.k8s.io", "v1", "StorageClass", "storageclasses");
-/// Free capacity, where a driver publishes it.
-pub const STORAGE_CAPACITIES: Resource = resource("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities");
 /// Leases: who leads.
 pub const LEASES: Resource = resource("coordination.k8s.io", "v1", "Lease", "leases");
 /// Events, in the API that has series.
@@ -110,12 +108,6 @@ impl Address {
         CLAIMS.of(namespace, claim.as_str())
     }
 
-    /// The same object's `status`.
-    #[must_use]
-    pub fn status(self) -> Self {
-        Self { subresource: Some("status"), ..self }
-    }
-
     /// The URL path.
     pub fn path(&self) -> String {
         let mut path = format!("{}/{}", self.resource.path(self.namespace.as_deref()), segment(&self.name));
@@ -169,11 +161,6 @@ mod tests {
             Address::set(&SetName::new("shop", "db")),
             "/apis/apps/v1/namespaces/shop/statefulsets/db",
             "statefulsets shop/db",
-        );
-        check(
-            Address::set(&SetName::new("shop", "db")).status(),
-            "/apis/apps/v1/namespaces/shop/statefulsets/db/status",
-            "statefulsets/status shop/db",
         );
         check(
             CLAIMS.of("shop", "data-db-0"),

@@ -16,7 +16,7 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// Between two looks of a follower: a released lease is taken within a second.
 pub const LOOK_EVERY: Duration = Duration::from_millis(700);
 /// What two machines' clocks may drift apart within one lease, with room for a slow thread.
-pub const SKEW: Duration = Duration::from_secs(1);
+pub(super) const SKEW: Duration = Duration::from_secs(1);
 
 /// The lease as somebody last wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
 use super::client::{Address, Client, Error, Outcome, Run, chain, resources};
 use super::clock::{micro_time, now, since_boot};
 
-pub use self::elect::{LEASE, LOOK_EVERY, RENEW_DEADLINE, RENEW_EVERY, Record, SKEW, Seen, Step, elect, time_to_write};
+pub use self::elect::{LEASE, LOOK_EVERY, RENEW_DEADLINE, RENEW_EVERY, Record, Seen, Step, elect, time_to_write};
 
 /// The name of the Lease.
 pub const NAME: &str = "rso";
@@ -68,17 +68,6 @@ struct Term {
 }
 
 impl Leadership {
-    /// For a person's command, which acts in the person's name and asks nobody.
-    pub fn of_a_person() -> Self {
-        let term = Term { expiry: AtomicU64::new(u64::MAX), writing: Arc::default() };
-        Self { term: Arc::new(term), role: watch::channel(Role::Leader).1 }
-    }
-
-    /// Whether a write may be issued now.
-    pub fn may_write(&self) -> bool {
-        self.permit().is_some()
-    }
-
     /// The right to issue one write now, if we have it.
     pub fn permit(&self) -> Option<Permit> {
         let writing = self.term.writing.clone().try_read_owned().ok()?;
@@ -102,11 +91,6 @@ impl Permit {
     /// A client whose requests end in time.
     pub fn client(&self, client: &Client) -> Client {
         client.within(self.deadline)
-    }
-
-    /// The longest that the write may take.
-    pub fn deadline(&self) -> Duration {
-        self.deadline
     }
 }
 
@@ -255,10 +239,9 @@ mod tests {
     #[test]
     fn a_permit_is_given_only_while_the_lease_is_fresh() {
         let fresh = leadership(since_boot() + LEASE).permit().unwrap();
-        assert!(fresh.deadline() <= Duration::from_secs(7) && fresh.deadline() > Duration::from_secs(6));
+        assert!(fresh.deadline <= Duration::from_secs(7) && fresh.deadline > Duration::from_secs(6));
         assert!(leadership(since_boot() + Duration::from_millis(2_900)).permit().is_none());
         assert!(leadership(Duration::ZERO).permit().is_none());
-        assert!(Leadership::of_a_person().may_write());
     }
 
     #[tokio::test]
@@ -268,10 +251,10 @@ mod tests {
         let writing = leadership.term.writing.clone();
         let mut end = std::pin::pin!(writing.write_owned());
         assert!(futures::poll!(&mut end).is_pending());
-        assert!(!leadership.may_write(), "no new write begins while the last one ends");
+        assert!(leadership.permit().is_none(), "no new write begins while the last one ends");
         drop(permit);
         let _end = end.await;
-        assert!(!leadership.may_write());
+        assert!(leadership.permit().is_none());
     }
 
     #[test]

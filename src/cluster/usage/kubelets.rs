@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,8 +41,6 @@ pub enum Trust {
     /// Its certificate is signed by the cluster's CA.
     #[default]
     ClusterCa,
-    /// Its certificate is signed by one of this file.
-    Ca(PathBuf),
     /// Any certificate will do, as many clusters leave kubelets with self-signed ones: whoever can answer in the kubelet's
     /// place reads the token, which is good for statistics alone.
     Anyone,
@@ -77,7 +74,6 @@ impl Kubelets {
         config.auth_info = kube::config::AuthInfo::default();
         match trust {
             Trust::ClusterCa => {}
-            Trust::Ca(file) => config.root_cert_file = Some(file),
             Trust::Anyone => config.accept_invalid_certs = true,
         }
         let tls = config.rustls_client_config().map_err(AskError::Certificates)?;

@@ -29,7 +29,7 @@ use crate::policy::usage::{Inodes, Reading, Unknown, Usage};
 use crate::policy::{elapsed, spoken};
 
 /// From this fullness on a driver's shorter cooldown holds.
-pub const EMERGENCY: Percent = Percent::whole(95);
+pub(super) const EMERGENCY: Percent = Percent::whole(95);
 
 /// What usage asks for.
 pub(super) enum Wish {

@@ -22,6 +22,7 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::Reason;
 
+#[cfg(feature = "testing")]
 pub use self::reference::reference;
 
 labels! {

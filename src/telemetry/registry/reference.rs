@@ -1,13 +1,16 @@
-//! The page about metrics, made from the registry itself.
+//! The reference page of the metrics, made from the registry itself.
 
+#[cfg(feature = "testing")]
 use std::fmt::Write;
 
 use prometheus_client::metrics::MetricType;
 
+#[cfg(feature = "testing")]
 use super::Metrics;
 
 /// A metric for the page.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only the page is made from it"))]
 pub(super) struct Described {
     pub(super) name: &'static str,
     pub(super) kind: MetricType,
@@ -15,6 +18,7 @@ pub(super) struct Described {
     pub(super) help: &'static str,
 }
 
+#[cfg(feature = "testing")]
 impl Described {
     /// As it is scraped: OpenMetrics adds `_total` to counters.
     pub(super) fn scraped(&self) -> String {
@@ -35,6 +39,7 @@ impl Described {
 }
 
 /// The text of `docs/reference/metrics.md`.
+#[cfg(feature = "testing")]
 pub fn reference() -> String {
     let mut page = String::from(
         "# Metrics\n\n<!-- Made from src/telemetry/registry by `make gen`; do not edit. -->\n\n\

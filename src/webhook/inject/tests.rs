@@ -1,3 +1,4 @@
+use super::super::patch::Op;
 use super::*;
 
 fn pod(spec: Value) -> Value {
@@ -131,4 +132,9 @@ fn a_pod_of_root_does_not_make_root_of_the_agent() {
     assert_eq!(user(json!({"runAsUser": 0})), 65532);
     assert_eq!(user(json!({"runAsUser": 999})), Value::Null);
     assert_eq!(user(json!({})), Value::Null);
+}
+
+/// The pointers that a patch of [`inject`] may touch, so that nothing else changes.
+fn is_allowed(op: &Op) -> bool {
+    ["/spec/volumes", "/spec/volumes/-", "/spec/initContainers", "/spec/initContainers/0"].contains(&op.path())
 }
