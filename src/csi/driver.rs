@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use tonic::{Response, Status};
 
-use super::fault::Fault;
-use super::id::VolumeId;
-use super::image::Images;
-use super::locks::Locks;
+use super::backend::image::Images;
+use super::error::Fault;
+use super::host::tool::Tools;
 use super::proto::v1::Topology;
-use super::state::{Entry, StateError, Store, Volume};
-use super::tool::Tools;
+use super::volume::id::VolumeId;
+use super::volume::locks::Locks;
+use super::volume::record::{Entry, StateError, Store, Volume};
 
 /// One node's driver. All its work is system calls and short child processes, so calls run on the blocking pool.
 #[derive(Debug)]
@@ -22,10 +22,10 @@ pub struct Driver {
     pub name: String,
     /// The node's name in the cluster.
     pub node_id: String,
-    pub(super) store: Store,
-    pub(super) images: Images,
-    pub(super) tools: Tools,
-    pub(super) locks: Locks,
+    pub(in crate::csi) store: Store,
+    pub(in crate::csi) images: Images,
+    pub(in crate::csi) tools: Tools,
+    pub(in crate::csi) locks: Locks,
 }
 
 impl Driver {
@@ -64,7 +64,7 @@ impl Driver {
     }
 
     /// The volume of a caller's id.
-    pub(super) fn volume(&self, id: &VolumeId) -> Result<Volume, Fault> {
+    pub(in crate::csi) fn volume(&self, id: &VolumeId) -> Result<Volume, Fault> {
         match self.store.get(id) {
             Some(Entry::Sound(volume)) => Ok(volume),
             Some(Entry::Quarantined { reason, .. }) => Err(out_of_service(id, &reason)),
@@ -74,7 +74,7 @@ impl Driver {
 
     /// Runs one call on the blocking pool. Once begun it runs to its end, even when its caller has gone; the next call on
     /// the same volume then finds it done. The one place where a call's outcome is logged.
-    pub(super) async fn call<T: Send + 'static>(
+    pub(in crate::csi) async fn call<T: Send + 'static>(
         self: &Arc<Self>,
         name: &'static str,
         volume: String,
@@ -100,17 +100,17 @@ impl Driver {
 }
 
 /// The answer about a quarantined volume.
-pub(super) fn out_of_service(id: &VolumeId, reason: &str) -> Fault {
+pub(in crate::csi) fn out_of_service(id: &VolumeId, reason: &str) -> Fault {
     Fault::NotNow(format!("volume {id} is out of service: {reason}"))
 }
 
 /// An id as callers send it, where it must be there. One that cannot be ours is a volume that is not there.
-pub(super) fn known_id(text: &str) -> Result<VolumeId, Fault> {
+pub(in crate::csi) fn known_id(text: &str) -> Result<VolumeId, Fault> {
     required("volume_id", text)?;
     VolumeId::parse(text).map_err(|error| Fault::NotFound(error.to_string()))
 }
 
 /// A field that may not be empty.
-pub(super) fn required(field: &str, text: &str) -> Result<(), Fault> {
+pub(in crate::csi) fn required(field: &str, text: &str) -> Result<(), Fault> {
     if text.is_empty() { Err(Fault::Invalid(format!("{field} is missing"))) } else { Ok(()) }
 }

@@ -4,31 +4,17 @@
 //! filesystem. Growing it is four steps of milliseconds: a longer file, a larger device, a larger filesystem, and the
 //! record that promises it. What is promised is what the disk has, unless a StorageClass says otherwise.
 //!
-//! Every call is: parse → pure plan ([`capacity`], [`class`], [`capability`]) → system calls ([`image`], [`mounts`],
-//! [`device`], [`filesystem`]). Every call can be repeated, and can meet a second one on the same volume ([`locks`]); what a
-//! crash has interrupted is finished by the repetition, or at the next start ([`state`]).
+//! Every call is: parse → pure plan ([`volume::capacity`], [`volume::class`], [`rpc::capability`]) → system calls ([`backend::image`], [`host::mounts`],
+//! [`backend::loop_device`], [`backend::filesystem`]). Every call can be repeated, and can meet a second one on the same volume ([`volume::locks`]); what a
+//! crash has interrupted is finished by the repetition, or at the next start ([`volume::record`]).
 
-pub mod capability;
-pub mod capacity;
-pub mod class;
-pub mod controller;
-pub mod device;
+pub mod backend;
 pub mod driver;
-pub mod durable;
-pub mod fault;
-pub mod filesystem;
-pub mod id;
-pub mod identity;
-pub mod image;
-pub mod locks;
-pub mod mounts;
-pub mod node;
-mod place;
+pub mod error;
+pub mod host;
 pub mod proto;
-pub mod registration;
-pub mod socket;
-pub mod state;
-pub mod tool;
+pub mod rpc;
+pub mod volume;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,16 +25,16 @@ use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
-use controller::ControllerService;
 use driver::Driver;
-use identity::IdentityService;
-use node::NodeService;
+use host::socket::Socket;
 use proto::registration::registration_server::RegistrationServer;
 use proto::v1::controller_server::ControllerServer;
 use proto::v1::identity_server::IdentityServer;
 use proto::v1::node_server::NodeServer;
-use registration::RegistrationService;
-use socket::Socket;
+use rpc::controller::ControllerService;
+use rpc::identity::IdentityService;
+use rpc::node::NodeService;
+use rpc::registration::{self, RegistrationService};
 
 /// The driver's name unless told otherwise: `provisioner` of a StorageClass.
 pub const DRIVER_NAME: &str = "local.csi.resize-statefulset-operator";
@@ -78,7 +64,7 @@ pub struct Args {
 pub enum Error {
     /// The state folder cannot be used.
     #[error("failed to open the state folder")]
-    State(#[from] state::StateError),
+    State(#[from] volume::record::StateError),
     /// A socket cannot be made.
     #[error("failed to listen at {}", path.display())]
     Listen {
@@ -106,7 +92,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub async fn run(args: Args) -> Result<(), Error> {
     let driver = Arc::new(Driver::open(args.driver_name.clone(), args.node_id.clone(), &args.state_dir)?);
     if let Err(fault) = driver.probe() {
-        tracing::warn!(error = fault::chain(&fault), "the node is not ready for volumes");
+        tracing::warn!(error = error::chain(&fault), "the node is not ready for volumes");
     }
     let cleaner = Arc::clone(&driver);
     drop(tokio::task::spawn_blocking(move || cleaner.images.empty_trash()));

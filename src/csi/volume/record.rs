@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::capacity::{Disk, room};
 use super::class::{Class, Overcommit};
-use super::durable;
-use super::fault::is_disk_full;
 use super::id::VolumeId;
-use super::image::{IMAGE, NEW};
+use crate::csi::backend::image::{IMAGE, NEW};
+use crate::csi::error::is_disk_full;
+use crate::csi::host::durable;
 
 const RECORD: &str = "json";
 /// A record of a volume that is being deleted.
@@ -92,7 +92,10 @@ impl StateError {
         matches!(self, Self::Io { source, .. } if is_disk_full(source))
     }
 
-    pub(super) fn io<E: Into<io::Error>>(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
+    pub(in crate::csi) fn io<E: Into<io::Error>>(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(E) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source: source.into() }
     }

@@ -8,12 +8,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::capacity::Disk;
-use super::class::Filesystem;
-use super::durable;
-use super::fault::Fault;
-use super::id::VolumeId;
-use super::tool::Tools;
+use crate::csi::error::Fault;
+use crate::csi::host::durable;
+use crate::csi::host::tool::Tools;
+use crate::csi::volume::capacity::Disk;
+use crate::csi::volume::class::Filesystem;
+use crate::csi::volume::id::VolumeId;
 
 /// How an image's name ends.
 pub const IMAGE: &str = "img";

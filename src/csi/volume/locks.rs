@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::fault::Fault;
 use super::id::VolumeId;
+use crate::csi::error::Fault;
 
 /// How long a call waits for another one on the same volume before it answers ABORTED. Calls take milliseconds; one that
 /// takes longer is stuck in the kernel, and its callers must not pile up behind it.

@@ -1,8 +1,8 @@
 //! How large may a volume be? Sizes from a caller's range, and the room that honest promises leave. Pure.
 
 use super::class::{Class, Overcommit};
-use super::fault::Fault;
-use super::proto::v1::CapacityRange;
+use crate::csi::error::Fault;
+use crate::csi::proto::v1::CapacityRange;
 
 /// Given when the caller does not mind. Never "unlimited".
 pub const DEFAULT_SIZE: u64 = 1 << 30;
@@ -127,7 +127,7 @@ pub fn wire(bytes: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::csi::class::{Backend, Filesystem};
+    use crate::csi::volume::class::{Backend, Filesystem};
 
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;

@@ -2,8 +2,8 @@
 
 use tonic::{Request, Response, Status};
 
-use super::proto::registration::registration_server::Registration;
-use super::proto::registration::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
+use crate::csi::proto::registration::registration_server::Registration;
+use crate::csi::proto::registration::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
 
 /// What the kubelet calls a CSI driver.
 const KIND: &str = "CSIPlugin";

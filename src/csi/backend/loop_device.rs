@@ -7,11 +7,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::fault::Fault;
-use super::id::VolumeId;
 use super::image::file_name;
-use super::mounts::Device;
-use super::tool::Tools;
+use crate::csi::error::Fault;
+use crate::csi::host::mounts::Device;
+use crate::csi::host::tool::Tools;
+use crate::csi::volume::id::VolumeId;
 
 /// What the kernel adds to the name of a backing file that was removed.
 const REMOVED: &str = " (deleted)";

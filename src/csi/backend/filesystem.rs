@@ -5,11 +5,11 @@ use std::path::Path;
 
 use rustix::mount::MountFlags;
 
-use super::class::Filesystem;
-use super::device;
-use super::fault::Fault;
-use super::mounts::{Mount, Table};
-use super::tool::{ToolError, Tools};
+use super::loop_device;
+use crate::csi::error::Fault;
+use crate::csi::host::mounts::{Mount, Table};
+use crate::csi::host::tool::{ToolError, Tools};
+use crate::csi::volume::class::Filesystem;
 
 /// Mounts an image with the caller's options, through a loop device that frees itself with the last unmount. `mount`
 /// takes a device that is over this image already rather than a second one, which would tear the data.
@@ -49,7 +49,7 @@ pub fn grow(tools: &Tools, filesystem: Filesystem, mount: &Mount, table: &Table)
     };
     match filesystem {
         Filesystem::Xfs => tools.run("xfs_growfs", &["-d".as_ref(), writable.point.as_os_str()])?,
-        Filesystem::Ext4 => tools.run("resize2fs", &[device::node(mount.device)?]).map_err(not_while_mounted)?,
+        Filesystem::Ext4 => tools.run("resize2fs", &[loop_device::node(mount.device)?]).map_err(not_while_mounted)?,
     };
     Ok(())
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::driver::Driver;
-use super::fault::Fault;
-use super::proto::v1::identity_server::Identity;
-use super::proto::v1::plugin_capability::{Service, Type, VolumeExpansion, service, volume_expansion};
-use super::proto::v1::{
+use crate::csi::driver::Driver;
+use crate::csi::error::Fault;
+use crate::csi::host::tool;
+use crate::csi::proto::v1::identity_server::Identity;
+use crate::csi::proto::v1::plugin_capability::{Service, Type, VolumeExpansion, service, volume_expansion};
+use crate::csi::proto::v1::{
     GetPluginCapabilitiesRequest, GetPluginCapabilitiesResponse, GetPluginInfoRequest, GetPluginInfoResponse,
     PluginCapability, ProbeRequest, ProbeResponse,
 };
-use super::tool;
 
 /// Serves Identity.
 #[derive(Debug, Clone)]

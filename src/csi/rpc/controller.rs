@@ -5,23 +5,23 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::capability::Usage;
-use super::capacity::{Range, size_of_new, wire};
-use super::class::Class;
-use super::device;
-use super::driver::{Driver, known_id, out_of_service, required};
-use super::fault::Fault;
-use super::id::VolumeId;
-use super::proto::v1::controller_server::Controller;
-use super::proto::v1::controller_service_capability::{Rpc, Type, rpc};
-use super::proto::v1::list_volumes_response::Entry as Listed;
-use super::proto::v1::validate_volume_capabilities_response::Confirmed;
-use super::proto::v1::{
+use crate::csi::backend::loop_device;
+use crate::csi::driver::{Driver, known_id, out_of_service, required};
+use crate::csi::error::Fault;
+use crate::csi::proto::v1::controller_server::Controller;
+use crate::csi::proto::v1::controller_service_capability::{Rpc, Type, rpc};
+use crate::csi::proto::v1::list_volumes_response::Entry as Listed;
+use crate::csi::proto::v1::validate_volume_capabilities_response::Confirmed;
+use crate::csi::proto::v1::{
     ControllerGetCapabilitiesRequest, ControllerGetCapabilitiesResponse, ControllerServiceCapability,
     CreateVolumeRequest, CreateVolumeResponse, DeleteVolumeRequest, DeleteVolumeResponse, GetCapacityRequest,
     GetCapacityResponse, ListVolumesRequest, ListVolumesResponse, ValidateVolumeCapabilitiesRequest,
     ValidateVolumeCapabilitiesResponse, Volume as Wire,
 };
-use super::state::{Entry, Volume};
+use crate::csi::volume::capacity::{Range, size_of_new, wire};
+use crate::csi::volume::class::Class;
+use crate::csi::volume::id::VolumeId;
+use crate::csi::volume::record::{Entry, Volume};
 
 /// Serves Controller.
 #[derive(Debug, Clone)]
@@ -122,7 +122,7 @@ impl Driver {
         let Ok(id) = VolumeId::parse(&request.volume_id) else { return Ok(DeleteVolumeResponse {}) };
         let _held = self.locks.hold(&id)?;
         if self.store.get(&id).is_some() {
-            if device::is_attached(&id)? {
+            if loop_device::is_attached(&id)? {
                 return Err(Fault::NotNow(format!("volume {id} is still mounted: it is removed when it is unmounted")));
             }
             self.store.doom(&id)?;

@@ -1,9 +1,9 @@
 //! How a caller wants to use a volume: capability in, a checked [`Usage`] out. Pure.
 
-use super::fault::Fault;
-use super::proto::v1::VolumeCapability;
-use super::proto::v1::volume_capability::AccessType;
-use super::proto::v1::volume_capability::access_mode::Mode;
+use crate::csi::error::Fault;
+use crate::csi::proto::v1::VolumeCapability;
+use crate::csi::proto::v1::volume_capability::AccessType;
+use crate::csi::proto::v1::volume_capability::access_mode::Mode;
 
 /// A use that this driver can serve: a mounted filesystem on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use tonic::{Code, Status};
 
-use super::state::StateError;
-use super::tool::ToolError;
+use super::host::tool::ToolError;
+use super::volume::record::StateError;
 
 /// A refused or failed call.
 #[derive(Debug, thiserror::Error)]

@@ -4,14 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::device;
-use super::fault::Fault;
-use super::id::VolumeId;
 use super::mounts::{self, Mount, Table};
+use crate::csi::backend::loop_device;
+use crate::csi::error::Fault;
+use crate::csi::volume::id::VolumeId;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Occupant {
+pub(in crate::csi) enum Occupant {
     /// No mount.
     Nothing,
     /// A mount of the volume in question.
@@ -21,16 +21,16 @@ pub(super) enum Occupant {
 }
 
 /// What is mounted at a path that is free of symbolic links.
-pub(super) fn occupant(table: &Table, path: &Path, id: &VolumeId) -> Result<Occupant, Fault> {
+pub(in crate::csi) fn occupant(table: &Table, path: &Path, id: &VolumeId) -> Result<Occupant, Fault> {
     Ok(match table.at(path) {
         None => Occupant::Nothing,
-        Some(mount) if device::is_image_of(mount.device, id)? => Occupant::ThisVolume(mount.clone()),
+        Some(mount) if loop_device::is_image_of(mount.device, id)? => Occupant::ThisVolume(mount.clone()),
         Some(_) => Occupant::Another,
     })
 }
 
 /// The mount of that volume at a caller's path.
-pub(super) fn mounted_at(path: &str, id: &VolumeId) -> Result<(PathBuf, Mount), Fault> {
+pub(in crate::csi) fn mounted_at(path: &str, id: &VolumeId) -> Result<(PathBuf, Mount), Fault> {
     // A path without our mount shows the node's own disk: measuring or growing that would be a lie.
     let not_there = || Fault::NotFound(format!("volume {id} is not mounted at {path}"));
     let real = existing(path)?.ok_or_else(not_there)?;
@@ -41,7 +41,7 @@ pub(super) fn mounted_at(path: &str, id: &VolumeId) -> Result<(PathBuf, Mount), 
 }
 
 /// Takes every mount of that volume away from a path; `None` when there is no such path.
-pub(super) fn unmounted(path: &str, id: &VolumeId) -> Result<Option<PathBuf>, Fault> {
+pub(in crate::csi) fn unmounted(path: &str, id: &VolumeId) -> Result<Option<PathBuf>, Fault> {
     let Some(path) = existing(path)? else { return Ok(None) };
     loop {
         match occupant(&Table::read()?, &path, id)? {
@@ -58,7 +58,7 @@ pub(super) fn unmounted(path: &str, id: &VolumeId) -> Result<Option<PathBuf>, Fa
 }
 
 /// A caller's path without symbolic links, as the mount table has it; `None` when it is not there, as no relative one is.
-pub(super) fn existing(path: &str) -> Result<Option<PathBuf>, Fault> {
+pub(in crate::csi) fn existing(path: &str) -> Result<Option<PathBuf>, Fault> {
     if Path::new(path).is_relative() {
         return Ok(None);
     }
@@ -70,7 +70,7 @@ pub(super) fn existing(path: &str) -> Result<Option<PathBuf>, Fault> {
 }
 
 /// The folder at a caller's path, made when it is not there.
-pub(super) fn folder(path: &str) -> Result<PathBuf, Fault> {
+pub(in crate::csi) fn folder(path: &str) -> Result<PathBuf, Fault> {
     if Path::new(path).is_relative() {
         return Err(Fault::Invalid(format!("{path:?} is not an absolute path")));
     }

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::fault::Fault;
 use crate::api::bytes::Bytes;
+use crate::csi::error::Fault;
 
 /// What every volume of a class has in common. Kept with each volume, so that growing asks the class it was made with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn every_parameter_is_in_the_reference() {
-        let page = include_str!("../../docs/reference/csi.md");
+        let page = include_str!("../../../docs/reference/csi.md");
         for parameter in PARAMETERS {
             assert!(page.contains(&format!("| `{parameter}` |")), "{parameter}");
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
 
-use super::fault::Fault;
+use crate::csi::error::Fault;
 
 /// A block device's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::csi::class::{Backend, Filesystem};
+use crate::csi::volume::class::{Backend, Filesystem};
 
 const GIB: u64 = 1 << 30;
 const DISK: Disk = Disk { available: 100 * GIB, in_images: 0 };

@@ -8,23 +8,23 @@ use rustix::mount::MountFlags;
 use tonic::{Request, Response, Status};
 
 use super::capability::Usage;
-use super::capacity::{Growth, Range, growth, wire};
-use super::driver::{Driver, known_id, required};
-use super::fault::Fault;
-use super::mounts::{self, Table};
-use super::place::{Occupant, existing, folder, mounted_at, occupant, unmounted};
-use super::proto::v1::node_server::Node;
-use super::proto::v1::node_service_capability::{Rpc, Type, rpc};
-use super::proto::v1::volume_usage::Unit;
-use super::proto::v1::{
+use crate::csi::backend::{filesystem, loop_device};
+use crate::csi::driver::{Driver, known_id, required};
+use crate::csi::error::Fault;
+use crate::csi::host::mounts::{self, Table};
+use crate::csi::host::place::{Occupant, existing, folder, mounted_at, occupant, unmounted};
+use crate::csi::proto::v1::node_server::Node;
+use crate::csi::proto::v1::node_service_capability::{Rpc, Type, rpc};
+use crate::csi::proto::v1::volume_usage::Unit;
+use crate::csi::proto::v1::{
     NodeExpandVolumeRequest, NodeExpandVolumeResponse, NodeGetCapabilitiesRequest, NodeGetCapabilitiesResponse,
     NodeGetInfoRequest, NodeGetInfoResponse, NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse,
     NodePublishVolumeRequest, NodePublishVolumeResponse, NodeServiceCapability, NodeStageVolumeRequest,
     NodeStageVolumeResponse, NodeUnpublishVolumeRequest, NodeUnpublishVolumeResponse, NodeUnstageVolumeRequest,
     NodeUnstageVolumeResponse, VolumeUsage,
 };
-use super::state::Volume;
-use super::{device, filesystem};
+use crate::csi::volume::capacity::{Growth, Range, growth, wire};
+use crate::csi::volume::record::Volume;
 
 /// Serves Node.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Driver {
             }
             Occupant::Nothing => {
                 let image = self.images.path(&id);
-                if !device::is_attached(&id)? {
+                if !loop_device::is_attached(&id)? {
                     filesystem::grow_offline(&self.tools, volume.class.filesystem, &image)?;
                 }
                 filesystem::mount(&self.tools, volume.class.filesystem, &image, &path, &usage.flags)?;
@@ -171,7 +171,7 @@ impl Driver {
         let size = self.promise(volume.clone(), range)?;
         // Done even when the promise is old: a call before this one may have ended right after it.
         self.images.lengthen(&id, size)?;
-        device::refresh(&self.tools, mount.device)?;
+        loop_device::refresh(&self.tools, mount.device)?;
         filesystem::grow(&self.tools, volume.class.filesystem, &mount, &Table::read()?)?;
         tracing::info!(volume = %id, from = volume.size, to = size, "volume grown");
         Ok(NodeExpandVolumeResponse { capacity_bytes: wire(size) })
@@ -270,7 +270,7 @@ impl Node for NodeService {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::csi::mounts::{Device, Mount};
+    use crate::csi::host::mounts::{Device, Mount};
 
     const RO: MountFlags = MountFlags::RDONLY;
     const NOEXEC: MountFlags = MountFlags::NOEXEC;
