@@ -13,7 +13,7 @@ use super::host::tool::Tools;
 use super::proto::v1::Topology;
 use super::volume::id::VolumeId;
 use super::volume::locks::Locks;
-use super::volume::record::{Entry, StateError, Store, Volume};
+use super::volume::record::{Entry, OpenError, Store, Volume};
 
 /// One node's driver. All its work is system calls and short child processes, so calls run on the blocking pool.
 #[derive(Debug)]
@@ -33,11 +33,11 @@ impl Driver {
     ///
     /// # Errors
     /// When the folder cannot be used, or another driver uses it.
-    pub fn open(name: String, node_id: String, state: &Path) -> Result<Self, StateError> {
+    pub fn open(name: String, node_id: String, state: &Path) -> Result<Self, OpenError> {
         // Whole disks of pods are in there: nobody but root looks inside.
         let create = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        create(&state.join("trash")).map_err(StateError::io("create", state))?;
-        let state = fs::canonicalize(state).map_err(StateError::io("look at", state))?;
+        create(&state.join("trash")).map_err(Fault::io("create", state))?;
+        let state = fs::canonicalize(state).map_err(Fault::io("look at", state))?;
         let (volumes, trash) = (state.join("volumes"), state.join("trash"));
         let (store, lock) = Store::open(&volumes)?;
         let tools = Tools::holding(lock);

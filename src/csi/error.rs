@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use tonic::{Code, Status};
 
+use super::host::durable::is_disk_full;
 use super::host::tool::ToolError;
-use super::volume::record::StateError;
 
 /// A refused or failed call.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +38,9 @@ pub enum Fault {
     /// The list of volumes was paged with a token that is not ours.
     #[error("starting_token {0:?} was not made by this driver: list from the beginning")]
     Token(String),
-    /// The record of a volume could not be kept or read.
-    #[error(transparent)]
-    State(#[from] StateError),
+    /// A record cannot be encoded. Cannot happen for our own types; kept so that nothing panics.
+    #[error("failed to encode the record of a volume")]
+    Encode(#[from] serde_json::Error),
     /// A program of the system failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -75,10 +75,9 @@ impl Fault {
             Self::OutOfRange(_) => Code::OutOfRange,
             Self::NotNow(_) => Code::FailedPrecondition,
             Self::Busy(_) | Self::Token(_) => Code::Aborted,
-            Self::State(error) if error.is_disk_full() => Code::ResourceExhausted,
             Self::Tool(error) if error.is_disk_full() => Code::ResourceExhausted,
             Self::Io { source, .. } if is_disk_full(source) => Code::ResourceExhausted,
-            Self::State(_) | Self::Tool(_) | Self::Io { .. } => Code::Internal,
+            Self::Encode(_) | Self::Tool(_) | Self::Io { .. } => Code::Internal,
         }
     }
 }
@@ -87,12 +86,6 @@ impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
         Self::new(fault.code(), chain(&fault))
     }
-}
-
-/// Whether the disk or the quota has run out.
-#[must_use]
-pub fn is_disk_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// The error and its causes in one line: events and sidecar logs show nothing else.

@@ -64,7 +64,7 @@ pub struct Args {
 pub enum Error {
     /// The state folder cannot be used.
     #[error("failed to open the state folder")]
-    State(#[from] volume::record::StateError),
+    State(#[from] volume::record::OpenError),
     /// A socket cannot be made.
     #[error("failed to listen at {}", path.display())]
     Listen {

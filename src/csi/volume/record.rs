@@ -16,7 +16,7 @@ use super::capacity::{Disk, room};
 use super::class::{Class, Overcommit};
 use super::id::VolumeId;
 use crate::csi::backend::image::{IMAGE, NEW};
-use crate::csi::error::is_disk_full;
+use crate::csi::error::Fault;
 use crate::csi::host::durable;
 
 const RECORD: &str = "json";
@@ -63,42 +63,15 @@ impl Entry {
     }
 }
 
-/// Why the records could not be read or written.
+/// Why the driver cannot use its state directory.
 #[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// A system call failed.
-    #[error("failed to {what} {}", path.display())]
-    Io {
-        /// "read", "write", …
-        what: &'static str,
-        /// What.
-        path: PathBuf,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// Two drivers on one folder would break each other's promises.
+pub enum OpenError {
+    /// The directory or a file in it cannot be read or written.
+    #[error(transparent)]
+    Files(#[from] Fault),
+    /// Two drivers on one directory would allocate the same disk space twice.
     #[error("another driver is using {}: stop it first", .0.display())]
     InUse(PathBuf),
-    /// Cannot happen for our own types; kept so that nothing panics.
-    #[error("failed to encode the record of a volume")]
-    Encode(#[from] serde_json::Error),
-}
-
-impl StateError {
-    /// Whether the disk was full.
-    #[must_use]
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if is_disk_full(source))
-    }
-
-    pub(in crate::csi) fn io<E: Into<io::Error>>(
-        what: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(E) -> Self {
-        let path = path.into();
-        move |source| Self::Io { what, path, source: source.into() }
-    }
 }
 
 /// All volumes of this node.
@@ -128,12 +101,12 @@ impl Store {
     ///
     /// # Errors
     /// When the folder cannot be used at all, or is in another driver's use. A record that cannot be read is no error.
-    pub fn open(folder: &Path) -> Result<(Self, File), StateError> {
+    pub fn open(folder: &Path) -> Result<(Self, File), OpenError> {
         Self::open_within(folder, PATIENCE)
     }
 
-    fn open_within(folder: &Path, patience: Duration) -> Result<(Self, File), StateError> {
-        fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
+    fn open_within(folder: &Path, patience: Duration) -> Result<(Self, File), OpenError> {
+        fs::create_dir_all(folder).map_err(Fault::io("create", folder))?;
         let lock = lock(folder, patience)?;
         clean(folder)?;
         let entries = load(folder)?;
@@ -185,9 +158,9 @@ impl Store {
     ///
     /// # Errors
     /// When it could not be written; the old record is then still there.
-    pub fn put(&self, volume: Volume, reservation: Reservation<'_>) -> Result<(), StateError> {
+    pub fn put(&self, volume: Volume, reservation: Reservation<'_>) -> Result<(), Fault> {
         let path = self.record(&volume.id);
-        durable::write(&path, &serde_json::to_vec_pretty(&volume)?).map_err(StateError::io("write", &path))?;
+        durable::write(&path, &serde_json::to_vec_pretty(&volume)?).map_err(Fault::io("write", &path))?;
         let mut known = self.known();
         known.entries.insert(volume.id.clone(), Entry::Sound(volume));
         reservation.settle(&mut known);
@@ -198,14 +171,14 @@ impl Store {
     ///
     /// # Errors
     /// When the decision could not be recorded.
-    pub fn doom(&self, id: &VolumeId) -> Result<(), StateError> {
+    pub fn doom(&self, id: &VolumeId) -> Result<(), Fault> {
         let (record, tombstone) = (self.record(id), self.file(id, DOOMED));
         match durable::rename(&record, &tombstone) {
             // Never recorded, or doomed before.
             Err(error) if error.kind() == io::ErrorKind::NotFound => durable::write(&tombstone, b""),
             other => other,
         }
-        .map_err(StateError::io("write", &tombstone))?;
+        .map_err(Fault::io("write", &tombstone))?;
         if let Some(entry) = self.known().entries.get_mut(id) {
             *entry = Entry::Quarantined { reason: "it is being deleted".to_owned(), size: entry.promised() };
         }
@@ -216,9 +189,9 @@ impl Store {
     ///
     /// # Errors
     /// When the record could not be removed.
-    pub fn forget(&self, id: &VolumeId) -> Result<(), StateError> {
+    pub fn forget(&self, id: &VolumeId) -> Result<(), Fault> {
         let tombstone = self.file(id, DOOMED);
-        durable::remove(&tombstone).map_err(StateError::io("remove", &tombstone))?;
+        durable::remove(&tombstone).map_err(Fault::io("remove", &tombstone))?;
         self.known().entries.remove(id);
         Ok(())
     }
@@ -258,13 +231,13 @@ impl Drop for Reservation<'_> {
     }
 }
 
-fn lock(folder: &Path, patience: Duration) -> Result<File, StateError> {
+fn lock(folder: &Path, patience: Duration) -> Result<File, OpenError> {
     let path = folder.join("lock");
-    let file = File::create(&path).map_err(StateError::io("create", &path))?;
+    let file = File::create(&path).map_err(Fault::io("create", &path))?;
     let mut waited = Duration::ZERO;
     while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         if waited >= patience {
-            return Err(StateError::InUse(folder.to_owned()));
+            return Err(OpenError::InUse(folder.to_owned()));
         }
         std::thread::sleep(PAUSE);
         waited += PAUSE;
@@ -273,10 +246,10 @@ fn lock(folder: &Path, patience: Duration) -> Result<File, StateError> {
 }
 
 /// The files of the folder by extension (`img.new` is one).
-fn files(folder: &Path) -> Result<Vec<(String, String)>, StateError> {
+fn files(folder: &Path) -> Result<Vec<(String, String)>, Fault> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(StateError::io("list", folder))? {
-        let entry = entry.map_err(StateError::io("list", folder))?;
+    for entry in fs::read_dir(folder).map_err(Fault::io("list", folder))? {
+        let entry = entry.map_err(Fault::io("list", folder))?;
         if let Some((stem, extension)) = entry.file_name().to_str().and_then(|name| name.split_once('.')) {
             files.push((stem.to_owned(), extension.to_owned()));
         }
@@ -287,28 +260,28 @@ fn files(folder: &Path) -> Result<Vec<(String, String)>, StateError> {
 /// Finishes or undoes what a crash has interrupted. A volume is made in the order: image under its new name, record,
 /// image under its name; so a new image with a record is complete, and one without was never handed out. It is deleted in
 /// the order: doomed record, no image, no record.
-fn clean(folder: &Path) -> Result<(), StateError> {
+fn clean(folder: &Path) -> Result<(), Fault> {
     for (stem, extension) in files(folder)? {
         let path = folder.join(format!("{stem}.{extension}"));
         if extension == NEW {
             let (image, record) = (folder.join(format!("{stem}.{IMAGE}")), folder.join(format!("{stem}.{RECORD}")));
             if record.exists() && !image.exists() {
-                durable::rename(&path, &image).map_err(StateError::io("name", &image))?;
+                durable::rename(&path, &image).map_err(Fault::io("name", &image))?;
             } else {
-                durable::remove(&path).map_err(StateError::io("remove", &path))?;
+                durable::remove(&path).map_err(Fault::io("remove", &path))?;
             }
         } else if extension == DOOMED {
             let image = folder.join(format!("{stem}.{IMAGE}"));
-            durable::remove(&image).map_err(StateError::io("remove", &image))?;
-            durable::remove(&path).map_err(StateError::io("remove", &path))?;
+            durable::remove(&image).map_err(Fault::io("remove", &image))?;
+            durable::remove(&path).map_err(Fault::io("remove", &path))?;
         } else if extension.ends_with(durable::UNFINISHED) {
-            durable::remove(&path).map_err(StateError::io("remove", &path))?;
+            durable::remove(&path).map_err(Fault::io("remove", &path))?;
         }
     }
     Ok(())
 }
 
-fn load(folder: &Path) -> Result<BTreeMap<VolumeId, Entry>, StateError> {
+fn load(folder: &Path) -> Result<BTreeMap<VolumeId, Entry>, Fault> {
     let mut entries = BTreeMap::new();
     for (stem, extension) in files(folder)? {
         let Ok(id) = VolumeId::parse(&stem) else { continue };

@@ -130,7 +130,7 @@ fn two_drivers_cannot_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let (_first, lock) = Store::open(folder.path()).unwrap();
     let second = || Store::open_within(folder.path(), Duration::ZERO).map(|_| ());
-    assert!(matches!(second(), Err(StateError::InUse(_))));
+    assert!(matches!(second(), Err(OpenError::InUse(_))));
     drop(lock);
     second().unwrap();
 }
