@@ -1,8 +1,7 @@
-//! Why a call is refused, and which gRPC code says so.
+//! The error of a CSI call, and the gRPC code that it is returned with.
 //!
-//! The code decides what Kubernetes does next, so each variant names that:
-//! the provisioner moves the pod to another node on RESOURCE_EXHAUSTED only, and the kubelet gives up an expansion
-//! (`NodeResizeInfeasible`, KEP-1790) on INVALID_ARGUMENT, OUT_OF_RANGE and NOT_FOUND only.
+//! The code decides what Kubernetes does next: the provisioner tries another node on RESOURCE_EXHAUSTED only, and the
+//! kubelet gives up an expansion (`NodeResizeInfeasible`, KEP-1790) on INVALID_ARGUMENT, OUT_OF_RANGE, and NOT_FOUND only.
 
 use std::path::PathBuf;
 
@@ -11,70 +10,70 @@ use tonic::{Code, Status};
 use super::host::durable::is_disk_full;
 use super::host::tool::ToolError;
 
-/// A refused or failed call.
+/// A call that was rejected or failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The request itself is wrong; repeating it cannot help.
+pub enum CallError {
+    /// The request itself is invalid; a retry cannot succeed.
     #[error("{0}")]
-    Invalid(String),
-    /// The volume, or what should be mounted at a path, is not there.
+    InvalidArgument(String),
+    /// The volume does not exist, or is not mounted at a path.
     #[error("{0}")]
     NotFound(String),
-    /// There is something else under that name or at that path already.
+    /// Something else already has that name or is mounted at that path.
     #[error("{0}")]
-    Conflict(String),
-    /// No room, or not from here: try another node.
+    AlreadyExists(String),
+    /// This node has no space for the volume, or is not where the volume is needed: try another node.
     #[error("{0}")]
-    Exhausted(String),
-    /// A size that can never be given here.
+    ResourceExhausted(String),
+    /// A size that this node can never provide.
     #[error("{0}")]
     OutOfRange(String),
-    /// Right, but not in the present state; the message says what must change.
+    /// The request is valid, but not in the current state; the message says what must change.
     #[error("{0}")]
-    NotNow(String),
-    /// Another call holds the volume.
-    #[error("another call is working on volume {0}: it will be tried again")]
-    Busy(String),
-    /// The list of volumes was paged with a token that is not ours.
-    #[error("starting_token {0:?} was not made by this driver: list from the beginning")]
-    Token(String),
+    FailedPrecondition(String),
+    /// Another call is using the volume.
+    #[error("another call is using volume {0}; retry when it has ended")]
+    VolumeBusy(String),
+    /// ListVolumes was called with a token that this driver did not return.
+    #[error("starting_token {0:?} was not returned by this driver; list the volumes without a token")]
+    InvalidToken(String),
     /// A record cannot be encoded. Cannot happen for our own types; kept so that nothing panics.
     #[error("failed to encode the record of a volume")]
     Encode(#[from] serde_json::Error),
-    /// A program of the system failed.
+    /// A program of the host failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
     /// A system call failed.
-    #[error("failed to {what} {}", path.display())]
+    #[error("failed to {action} {}", path.display())]
     Io {
-        /// What was tried: "create", "measure".
-        what: &'static str,
-        /// On what.
+        /// What the driver tried to do: "create", "rename".
+        action: &'static str,
+        /// With which file or directory.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         #[source]
         source: std::io::Error,
     },
 }
 
-impl Fault {
-    /// For `map_err`: the failed call, and on what.
-    pub fn io<E: Into<std::io::Error>>(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
+impl CallError {
+    /// For `map_err`: the failed action, and its path.
+    pub fn io<E: Into<std::io::Error>>(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
         let path = path.into();
-        move |source| Self::Io { what, path, source: source.into() }
+        move |source| Self::Io { action, path, source: source.into() }
     }
 
-    /// The gRPC code that makes Kubernetes do the right thing.
+    /// The gRPC code, which decides what Kubernetes does next.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Invalid(_) => Code::InvalidArgument,
+            Self::InvalidArgument(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
-            Self::Conflict(_) => Code::AlreadyExists,
-            Self::Exhausted(_) => Code::ResourceExhausted,
+            Self::AlreadyExists(_) => Code::AlreadyExists,
+            Self::ResourceExhausted(_) => Code::ResourceExhausted,
             Self::OutOfRange(_) => Code::OutOfRange,
-            Self::NotNow(_) => Code::FailedPrecondition,
-            Self::Busy(_) | Self::Token(_) => Code::Aborted,
+            Self::FailedPrecondition(_) => Code::FailedPrecondition,
+            Self::VolumeBusy(_) | Self::InvalidToken(_) => Code::Aborted,
             Self::Tool(error) if error.is_disk_full() => Code::ResourceExhausted,
             Self::Io { source, .. } if is_disk_full(source) => Code::ResourceExhausted,
             Self::Encode(_) | Self::Tool(_) | Self::Io { .. } => Code::Internal,
@@ -82,13 +81,13 @@ impl Fault {
     }
 }
 
-impl From<Fault> for Status {
-    fn from(fault: Fault) -> Self {
-        Self::new(fault.code(), chain(&fault))
+impl From<CallError> for Status {
+    fn from(error: CallError) -> Self {
+        Self::new(error.code(), chain(&error))
     }
 }
 
-/// The error and its causes in one line: events and sidecar logs show nothing else.
+/// The error and its causes in one line: Events and sidecar logs show nothing else.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -106,9 +105,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_sends_the_pod_to_another_node() {
+    fn a_full_disk_makes_the_provisioner_try_another_node() {
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        let status = Status::from(Fault::io("write", "/x")(full));
+        let status = Status::from(CallError::io("write", "/x")(full));
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert!(status.message().starts_with("failed to write /x: "), "{}", status.message());
     }
@@ -116,6 +115,6 @@ mod tests {
     #[test]
     fn any_other_failed_system_call_is_internal() {
         let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        assert_eq!(Fault::io("write", "/x")(denied).code(), Code::Internal);
+        assert_eq!(CallError::io("write", "/x")(denied).code(), Code::Internal);
     }
 }

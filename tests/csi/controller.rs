@@ -97,7 +97,7 @@ async fn what_is_promised_is_what_the_disk_has() {
     driver.create(&driver.name("two"), 400 * MIB, &[]).await.unwrap();
     let Refused(code, message) = driver.create(&driver.name("three"), 400 * MIB, &[]).await.unwrap_err();
     assert_eq!(code, Code::ResourceExhausted, "the one code on which the pod is moved to another node: {message}");
-    assert!(message.contains("node1") && message.contains("left to promise"), "{message}");
+    assert!(message.contains("node1") && message.contains("left to allocate"), "{message}");
     driver.delete(&first.volume_id).await.unwrap();
     driver.create(&driver.name("three"), 400 * MIB, &[]).await.unwrap();
 }
@@ -169,7 +169,7 @@ async fn what_cannot_be_served_is_refused_with_the_reason() {
     shared.parameters = [("Overcommit".to_owned(), "2".to_owned())].into();
     let Refused(code, message) = answer(driver.controller().create_volume(shared).await).unwrap_err();
     assert_eq!(code, Code::InvalidArgument);
-    assert!(message.contains("\"Overcommit\" is not known"), "{message}");
+    assert!(message.contains("\"Overcommit\" is unknown"), "{message}");
     assert!(driver.files().is_empty());
 }
 

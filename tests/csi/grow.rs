@@ -72,7 +72,7 @@ async fn a_full_node_refuses_to_grow_for_good_and_the_volume_works_on() {
     let before = filesystem_size(&target);
     let Refused(code, message) = driver.expand(&id, 2 * GIB).await.unwrap_err();
     assert_eq!(code, Code::OutOfRange, "the kubelet then says NodeResizeInfeasible: {message}");
-    assert!(message.contains("left to promise"), "{message}");
+    assert!(message.contains("left to allocate"), "{message}");
     assert_eq!(filesystem_size(&target), before);
     std::fs::write(target.join("data"), "still writable").unwrap();
     assert_eq!(driver.expand(&id, 500 * MIB).await.unwrap(), 500 * MIB, "less is possible");

@@ -145,7 +145,7 @@ async fn a_torn_record_stops_neither_the_node_nor_the_pods_end() {
     assert_eq!(driver.expand(&good, 2 * GIB).await.unwrap(), 2 * GIB);
     let Refused(code, message) = driver.stage(&torn).await.unwrap_err();
     assert_eq!(code, Code::FailedPrecondition);
-    assert!(message.contains("out of service") && message.contains("is damaged"), "{message}");
+    assert!(message.contains("is unavailable") && message.contains("is damaged"), "{message}");
     driver.stats(&torn, &target).await.unwrap();
     driver.gone(&torn).await;
     driver.gone(&good).await;

@@ -1,4 +1,4 @@
-//! Mounting an image, and growing the filesystem in it.
+//! The filesystem in an image file: create it, mount it, and expand it.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,24 +6,43 @@ use std::path::Path;
 use rustix::mount::MountFlags;
 
 use super::loop_device;
-use crate::csi::error::Fault;
-use crate::csi::host::mounts::{Mount, Table};
+use crate::csi::error::CallError;
+use crate::csi::host::mounts::{Mount, MountTable};
 use crate::csi::host::tool::{ToolError, Tools};
 use crate::csi::volume::class::Filesystem;
 
-/// Mounts an image with the caller's options, through a loop device that frees itself with the last unmount. `mount`
-/// takes a device that is over this image already rather than a second one, which would tear the data.
+/// Creates an empty filesystem in a new image file.
 ///
 /// # Errors
-/// As mount says.
-pub fn mount(
+/// When mkfs fails.
+pub(super) fn format(tools: &Tools, filesystem: Filesystem, image: &Path) -> Result<(), CallError> {
+    let image = image.as_os_str();
+    match filesystem {
+        // -K: a new sparse file has nothing to discard.
+        Filesystem::Xfs => tools.run("mkfs.xfs", &["-q".as_ref(), "-K".as_ref(), image])?,
+        // -m 0: no blocks reserved for root, since the Pod gets all that is allocated. nodiscard: as above.
+        Filesystem::Ext4 => {
+            let options = ["-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"];
+            let arguments: Vec<_> = options.into_iter().map(OsStr::new).chain([image]).collect();
+            tools.run("mkfs.ext4", &arguments)?
+        }
+    };
+    Ok(())
+}
+
+/// Mounts an image file with the options of the caller, through a loop device that is freed by the last unmount. If a device
+/// is already over this file, `mount` uses it: a second one would corrupt the data.
+///
+/// # Errors
+/// When `mount` fails.
+pub(super) fn mount(
     tools: &Tools,
     filesystem: Filesystem,
     image: &Path,
     target: &Path,
-    flags: &[String],
-) -> Result<(), Fault> {
-    let options = std::iter::once("loop").chain(flags.iter().map(String::as_str)).collect::<Vec<_>>().join(",");
+    options: &[String],
+) -> Result<(), CallError> {
+    let options = std::iter::once("loop").chain(options.iter().map(String::as_str)).collect::<Vec<_>>().join(",");
     let arguments: [&OsStr; 6] = [
         "-t".as_ref(),
         filesystem.name().as_ref(),
@@ -36,37 +55,42 @@ pub fn mount(
     Ok(())
 }
 
-/// Makes the filesystem fill its device, while it is in use. Once done, doing it again is a success.
+/// Expands a mounted filesystem to the size of its device. Can be repeated.
 ///
 /// # Errors
-/// FAILED_PRECONDITION when it is mounted read-only everywhere; else as the program says.
-pub fn grow(tools: &Tools, filesystem: Filesystem, mount: &Mount, table: &Table) -> Result<(), Fault> {
+/// FAILED_PRECONDITION when no mount of it is writable, or the kernel does not expand it while it is mounted.
+pub(super) fn expand_mounted(
+    tools: &Tools,
+    filesystem: Filesystem,
+    mount: &Mount,
+    table: &MountTable,
+) -> Result<(), CallError> {
     let writable = table.of(mount.device).find(|mount| !mount.flags.contains(MountFlags::RDONLY));
     let Some(writable) = writable else {
-        return Err(Fault::NotNow(
-            "the volume is mounted read-only, and grows only where it can be written".to_owned(),
+        return Err(CallError::FailedPrecondition(
+            "the volume is mounted read-only, and can be expanded only through a writable mount".to_owned(),
         ));
     };
     match filesystem {
         Filesystem::Xfs => tools.run("xfs_growfs", &["-d".as_ref(), writable.point.as_os_str()])?,
-        Filesystem::Ext4 => tools.run("resize2fs", &[loop_device::node(mount.device)?]).map_err(not_while_mounted)?,
+        Filesystem::Ext4 => tools.run("resize2fs", &[loop_device::path(mount.device)?]).map_err(ext4_error)?,
     };
     Ok(())
 }
 
-/// Makes the filesystem of an image that is not mounted anywhere fill it: what [`grow`] could not do while it was.
+/// Expands a filesystem that is not mounted anywhere to the size of its image file: what [`expand_mounted`] could not do.
 ///
 /// # Errors
-/// As the program says.
-pub fn grow_offline(tools: &Tools, filesystem: Filesystem, image: &Path) -> Result<(), Fault> {
+/// When a program fails.
+pub(super) fn expand_unmounted(tools: &Tools, filesystem: Filesystem, image: &Path) -> Result<(), CallError> {
     match filesystem {
-        // Grows while mounted, and only then.
+        // XFS can be expanded only while it is mounted.
         Filesystem::Xfs => Ok(()),
         Filesystem::Ext4 => {
             if tools.run("resize2fs", &[image]).is_ok() {
                 return Ok(());
             }
-            // It wants a check first, unless there is nothing to do. 1: something small was put right.
+            // It requires a check first, unless the size is already right. Status 1: e2fsck corrected an error.
             match tools.run("e2fsck", &["-f".as_ref(), "-p".as_ref(), image.as_os_str()]) {
                 Err(ToolError::Failed { status, .. }) if status.code() == Some(1) => {}
                 other => drop(other?),
@@ -77,13 +101,14 @@ pub fn grow_offline(tools: &Tools, filesystem: Filesystem, image: &Path) -> Resu
     }
 }
 
-/// The kernel grows a mounted ext4 only for CAP_SYS_RESOURCE. FAILED_PRECONDITION makes the kubelet wait for the pod to
-/// end instead of trying for ever.
-fn not_while_mounted(error: ToolError) -> Fault {
+/// The kernel expands a mounted ext4 only for CAP_SYS_RESOURCE. On FAILED_PRECONDITION, the kubelet waits for the Pod to end
+/// and does not retry forever.
+fn ext4_error(error: ToolError) -> CallError {
     match error {
-        ToolError::Failed { said, .. } if said.contains("Permission denied") => Fault::NotNow(
-            "this ext4 cannot grow while it is mounted, since the driver has no CAP_SYS_RESOURCE: it grows when the pod \
-             is next started; XFS has no such limit"
+        ToolError::Failed { output, .. } if output.contains("Permission denied") => CallError::FailedPrecondition(
+            "this ext4 filesystem cannot be expanded while it is mounted, because the driver does not have \
+             CAP_SYS_RESOURCE; it is expanded when the Pod is next started; restart the Pod, or use XFS, which does not \
+             need that capability"
                 .to_owned(),
         ),
         other @ (ToolError::Failed { .. } | ToolError::Start { .. }) => other.into(),

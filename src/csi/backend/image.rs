@@ -1,185 +1,224 @@
-//! The image files: sparse, one a volume, made with their filesystem in one step that is seen whole or not at all.
+//! The image backend: each volume is a sparse image file with its own filesystem, mounted through a loop device.
 //!
-//! `<id>.img.new` is being made and was never handed out. `<id>.img` is a volume's data: it is never formatted, never
-//! shortened, and leaves the folder only by [`Images::discard`].
+//! `<id>.img.new` is an image that is being created; it was never returned to a caller. `<id>.img` contains the data of a
+//! volume: the driver never formats or shortens it, and only [`Backend::delete`] and [`Backend::recover`] remove it.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::csi::error::Fault;
+use super::{Backend, filesystem, loop_device};
+use crate::csi::error::CallError;
 use crate::csi::host::durable;
-use crate::csi::host::tool::Tools;
-use crate::csi::volume::capacity::Disk;
-use crate::csi::volume::class::Filesystem;
+use crate::csi::host::mounts::{Mount, MountTable};
+use crate::csi::host::state_directory::StateDirectory;
+use crate::csi::host::statistics::{self, VolumeStatistics};
+use crate::csi::host::tool::{self, Tools};
+use crate::csi::volume::capacity::DiskSpace;
+use crate::csi::volume::class::{Filesystem, VolumeClass};
+use crate::csi::volume::files;
 use crate::csi::volume::id::VolumeId;
+use crate::csi::volume::record::{RecordState, VolumeRecord};
 
-/// How an image's name ends.
-pub const IMAGE: &str = "img";
-/// How the name of one that is being made ends.
-pub const NEW: &str = "img.new";
+const IMAGE_EXTENSION: &str = "img";
+/// An image that is being created.
+const NEW_IMAGE_EXTENSION: &str = "img.new";
 
-/// Image files end at a multiple of the page, which is also the filesystems' block: else the last blocks of a `700M`
-/// volume could not be used.
-const BLOCK: u64 = 4096;
+/// The size of an image file is a multiple of the page size, which is also the block size of the filesystems. Otherwise the
+/// last blocks of a `700M` volume could not be used.
+const BLOCK_SIZE: u64 = 4096;
 
-/// The folder of images.
+/// The device without which the kernel has no loop devices.
+const LOOP_CONTROL: &str = "/dev/loop-control";
+
+/// Image files in the state directory.
 #[derive(Debug)]
-pub struct Images {
-    folder: PathBuf,
-    trash: PathBuf,
+pub(super) struct ImageBackend {
+    directory: PathBuf,
+    deleted_files: PathBuf,
     tools: Tools,
 }
 
-impl Images {
-    /// Images in `folder`; `trash`, on the same filesystem, is where deleted ones wait to be freed.
-    #[must_use]
-    pub fn new(folder: PathBuf, trash: PathBuf, tools: Tools) -> Self {
-        Self { folder, trash, tools }
+impl ImageBackend {
+    /// The image files in this state directory.
+    pub(super) fn new(state: &StateDirectory, tools: Tools) -> Self {
+        Self { directory: state.volumes.clone(), deleted_files: state.deleted_files.clone(), tools }
     }
 
-    /// Where the image of a volume is.
-    #[must_use]
-    pub fn path(&self, id: &VolumeId) -> PathBuf {
-        self.folder.join(file_name(id))
+    fn new_path(&self, id: &VolumeId) -> PathBuf {
+        files::path(&self.directory, id, NEW_IMAGE_EXTENSION)
     }
 
-    fn path_of_new(&self, id: &VolumeId) -> PathBuf {
-        self.folder.join(format!("{id}.{NEW}"))
-    }
-
-    /// Makes an image with an empty filesystem, still under its name of one that is being made.
-    ///
-    /// # Errors
-    /// RESOURCE_EXHAUSTED when the disk is full, OUT_OF_RANGE when the host's filesystem has no files that large. Nothing
-    /// is left behind.
-    pub fn prepare(&self, id: &VolumeId, size: u64, filesystem: Filesystem) -> Result<(), Fault> {
-        let path = self.path_of_new(id);
-        let made = make(&self.tools, &path, size, filesystem);
-        if made.is_err() {
-            let _ = durable::remove(&path);
-        }
-        made
-    }
-
-    /// Gives a prepared image its name, for good. Once done, doing it again is a success.
-    ///
-    /// # Errors
-    /// As the file system says.
-    pub fn reveal(&self, id: &VolumeId) -> Result<(), Fault> {
-        let (new, path) = (self.path_of_new(id), self.path(id));
-        match durable::rename(&new, &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => Ok(()),
-            other => other.map_err(Fault::io("name", path)),
-        }
-    }
-
-    /// Makes sure that the image has at least `size` bytes. Takes no disk space.
-    ///
-    /// # Errors
-    /// OUT_OF_RANGE when the host's filesystem has no files that large.
-    pub fn lengthen(&self, id: &VolumeId, size: u64) -> Result<(), Fault> {
-        let path = self.path(id);
-        let file = OpenOptions::new().write(true).open(&path).map_err(Fault::io("open", &path))?;
-        let length = file.metadata().map_err(Fault::io("measure", &path))?.len();
-        if length < size {
-            set_length(&file, &path, size)?;
-            file.sync_all().map_err(Fault::io("write", &path))?;
-        }
-        Ok(())
-    }
-
-    /// Takes the image out of the folder, at once however large it is. Its space comes back with
-    /// [`Images::empty_trash`].
-    ///
-    /// # Errors
-    /// As the file system says; one that is gone is a success.
-    pub fn discard(&self, id: &VolumeId) -> Result<(), Fault> {
-        let path = self.path(id);
-        let inode = match path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            metadata => metadata.map_err(Fault::io("look at", &path))?.ino(),
-        };
-        // The inode keeps apart two volumes of one name, one made after the other.
-        let grave = self.trash.join(format!("{id}.{inode}"));
-        fs::rename(&path, &grave).map_err(Fault::io("move away", &path))?;
-        durable::sync_folder_of(&grave).map_err(Fault::io("sync the folder of", &grave))?;
-        durable::sync_folder_of(&path).map_err(Fault::io("sync the folder of", &path))
-    }
-
-    /// Frees what was discarded; what cannot be freed now is tried again the next time.
-    pub fn empty_trash(&self) {
-        for entry in fs::read_dir(&self.trash).into_iter().flatten().flatten() {
-            match fs::remove_file(entry.path()) {
-                // Another call was quicker.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let path = entry.path();
-                    tracing::warn!(path = %path.display(), %error, "a deleted volume's space could not be freed yet");
-                }
-                Ok(()) => {}
-            }
-        }
-    }
-
-    /// What the disk under the images has.
-    ///
-    /// # Errors
-    /// When it cannot be asked.
-    pub fn disk(&self) -> Result<Disk, Fault> {
-        let stat = rustix::fs::statvfs(&self.folder).map_err(Fault::io("measure", &self.folder))?;
-        Ok(Disk { available: stat.f_bavail.saturating_mul(stat.f_frsize), in_images: self.allocated()? })
-    }
-
-    fn allocated(&self) -> Result<u64, Fault> {
+    /// Bytes that the image files occupy on the disk.
+    fn occupied(&self) -> Result<u64, CallError> {
         let mut bytes = 0_u64;
-        for entry in fs::read_dir(&self.folder).map_err(Fault::io("list", &self.folder))?.flatten() {
-            if entry.path().extension().is_some_and(|e| e == IMAGE) {
-                // An image that vanishes meanwhile uses nothing.
-                bytes += entry.metadata().map_or(0, |m| m.blocks() * 512);
+        for entry in fs::read_dir(&self.directory).map_err(CallError::io("list", &self.directory))?.flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == IMAGE_EXTENSION) {
+                // An image that is deleted meanwhile occupies nothing.
+                bytes += entry.metadata().map_or(0, |metadata| metadata.blocks() * 512);
             }
         }
         Ok(bytes)
     }
 }
 
-/// The name of a volume's image; the kernel shows it as the loop device's backing file.
-#[must_use]
-pub fn file_name(id: &VolumeId) -> String {
-    format!("{id}.{IMAGE}")
+impl Backend for ImageBackend {
+    fn check(&self) -> Result<(), CallError> {
+        let missing = tool::missing();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            return Err(CallError::FailedPrecondition(format!("not in PATH: {missing}; install the missing programs")));
+        }
+        if !Path::new(LOOP_CONTROL).exists() {
+            let problem = format!("{LOOP_CONTROL} does not exist; run `modprobe loop` on the node");
+            return Err(CallError::FailedPrecondition(problem));
+        }
+        self.disk_space().map(|_| ())
+    }
+
+    fn disk_space(&self) -> Result<DiskSpace, CallError> {
+        let stat = rustix::fs::statvfs(&self.directory).map_err(CallError::io("get the usage of", &self.directory))?;
+        Ok(DiskSpace { available: stat.f_bavail.saturating_mul(stat.f_frsize), in_volumes: self.occupied()? })
+    }
+
+    fn recover(&self, record_state: &dyn Fn(&VolumeId) -> RecordState) -> Result<(), CallError> {
+        for id in files::ids_with(&self.directory, NEW_IMAGE_EXTENSION)? {
+            if record_state(&id) == RecordState::Recorded && !self.path(&id).exists() {
+                self.commit(&id)?;
+            } else {
+                remove(&self.new_path(&id))?;
+            }
+        }
+        for id in self.list()? {
+            if record_state(&id) == RecordState::MarkedForDeletion {
+                remove(&self.path(&id))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<VolumeId>, CallError> {
+        files::ids_with(&self.directory, IMAGE_EXTENSION)
+    }
+
+    fn path(&self, id: &VolumeId) -> PathBuf {
+        self.directory.join(file_name(id))
+    }
+
+    fn size(&self, id: &VolumeId) -> Option<u64> {
+        self.path(id).metadata().map(|metadata| metadata.len()).ok()
+    }
+
+    fn create(&self, id: &VolumeId, size: u64, class: &VolumeClass) -> Result<(), CallError> {
+        let path = self.new_path(id);
+        let created = create(&self.tools, &path, size, class.filesystem);
+        if created.is_err() {
+            let _ = durable::remove(&path);
+        }
+        created
+    }
+
+    fn commit(&self, id: &VolumeId) -> Result<(), CallError> {
+        let (new, path) = (self.new_path(id), self.path(id));
+        match durable::rename(&new, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => Ok(()),
+            other => other.map_err(CallError::io("rename a new image to", path)),
+        }
+    }
+
+    fn extend(&self, id: &VolumeId, size: u64) -> Result<(), CallError> {
+        let path = self.path(id);
+        let file = OpenOptions::new().write(true).open(&path).map_err(CallError::io("open", &path))?;
+        let length = file.metadata().map_err(CallError::io("get the size of", &path))?.len();
+        if length < size {
+            set_length(&file, &path, size)?;
+            file.sync_all().map_err(CallError::io("write", &path))?;
+        }
+        Ok(())
+    }
+
+    fn is_mounted(&self, id: &VolumeId) -> Result<bool, CallError> {
+        loop_device::is_attached(&file_name(id))
+    }
+
+    fn delete(&self, id: &VolumeId) -> Result<(), CallError> {
+        let path = self.path(id);
+        let inode = match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            metadata => metadata.map_err(CallError::io("get the inode of", &path))?.ino(),
+        };
+        // The inode distinguishes two volumes of one name, created one after the other.
+        let deleted = self.deleted_files.join(format!("{id}.{inode}"));
+        fs::rename(&path, &deleted).map_err(CallError::io("move to the deleted files", &path))?;
+        durable::sync_directory_of(&deleted).map_err(CallError::io("sync the directory of", &deleted))?;
+        durable::sync_directory_of(&path).map_err(CallError::io("sync the directory of", &path))
+    }
+
+    fn free_deleted(&self) {
+        for entry in fs::read_dir(&self.deleted_files).into_iter().flatten().flatten() {
+            match fs::remove_file(entry.path()) {
+                // Another call removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let path = entry.path();
+                    tracing::warn!(path = %path.display(), %error, "failed to free the space of a deleted volume");
+                }
+                Ok(()) => {}
+            }
+        }
+    }
+
+    fn stage(&self, volume: &VolumeRecord, target: &Path, options: &[String]) -> Result<(), CallError> {
+        let (filesystem, image) = (volume.class.filesystem, self.path(&volume.id));
+        if !self.is_mounted(&volume.id)? {
+            filesystem::expand_unmounted(&self.tools, filesystem, &image)?;
+        }
+        filesystem::mount(&self.tools, filesystem, &image, target, options)
+    }
+
+    fn owns(&self, mount: &Mount, id: &VolumeId) -> Result<bool, CallError> {
+        loop_device::is_backed_by(mount.device, &file_name(id))
+    }
+
+    fn expand(&self, volume: &VolumeRecord, mount: &Mount) -> Result<(), CallError> {
+        // Also when the record already has that size: an earlier call may have ended right after it wrote the record.
+        self.extend(&volume.id, volume.size)?;
+        loop_device::refresh_size(&self.tools, mount.device)?;
+        filesystem::expand_mounted(&self.tools, volume.class.filesystem, mount, &MountTable::read()?)
+    }
+
+    fn statistics(&self, path: &Path) -> Result<VolumeStatistics, CallError> {
+        statistics::of_filesystem(path)
+    }
 }
 
-fn make(tools: &Tools, path: &Path, size: u64, filesystem: Filesystem) -> Result<(), Fault> {
+/// The name of a volume's image file, which the kernel shows as the backing file of the loop device.
+fn file_name(id: &VolumeId) -> String {
+    format!("{id}.{IMAGE_EXTENSION}")
+}
+
+fn remove(path: &Path) -> Result<(), CallError> {
+    durable::remove(path).map_err(CallError::io("remove", path))
+}
+
+fn create(tools: &Tools, path: &Path, size: u64, filesystem: Filesystem) -> Result<(), CallError> {
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).open(path).map_err(Fault::io("create", path))?;
+    let file = options.write(true).create(true).truncate(true).open(path).map_err(CallError::io("create", path))?;
     set_length(&file, path, size)?;
-    format(tools, path, filesystem)?;
-    file.sync_all().map_err(Fault::io("write", path))
+    filesystem::format(tools, filesystem, path)?;
+    file.sync_all().map_err(CallError::io("write", path))
 }
 
-fn set_length(file: &fs::File, path: &Path, size: u64) -> Result<(), Fault> {
-    let length = size.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX);
+fn set_length(file: &fs::File, path: &Path, size: u64) -> Result<(), CallError> {
+    let length = size.checked_next_multiple_of(BLOCK_SIZE).unwrap_or(u64::MAX);
     file.set_len(length).map_err(|error| {
         if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput) {
             let path = path.display();
-            return Fault::OutOfRange(format!("the node's filesystem cannot hold a file of {size} bytes ({path})"));
+            return CallError::OutOfRange(format!(
+                "the filesystem of the node cannot hold a file of {size} bytes ({path}); request a smaller size"
+            ));
         }
-        Fault::io("lengthen", path)(error)
+        CallError::io("extend", path)(error)
     })
-}
-
-fn format(tools: &Tools, path: &Path, filesystem: Filesystem) -> Result<(), Fault> {
-    let path = path.as_os_str();
-    match filesystem {
-        // -K: nothing to discard in a new sparse file.
-        Filesystem::Xfs => tools.run("mkfs.xfs", &["-q".as_ref(), "-K".as_ref(), path])?,
-        // No blocks kept for root: what is promised is the pod's. nodiscard: as above.
-        Filesystem::Ext4 => {
-            let options = ["-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"];
-            let arguments: Vec<_> = options.into_iter().map(std::ffi::OsStr::new).chain([path]).collect();
-            tools.run("mkfs.ext4", &arguments)?
-        }
-    };
-    Ok(())
 }

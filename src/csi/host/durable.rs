@@ -1,52 +1,52 @@
-//! Files that are whole or not there, whatever happens in between.
+//! Durable file operations: after a crash at any moment, each one is either complete or not done.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// What a file is called while it is being written.
-pub const UNFINISHED: &str = "tmp";
+/// The extension that is added to the name of a file while it is being written.
+pub const TEMPORARY_EXTENSION: &str = "tmp";
 
-/// Replaces `path` by `content` so that after a crash at any moment either the old or the new content is there:
-/// temporary file, fsync, rename, fsync of the folder.
+/// Replaces the content of `path`, so that after a crash it is either the old or the new content: temporary file, fsync,
+/// rename, fsync of the directory.
 ///
 /// # Errors
-/// As the file system says; the old content is then still there.
+/// The error of the filesystem; the old content then still exists.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_added_extension(UNFINISHED);
-    let mut file = File::create(&unfinished)?;
+    let temporary = path.with_added_extension(TEMPORARY_EXTENSION);
+    let mut file = File::create(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
-    rename(&unfinished, path)
+    rename(&temporary, path)
 }
 
-/// Renames within one folder, durably.
+/// Renames a file within one directory, durably.
 ///
 /// # Errors
-/// As the file system says.
+/// The error of the filesystem.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
-    sync_folder_of(to)
+    sync_directory_of(to)
 }
 
-/// Removes a file, durably; one that is gone is a success.
+/// Removes a file, durably. A file that does not exist is not an error.
 ///
 /// # Errors
-/// As the file system says.
+/// The error of the filesystem.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => sync_folder_of(path),
+        Ok(()) => sync_directory_of(path),
     }
 }
 
-/// Makes the names in the folder of `path` survive a power loss.
+/// Makes the names in the directory of `path` survive a power loss.
 ///
 /// # Errors
-/// As the file system says.
-pub fn sync_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+/// The error of the filesystem.
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 /// Whether an error says that the disk is full or the quota is used up.
@@ -60,18 +60,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_written_file_leaves_nothing_unfinished_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.json");
+    fn a_write_leaves_no_temporary_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.json");
         write(&path, b"one").unwrap();
         write(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn removing_what_is_gone_is_a_success() {
-        let folder = tempfile::tempdir().unwrap();
-        remove(&folder.path().join("never")).unwrap();
+    fn removing_a_file_that_does_not_exist_succeeds() {
+        let directory = tempfile::tempdir().unwrap();
+        remove(&directory.path().join("never")).unwrap();
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod durable;
 pub mod mounts;
-pub(super) mod place;
+pub mod place;
 pub mod socket;
+pub mod state_directory;
+pub mod statistics;
 pub mod tool;

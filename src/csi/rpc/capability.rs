@@ -1,64 +1,73 @@
-//! How a caller wants to use a volume: capability in, a checked [`Usage`] out. Pure.
+//! The capability of a volume in a request, validated as a [`MountRequest`]. Pure.
 
-use crate::csi::error::Fault;
+use crate::csi::error::CallError;
 use crate::csi::proto::v1::VolumeCapability;
 use crate::csi::proto::v1::volume_capability::AccessType;
 use crate::csi::proto::v1::volume_capability::access_mode::Mode;
 
-/// A use that this driver can serve: a mounted filesystem on one node.
+/// How a caller mounts a volume: as a filesystem, on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// `xfs`, `ext4`, or empty.
+pub struct MountRequest {
+    /// `xfs`, `ext4`, or empty for any filesystem.
     pub filesystem: String,
     /// Mount options.
-    pub flags: Vec<String>,
-    /// Nobody may write.
+    pub options: Vec<String>,
+    /// Whether the mount is read-only.
     pub read_only: bool,
 }
 
-impl Usage {
+impl MountRequest {
+    /// Validates one capability.
+    ///
     /// # Errors
-    /// INVALID_ARGUMENT that says what cannot be done.
-    pub fn parse(capability: Option<&VolumeCapability>) -> Result<Self, Fault> {
-        let capability = capability.ok_or_else(|| Fault::Invalid("volume_capability is missing".to_owned()))?;
+    /// INVALID_ARGUMENT with what is not supported.
+    pub fn parse(capability: Option<&VolumeCapability>) -> Result<Self, CallError> {
+        let capability =
+            capability.ok_or_else(|| CallError::InvalidArgument("volume_capability is required".to_owned()))?;
         let read_only = match capability.access_mode.unwrap_or_default().mode() {
             Mode::SingleNodeWriter | Mode::SingleNodeSingleWriter | Mode::SingleNodeMultiWriter => false,
             Mode::SingleNodeReaderOnly => true,
-            Mode::Unknown => return Err(Fault::Invalid("volume_capability has no access_mode".to_owned())),
+            Mode::Unknown => {
+                return Err(CallError::InvalidArgument("volume_capability.access_mode is required".to_owned()));
+            }
             mode @ (Mode::MultiNodeReaderOnly | Mode::MultiNodeSingleWriter | Mode::MultiNodeMultiWriter) => {
                 let mode = mode.as_str_name();
-                return Err(Fault::Invalid(format!("{mode}: a local volume is on one node only; use ReadWriteOnce")));
+                return Err(CallError::InvalidArgument(format!(
+                    "access mode {mode} is not supported, because a local volume is on one node; use ReadWriteOnce"
+                )));
             }
         };
         match &capability.access_type {
             Some(AccessType::Mount(mount)) => {
-                let (filesystem, flags) = (mount.fs_type.clone(), mount.mount_flags.clone());
-                Ok(Self { filesystem, flags, read_only })
+                let (filesystem, options) = (mount.fs_type.clone(), mount.mount_flags.clone());
+                Ok(Self { filesystem, options, read_only })
             }
             Some(AccessType::Block(_)) => {
-                Err(Fault::Invalid("volumeMode Block is not supported; use Filesystem".to_owned()))
+                Err(CallError::InvalidArgument("volumeMode Block is not supported; use Filesystem".to_owned()))
             }
-            None => Err(Fault::Invalid("volume_capability has no access_type".to_owned())),
+            None => Err(CallError::InvalidArgument("volume_capability.access_type is required".to_owned())),
         }
     }
 
-    /// Checks every capability of a volume and returns the filesystem that they ask for; empty: none in particular.
+    /// Validates every capability of a volume and returns the filesystem that they request; empty for any filesystem.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT when there is none, one cannot be served, or two ask for different filesystems.
-    pub fn filesystem_of(capabilities: &[VolumeCapability]) -> Result<String, Fault> {
+    /// INVALID_ARGUMENT when there is none, one is not supported, or two request different filesystems.
+    pub fn common_filesystem(capabilities: &[VolumeCapability]) -> Result<String, CallError> {
         if capabilities.is_empty() {
-            return Err(Fault::Invalid("volume_capabilities is empty".to_owned()));
+            return Err(CallError::InvalidArgument("volume_capabilities is required".to_owned()));
         }
-        let mut agreed = String::new();
+        let mut common = String::new();
         for capability in capabilities {
-            let asked = Self::parse(Some(capability))?.filesystem;
-            if !asked.is_empty() && !agreed.is_empty() && asked != agreed {
-                return Err(Fault::Invalid(format!("the volume cannot be {agreed} and {asked} at once")));
+            let requested = Self::parse(Some(capability))?.filesystem;
+            if !requested.is_empty() && !common.is_empty() && requested != common {
+                return Err(CallError::InvalidArgument(format!(
+                    "volume_capabilities request both {common} and {requested}; request one filesystem"
+                )));
             }
-            agreed = if asked.is_empty() { agreed } else { asked };
+            common = if requested.is_empty() { common } else { requested };
         }
-        Ok(agreed)
+        Ok(common)
     }
 }
 
@@ -73,9 +82,9 @@ mod tests {
     }
 
     #[test]
-    fn only_filesystems_on_one_node_are_served() {
+    fn only_filesystems_on_one_node_are_supported() {
         let check = |capability: VolumeCapability, expected: Option<bool>| {
-            let got = Usage::parse(Some(&capability)).ok().map(|usage| usage.read_only);
+            let got = MountRequest::parse(Some(&capability)).ok().map(|request| request.read_only);
             assert_eq!(got, expected, "{capability:?}");
         };
         check(mount("xfs", Mode::SingleNodeWriter), Some(false));
@@ -86,14 +95,14 @@ mod tests {
         check(VolumeCapability { access_type: None, ..mount("", Mode::SingleNodeWriter) }, None);
         let block = Some(AccessType::Block(BlockVolume {}));
         check(VolumeCapability { access_type: block, ..mount("", Mode::SingleNodeWriter) }, None);
-        assert!(Usage::parse(None).is_err());
+        assert!(MountRequest::parse(None).is_err());
     }
 
     #[test]
-    fn two_capabilities_must_agree_on_the_filesystem() {
+    fn two_capabilities_must_request_the_same_filesystem() {
         let of = |names: &[&str]| {
             let all: Vec<_> = names.iter().map(|name| mount(name, Mode::SingleNodeWriter)).collect();
-            Usage::filesystem_of(&all).ok()
+            MountRequest::common_filesystem(&all).ok()
         };
         assert_eq!(of(&["", "ext4", ""]).as_deref(), Some("ext4"));
         assert_eq!(of(&[""]).as_deref(), Some(""));

@@ -1,134 +1,55 @@
-//! The Controller service: volumes are made, removed, listed, counted. Each call: parse → pure plan → system calls.
+//! The Controller service: creates, deletes, and lists volumes, and reports the capacity of the node.
+
+mod create;
 
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::capability::Usage;
-use crate::csi::backend::loop_device;
-use crate::csi::driver::{Driver, known_id, out_of_service, required};
-use crate::csi::error::Fault;
+use super::capability::MountRequest;
+use super::request::{check_filesystem, existing_volume, required};
+use crate::csi::driver::Driver;
+use crate::csi::error::CallError;
 use crate::csi::proto::v1::controller_server::Controller;
 use crate::csi::proto::v1::controller_service_capability::{Rpc, Type, rpc};
-use crate::csi::proto::v1::list_volumes_response::Entry as Listed;
+use crate::csi::proto::v1::list_volumes_response::Entry;
 use crate::csi::proto::v1::validate_volume_capabilities_response::Confirmed;
 use crate::csi::proto::v1::{
     ControllerGetCapabilitiesRequest, ControllerGetCapabilitiesResponse, ControllerServiceCapability,
     CreateVolumeRequest, CreateVolumeResponse, DeleteVolumeRequest, DeleteVolumeResponse, GetCapacityRequest,
     GetCapacityResponse, ListVolumesRequest, ListVolumesResponse, ValidateVolumeCapabilitiesRequest,
-    ValidateVolumeCapabilitiesResponse, Volume as Wire,
+    ValidateVolumeCapabilitiesResponse, Volume,
 };
-use crate::csi::volume::capacity::{Range, size_of_new, wire};
-use crate::csi::volume::class::Class;
+use crate::csi::volume::capacity::wire_bytes;
+use crate::csi::volume::class::VolumeClass;
 use crate::csi::volume::id::VolumeId;
-use crate::csi::volume::record::{Entry, Volume};
+use crate::csi::volume::record::VolumeRecord;
 
-/// Serves Controller.
+/// Implements Controller.
 #[derive(Debug, Clone)]
 pub struct ControllerService(pub Arc<Driver>);
 
-/// Longest name of a volume that CSI allows, bytes.
-const LONGEST_NAME: usize = 128;
-
-/// Begins every token of [`Driver::list`], so that one that is not ours is known.
-const TOKEN: &str = "after:";
-
-/// What a CreateVolume asks for, checked.
-#[derive(Debug)]
-struct Wanted {
-    id: VolumeId,
-    name: String,
-    range: Range,
-    class: Class,
-}
-
-impl Wanted {
-    fn parse(request: &CreateVolumeRequest) -> Result<Self, Fault> {
-        required("name", &request.name)?;
-        if request.name.len() > LONGEST_NAME {
-            return Err(Fault::Invalid(format!("the name is longer than {LONGEST_NAME} bytes")));
-        }
-        if request.volume_content_source.is_some() {
-            return Err(Fault::Invalid("snapshots and clones are not supported: leave dataSource out".to_owned()));
-        }
-        if !request.mutable_parameters.is_empty() {
-            return Err(Fault::Invalid("VolumeAttributesClass is not supported".to_owned()));
-        }
-        let filesystem = Usage::filesystem_of(&request.volume_capabilities)?;
-        let class = Class::parse(&request.parameters, &filesystem)?;
-        let range = Range::parse(request.capacity_range.as_ref())?;
-        Ok(Self { id: VolumeId::from_name(&request.name), name: request.name.clone(), range, class })
-    }
-
-    /// Whether a volume that is there already is what is wanted: the call was made before, and its answer got lost.
-    fn meets(&self, volume: &Volume) -> Result<(), Fault> {
-        let differs = if volume.name != self.name {
-            format!("name is {:?}", volume.name)
-        } else if !self.range.admits(volume.size) {
-            format!("size is {} bytes", volume.size)
-        } else if volume.class != self.class {
-            "parameters are others".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(Fault::Conflict(format!("volume {} is there already, but its {differs}", self.id)))
-    }
-}
+/// The prefix of every page token, by which the driver recognizes its own tokens.
+const PAGE_TOKEN_PREFIX: &str = "after:";
 
 impl Driver {
-    fn create(&self, request: &CreateVolumeRequest) -> Result<CreateVolumeResponse, Fault> {
-        let wanted = Wanted::parse(request)?;
-        self.reachable_as_asked(request)?;
-        let _held = self.locks.hold(&wanted.id)?;
-        let volume = match self.store.get(&wanted.id) {
-            Some(Entry::Sound(volume)) => wanted.meets(&volume).map(|()| volume)?,
-            Some(Entry::Quarantined { reason, .. }) => return Err(out_of_service(&wanted.id, &reason)),
-            None => self.make(wanted)?,
-        };
-        // Also for one that was there: its image may not have its name yet.
-        self.images.reveal(&volume.id)?;
-        Ok(CreateVolumeResponse { volume: Some(self.wire(&volume)) })
-    }
-
-    /// Image, record, in this order: see `state::clean`.
-    fn make(&self, wanted: Wanted) -> Result<Volume, Fault> {
-        let size = size_of_new(wanted.range, &wanted.class)?;
-        let overcommit = wanted.class.overcommit;
-        let reservation = self.store.reserve(size, self.images.disk()?, overcommit).map_err(|room| {
-            Fault::Exhausted(format!("node {} has {room} bytes left to promise, fewer than {size}", self.node_id))
-        })?;
-        self.images.prepare(&wanted.id, size, wanted.class.filesystem)?;
-        let Wanted { id, name, class, .. } = wanted;
-        let volume = Volume { id, name, size, class };
-        self.store.put(volume.clone(), reservation)?;
-        tracing::info!(volume = %volume.id, bytes = size, filesystem = volume.class.filesystem.name(), "volume made");
-        Ok(volume)
-    }
-
-    fn reachable_as_asked(&self, request: &CreateVolumeRequest) -> Result<(), Fault> {
-        let requisite = request.accessibility_requirements.as_ref().map_or(&[][..], |asked| &asked.requisite);
-        if requisite.is_empty() || requisite.iter().any(|place| self.is_at(place)) {
-            return Ok(());
-        }
-        Err(Fault::Exhausted(format!(
-            "volumes of node {} cannot be reached from where this one is needed",
-            self.node_id
-        )))
-    }
-
-    fn delete(&self, request: &DeleteVolumeRequest) -> Result<DeleteVolumeResponse, Fault> {
+    fn delete(&self, request: &DeleteVolumeRequest) -> Result<DeleteVolumeResponse, CallError> {
         required("volume_id", &request.volume_id)?;
-        // An id that cannot be ours names nothing that is there, and nothing is touched.
+        // A text that is not a valid ID names a volume that does not exist, so there is nothing to delete.
         let Ok(id) = VolumeId::parse(&request.volume_id) else { return Ok(DeleteVolumeResponse {}) };
-        let _held = self.locks.hold(&id)?;
+        let _lock = self.locks.lock(&id)?;
         if self.store.get(&id).is_some() {
-            if loop_device::is_attached(&id)? {
-                return Err(Fault::NotNow(format!("volume {id} is still mounted: it is removed when it is unmounted")));
+            for backend in self.backends.all() {
+                if backend.is_mounted(&id)? {
+                    return Err(CallError::FailedPrecondition(format!(
+                        "volume {id} is still mounted; it is deleted after it is unmounted"
+                    )));
+                }
             }
-            self.store.doom(&id)?;
-            self.images.discard(&id)?;
-            self.store.forget(&id)?;
-            tracing::info!(volume = %id, "volume removed");
+            self.store.mark_for_deletion(&id)?;
+            self.backends.all().try_for_each(|backend| backend.delete(&id))?;
+            self.store.remove_marked(&id)?;
+            tracing::info!(volume = %id, "volume deleted");
         }
         Ok(DeleteVolumeResponse {})
     }
@@ -136,72 +57,74 @@ impl Driver {
     fn validate(
         &self,
         request: ValidateVolumeCapabilitiesRequest,
-    ) -> Result<ValidateVolumeCapabilitiesResponse, Fault> {
+    ) -> Result<ValidateVolumeCapabilitiesResponse, CallError> {
         required("volume_id", &request.volume_id)?;
         if request.volume_capabilities.is_empty() {
-            return Err(Fault::Invalid("volume_capabilities is empty".to_owned()));
+            return Err(CallError::InvalidArgument("volume_capabilities is required".to_owned()));
         }
-        let volume = self.volume(&known_id(&request.volume_id)?)?;
-        let possible = Usage::filesystem_of(&request.volume_capabilities).and_then(|filesystem| {
-            let has = volume.class.filesystem.name();
-            if filesystem.is_empty() || filesystem == has {
-                return Ok(());
-            }
-            Err(Fault::Invalid(format!("the volume is {has}, not {filesystem}")))
-        });
-        Ok(match possible {
+        let volume = self.volume(&existing_volume(&request.volume_id)?)?;
+        let supported = MountRequest::common_filesystem(&request.volume_capabilities)
+            .and_then(|filesystem| check_filesystem(&volume, &filesystem));
+        Ok(match supported {
             Ok(()) => {
                 let ValidateVolumeCapabilitiesRequest { volume_context, volume_capabilities, parameters, .. } = request;
                 let confirmed = Some(Confirmed { volume_context, volume_capabilities, parameters });
                 ValidateVolumeCapabilitiesResponse { confirmed, message: String::new() }
             }
-            Err(why) => ValidateVolumeCapabilitiesResponse { confirmed: None, message: why.to_string() },
+            Err(error) => ValidateVolumeCapabilitiesResponse { confirmed: None, message: error.to_string() },
         })
     }
 
-    fn list(&self, request: &ListVolumesRequest) -> Result<ListVolumesResponse, Fault> {
-        let bad_token = || Fault::Token(request.starting_token.clone());
-        let after = match request.starting_token.as_str() {
-            "" => None,
-            token => Some(token.strip_prefix(TOKEN).and_then(|id| VolumeId::parse(id).ok()).ok_or_else(bad_token)?),
-        };
-        let page = usize::try_from(request.max_entries)
-            .map_err(|_| Fault::Invalid(format!("max_entries is below zero: {}", request.max_entries)))?;
+    fn list(&self, request: &ListVolumesRequest) -> Result<ListVolumesResponse, CallError> {
+        let after = parse_page_token(&request.starting_token)?;
+        let page = usize::try_from(request.max_entries).map_err(|_| {
+            CallError::InvalidArgument(format!("max_entries must not be negative: {}", request.max_entries))
+        })?;
         let mut volumes = self.store.list(after.as_ref());
         let mut next_token = String::new();
         if page > 0 && volumes.len() > page {
             volumes.truncate(page);
-            next_token = volumes.last().map(|last| format!("{TOKEN}{}", last.id)).unwrap_or_default();
+            next_token = volumes.last().map(|last| format!("{PAGE_TOKEN_PREFIX}{}", last.id)).unwrap_or_default();
         }
-        let entries = volumes.iter().map(|volume| Listed { volume: Some(self.wire(volume)) }).collect();
+        let entries = volumes.iter().map(|volume| Entry { volume: Some(self.volume_message(volume)) }).collect();
         Ok(ListVolumesResponse { entries, next_token })
     }
 
-    fn capacity(&self, request: &GetCapacityRequest) -> Result<GetCapacityResponse, Fault> {
-        let elsewhere = request.accessible_topology.as_ref().is_some_and(|place| !self.is_at(place));
+    fn capacity(&self, request: &GetCapacityRequest) -> Result<GetCapacityResponse, CallError> {
+        let is_other_node = request.accessible_topology.as_ref().is_some_and(|topology| !self.is_in(topology));
         let filesystem = match request.volume_capabilities.as_slice() {
             [] => Ok(String::new()),
-            capabilities => Usage::filesystem_of(capabilities),
+            capabilities => MountRequest::common_filesystem(capabilities),
         };
-        let (false, Ok(filesystem)) = (elsewhere, filesystem) else { return Ok(GetCapacityResponse::default()) };
-        let class = Class::parse(&request.parameters, &filesystem)?;
-        let room = self.store.room(self.images.disk()?, class.overcommit);
-        let largest = room.min(class.max_size.unwrap_or(u64::MAX));
+        let (false, Ok(filesystem)) = (is_other_node, filesystem) else { return Ok(GetCapacityResponse::default()) };
+        let class = VolumeClass::parse(&request.parameters, &filesystem)?;
+        let disk = self.backends.get(class.backend).disk_space()?;
+        let unallocated = self.store.unallocated(disk, class.overcommit);
+        let maximum = unallocated.min(class.max_size.unwrap_or(u64::MAX));
         Ok(GetCapacityResponse {
-            available_capacity: wire(room),
-            maximum_volume_size: Some(wire(largest)),
-            minimum_volume_size: Some(wire(class.filesystem.least())),
+            available_capacity: wire_bytes(unallocated),
+            maximum_volume_size: Some(wire_bytes(maximum)),
+            minimum_volume_size: Some(wire_bytes(class.minimum_size())),
         })
     }
 
-    fn wire(&self, volume: &Volume) -> Wire {
-        Wire {
-            capacity_bytes: wire(volume.size),
+    fn volume_message(&self, volume: &VolumeRecord) -> Volume {
+        Volume {
+            capacity_bytes: wire_bytes(volume.size),
             volume_id: volume.id.to_string(),
             volume_context: std::collections::HashMap::new(),
             accessible_topology: vec![self.topology()],
         }
     }
+}
+
+/// The ID after which a page begins; `None` for the first page.
+fn parse_page_token(token: &str) -> Result<Option<VolumeId>, CallError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let id = token.strip_prefix(PAGE_TOKEN_PREFIX).and_then(|id| VolumeId::parse(id).ok());
+    id.map(Some).ok_or_else(|| CallError::InvalidToken(token.to_owned()))
 }
 
 #[tonic::async_trait]
@@ -219,12 +142,12 @@ impl Controller for ControllerService {
         request: Request<DeleteVolumeRequest>,
     ) -> Result<Response<DeleteVolumeResponse>, Status> {
         let request = request.into_inner();
-        let answer =
+        let response =
             self.0.call("DeleteVolume", request.volume_id.clone(), move |driver| driver.delete(&request)).await;
-        // Freeing a large file takes the kernel seconds: after the answer, not before.
+        // The kernel needs seconds to free a large file, so the space is freed after the call.
         let driver = Arc::clone(&self.0);
-        drop(tokio::task::spawn_blocking(move || driver.images.empty_trash()));
-        answer
+        drop(tokio::task::spawn_blocking(move || driver.free_deleted()));
+        response
     }
 
     async fn validate_volume_capabilities(
@@ -256,7 +179,7 @@ impl Controller for ControllerService {
         &self,
         _: Request<ControllerGetCapabilitiesRequest>,
     ) -> Result<Response<ControllerGetCapabilitiesResponse>, Status> {
-        // No EXPAND_VOLUME: growing is the node's, and the resizer then leaves it to the kubelet.
+        // No EXPAND_VOLUME: the Node service expands volumes, and the resizer leaves it to the kubelet.
         let kinds = [rpc::Type::CreateDeleteVolume, rpc::Type::ListVolumes, rpc::Type::GetCapacity];
         let capability =
             |kind: rpc::Type| ControllerServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })) };

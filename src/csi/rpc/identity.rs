@@ -1,13 +1,11 @@
-//! The Identity service: who the driver is, what it can do, and whether it can do it now.
+//! The Identity service: the name of the driver, what it can do, and whether the node is ready for it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
 use crate::csi::driver::Driver;
-use crate::csi::error::Fault;
-use crate::csi::host::tool;
+use crate::csi::error::CallError;
 use crate::csi::proto::v1::identity_server::Identity;
 use crate::csi::proto::v1::plugin_capability::{Service, Type, VolumeExpansion, service, volume_expansion};
 use crate::csi::proto::v1::{
@@ -15,27 +13,17 @@ use crate::csi::proto::v1::{
     PluginCapability, ProbeRequest, ProbeResponse,
 };
 
-/// Serves Identity.
+/// Implements Identity.
 #[derive(Debug, Clone)]
 pub struct IdentityService(pub Arc<Driver>);
 
-/// What a node must have for volumes to be mounted.
-const LOOP_CONTROL: &str = "/dev/loop-control";
-
 impl Driver {
-    /// Checks everything without which no volume can be made or mounted.
+    /// Checks that the node has everything that volumes need.
     ///
     /// # Errors
-    /// FAILED_PRECONDITION that says what is missing.
-    pub fn probe(&self) -> Result<(), Fault> {
-        let missing = tool::missing();
-        if !missing.is_empty() {
-            return Err(Fault::NotNow(format!("not installed, or not in PATH: {}", missing.join(", "))));
-        }
-        if !Path::new(LOOP_CONTROL).exists() {
-            return Err(Fault::NotNow(format!("{LOOP_CONTROL} is not there: load the kernel module `loop`")));
-        }
-        self.images.disk().map(|_| ())
+    /// FAILED_PRECONDITION with what is missing.
+    pub fn probe(&self) -> Result<(), CallError> {
+        self.backends.all().try_for_each(|backend| backend.check())
     }
 }
 

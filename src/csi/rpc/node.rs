@@ -1,18 +1,18 @@
-//! The Node service: volumes are mounted, shown to pods, measured, grown. Each call: parse → pure plan → system calls.
+//! The Node service: stages, publishes, measures, and expands volumes.
 
-use std::fs;
-use std::io;
+mod publish;
+
 use std::sync::Arc;
 
-use rustix::mount::MountFlags;
 use tonic::{Request, Response, Status};
 
-use super::capability::Usage;
-use crate::csi::backend::{filesystem, loop_device};
-use crate::csi::driver::{Driver, known_id, required};
-use crate::csi::error::Fault;
-use crate::csi::host::mounts::{self, Table};
-use crate::csi::host::place::{Occupant, existing, folder, mounted_at, occupant, unmounted};
+use super::capability::MountRequest;
+use super::request::{check_filesystem, existing_volume, required};
+use crate::csi::driver::Driver;
+use crate::csi::error::CallError;
+use crate::csi::host::mounts::MountTable;
+use crate::csi::host::place::{TargetState, create_directory, not_mounted};
+use crate::csi::host::statistics::Amount;
 use crate::csi::proto::v1::node_server::Node;
 use crate::csi::proto::v1::node_service_capability::{Rpc, Type, rpc};
 use crate::csi::proto::v1::volume_usage::Unit;
@@ -23,176 +23,100 @@ use crate::csi::proto::v1::{
     NodeStageVolumeResponse, NodeUnpublishVolumeRequest, NodeUnpublishVolumeResponse, NodeUnstageVolumeRequest,
     NodeUnstageVolumeResponse, VolumeUsage,
 };
-use crate::csi::volume::capacity::{Growth, Range, growth, wire};
-use crate::csi::volume::record::Volume;
+use crate::csi::volume::capacity::{Expansion, SizeRange, plan_expansion, wire_bytes};
+use crate::csi::volume::record::VolumeRecord;
 
-/// Serves Node.
+/// Implements Node.
 #[derive(Debug, Clone)]
 pub struct NodeService(pub Arc<Driver>);
 
-/// What publishing has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Publish {
-    Nothing,
-    Bind(MountFlags),
-    SetFlags(MountFlags),
-}
-
-/// `staged`: flags of the staged mount, which a new bind mount takes over.
-fn plan_publish(target: &Occupant, staged: MountFlags, wanted: MountFlags) -> Result<Publish, Fault> {
-    match target {
-        Occupant::Another => Err(Fault::Conflict("something else is mounted at target_path".to_owned())),
-        Occupant::Nothing => Ok(Publish::Bind(staged | wanted)),
-        Occupant::ThisVolume(mount) if mount.flags.contains(wanted) => {
-            let read_only = mount.flags.contains(MountFlags::RDONLY);
-            let may_be = (staged | wanted).contains(MountFlags::RDONLY);
-            if read_only && !may_be {
-                return Err(Fault::Conflict("the volume is published read-only at target_path already".to_owned()));
-            }
-            Ok(Publish::Nothing)
-        }
-        // A call before this one ended between its two steps.
-        Occupant::ThisVolume(mount) => Ok(Publish::SetFlags(mount.flags | wanted)),
-    }
-}
-
 impl Driver {
-    fn stage(&self, request: &NodeStageVolumeRequest) -> Result<NodeStageVolumeResponse, Fault> {
-        let id = known_id(&request.volume_id)?;
+    fn stage(&self, request: &NodeStageVolumeRequest) -> Result<NodeStageVolumeResponse, CallError> {
+        let id = existing_volume(&request.volume_id)?;
         required("staging_target_path", &request.staging_target_path)?;
-        let usage = Usage::parse(request.volume_capability.as_ref())?;
-        let _held = self.locks.hold(&id)?;
+        let mount_request = MountRequest::parse(request.volume_capability.as_ref())?;
+        let _lock = self.locks.lock(&id)?;
         let volume = self.volume(&id)?;
-        let has = volume.class.filesystem.name();
-        if !usage.filesystem.is_empty() && usage.filesystem != has {
-            return Err(Fault::Invalid(format!("volume {id} is {has}, not {}", usage.filesystem)));
-        }
-        let path = folder(&request.staging_target_path)?;
-        match occupant(&Table::read()?, &path, &id)? {
-            Occupant::ThisVolume(_) => {}
-            Occupant::Another => {
-                return Err(Fault::Conflict(format!("something else is mounted at {}", path.display())));
+        check_filesystem(&volume, &mount_request.filesystem)?;
+        let path = create_directory(&request.staging_target_path)?;
+        match self.with_mounts(&id, |volume| volume.state_at(&MountTable::read()?, &path))? {
+            TargetState::Volume(_) => {}
+            TargetState::OtherMount => {
+                let path = path.display();
+                return Err(CallError::AlreadyExists(format!(
+                    "something else is mounted at {path}; unmount what is mounted there"
+                )));
             }
-            Occupant::Nothing => {
-                let image = self.images.path(&id);
-                if !loop_device::is_attached(&id)? {
-                    filesystem::grow_offline(&self.tools, volume.class.filesystem, &image)?;
-                }
-                filesystem::mount(&self.tools, volume.class.filesystem, &image, &path, &usage.flags)?;
+            TargetState::NotMounted => {
+                self.backends.get(volume.class.backend).stage(&volume, &path, &mount_request.options)?;
                 tracing::info!(volume = %id, path = %path.display(), "volume staged");
             }
         }
         Ok(NodeStageVolumeResponse {})
     }
 
-    fn publish(&self, request: &NodePublishVolumeRequest) -> Result<NodePublishVolumeResponse, Fault> {
-        let id = known_id(&request.volume_id)?;
-        required("target_path", &request.target_path)?;
+    /// Does not read the record: a Pod must be able to end whatever state the volume is in.
+    fn unstage(&self, request: &NodeUnstageVolumeRequest) -> Result<NodeUnstageVolumeResponse, CallError> {
         required("staging_target_path", &request.staging_target_path)?;
-        let usage = Usage::parse(request.volume_capability.as_ref())?;
-        let _held = self.locks.hold(&id)?;
-        self.volume(&id)?;
-        let not_staged = || Fault::NotNow(format!("volume {id} is not staged at {}", request.staging_target_path));
-        let staging = existing(&request.staging_target_path)?.ok_or_else(not_staged)?;
-        let table = Table::read()?;
-        let Occupant::ThisVolume(staged) = occupant(&table, &staging, &id)? else { return Err(not_staged()) };
-        let target = folder(&request.target_path)?;
-        let mut wanted = mounts::flags(usage.flags.iter().map(String::as_str));
-        wanted.set(MountFlags::RDONLY, wanted.contains(MountFlags::RDONLY) || request.readonly || usage.read_only);
-        match plan_publish(&occupant(&table, &target, &id)?, staged.flags, wanted)? {
-            Publish::Nothing => {}
-            Publish::SetFlags(flags) => mounts::set_flags(&target, flags)?,
-            Publish::Bind(flags) => {
-                mounts::bind(&staging, &target)?;
-                if flags != staged.flags {
-                    mounts::set_flags(&target, flags)?;
-                }
-                tracing::info!(volume = %id, path = %target.display(), "volume published");
-            }
-        }
-        Ok(NodePublishVolumeResponse {})
-    }
-
-    /// Asks no record: a pod must be able to end whatever has happened to the volume.
-    fn unpublish(&self, request: &NodeUnpublishVolumeRequest) -> Result<NodeUnpublishVolumeResponse, Fault> {
-        required("target_path", &request.target_path)?;
-        let id = known_id(&request.volume_id)?;
-        let _held = self.locks.hold(&id)?;
-        if let Some(path) = unmounted(&request.target_path, &id)? {
-            match fs::remove_dir(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Fault::io("remove", path)(error)),
-                Ok(()) | Err(_) => tracing::info!(volume = %id, path = %path.display(), "volume unpublished"),
-            }
-        }
-        Ok(NodeUnpublishVolumeResponse {})
-    }
-
-    /// Asks no record, as above.
-    fn unstage(&self, request: &NodeUnstageVolumeRequest) -> Result<NodeUnstageVolumeResponse, Fault> {
-        required("staging_target_path", &request.staging_target_path)?;
-        let id = known_id(&request.volume_id)?;
-        let _held = self.locks.hold(&id)?;
-        if let Some(path) = unmounted(&request.staging_target_path, &id)? {
+        let id = existing_volume(&request.volume_id)?;
+        let _lock = self.locks.lock(&id)?;
+        if let Some(path) = self.with_mounts(&id, |volume| volume.unmount_all(&request.staging_target_path))? {
             tracing::info!(volume = %id, path = %path.display(), "volume unstaged");
         }
         Ok(NodeUnstageVolumeResponse {})
     }
 
-    fn stats(&self, request: &NodeGetVolumeStatsRequest) -> Result<NodeGetVolumeStatsResponse, Fault> {
-        let id = known_id(&request.volume_id)?;
+    fn stats(&self, request: &NodeGetVolumeStatsRequest) -> Result<NodeGetVolumeStatsResponse, CallError> {
+        let id = existing_volume(&request.volume_id)?;
         required("volume_path", &request.volume_path)?;
-        let (path, _) = mounted_at(&request.volume_path, &id)?;
-        let stat = rustix::fs::statvfs(&path).map_err(Fault::io("measure", &path))?;
-        let bytes = |blocks: u64| wire(blocks.saturating_mul(stat.f_frsize));
-        let usage = vec![
-            VolumeUsage {
-                total: bytes(stat.f_blocks),
-                used: bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
-                available: bytes(stat.f_bavail),
-                unit: Unit::Bytes.into(),
-            },
-            VolumeUsage {
-                total: wire(stat.f_files),
-                used: wire(stat.f_files.saturating_sub(stat.f_ffree)),
-                available: wire(stat.f_favail),
-                unit: Unit::Inodes.into(),
-            },
-        ];
+        let (path, mount) = self.with_mounts(&id, |volume| volume.mount_at(&request.volume_path))?;
+        // Without the record, so that the usage of an unavailable volume is reported too.
+        let backend =
+            self.backends.of_mount(&mount, &id)?.ok_or_else(|| not_mounted(id.as_str(), &request.volume_path))?;
+        let statistics = backend.statistics(&path)?;
+        let usage = |amount: Amount, unit: Unit| VolumeUsage {
+            total: wire_bytes(amount.total),
+            used: wire_bytes(amount.used),
+            available: wire_bytes(amount.available),
+            unit: unit.into(),
+        };
+        let usage = vec![usage(statistics.bytes, Unit::Bytes), usage(statistics.inodes, Unit::Inodes)];
         Ok(NodeGetVolumeStatsResponse { usage })
     }
 
-    fn expand(&self, request: &NodeExpandVolumeRequest) -> Result<NodeExpandVolumeResponse, Fault> {
-        let id = known_id(&request.volume_id)?;
+    fn expand(&self, request: &NodeExpandVolumeRequest) -> Result<NodeExpandVolumeResponse, CallError> {
+        let id = existing_volume(&request.volume_id)?;
         required("volume_path", &request.volume_path)?;
-        let range = Range::parse(request.capacity_range.as_ref())?;
-        let _held = self.locks.hold(&id)?;
+        let range = SizeRange::parse(request.capacity_range.as_ref())?;
+        let _lock = self.locks.lock(&id)?;
         let volume = self.volume(&id)?;
-        let (_, mount) = mounted_at(&request.volume_path, &id)?;
-        let size = self.promise(volume.clone(), range)?;
-        // Done even when the promise is old: a call before this one may have ended right after it.
-        self.images.lengthen(&id, size)?;
-        loop_device::refresh(&self.tools, mount.device)?;
-        filesystem::grow(&self.tools, volume.class.filesystem, &mount, &Table::read()?)?;
-        tracing::info!(volume = %id, from = volume.size, to = size, "volume grown");
-        Ok(NodeExpandVolumeResponse { capacity_bytes: wire(size) })
+        let (_, mount) = self.with_mounts(&id, |volume| volume.mount_at(&request.volume_path))?;
+        let old_size = volume.size;
+        let volume = self.allocate(volume, range)?;
+        self.backends.get(volume.class.backend).expand(&volume, &mount)?;
+        tracing::info!(volume = %id, from = old_size, to = volume.size, "volume expanded");
+        Ok(NodeExpandVolumeResponse { capacity_bytes: wire_bytes(volume.size) })
     }
 
-    /// Promises the volume what is asked and returns its size, bytes.
-    fn promise(&self, mut volume: Volume, range: Range) -> Result<u64, Fault> {
-        match growth(volume.size, range, &volume.class)? {
-            Growth::Keep => Ok(volume.size),
-            Growth::To { size, more } => {
-                let disk = self.images.disk()?;
-                let reservation = self.store.reserve(more, disk, volume.class.overcommit).map_err(|room| {
+    /// Allocates what the range requires, and returns the volume with its new size.
+    fn allocate(&self, mut volume: VolumeRecord, range: SizeRange) -> Result<VolumeRecord, CallError> {
+        match plan_expansion(volume.size, range, &volume.class)? {
+            Expansion::Keep => Ok(volume),
+            Expansion::To { size, additional } => {
+                let backend = self.backends.get(volume.class.backend);
+                let (disk, overcommit) = (backend.disk_space()?, volume.class.overcommit);
+                let reservation = self.store.reserve(additional, disk, overcommit).map_err(|unallocated| {
                     let node = &self.node_id;
-                    Fault::OutOfRange(format!(
-                        "node {node} has {room} bytes left to promise, and {more} more are asked"
+                    CallError::OutOfRange(format!(
+                        "node {node} has {unallocated} bytes left to allocate, and the expansion needs {additional} more; \
+                         request a smaller size or delete volumes on the node"
                     ))
                 })?;
-                self.images.lengthen(&volume.id, size)?;
+                // Before the record: a size that the disk cannot hold is not recorded.
+                backend.extend(&volume.id, size)?;
                 volume.size = size;
-                self.store.put(volume, reservation)?;
-                Ok(size)
+                self.store.put(volume.clone(), reservation)?;
+                Ok(volume)
             }
         }
     }
@@ -264,35 +188,5 @@ impl Node for NodeService {
             max_volumes_per_node: 0,
             accessible_topology: Some(self.0.topology()),
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::csi::host::mounts::{Device, Mount};
-
-    const RO: MountFlags = MountFlags::RDONLY;
-    const NOEXEC: MountFlags = MountFlags::NOEXEC;
-    const NONE: MountFlags = MountFlags::empty();
-
-    fn this(flags: MountFlags) -> Occupant {
-        Occupant::ThisVolume(Mount { device: Device { major: 7, minor: 0 }, point: "/t".into(), flags })
-    }
-
-    #[test]
-    fn publishing_mounts_once_and_only_over_nothing() {
-        let check = |target: Occupant, staged, wanted, expected: Result<Publish, tonic::Code>| {
-            let got = plan_publish(&target, staged, wanted).map_err(|fault| fault.code());
-            assert_eq!(got, expected, "{target:?} {staged:?} {wanted:?}");
-        };
-        check(Occupant::Nothing, NONE, NONE, Ok(Publish::Bind(NONE)));
-        check(Occupant::Nothing, NOEXEC, RO, Ok(Publish::Bind(NOEXEC | RO)));
-        check(Occupant::Another, NONE, NONE, Err(tonic::Code::AlreadyExists));
-        check(this(NONE), NONE, NONE, Ok(Publish::Nothing));
-        check(this(RO), NONE, RO, Ok(Publish::Nothing));
-        check(this(RO), RO, NONE, Ok(Publish::Nothing));
-        check(this(NOEXEC), NONE, RO, Ok(Publish::SetFlags(NOEXEC | RO)));
-        check(this(RO), NONE, NONE, Err(tonic::Code::AlreadyExists));
     }
 }

@@ -1,322 +1,152 @@
-//! What volumes are there, and how much is promised: one JSON file a volume, kept whole through crashes.
-//!
-//! A file that cannot be read takes its own volume out of service ([`Entry::Quarantined`]) and no other.
+//! The record of a volume: a JSON file for each volume, written so that a crash leaves it complete.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{Disk, room};
-use super::class::{Class, Overcommit};
+use super::class::VolumeClass;
+use super::files;
 use super::id::VolumeId;
-use crate::csi::backend::image::{IMAGE, NEW};
-use crate::csi::error::Fault;
+use crate::csi::error::CallError;
 use crate::csi::host::durable;
 
-const RECORD: &str = "json";
-/// A record of a volume that is being deleted.
-const DOOMED: &str = "json.deleted";
+const RECORD_EXTENSION: &str = "json";
+/// The record of a volume that is marked for deletion.
+const DELETED_RECORD_EXTENSION: &str = "json.deleted";
 
-/// How long a start waits for the programs of a driver that was killed.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(20);
-
-/// A volume's record.
+/// The record of one volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Volume {
-    /// Its id.
+pub struct VolumeRecord {
+    /// The ID that callers use.
     pub id: VolumeId,
-    /// The name it was made by.
+    /// The name from the CreateVolume request.
     pub name: String,
-    /// What was promised, bytes.
+    /// The allocated size, bytes.
     pub size: u64,
-    /// What its StorageClass asked for.
-    pub class: Class,
+    /// The parameters of the StorageClass.
+    pub class: VolumeClass,
 }
 
-/// What is known under an id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// A volume.
-    Sound(Volume),
-    /// Files that make no volume. Nothing is done with them but what a person asks for.
-    Quarantined {
-        /// What is wrong and what to do.
-        reason: String,
-        /// What they may still need, bytes.
-        size: u64,
-    },
+/// What the records say about a volume ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordState {
+    /// The volume has a record.
+    Recorded,
+    /// The volume is marked for deletion.
+    MarkedForDeletion,
+    /// There is no record.
+    Absent,
 }
 
-impl Entry {
-    fn promised(&self) -> u64 {
-        match self {
-            Self::Sound(volume) => volume.size,
-            Self::Quarantined { size, .. } => *size,
+/// The directory of records.
+#[derive(Debug, Clone)]
+pub struct RecordFiles {
+    directory: PathBuf,
+}
+
+impl RecordFiles {
+    /// The records in an existing directory.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// Whether a volume has a record or is marked for deletion.
+    #[must_use]
+    pub fn state(&self, id: &VolumeId) -> RecordState {
+        if self.marker_path(id).exists() {
+            RecordState::MarkedForDeletion
+        } else if self.path(id).exists() {
+            RecordState::Recorded
+        } else {
+            RecordState::Absent
         }
     }
-}
 
-/// Why the driver cannot use its state directory.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The directory or a file in it cannot be read or written.
-    #[error(transparent)]
-    Files(#[from] Fault),
-    /// Two drivers on one directory would allocate the same disk space twice.
-    #[error("another driver is using {}: stop it first", .0.display())]
-    InUse(PathBuf),
-}
-
-/// All volumes of this node.
-#[derive(Debug)]
-pub struct Store {
-    folder: PathBuf,
-    known: Mutex<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    entries: BTreeMap<VolumeId, Entry>,
-    /// Bytes promised to volumes that are just being made or grown.
-    reserved: u64,
-}
-
-/// Bytes that nobody else can be promised, until dropped or turned into a record by [`Store::put`].
-#[derive(Debug)]
-pub struct Reservation<'a> {
-    store: &'a Store,
-    bytes: u64,
-}
-
-impl Store {
-    /// Opens a folder of records, makes it when it is not there, finishes what a crash has interrupted, and removes what
-    /// was never handed out. Comes with the lock file: the folder is ours while anybody has it open.
+    /// The IDs of all volumes that have a record.
     ///
     /// # Errors
-    /// When the folder cannot be used at all, or is in another driver's use. A record that cannot be read is no error.
-    pub fn open(folder: &Path) -> Result<(Self, File), OpenError> {
-        Self::open_within(folder, PATIENCE)
+    /// When the directory cannot be listed.
+    pub fn list(&self) -> Result<Vec<VolumeId>, CallError> {
+        files::ids_with(&self.directory, RECORD_EXTENSION)
     }
 
-    fn open_within(folder: &Path, patience: Duration) -> Result<(Self, File), OpenError> {
-        fs::create_dir_all(folder).map_err(Fault::io("create", folder))?;
-        let lock = lock(folder, patience)?;
-        clean(folder)?;
-        let entries = load(folder)?;
-        for (id, entry) in &entries {
-            if let Entry::Quarantined { reason, .. } = entry {
-                tracing::warn!(volume = %id, reason, "a volume is out of service");
-            }
+    /// Reads the record of a volume.
+    ///
+    /// # Errors
+    /// What is wrong with the record, and in which file.
+    pub fn read(&self, id: &VolumeId) -> Result<VolumeRecord, String> {
+        let path = self.path(id);
+        let bytes = fs::read(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let record: VolumeRecord =
+            serde_json::from_slice(&bytes).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
+        if record.id != *id {
+            return Err(format!("{} is the record of another volume, {}", path.display(), record.id));
         }
-        Ok((Self { folder: folder.to_owned(), known: Mutex::new(Known { entries, reserved: 0 }) }, lock))
+        Ok(record)
     }
 
-    /// What is known under an id.
-    #[must_use]
-    pub fn get(&self, id: &VolumeId) -> Option<Entry> {
-        self.known().entries.get(id).cloned()
-    }
-
-    /// The volumes after `after` in the order of their ids.
-    #[must_use]
-    pub fn list(&self, after: Option<&VolumeId>) -> Vec<Volume> {
-        let known = self.known();
-        let later = known.entries.iter().filter(|(id, _)| after.is_none_or(|after| *id > after));
-        later
-            .filter_map(|(_, entry)| if let Entry::Sound(volume) = entry { Some(volume.clone()) } else { None })
-            .collect()
-    }
-
-    /// Bytes that can still be promised.
-    #[must_use]
-    pub fn room(&self, disk: Disk, overcommit: Overcommit) -> u64 {
-        room(disk, self.known().promised(), overcommit)
-    }
-
-    /// Sets bytes aside, or says how many there are instead.
+    /// Writes the record of a volume.
     ///
     /// # Errors
-    /// The room there is, bytes, when it is less.
-    pub fn reserve(&self, bytes: u64, disk: Disk, overcommit: Overcommit) -> Result<Reservation<'_>, u64> {
-        let mut known = self.known();
-        let room = room(disk, known.promised(), overcommit);
-        if bytes > room {
-            return Err(room);
-        }
-        known.reserved += bytes;
-        Ok(Reservation { store: self, bytes })
+    /// When the file cannot be written; the old record then still exists.
+    pub fn write(&self, record: &VolumeRecord) -> Result<(), CallError> {
+        let path = self.path(&record.id);
+        durable::write(&path, &serde_json::to_vec_pretty(record)?).map_err(CallError::io("write", &path))
     }
 
-    /// Records a volume; from then on its size counts instead of the reservation.
+    /// Marks a volume for deletion, also one without a record.
     ///
     /// # Errors
-    /// When it could not be written; the old record is then still there.
-    pub fn put(&self, volume: Volume, reservation: Reservation<'_>) -> Result<(), Fault> {
-        let path = self.record(&volume.id);
-        durable::write(&path, &serde_json::to_vec_pretty(&volume)?).map_err(Fault::io("write", &path))?;
-        let mut known = self.known();
-        known.entries.insert(volume.id.clone(), Entry::Sound(volume));
-        reservation.settle(&mut known);
-        Ok(())
-    }
-
-    /// Decides that a volume is deleted: from here on the next start finishes it, whatever happens now.
-    ///
-    /// # Errors
-    /// When the decision could not be recorded.
-    pub fn doom(&self, id: &VolumeId) -> Result<(), Fault> {
-        let (record, tombstone) = (self.record(id), self.file(id, DOOMED));
-        match durable::rename(&record, &tombstone) {
-            // Never recorded, or doomed before.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => durable::write(&tombstone, b""),
+    /// When the mark cannot be written.
+    pub fn mark_for_deletion(&self, id: &VolumeId) -> Result<(), CallError> {
+        let marker = self.marker_path(id);
+        match durable::rename(&self.path(id), &marker) {
+            // It has no record, or an earlier call marked it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => durable::write(&marker, b""),
             other => other,
         }
-        .map_err(Fault::io("write", &tombstone))?;
-        if let Some(entry) = self.known().entries.get_mut(id) {
-            *entry = Entry::Quarantined { reason: "it is being deleted".to_owned(), size: entry.promised() };
-        }
-        Ok(())
+        .map_err(CallError::io("write", &marker))
     }
 
-    /// Forgets a doomed volume, whose image is gone.
+    /// The IDs of all volumes that are marked for deletion.
     ///
     /// # Errors
-    /// When the record could not be removed.
-    pub fn forget(&self, id: &VolumeId) -> Result<(), Fault> {
-        let tombstone = self.file(id, DOOMED);
-        durable::remove(&tombstone).map_err(Fault::io("remove", &tombstone))?;
-        self.known().entries.remove(id);
+    /// When the directory cannot be listed.
+    pub fn marked_for_deletion(&self) -> Result<Vec<VolumeId>, CallError> {
+        files::ids_with(&self.directory, DELETED_RECORD_EXTENSION)
+    }
+
+    /// Removes the mark of a volume whose data no longer exists.
+    ///
+    /// # Errors
+    /// When the mark cannot be removed.
+    pub fn remove_marked(&self, id: &VolumeId) -> Result<(), CallError> {
+        let marker = self.marker_path(id);
+        durable::remove(&marker).map_err(CallError::io("remove", &marker))
+    }
+
+    /// Removes temporary files that an interrupted write left.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn remove_temporary(&self) -> Result<(), CallError> {
+        for (stem, extension) in files::list(&self.directory)? {
+            if extension.ends_with(durable::TEMPORARY_EXTENSION) {
+                let path = self.directory.join(format!("{stem}.{extension}"));
+                durable::remove(&path).map_err(CallError::io("remove", &path))?;
+            }
+        }
         Ok(())
     }
 
-    fn record(&self, id: &VolumeId) -> PathBuf {
-        self.file(id, RECORD)
+    fn path(&self, id: &VolumeId) -> PathBuf {
+        files::path(&self.directory, id, RECORD_EXTENSION)
     }
 
-    fn file(&self, id: &VolumeId, extension: &str) -> PathBuf {
-        self.folder.join(format!("{id}.{extension}"))
-    }
-
-    // Each change is one insert or remove, made after the disk has it: poison means nothing here.
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn marker_path(&self, id: &VolumeId) -> PathBuf {
+        files::path(&self.directory, id, DELETED_RECORD_EXTENSION)
     }
 }
-
-impl Known {
-    fn promised(&self) -> u64 {
-        self.entries.values().map(Entry::promised).fold(self.reserved, u64::saturating_add)
-    }
-}
-
-impl Reservation<'_> {
-    fn settle(mut self, known: &mut Known) {
-        known.reserved -= self.bytes;
-        self.bytes = 0;
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.store.known().reserved -= self.bytes;
-        }
-    }
-}
-
-fn lock(folder: &Path, patience: Duration) -> Result<File, OpenError> {
-    let path = folder.join("lock");
-    let file = File::create(&path).map_err(Fault::io("create", &path))?;
-    let mut waited = Duration::ZERO;
-    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if waited >= patience {
-            return Err(OpenError::InUse(folder.to_owned()));
-        }
-        std::thread::sleep(PAUSE);
-        waited += PAUSE;
-    }
-    Ok(file)
-}
-
-/// The files of the folder by extension (`img.new` is one).
-fn files(folder: &Path) -> Result<Vec<(String, String)>, Fault> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Fault::io("list", folder))? {
-        let entry = entry.map_err(Fault::io("list", folder))?;
-        if let Some((stem, extension)) = entry.file_name().to_str().and_then(|name| name.split_once('.')) {
-            files.push((stem.to_owned(), extension.to_owned()));
-        }
-    }
-    Ok(files)
-}
-
-/// Finishes or undoes what a crash has interrupted. A volume is made in the order: image under its new name, record,
-/// image under its name; so a new image with a record is complete, and one without was never handed out. It is deleted in
-/// the order: doomed record, no image, no record.
-fn clean(folder: &Path) -> Result<(), Fault> {
-    for (stem, extension) in files(folder)? {
-        let path = folder.join(format!("{stem}.{extension}"));
-        if extension == NEW {
-            let (image, record) = (folder.join(format!("{stem}.{IMAGE}")), folder.join(format!("{stem}.{RECORD}")));
-            if record.exists() && !image.exists() {
-                durable::rename(&path, &image).map_err(Fault::io("name", &image))?;
-            } else {
-                durable::remove(&path).map_err(Fault::io("remove", &path))?;
-            }
-        } else if extension == DOOMED {
-            let image = folder.join(format!("{stem}.{IMAGE}"));
-            durable::remove(&image).map_err(Fault::io("remove", &image))?;
-            durable::remove(&path).map_err(Fault::io("remove", &path))?;
-        } else if extension.ends_with(durable::UNFINISHED) {
-            durable::remove(&path).map_err(Fault::io("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-fn load(folder: &Path) -> Result<BTreeMap<VolumeId, Entry>, Fault> {
-    let mut entries = BTreeMap::new();
-    for (stem, extension) in files(folder)? {
-        let Ok(id) = VolumeId::parse(&stem) else { continue };
-        if extension == RECORD || extension == IMAGE {
-            let entry = judge(folder, &id);
-            entries.insert(id, entry);
-        }
-    }
-    Ok(entries)
-}
-
-/// Whether record and image make a volume.
-fn judge(folder: &Path, id: &VolumeId) -> Entry {
-    let image = folder.join(format!("{id}.{IMAGE}"));
-    let record = folder.join(format!("{id}.{RECORD}"));
-    let length = image.metadata().map(|m| m.len()).ok();
-    let quarantine = |wrong: String| Entry::Quarantined {
-        reason: format!("{wrong}: restore the file, or delete the PersistentVolume"),
-        size: length.unwrap_or(0),
-    };
-    let volume: Volume = match fs::read(&record).map_err(|e| e.to_string()) {
-        Err(error) => return quarantine(format!("{} cannot be read: {error}", record.display())),
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Err(error) => return quarantine(format!("{} is damaged: {error}", record.display())),
-            Ok(volume) => volume,
-        },
-    };
-    if volume.id != *id {
-        return quarantine(format!("{} is the record of {}", record.display(), volume.id));
-    }
-    if length.is_none() {
-        return quarantine(format!("{} is missing", image.display()));
-    }
-    Entry::Sound(volume)
-}
-
-#[cfg(test)]
-mod tests;
