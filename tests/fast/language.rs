@@ -9,6 +9,7 @@ const PAGES: &[&str] = &[
     "docs/architecture.md",
     "docs/deploying.md",
     "docs/guide.md",
+    "docs/reference/csi.md",
     "docs/reliability.md",
 ];
 

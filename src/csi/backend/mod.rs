@@ -22,7 +22,8 @@ use crate::csi::volume::class::{BackendKind, VolumeClass};
 use crate::csi::volume::id::VolumeId;
 use crate::csi::volume::record::{RecordState, VolumeRecord};
 
-/// A way to store volumes on a node. All methods can be repeated; the callers hold the lock of the volume.
+/// A way to store volumes on a node. All methods can be repeated. A method that changes one volume is called with the lock of that
+/// volume, except at start.
 pub trait Backend: fmt::Debug + Send + Sync {
     /// Checks that the node has what volumes of this backend need.
     ///
@@ -76,7 +77,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Whether a volume is mounted in any mount namespace.
     ///
     /// # Errors
-    /// When the host cannot be asked.
+    /// When the state of the host cannot be read.
     fn is_mounted(&self, id: &VolumeId) -> Result<bool, CallError>;
 
     /// Deletes the data of a volume. Returns before the space is freed; [`Backend::free_deleted`] frees it.
@@ -98,7 +99,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Whether a mount is a mount of this volume.
     ///
     /// # Errors
-    /// When the host cannot be asked.
+    /// When the state of the host cannot be read.
     fn owns(&self, mount: &Mount, id: &VolumeId) -> Result<bool, CallError>;
 
     /// Expands the data and the filesystem of a mounted volume to the size in its record.
@@ -144,7 +145,7 @@ impl Backends {
     /// so that a Pod can end when the record is lost.
     ///
     /// # Errors
-    /// When the host cannot be asked.
+    /// When the state of the host cannot be read.
     pub fn of_mount(&self, mount: &Mount, id: &VolumeId) -> Result<Option<&dyn Backend>, CallError> {
         for backend in self.all() {
             if backend.owns(mount, id)? {

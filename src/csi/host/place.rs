@@ -30,7 +30,7 @@ impl MountedVolume<'_> {
     /// What is mounted at a path that contains no symbolic links.
     ///
     /// # Errors
-    /// When the host cannot be asked.
+    /// When the state of the host cannot be read.
     pub fn state_at(&self, table: &MountTable, path: &Path) -> Result<TargetState, CallError> {
         Ok(match table.at(path) {
             None => TargetState::NotMounted,

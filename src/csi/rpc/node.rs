@@ -55,7 +55,7 @@ impl Driver {
         Ok(NodeStageVolumeResponse {})
     }
 
-    /// Does not read the record: a Pod must be able to end whatever state the volume is in.
+    /// Does not read the record: a Pod must be able to end regardless of the state of the volume.
     fn unstage(&self, request: &NodeUnstageVolumeRequest) -> Result<NodeUnstageVolumeResponse, CallError> {
         required("staging_target_path", &request.staging_target_path)?;
         let id = existing_volume(&request.volume_id)?;

@@ -113,7 +113,7 @@ mod tests {
             assert!(VolumeId::parse(id.as_str()).is_ok(), "{name:?}");
             assert!(id.as_str().starts_with(HASHED_ID_PREFIX), "{name:?}");
             assert_eq!(VolumeId::from_name(name), id);
-            assert_ne!(VolumeId::from_name(id.as_str()), id, "a name that looks like the hash is another volume");
+            assert_ne!(VolumeId::from_name(id.as_str()), id, "a name that resembles a hash is another volume");
         }
     }
 }

@@ -76,7 +76,7 @@ impl Driver {
         Ok(NodePublishVolumeResponse {})
     }
 
-    /// Does not read the record: a Pod must be able to end whatever state the volume is in.
+    /// Does not read the record: a Pod must be able to end regardless of the state of the volume.
     pub(super) fn unpublish(
         &self,
         request: &NodeUnpublishVolumeRequest,
