@@ -150,3 +150,25 @@ impl RecordFiles {
         files::path(&self.directory, id, DELETED_RECORD_EXTENSION)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::csi::volume::class::{BackendKind, Filesystem, Overcommit};
+
+    #[test]
+    fn a_record_has_the_fields_that_existing_volumes_have() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = RecordFiles::new(directory.path());
+        let (filesystem, overcommit) = (Filesystem::Ext4, Overcommit::NONE);
+        let class = VolumeClass { backend: BackendKind::Image, filesystem, overcommit, max_size: Some(2 << 30) };
+        let record = VolumeRecord { id: VolumeId::from_name("pvc-1"), name: "pvc-1".to_owned(), size: 1 << 30, class };
+        records.write(&record).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_slice(&fs::read(directory.path().join("pvc-1.json")).unwrap()).unwrap();
+        let class = serde_json::json!({"backend": "image", "filesystem": "ext4", "overcommit": 1000, "max_size": 2_147_483_648_u64});
+        let expected = serde_json::json!({"id": "pvc-1", "name": "pvc-1", "size": 1_073_741_824, "class": class});
+        assert_eq!(json, expected);
+        assert_eq!(records.read(&record.id), Ok(record));
+    }
+}
