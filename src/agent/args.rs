@@ -1,4 +1,4 @@
-//! What was the agent asked to do? Read by hand: three options need no parser that is larger than the program.
+//! The command line of the agent, parsed by hand: four options do not need a parser that is larger than the program.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,36 +7,37 @@ use std::path::PathBuf;
 
 use crate::api::names::AGENT_PORT;
 
-/// What `--help` prints.
-pub(super) const HELP: &str = "\
-Answers GET /disk with how full the volumes of this pod are.
+/// The text that `--help` prints.
+pub(super) const HELP_TEXT: &str = "\
+Serve the usage of the volumes of this Pod at GET /disk.
 
-Usage: rso-agent --volume <claim>=<path> [--volume <claim>=<path>]… [--listen <address>]
+Usage: rso-agent --volume <PVC>=<PATH> [--volume <PVC>=<PATH>]… [--listen <ADDRESS>]
 
 Options:
-  --volume <claim>=<path>  A PersistentVolumeClaim and where it is mounted (read-only will do). For a volume of a
-                           StatefulSet, Kubernetes fills in the claim: --volume data-$(POD_NAME)=/volumes/data
-  --listen <address>       Where to listen, such as 127.0.0.1:1251 [default: port 1251 of every address]
-  --help                   Print this
-  --version                Print the version";
+  --volume <PVC>=<PATH>  Name of a PersistentVolumeClaim, and the path at which it is mounted; a read-only mount is
+                         sufficient. In a StatefulSet, build the name from the Pod name:
+                         --volume data-$(POD_NAME)=/volumes/data
+  --listen <ADDRESS>     IP address and port to listen on, such as 127.0.0.1:1251 [default: port 1251 of all addresses]
+  --help                 Print help
+  --version              Print version";
 
-/// A claim and where it is mounted.
+/// A PersistentVolumeClaim and the path at which it is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Volume {
-    pub(super) claim: String,
+pub(super) struct AgentVolume {
+    pub(super) pvc_name: String,
     pub(super) path: PathBuf,
 }
 
-/// Where to listen.
+/// The address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Listen {
-    /// Every address, both families.
+pub(super) enum ListenAddress {
+    /// All addresses of both IP families.
     Default,
-    /// This one.
+    /// One address.
     At(SocketAddr),
 }
 
-impl fmt::Display for Listen {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => write!(f, "port {AGENT_PORT}"),
@@ -45,14 +46,14 @@ impl fmt::Display for Listen {
     }
 }
 
-/// What to run with.
+/// The options of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Config {
-    pub(super) listen: Listen,
-    pub(super) volumes: Vec<Volume>,
+    pub(super) listen: ListenAddress,
+    pub(super) volumes: Vec<AgentVolume>,
 }
 
-/// What to do.
+/// What the command line requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Run(Config),
@@ -60,31 +61,31 @@ pub(super) enum Command {
     Version,
 }
 
-/// Why the arguments are not understood.
+/// Why the command line is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ArgsError {
-    #[error("an argument is not UTF-8: {0:?}")]
+    #[error("argument {0:?} must be UTF-8")]
     NotUtf8(OsString),
     #[error("unknown argument {0:?}")]
     Unknown(String),
-    #[error("{0} needs a value")]
+    #[error("{0} requires a value")]
     NoValue(&'static str),
-    #[error("--volume {0:?} is not <claim>=<path>")]
+    #[error("--volume {0:?} must be <PVC>=<PATH>")]
     NotAVolume(String),
-    #[error("--volume {0:?}: the path must begin with /")]
+    #[error("--volume {0:?}: the path must be absolute")]
     NotAbsolute(String),
-    #[error("--volume {0:?} is given twice")]
+    #[error("--volume {0:?} is specified twice")]
     Twice(String),
-    #[error("--listen {0:?} is not an address with a port, such as 127.0.0.1:1251 or [::]:1251")]
+    #[error("--listen {0:?} must be an IP address with a port, such as 127.0.0.1:1251 or [::]:1251")]
     NotAnAddress(String),
-    #[error("no --volume is given: there is nothing to measure")]
+    #[error("at least one --volume is required")]
     NoVolume,
 }
 
-/// Reads the arguments, the program's name left out.
+/// Parses the arguments without the name of the program.
 pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, ArgsError> {
     let mut args = args.map(|arg| arg.into_string().map_err(ArgsError::NotUtf8));
-    let (mut listen, mut volumes) = (Listen::Default, Vec::<Volume>::new());
+    let (mut listen, mut volumes) = (ListenAddress::Default, Vec::<AgentVolume>::new());
     while let Some(arg) = args.next().transpose()? {
         let (name, inline) = match arg.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -96,7 +97,7 @@ pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Arg
         };
         match name {
             "--volume" => volumes.push(volume(value("--volume")?, &volumes)?),
-            "--listen" => listen = Listen::At(address(value("--listen")?)?),
+            "--listen" => listen = ListenAddress::At(address(value("--listen")?)?),
             "--help" | "-h" => return Ok(Command::Help),
             "--version" | "-V" => return Ok(Command::Version),
             _ => return Err(ArgsError::Unknown(arg)),
@@ -105,18 +106,18 @@ pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Arg
     if volumes.is_empty() { Err(ArgsError::NoVolume) } else { Ok(Command::Run(Config { listen, volumes })) }
 }
 
-fn volume(text: String, known: &[Volume]) -> Result<Volume, ArgsError> {
-    let (claim, path) = match text.split_once('=') {
-        Some((claim, path)) if !claim.is_empty() && !path.is_empty() => (claim.to_owned(), PathBuf::from(path)),
+fn volume(text: String, known: &[AgentVolume]) -> Result<AgentVolume, ArgsError> {
+    let (pvc_name, path) = match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => (name.to_owned(), PathBuf::from(path)),
         Some(_) | None => return Err(ArgsError::NotAVolume(text)),
     };
     if !path.is_absolute() {
         return Err(ArgsError::NotAbsolute(text));
     }
-    if known.iter().any(|volume| volume.claim == claim) {
-        return Err(ArgsError::Twice(claim));
+    if known.iter().any(|volume| volume.pvc_name == pvc_name) {
+        return Err(ArgsError::Twice(pvc_name));
     }
-    Ok(Volume { claim, path })
+    Ok(AgentVolume { pvc_name, path })
 }
 
 fn address(text: String) -> Result<SocketAddr, ArgsError> {
@@ -131,17 +132,17 @@ mod tests {
         parse(line.iter().map(OsString::from))
     }
 
-    fn config(listen: Listen, volumes: &[(&str, &str)]) -> Command {
-        let volume = |(claim, path): &(&str, &str)| Volume { claim: (*claim).to_owned(), path: path.into() };
+    fn config(listen: ListenAddress, volumes: &[(&str, &str)]) -> Command {
+        let volume = |(name, path): &(&str, &str)| AgentVolume { pvc_name: (*name).to_owned(), path: path.into() };
         Command::Run(Config { listen, volumes: volumes.iter().map(volume).collect() })
     }
 
     #[test]
-    fn volumes_and_address_are_read_in_either_spelling() {
+    fn an_option_and_its_value_are_one_argument_or_two() {
         let check = |line: &[&str], expected: Command| assert_eq!(parsed(line), Ok(expected), "{line:?}");
-        let local = Listen::At(SocketAddr::from(([127, 0, 0, 1], 80)));
-        check(&["--volume", "a-0=/a"], config(Listen::Default, &[("a-0", "/a")]));
-        check(&["--volume=a-0=/a", "--volume=b=/b=c"], config(Listen::Default, &[("a-0", "/a"), ("b", "/b=c")]));
+        let local = ListenAddress::At(SocketAddr::from(([127, 0, 0, 1], 80)));
+        check(&["--volume", "a-0=/a"], config(ListenAddress::Default, &[("a-0", "/a")]));
+        check(&["--volume=a-0=/a", "--volume=b=/b=c"], config(ListenAddress::Default, &[("a-0", "/a"), ("b", "/b=c")]));
         check(&["--listen", "127.0.0.1:80", "--volume", "a=/a"], config(local.clone(), &[("a", "/a")]));
         check(&["--listen=127.0.0.1:80", "--volume", "a=/a"], config(local, &[("a", "/a")]));
         check(&["--help"], Command::Help);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused_with_its_reason() {
+    fn an_invalid_command_line_is_rejected_with_a_reason() {
         let check = |line: &[&str], expected: ArgsError| assert_eq!(parsed(line), Err(expected), "{line:?}");
         check(&[], ArgsError::NoVolume);
         check(&["--listen", "127.0.0.1:80"], ArgsError::NoVolume);

@@ -1,14 +1,14 @@
-//! `rso-agent`: how full are the volumes of this pod? A sidecar that answers `GET /disk`, and nothing else.
+//! The agent `rso-agent`: a sidecar that serves the usage of the volumes of its Pod at `GET /disk`.
 //!
-//! It has no token and no client, reads only the figures of the filesystems it was given, and is written on the standard
-//! library alone, so that it costs next to nothing beside every pod.
+//! It has no token and no Kubernetes client, and reads only the usage of the filesystems on its command line. It uses threads
+//! and sockets of the standard library and no async runtime, so it needs few resources in each Pod.
 //!
 //! ```text
 //!  operator ──GET :1251/disk──► one of a few connections ──► one probe for each volume ──statvfs──► filesystem
 //! ```
 //!
-//! A filesystem may hang (NFS whose server is gone). Each volume has its own probe, so a hanging one is told as an error
-//! within a second and holds up neither the answer nor the other volumes.
+//! A filesystem can block (NFS without its server). Each volume has its own probe, so a blocked filesystem is reported as an
+//! error within a second and delays neither the response nor the other volumes.
 
 mod args;
 mod disk;
@@ -21,41 +21,44 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use args::{Command, Config, Listen};
+use args::{Command, Config, ListenAddress};
 
 use crate::api::names::AGENT_PORT;
 
-const USAGE: u8 = 2;
+/// The exit code for an invalid command line.
+const USAGE_EXIT_CODE: u8 = 2;
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
     #[error("failed to listen on {address}")]
     Bind { address: String, source: io::Error },
-    #[error("failed to handle the signal to end")]
+    #[error("failed to register a signal handler")]
     Signal(#[source] io::Error),
     #[error("failed to start a thread")]
     Thread(#[source] io::Error),
 }
 
-/// Runs the program with these arguments, the first of them left out.
+/// Runs the program with these arguments, without the name of the program.
 pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     match args::parse(args) {
-        Ok(Command::Help) => say(&mut io::stdout(), args::HELP, ExitCode::SUCCESS),
+        Ok(Command::Help) => print(&mut io::stdout(), args::HELP_TEXT, ExitCode::SUCCESS),
         Ok(Command::Version) => {
-            say(&mut io::stdout(), concat!("rso-agent ", env!("CARGO_PKG_VERSION")), ExitCode::SUCCESS)
+            print(&mut io::stdout(), concat!("rso-agent ", env!("CARGO_PKG_VERSION")), ExitCode::SUCCESS)
         }
         Ok(Command::Run(config)) => match run(config) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => say(&mut io::stderr(), &chain(&error), ExitCode::FAILURE),
+            Err(error) => print(&mut io::stderr(), &chain(&error), ExitCode::FAILURE),
         },
-        Err(error) => say(&mut io::stderr(), &format!("{error}\n\n{}", args::HELP), ExitCode::from(USAGE)),
+        Err(error) => {
+            print(&mut io::stderr(), &format!("{error}\n\n{}", args::HELP_TEXT), ExitCode::from(USAGE_EXIT_CODE))
+        }
     }
 }
 
 fn run(config: Config) -> Result<(), StartError> {
-    // As process 1 of a container, a program is not ended by a signal that it does not handle. Nothing is held that would
-    // have to be put in order, so the handler itself ends the process.
+    // As process 1 of a container, a program ignores a signal without a handler. The agent has no state to clean up, so the
+    // handler itself ends the process.
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         let always = Arc::new(AtomicBool::new(true));
         signal_hook::flag::register_conditional_shutdown(signal, 0, always).map_err(StartError::Signal)?;
@@ -64,29 +67,29 @@ fn run(config: Config) -> Result<(), StartError> {
     let probes = config.volumes.into_iter().map(disk::Probe::start).collect::<Result<Vec<_>, _>>();
     let probes = Arc::new(probes.map_err(StartError::Thread)?);
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
-    say(&mut io::stderr(), &format!("rso-agent {} listens on {address}", env!("CARGO_PKG_VERSION")), ());
+    print(&mut io::stderr(), &format!("rso-agent {} listening on {address}", env!("CARGO_PKG_VERSION")), ());
     serve::forever(listener, probes).map_err(StartError::Thread)
 }
 
-/// Without an address both families are tried: a cluster may have only one of them.
-fn bind(listen: &Listen) -> Result<TcpListener, StartError> {
+/// Without an address, tries both IP families, because a cluster can have only one of them.
+fn bind(listen: &ListenAddress) -> Result<TcpListener, StartError> {
     let bound = match listen {
-        Listen::Default => {
+        ListenAddress::Default => {
             TcpListener::bind(("::", AGENT_PORT)).or_else(|_| TcpListener::bind(("0.0.0.0", AGENT_PORT)))
         }
-        Listen::At(address) => TcpListener::bind(address),
+        ListenAddress::At(address) => TcpListener::bind(address),
     };
     bound.map_err(|source| StartError::Bind { address: listen.to_string(), source })
 }
 
-/// An error with its causes.
+/// The error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Tells it, if anybody listens; the rest of the program does not depend on that.
-fn say<T>(to: &mut impl Write, what: &str, then: T) -> T {
+/// Prints a line and returns `then`. Ignores an error: the program works without its output.
+fn print<T>(to: &mut impl Write, what: &str, then: T) -> T {
     let _ = writeln!(to, "{what}");
     then
 }

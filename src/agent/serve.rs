@@ -1,4 +1,4 @@
-//! Who is answered, and for how long? A few connections at a time, a few seconds each, whatever comes.
+//! The HTTP server of the agent: a few connections at a time, for a few seconds each, regardless of what clients send.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,28 +6,29 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::disk::{self, Probe, STACK};
-use super::http::{self, Request, Response};
+use super::disk::{self, Probe, THREAD_STACK_BYTES};
+use super::http::{self, AgentRequest, AgentResponse};
 
-/// Connections at a time; each has a thread. The operator has one, a person perhaps another.
-const CONNECTIONS: usize = 4;
-/// A request must have come within this, and the answer must have gone within the same again.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long, and how many times 512 bytes, are waited for when an answer has gone.
-const PARTING: Duration = Duration::from_millis(100);
-const LEFTOVERS: u32 = 16;
-/// After an accept that failed (no descriptor left), so that it does not spin.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Concurrent connections; each has a thread. The operator uses one, and a user perhaps another.
+const MAX_CONNECTIONS: usize = 4;
+/// The time to receive a request, and again the time to send the response.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the agent waits for each chunk of unread data after it has sent a response.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
+/// How many chunks of 512 bytes of unread data the agent reads after it has sent a response.
+const MAX_DRAINED_CHUNKS: u32 = 16;
+/// The delay after a failed accept (no file descriptor left), so that the loop does not spin.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Answers until the process ends.
+/// Serves until the process ends.
 ///
 /// # Errors
 /// When a thread cannot be started.
 pub(super) fn forever(listener: TcpListener, probes: Arc<Vec<Probe>>) -> io::Result<()> {
     let listener = Arc::new(listener);
-    for _ in 1..CONNECTIONS {
+    for _ in 1..MAX_CONNECTIONS {
         let (listener, probes) = (Arc::clone(&listener), Arc::clone(&probes));
-        thread::Builder::new().stack_size(STACK).spawn(move || accept(&listener, &probes))?;
+        thread::Builder::new().stack_size(THREAD_STACK_BYTES).spawn(move || accept(&listener, &probes))?;
     }
     accept(&listener, &probes)
 }
@@ -35,28 +36,29 @@ pub(super) fn forever(listener: TcpListener, probes: Arc<Vec<Probe>>) -> io::Res
 fn accept(listener: &TcpListener, probes: &[Probe]) -> ! {
     loop {
         match listener.accept() {
-            // A connection that breaks is the other side's affair; it will ask again.
-            Ok((stream, _)) => drop(converse(stream, probes)),
-            Err(_) => thread::sleep(PAUSE),
+            // When a connection fails, the client retries.
+            Ok((stream, _)) => drop(serve_connection(stream, probes)),
+            Err(_) => thread::sleep(ACCEPT_RETRY_DELAY),
         }
     }
 }
 
-fn converse(mut stream: TcpStream, probes: &[Probe]) -> io::Result<()> {
-    let request = http::read(&mut stream, Instant::now() + PATIENCE)?;
+fn serve_connection(mut stream: TcpStream, probes: &[Probe]) -> io::Result<()> {
+    let request = http::read_request(&mut stream, Instant::now() + REQUEST_TIMEOUT)?;
     let response = respond(request, probes);
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
     stream.write_all(response.encode().as_bytes())?;
-    part(&mut stream)
+    drain_and_close(&mut stream)
 }
 
-/// Closes so that the answer arrives: a socket that is closed with bytes unread resets the connection, and the other side
-/// may lose what it was sent. What is left of an overlong request is thrown away, for a moment.
-fn part(stream: &mut TcpStream) -> io::Result<()> {
+/// Closes the connection so that the client receives the response: a socket that is closed with unread bytes resets the
+/// connection, and the client can lose the response. Therefore the rest of an oversized request is read and discarded, for a
+/// short time.
+fn drain_and_close(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
-    stream.set_read_timeout(Some(PARTING))?;
+    stream.set_read_timeout(Some(DRAIN_TIMEOUT))?;
     let mut rest = [0; 512];
-    for _ in 0..LEFTOVERS {
+    for _ in 0..MAX_DRAINED_CHUNKS {
         if stream.read(&mut rest)? == 0 {
             break;
         }
@@ -64,17 +66,19 @@ fn part(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn respond(request: Request, probes: &[Probe]) -> Response {
+fn respond(request: AgentRequest, probes: &[Probe]) -> AgentResponse {
     match request {
-        Request::Disk => {
-            let (whole, body) = disk::answer(probes);
-            let status = if whole { "200 OK" } else { "500 Internal Server Error" };
-            Response { status, kind: "application/json", body }
+        AgentRequest::Disk => {
+            let (complete, body) = disk::measure(probes);
+            let status = if complete { "200 OK" } else { "500 Internal Server Error" };
+            AgentResponse { status, kind: "application/json", body }
         }
-        Request::Health => Response::text("200 OK", "ok"),
-        Request::NotFound => Response::text("404 Not Found", "there is /disk and /healthz"),
-        Request::NotAllowed => Response::text("405 Method Not Allowed", "only GET"),
-        Request::Malformed => Response::text("400 Bad Request", "this is no HTTP/1.1 request"),
-        Request::TooLarge => Response::text("431 Request Header Fields Too Large", "the head is over 4 KiB"),
+        AgentRequest::Health => AgentResponse::text("200 OK", "ok"),
+        AgentRequest::NotFound => AgentResponse::text("404 Not Found", "not found; the paths are /disk and /healthz"),
+        AgentRequest::NotAllowed => AgentResponse::text("405 Method Not Allowed", "method not allowed; use GET"),
+        AgentRequest::Malformed => AgentResponse::text("400 Bad Request", "not a valid HTTP/1.1 request"),
+        AgentRequest::TooLarge => {
+            AgentResponse::text("431 Request Header Fields Too Large", "the request head is larger than 4 KiB")
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `rso-agent`: reports how full the volumes of its Pod are.
+//! The program `rso-agent`, which serves the usage of the volumes of its Pod.
 
 use std::process::ExitCode;
 

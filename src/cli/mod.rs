@@ -110,7 +110,7 @@ async fn csi(args: crate::csi::Args, connection: &Connection) -> Result<Exit, Fa
     let lines = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr);
     lines.log_internal_errors(false).init();
     let ended = crate::csi::run(args).await;
-    ended.map(|()| Exit::Yes).map_err(|error| Failure::no(crate::csi::fault::chain(&error)))
+    ended.map(|()| Exit::Yes).map_err(|error| Failure::no(crate::csi::error::chain(&error)))
 }
 
 /// A person's verb needs one thread.

@@ -1,48 +1,44 @@
-//! What all calls share: the node's volumes, and the one way in and out of a call.
+//! The driver of one node: its volumes, and what all calls share.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use tonic::{Response, Status};
 
-use super::fault::Fault;
-use super::id::VolumeId;
-use super::image::Images;
-use super::locks::Locks;
+use super::backend::Backends;
+use super::error::CallError;
+use super::host::place::MountedVolume;
+use super::host::state_directory::{OpenError, StateDirectory};
+use super::host::tool::Tools;
 use super::proto::v1::Topology;
-use super::state::{Entry, StateError, Store, Volume};
-use super::tool::Tools;
+use super::recovery;
+use super::volume::id::VolumeId;
+use super::volume::locks::VolumeLocks;
+use super::volume::record::{RecordFiles, VolumeRecord};
+use super::volume::store::{VolumeEntry, VolumeStore};
 
-/// One node's driver. All its work is system calls and short child processes, so calls run on the blocking pool.
+/// The driver of one node. A call consists of system calls and short child processes, so it runs on the blocking pool.
 #[derive(Debug)]
 pub struct Driver {
-    /// The driver's name in the cluster.
+    /// The name of the driver in the cluster.
     pub name: String,
-    /// The node's name in the cluster.
+    /// The name of the node in the cluster.
     pub node_id: String,
-    pub(super) store: Store,
-    pub(super) images: Images,
-    pub(super) tools: Tools,
-    pub(super) locks: Locks,
+    pub(in crate::csi) store: VolumeStore,
+    pub(in crate::csi) backends: Backends,
+    pub(in crate::csi) locks: VolumeLocks,
 }
 
 impl Driver {
-    /// Takes over the state folder.
+    /// Opens the state directory and recovers its volumes.
     ///
     /// # Errors
-    /// When the folder cannot be used, or another driver uses it.
-    pub fn open(name: String, node_id: String, state: &Path) -> Result<Self, StateError> {
-        // Whole disks of pods are in there: nobody but root looks inside.
-        let create = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        create(&state.join("trash")).map_err(StateError::io("create", state))?;
-        let state = fs::canonicalize(state).map_err(StateError::io("look at", state))?;
-        let (volumes, trash) = (state.join("volumes"), state.join("trash"));
-        let (store, lock) = Store::open(&volumes)?;
-        let tools = Tools::holding(lock);
-        let images = Images::new(volumes, trash, tools.clone());
-        Ok(Self { name, node_id, store, images, tools, locks: Locks::default() })
+    /// When the directory cannot be used, or another driver uses it.
+    pub fn open(name: String, node_id: String, state: &Path) -> Result<Self, OpenError> {
+        let (state, lock) = StateDirectory::open(state)?;
+        let backends = Backends::new(&state, Tools::holding(lock));
+        let store = recovery::recover(RecordFiles::new(&state.volumes), &backends)?;
+        Ok(Self { name, node_id, store, backends, locks: VolumeLocks::default() })
     }
 
     /// The topology key of the node.
@@ -51,66 +47,65 @@ impl Driver {
         format!("{}/node", self.name)
     }
 
-    /// Where this node is.
+    /// The topology of the node.
     #[must_use]
     pub fn topology(&self) -> Topology {
         Topology { segments: [(self.topology_key(), self.node_id.clone())].into() }
     }
 
-    /// Whether this node is at that place.
+    /// Whether a topology includes this node.
     #[must_use]
-    pub fn is_at(&self, place: &Topology) -> bool {
-        place.segments.get(&self.topology_key()).is_none_or(|node| *node == self.node_id)
+    pub fn is_in(&self, topology: &Topology) -> bool {
+        topology.segments.get(&self.topology_key()).is_none_or(|node| *node == self.node_id)
     }
 
-    /// The volume of a caller's id.
-    pub(super) fn volume(&self, id: &VolumeId) -> Result<Volume, Fault> {
+    /// Frees the space of deleted volumes, which can take seconds.
+    pub fn free_deleted(&self) {
+        self.backends.all().for_each(|backend| backend.free_deleted());
+    }
+
+    /// The record of a volume.
+    pub(in crate::csi) fn volume(&self, id: &VolumeId) -> Result<VolumeRecord, CallError> {
         match self.store.get(id) {
-            Some(Entry::Sound(volume)) => Ok(volume),
-            Some(Entry::Quarantined { reason, .. }) => Err(out_of_service(id, &reason)),
-            None => Err(Fault::NotFound(format!("there is no volume {id} on node {}", self.node_id))),
+            Some(VolumeEntry::Available(record)) => Ok(record),
+            Some(VolumeEntry::Unavailable { reason, .. }) => Err(unavailable(id, &reason)),
+            None => Err(CallError::NotFound(format!("volume {id} does not exist on node {}", self.node_id))),
         }
     }
 
-    /// Runs one call on the blocking pool. Once begun it runs to its end, even when its caller has gone; the next call on
-    /// the same volume then finds it done. The one place where a call's outcome is logged.
-    pub(super) async fn call<T: Send + 'static>(
+    /// Runs `work` with the means to recognize the mounts of a volume, which need no record of it.
+    pub(in crate::csi) fn with_mounts<T>(&self, id: &VolumeId, work: impl FnOnce(&MountedVolume<'_>) -> T) -> T {
+        work(&MountedVolume { id: id.as_str(), owns: &|mount| Ok(self.backends.of_mount(mount, id)?.is_some()) })
+    }
+
+    /// Runs one call on the blocking pool, and logs its outcome; no other place does. A call runs to its end even when the
+    /// caller has disconnected; the next call on the same volume then finds it done.
+    pub(in crate::csi) async fn call<T: Send + 'static>(
         self: &Arc<Self>,
         name: &'static str,
         volume: String,
-        work: impl FnOnce(&Self) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Self) -> Result<T, CallError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         let driver = Arc::clone(self);
         match tokio::task::spawn_blocking(move || work(&driver)).await {
-            Ok(Ok(answer)) => {
-                tracing::debug!(call = name, volume, "done");
-                Ok(Response::new(answer))
+            Ok(Ok(response)) => {
+                tracing::debug!(call = name, volume, "call completed");
+                Ok(Response::new(response))
             }
-            Ok(Err(fault)) => {
-                let status = Status::from(fault);
-                tracing::warn!(call = name, volume, code = ?status.code(), error = status.message(), "refused");
+            Ok(Err(error)) => {
+                let status = Status::from(error);
+                tracing::warn!(call = name, volume, code = ?status.code(), error = status.message(), "call failed");
                 Err(status)
             }
-            Err(broken) => {
-                tracing::error!(call = name, volume, error = %broken, "a bug in the driver");
-                Err(Status::internal(format!("{name} broke off: {broken}")))
+            Err(error) => {
+                tracing::error!(call = name, volume, %error, "call ended unexpectedly: a bug in the driver");
+                Err(Status::internal(format!("{name} ended unexpectedly: {error}")))
             }
         }
     }
 }
 
-/// The answer about a quarantined volume.
-pub(super) fn out_of_service(id: &VolumeId, reason: &str) -> Fault {
-    Fault::NotNow(format!("volume {id} is out of service: {reason}"))
-}
-
-/// An id as callers send it, where it must be there. One that cannot be ours is a volume that is not there.
-pub(super) fn known_id(text: &str) -> Result<VolumeId, Fault> {
-    required("volume_id", text)?;
-    VolumeId::parse(text).map_err(|error| Fault::NotFound(error.to_string()))
-}
-
-/// A field that may not be empty.
-pub(super) fn required(field: &str, text: &str) -> Result<(), Fault> {
-    if text.is_empty() { Err(Fault::Invalid(format!("{field} is missing"))) } else { Ok(()) }
+/// The error of a call for an unavailable volume.
+pub(in crate::csi) fn unavailable(id: &VolumeId, reason: &str) -> CallError {
+    CallError::FailedPrecondition(format!("volume {id} is unavailable: {reason}"))
 }

@@ -1,34 +1,29 @@
-//! `rso csi`: a node-local CSI driver whose volumes really grow while a pod uses them.
+//! The CSI driver `rso csi`: volumes on the disk of a node, which are expanded while a Pod uses them.
 //!
-//! A volume is a sparse file with a filesystem of its own, mounted through a loop device: hard isolation on any host
-//! filesystem. Growing it is four steps of milliseconds: a longer file, a larger device, a larger filesystem, and the
-//! record that promises it. What is promised is what the disk has, unless a StorageClass says otherwise.
+//! A volume is a sparse file with its own filesystem, mounted through a loop device: it is isolated from other volumes on any
+//! host filesystem. An expansion consists of four steps that take milliseconds: a longer file, a record of the new size, a
+//! larger device, and a larger filesystem. The driver allocates what the disk has, unless a StorageClass sets `overcommit`.
 //!
-//! Every call is: parse → pure plan ([`capacity`], [`class`], [`capability`]) → system calls ([`image`], [`mounts`],
-//! [`device`], [`filesystem`]). Every call can be repeated, and can meet a second one on the same volume ([`locks`]); what a
-//! crash has interrupted is finished by the repetition, or at the next start ([`state`]).
+//! | Module | Content |
+//! |---|---|
+//! | [`rpc`] | The gRPC services |
+//! | [`backend`] | The ways to store a volume |
+//! | [`volume`] | IDs, sizes, classes, records, and locks |
+//! | [`host`] | Mounts, programs, sockets, and files |
+//! | [`recovery`] | What a start does with the volumes that exist |
+//!
+//! A call parses its request, plans with pure functions ([`volume::capacity`], [`volume::class`], [`rpc::capability`]), and
+//! then makes system calls. Every call can be repeated, and can run beside another call on the same volume
+//! ([`volume::locks`]). If a crash interrupts it, a retry or the next start completes it or rolls it back.
 
-pub mod capability;
-pub mod capacity;
-pub mod class;
-pub mod controller;
-pub mod device;
+pub mod backend;
 pub mod driver;
-pub mod durable;
-pub mod fault;
-pub mod filesystem;
-pub mod id;
-pub mod identity;
-pub mod image;
-pub mod locks;
-pub mod mounts;
-pub mod node;
-mod place;
+pub mod error;
+pub mod host;
 pub mod proto;
-pub mod registration;
-pub mod socket;
-pub mod state;
-pub mod tool;
+pub mod recovery;
+pub mod rpc;
+pub mod volume;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,77 +34,79 @@ use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
-use controller::ControllerService;
 use driver::Driver;
-use identity::IdentityService;
-use node::NodeService;
+use host::socket::Socket;
+use host::state_directory::OpenError;
 use proto::registration::registration_server::RegistrationServer;
 use proto::v1::controller_server::ControllerServer;
 use proto::v1::identity_server::IdentityServer;
 use proto::v1::node_server::NodeServer;
-use registration::RegistrationService;
-use socket::Socket;
+use rpc::controller::ControllerService;
+use rpc::identity::IdentityService;
+use rpc::node::NodeService;
+use rpc::registration::{self, RegistrationService};
 
-/// The driver's name unless told otherwise: `provisioner` of a StorageClass.
-pub const DRIVER_NAME: &str = "local.csi.resize-statefulset-operator";
+/// The default name of the driver: `provisioner` of a StorageClass.
+pub const DEFAULT_DRIVER_NAME: &str = "local.csi.resize-statefulset-operator";
 
 /// Serve local volumes of this node to Kubernetes (CSI).
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Socket to serve CSI at, as the kubelet sees it: unix:///var/lib/kubelet/plugins/DRIVER/csi.sock
+    /// Socket on which to serve CSI, with its path as the kubelet sees it:
+    /// unix:///var/lib/kubelet/plugins/DRIVER/csi.sock
     #[arg(long, env = "CSI_ENDPOINT", value_parser = socket_path)]
     pub endpoint: PathBuf,
     /// Name of this node in the cluster
     #[arg(long, env = "NODE_NAME")]
     pub node_id: String,
-    /// Folder for volumes and their records; its filesystem is what is given away
+    /// Directory for volumes and their records; the space of its filesystem is allocated to volumes
     #[arg(long)]
     pub state_dir: PathBuf,
-    /// The kubelet's plugins_registry folder; without it the driver does not register itself
+    /// The plugins_registry directory of the kubelet; if it is not set, the driver does not register itself
     #[arg(long)]
     pub registration_dir: Option<PathBuf>,
-    /// Name of the driver: `provisioner` of its StorageClasses
-    #[arg(long, default_value = DRIVER_NAME)]
+    /// Name of the driver, to use as `provisioner` in a StorageClass
+    #[arg(long, default_value = DEFAULT_DRIVER_NAME)]
     pub driver_name: String,
 }
 
-/// Why the driver could not start or go on.
+/// Why the driver could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The state folder cannot be used.
-    #[error("failed to open the state folder")]
-    State(#[from] state::StateError),
-    /// A socket cannot be made.
+pub enum DriverError {
+    /// The state directory cannot be used.
+    #[error("failed to open the state directory")]
+    State(#[from] OpenError),
+    /// A socket cannot be created.
     #[error("failed to listen at {}", path.display())]
     Listen {
-        /// Where.
+        /// The path of the socket.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         #[source]
         source: std::io::Error,
     },
-    /// The server ended by itself.
-    #[error("failed to serve")]
+    /// A server stopped.
+    #[error("failed to serve CSI")]
     Serve(#[from] tonic::transport::Error),
-    /// Signals cannot be waited for.
+    /// Signals cannot be received.
     #[error("failed to listen for signals")]
     Signals(#[source] std::io::Error),
 }
 
-/// How long callers may keep their connections after a signal. Work that has begun is finished whatever it takes.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long clients can keep their connections after a signal. A call in progress is completed regardless of its duration.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves until SIGTERM or SIGINT; calls that have begun are finished first. Volumes stay mounted.
+/// Serves until SIGTERM or SIGINT, and completes the calls in progress. Volumes stay mounted.
 ///
 /// # Errors
-/// When the driver cannot start, or a server ends by itself.
-pub async fn run(args: Args) -> Result<(), Error> {
+/// When the driver cannot start, or a server stops.
+pub async fn run(args: Args) -> Result<(), DriverError> {
     let driver = Arc::new(Driver::open(args.driver_name.clone(), args.node_id.clone(), &args.state_dir)?);
-    if let Err(fault) = driver.probe() {
-        tracing::warn!(error = fault::chain(&fault), "the node is not ready for volumes");
+    if let Err(error) = driver.probe() {
+        tracing::warn!(error = error::chain(&error), "the node is not ready for volumes");
     }
     let cleaner = Arc::clone(&driver);
-    drop(tokio::task::spawn_blocking(move || cleaner.images.empty_trash()));
+    drop(tokio::task::spawn_blocking(move || cleaner.free_deleted()));
 
     let (stop, stopping) = watch::channel(());
     let csi = Server::builder()
@@ -117,11 +114,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
         .add_service(ControllerServer::new(ControllerService(Arc::clone(&driver))))
         .add_service(NodeServer::new(NodeService(driver)));
     let csi = serve(csi, &args.endpoint, stopping.clone())?;
-    tracing::info!(driver = args.driver_name, node = args.node_id, endpoint = %args.endpoint.display(), "serving");
+    tracing::info!(driver = args.driver_name, node = args.node_id, endpoint = %args.endpoint.display(), "serving CSI");
 
-    // Only now: the kubelet calls the driver as soon as it sees the registration.
-    let registration = args.registration_dir.as_deref().map(|folder| register(&args, folder, stopping)).transpose()?;
-    let signals = terminated(stop)?;
+    // After the driver serves: the kubelet calls it as soon as it finds the registration socket.
+    let registration =
+        args.registration_dir.as_deref().map(|directory| register(&args, directory, stopping)).transpose()?;
+    let signals = until_signal(stop)?;
     let registered = async {
         match registration {
             Some(server) => server.await,
@@ -136,23 +134,24 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
 fn register(
     args: &Args,
-    folder: &Path,
+    directory: &Path,
     stopping: watch::Receiver<()>,
-) -> Result<impl Future<Output = Result<(), Error>> + use<>, Error> {
+) -> Result<impl Future<Output = Result<(), DriverError>> + use<>, DriverError> {
     let endpoint = args.endpoint.display().to_string();
     let service = RegistrationService { name: args.driver_name.clone(), endpoint };
     let server = Server::builder().add_service(RegistrationServer::new(service));
-    serve(server, &folder.join(registration::socket_name(&args.driver_name)), stopping)
+    serve(server, &directory.join(registration::socket_name(&args.driver_name)), stopping)
 }
 
 fn serve(
     server: Router,
     path: &Path,
     mut stopping: watch::Receiver<()>,
-) -> Result<impl Future<Output = Result<(), Error>> + use<>, Error> {
-    let (socket, incoming) = Socket::listen(path).map_err(|source| Error::Listen { path: path.to_owned(), source })?;
+) -> Result<impl Future<Output = Result<(), DriverError>> + use<>, DriverError> {
+    let (socket, incoming) =
+        Socket::listen(path).map_err(|source| DriverError::Listen { path: path.to_owned(), source })?;
     Ok(async move {
-        // The sender is dropped on a signal.
+        // A signal drops the sender.
         let stopped = async move { while stopping.changed().await.is_ok() {} };
         let served = server.serve_with_incoming_shutdown(incoming, stopped).await;
         drop(socket);
@@ -160,25 +159,29 @@ fn serve(
     })
 }
 
-/// On the first signal lets the servers end, and ends a little later itself.
-fn terminated(stop: watch::Sender<()>) -> Result<impl Future<Output = ()>, Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+/// Stops the servers on the first signal, and ends after [`SHUTDOWN_TIMEOUT`].
+fn until_signal(stop: watch::Sender<()>) -> Result<impl Future<Output = ()>, DriverError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DriverError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DriverError::Signals)?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: volumes stay mounted");
+        tracing::info!("shutting down; volumes stay mounted");
         drop(stop);
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     })
 }
 
-/// `unix:///run/csi.sock`, `unix:/run/csi.sock` or the path alone.
+/// Parses `unix:///run/csi.sock`, `unix:/run/csi.sock`, or the path alone.
 fn socket_path(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
-    if Path::new(path).is_absolute() { Ok(path.into()) } else { Err("must be unix:///<absolute path>".to_owned()) }
+    if Path::new(path).is_absolute() {
+        Ok(path.into())
+    } else {
+        Err("must be unix:// and an absolute path, such as unix:///run/csi.sock".to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ pub mod v1 {
     tonic::include_proto!("csi.v1");
 }
 
-/// `pluginregistration`: how the kubelet learns of the driver.
+/// `pluginregistration`: registration of the driver with the kubelet.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::wildcard_enum_match_arm)]
 pub mod registration {
     tonic::include_proto!("pluginregistration");

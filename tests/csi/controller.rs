@@ -1,4 +1,4 @@
-//! Making, removing, counting.
+//! The Controller service: create, delete, and list volumes, and report the capacity.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,26 +12,23 @@ use rso::csi::proto::v1::{
 use tonic::Code;
 use tonic::transport::Endpoint;
 
-use crate::harness::{Driver, GIB, MIB, Refused, answer, at_least, capability, code, writer};
+use crate::calls::{CallFailed, at_least, capability, code, response, writer};
+use crate::harness::{Driver, GIB, MIB};
 
 async fn capacity(driver: &Driver, parameters: &[(&str, &str)]) -> GetCapacityResponse {
     let parameters = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let request = GetCapacityRequest { parameters, ..GetCapacityRequest::default() };
-    answer(driver.controller().get_capacity(request).await).unwrap()
+    response(driver.controller().get_capacity(request).await).unwrap()
 }
 
 #[tokio::test]
-async fn an_id_that_is_a_path_touches_nothing() {
+async fn an_id_that_is_a_path_changes_nothing() {
     let driver = Driver::start().await;
-    let outside = driver.path("precious.img");
+    let outside = driver.path("outside.img");
     fs::write(&outside, "data").unwrap();
-    for id in [
-        "../../precious",
-        "../precious.img",
-        &driver.path("precious").display().to_string(),
-        "..",
-        "x/../../../precious",
-    ] {
+    for id in
+        ["../../outside", "../outside.img", &driver.path("outside").display().to_string(), "..", "x/../../../outside"]
+    {
         driver.delete(id).await.unwrap();
         assert_eq!(code(driver.stage(id).await), Code::NotFound, "{id}");
         assert_eq!(code(driver.publish(id, false).await), Code::NotFound, "{id}");
@@ -42,7 +39,7 @@ async fn an_id_that_is_a_path_touches_nothing() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_a_path_makes_an_ordinary_volume() {
+async fn a_name_that_is_a_path_creates_an_ordinary_volume() {
     let driver = Driver::start().await;
     let name = format!("../../{}", driver.name("x"));
     let id = driver.create(&name, GIB, &[]).await.unwrap().volume_id;
@@ -51,7 +48,7 @@ async fn a_name_that_is_a_path_makes_an_ordinary_volume() {
 }
 
 #[tokio::test]
-async fn parallel_creates_of_one_name_make_one_volume() {
+async fn parallel_calls_with_one_name_create_one_volume() {
     let driver = Driver::start().await;
     let name = driver.name("same");
     let calls = (0..20).map(|_| driver.create(&name, GIB, &[]));
@@ -62,24 +59,24 @@ async fn parallel_creates_of_one_name_make_one_volume() {
 }
 
 #[tokio::test]
-async fn a_volume_without_a_size_has_the_default_one() {
+async fn a_volume_without_a_size_has_the_default_size() {
     let driver = Driver::start().await;
     assert_eq!(driver.create(&driver.name("any"), 0, &[]).await.unwrap().capacity_bytes, 1 << 30);
 }
 
 #[tokio::test]
-async fn a_volume_is_as_large_as_was_asked_in_any_number_of_bytes() {
+async fn a_volume_has_exactly_the_requested_number_of_bytes() {
     let driver = Driver::start().await;
     for bytes in [700_000_000_u64, 1_000_000_000, 629_145_600, 629_145_601] {
         let volume = driver.create(&driver.name(&format!("b{bytes}")), bytes, &[]).await.unwrap();
         assert_eq!(u64::try_from(volume.capacity_bytes).unwrap(), bytes);
     }
     let small = driver.create(&driver.name("small"), MIB, &[]).await.unwrap();
-    assert_eq!(small.capacity_bytes, 300 << 20, "XFS cannot be smaller, and the answer says so");
+    assert_eq!(small.capacity_bytes, 300 << 20, "XFS cannot be smaller, and the response contains the actual size");
 }
 
 #[tokio::test]
-async fn the_same_name_with_another_size_is_refused() {
+async fn the_same_name_with_another_size_is_rejected() {
     let driver = Driver::start().await;
     let name = driver.name("taken");
     driver.create(&name, GIB, &[]).await.unwrap();
@@ -89,55 +86,55 @@ async fn the_same_name_with_another_size_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_promised_is_what_the_disk_has() {
+async fn no_more_is_allocated_than_the_disk_has() {
     let driver = Driver::start_on_disk(GIB).await;
     let free = u64::try_from(capacity(&driver, &[]).await.available_capacity).unwrap();
     assert!((GIB - MIB..=GIB).contains(&free), "{free}");
     let first = driver.create(&driver.name("one"), 400 * MIB, &[]).await.unwrap();
     driver.create(&driver.name("two"), 400 * MIB, &[]).await.unwrap();
-    let Refused(code, message) = driver.create(&driver.name("three"), 400 * MIB, &[]).await.unwrap_err();
-    assert_eq!(code, Code::ResourceExhausted, "the one code on which the pod is moved to another node: {message}");
-    assert!(message.contains("node1") && message.contains("left to promise"), "{message}");
+    let CallFailed(code, message) = driver.create(&driver.name("three"), 400 * MIB, &[]).await.unwrap_err();
+    assert_eq!(code, Code::ResourceExhausted, "the only code on which the Pod is scheduled to another node: {message}");
+    assert!(message.contains("node1") && message.contains("left to allocate"), "{message}");
     driver.delete(&first.volume_id).await.unwrap();
     driver.create(&driver.name("three"), 400 * MIB, &[]).await.unwrap();
 }
 
 #[tokio::test]
-async fn parallel_creates_promise_no_more_than_the_disk_has() {
+async fn parallel_calls_allocate_no_more_than_the_disk_has() {
     let driver = Driver::start_on_disk(2 * GIB).await;
     let names: Vec<_> = (0..12).map(|n| driver.name(&format!("v{n}"))).collect();
-    let made = futures::future::join_all(names.iter().map(|name| driver.create(name, 400 * MIB, &[]))).await;
-    let refused: Vec<_> = made.iter().filter_map(|answer| answer.as_ref().err()).collect();
-    assert_eq!(made.len() - refused.len(), 5, "5 × 400 MiB fit into 2 GiB");
-    assert!(refused.iter().all(|refused| refused.0 == Code::ResourceExhausted), "{refused:?}");
-    assert_eq!(driver.files().len(), 10, "what was refused leaves nothing");
+    let created = futures::future::join_all(names.iter().map(|name| driver.create(name, 400 * MIB, &[]))).await;
+    let rejected: Vec<_> = created.iter().filter_map(|volume| volume.as_ref().err()).collect();
+    assert_eq!(created.len() - rejected.len(), 5, "5 × 400 MiB fit into 2 GiB");
+    assert!(rejected.iter().all(|error| error.0 == Code::ResourceExhausted), "{rejected:?}");
+    assert_eq!(driver.files().len(), 10, "a rejected call leaves no file");
 }
 
 #[tokio::test]
-async fn overcommit_promises_a_tebibyte_on_a_small_disk() {
+async fn overcommit_allocates_a_tebibyte_on_a_small_disk() {
     let driver = Driver::start_on_disk(2 * GIB).await;
     let (id, target) = driver.mounted("huge", 1 << 40, &[("overcommit", "1000")]).await;
     assert!(crate::harness::filesystem_size(&target) > 1_000 * GIB);
-    driver.gone(&id).await;
+    driver.remove(&id).await;
 }
 
 #[tokio::test]
-async fn capacity_tells_the_room_of_each_class() {
+async fn the_capacity_depends_on_the_class() {
     let driver = Driver::start_on_disk(GIB).await;
-    let honest = capacity(&driver, &[]).await;
-    assert_eq!(honest.maximum_volume_size, Some(honest.available_capacity));
-    assert_eq!(honest.minimum_volume_size, Some(300 << 20));
+    let plain = capacity(&driver, &[]).await;
+    assert_eq!(plain.maximum_volume_size, Some(plain.available_capacity));
+    assert_eq!(plain.minimum_volume_size, Some(300 << 20));
     let doubled = capacity(&driver, &[("overcommit", "2"), ("maxSize", "500Mi")]).await;
-    assert!((honest.available_capacity - doubled.available_capacity / 2).abs() < 1 << 20);
+    assert!((plain.available_capacity - doubled.available_capacity / 2).abs() < 1 << 20);
     assert_eq!(doubled.maximum_volume_size, Some(500 << 20));
     let elsewhere =
         Topology { segments: [("local.csi.resize-statefulset-operator/node".into(), "node2".into())].into() };
     let request = GetCapacityRequest { accessible_topology: Some(elsewhere), ..GetCapacityRequest::default() };
-    assert_eq!(answer(driver.controller().get_capacity(request).await).unwrap().available_capacity, 0);
+    assert_eq!(response(driver.controller().get_capacity(request).await).unwrap().available_capacity, 0);
 }
 
 #[tokio::test]
-async fn a_volume_for_another_node_is_not_made_here() {
+async fn a_volume_for_another_node_is_not_created_here() {
     let driver = Driver::start().await;
     let place =
         |node: &str| Topology { segments: [("local.csi.resize-statefulset-operator/node".into(), node.into())].into() };
@@ -149,39 +146,40 @@ async fn a_volume_for_another_node_is_not_made_here() {
         ..CreateVolumeRequest::default()
     };
     let elsewhere = driver.controller().create_volume(request(vec![place("node2")])).await;
-    assert_eq!(code(answer(elsewhere)), Code::ResourceExhausted);
-    let here = answer(driver.controller().create_volume(request(vec![place("node2"), place("node1")])).await).unwrap();
+    assert_eq!(code(response(elsewhere)), Code::ResourceExhausted);
+    let here =
+        response(driver.controller().create_volume(request(vec![place("node2"), place("node1")])).await).unwrap();
     assert_eq!(here.volume.unwrap().accessible_topology, [place("node1")]);
 }
 
 #[tokio::test]
-async fn what_cannot_be_served_is_refused_with_the_reason() {
+async fn an_unsupported_request_is_rejected_with_the_reason() {
     let driver = Driver::start().await;
     let mut shared = CreateVolumeRequest {
         name: driver.name("shared"),
         volume_capabilities: vec![capability("", &[], Mode::MultiNodeMultiWriter)],
         ..CreateVolumeRequest::default()
     };
-    let Refused(code, message) = answer(driver.controller().create_volume(shared.clone()).await).unwrap_err();
+    let CallFailed(code, message) = response(driver.controller().create_volume(shared.clone()).await).unwrap_err();
     assert_eq!(code, Code::InvalidArgument);
     assert!(message.contains("MULTI_NODE_MULTI_WRITER") && message.contains("ReadWriteOnce"), "{message}");
     shared.volume_capabilities = vec![writer()];
     shared.parameters = [("Overcommit".to_owned(), "2".to_owned())].into();
-    let Refused(code, message) = answer(driver.controller().create_volume(shared).await).unwrap_err();
+    let CallFailed(code, message) = response(driver.controller().create_volume(shared).await).unwrap_err();
     assert_eq!(code, Code::InvalidArgument);
-    assert!(message.contains("\"Overcommit\" is not known"), "{message}");
+    assert!(message.contains("\"Overcommit\" is unknown"), "{message}");
     assert!(driver.files().is_empty());
 }
 
 #[tokio::test]
-async fn pages_survive_volumes_that_come_and_go() {
+async fn pages_are_consistent_while_volumes_are_created_and_deleted() {
     let driver = Driver::start().await;
     for name in ["a", "b", "c", "d"] {
         driver.create(&driver.name(name), GIB, &[]).await.unwrap();
     }
     let page = async |token: &str| {
         let request = ListVolumesRequest { max_entries: 2, starting_token: token.to_owned() };
-        let page = answer(driver.controller().list_volumes(request).await).unwrap();
+        let page = response(driver.controller().list_volumes(request).await).unwrap();
         let ids: Vec<_> = page.entries.into_iter().map(|entry| entry.volume.unwrap().volume_id).collect();
         (ids, page.next_token)
     };
@@ -193,11 +191,11 @@ async fn pages_survive_volumes_that_come_and_go() {
     assert_eq!(second, [driver.name("c"), driver.name("d")]);
     assert_eq!(page(&token).await, (vec![driver.name("e")], String::new()));
     let foreign = ListVolumesRequest { max_entries: 0, starting_token: "a".to_owned() };
-    assert_eq!(code(answer(driver.controller().list_volumes(foreign).await)), Code::Aborted);
+    assert_eq!(code(response(driver.controller().list_volumes(foreign).await)), Code::Aborted);
 }
 
 #[tokio::test]
-async fn a_volume_in_use_is_not_deleted_and_a_large_one_is_deleted_at_once() {
+async fn a_mounted_volume_is_not_deleted_and_a_large_one_is_deleted_at_once() {
     let driver = Driver::start().await;
     let (id, target) = driver.mounted("large", 4 * GIB, &[]).await;
     let file = fs::File::create(target.join("data")).unwrap();
@@ -206,19 +204,19 @@ async fn a_volume_in_use_is_not_deleted_and_a_large_one_is_deleted_at_once() {
     assert_eq!(code(driver.delete(&id).await), Code::FailedPrecondition);
     driver.unpublish(&id).await.unwrap();
     driver.unstage(&id).await.unwrap();
-    let begun = Instant::now();
+    let start = Instant::now();
     driver.delete(&id).await.unwrap();
     driver.delete(&id).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    let patience = Instant::now() + Duration::from_secs(10);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    let deadline = Instant::now() + Duration::from_secs(10);
     while !driver.files().is_empty() {
-        assert!(Instant::now() < patience, "left: {:?}", driver.files());
+        assert!(Instant::now() < deadline, "left: {:?}", driver.files());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test]
-async fn the_kubelet_learns_where_the_driver_serves() {
+async fn the_kubelet_gets_the_socket_of_the_driver() {
     let driver = Driver::start().await;
     let socket = fs::read_dir(driver.path("registry")).unwrap().next().unwrap().unwrap().path();
     let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();

@@ -1,11 +1,12 @@
-//! Killed at any moment: what was begun is finished or undone, and nothing is lost.
+//! A driver that is killed at any moment: each call is completed or rolled back, and no data is lost.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Calls, Driver, GIB, MIB, filesystem_size, mounts_at};
+use crate::calls::Calls;
+use crate::harness::{Driver, GIB, MIB, filesystem_size, mounts_at};
 
-/// A few good random numbers from a printed seed.
+/// Random numbers from a printed seed.
 struct Random(u64);
 
 impl Random {
@@ -27,19 +28,19 @@ impl Random {
     }
 }
 
-/// Kills the driver within `most` microseconds while `call` is running, and starts it again.
-async fn killed_during(driver: &mut Driver, call: impl Future<Output = ()>, random: &mut Random, most: u64) {
-    let delay = Duration::from_micros(random.below(most));
+/// Kills the driver within `max_delay` microseconds while `call` is running, and starts it again.
+async fn killed_during(driver: &mut Driver, call: impl Future<Output = ()>, random: &mut Random, max_delay: u64) {
+    let delay = Duration::from_micros(random.below(max_delay));
     let _ = tokio::time::timeout(delay, call).await;
     driver.kill();
     driver.restart().await;
 }
 
 #[tokio::test]
-async fn a_driver_killed_while_it_grows_a_volume_goes_on_where_it_was() {
+async fn a_driver_killed_during_an_expansion_completes_it_after_the_restart() {
     let mut random = Random::seeded();
     let mut driver = Driver::start().await;
-    let (id, target) = driver.mounted("grown", 300 * MIB, &[]).await;
+    let (id, target) = driver.mounted("expanded", 300 * MIB, &[]).await;
     fs::write(target.join("data"), vec![5; 50 << 20]).unwrap();
     for round in 1..=25 {
         let size = 300 * MIB + round * 100 * MIB;
@@ -53,32 +54,32 @@ async fn a_driver_killed_while_it_grows_a_volume_goes_on_where_it_was() {
         assert!(got > size - 80 * MIB && got <= size, "round {round}: {got}");
     }
     assert_eq!(fs::read(target.join("data")).unwrap(), vec![5; 50 << 20]);
-    driver.gone(&id).await;
+    driver.remove(&id).await;
 }
 
 #[tokio::test]
-async fn a_driver_killed_at_any_call_of_a_volumes_life_leaves_nothing_behind() {
+async fn a_driver_killed_at_any_call_leaves_no_file_after_the_volume_is_deleted() {
     let mut random = Random::seeded();
     let mut driver = Driver::start().await;
     for round in 0..25 {
         let name = driver.name(&format!("v{round}"));
-        // Each time, the life up to some moment, then again, whole.
-        let life = whole_life(driver.calls(), name.clone());
-        killed_during(&mut driver, life, &mut random, 200_000).await;
+        // Each time, the calls up to a random moment, and then all of them again.
+        let calls = all_calls(driver.calls(), name.clone());
+        killed_during(&mut driver, calls, &mut random, 200_000).await;
         let id = driver.create(&name, GIB, &[]).await.unwrap().volume_id;
         driver.stage(&id).await.unwrap();
         driver.publish(&id, false).await.unwrap();
         let target = driver.target(&id);
         assert_eq!((mounts_at(&driver.staging(&id)), mounts_at(&target)), (1, 1), "round {round}");
         fs::write(target.join("data"), "x").unwrap();
-        driver.gone(&id).await;
+        driver.remove(&id).await;
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(driver.files().is_empty(), "left: {:?}", driver.files());
 }
 
-async fn whole_life(driver: Calls, name: String) {
-    let life = async {
+async fn all_calls(driver: Calls, name: String) {
+    let calls = async {
         let id = driver.create(&name, GIB, &[]).await?.volume_id;
         driver.stage(&id).await?;
         driver.publish(&id, false).await?;
@@ -86,5 +87,5 @@ async fn whole_life(driver: Calls, name: String) {
         driver.unstage(&id).await?;
         driver.delete(&id).await
     };
-    let _ = life.await;
+    let _ = calls.await;
 }

@@ -1,9 +1,10 @@
-//! Does the CSI driver keep its promises on a real kernel? The real program, real loop devices, real XFS.
+//! Tests of the CSI driver on a real kernel: the real program, real loop devices, and real XFS.
 //!
-//! Needs root and a mount namespace that may be littered: `tests/cluster/sanity.sh` makes one.
+//! They need root and a separate mount namespace, which `tests/cluster/sanity.sh` creates.
 
+mod calls;
 mod controller;
 mod crash;
-mod grow;
+mod expand;
 mod harness;
 mod node;

@@ -1,4 +1,4 @@
-//! Mounting, showing, measuring.
+//! The Node service: stage, publish, and measure volumes.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,11 @@ use rso::csi::proto::v1::volume_capability::access_mode::Mode;
 use rso::csi::proto::v1::volume_usage::Unit;
 use tonic::Code;
 
-use crate::harness::{Driver, GIB, MIB, Refused, capability, code, filesystem_size, mounts_at};
+use crate::calls::{CallFailed, capability, code};
+use crate::harness::{Driver, GIB, MIB, filesystem_size, mounts_at};
 
 #[tokio::test]
-async fn publishing_three_times_mounts_once_and_unpublishing_twice_is_a_success() {
+async fn publishing_three_times_mounts_once_and_unpublishing_twice_succeeds() {
     let driver = Driver::start().await;
     let (id, target) = driver.mounted("thrice", GIB, &[]).await;
     for _ in 0..2 {
@@ -43,21 +44,21 @@ async fn parallel_calls_for_one_volume_mount_once() {
         published.unwrap();
     }
     assert_eq!((mounts_at(&driver.staging(&id)), mounts_at(&driver.target(&id))), (1, 1));
-    driver.gone(&id).await;
+    driver.remove(&id).await;
 }
 
 #[tokio::test]
-async fn mounts_that_were_stacked_by_others_are_all_taken_away() {
+async fn all_stacked_mounts_of_a_volume_are_unmounted() {
     let driver = Driver::start().await;
     let (id, target) = driver.mounted("stacked", GIB, &[]).await;
     rustix::mount::mount_bind(driver.staging(&id), &target).unwrap();
     assert_eq!(mounts_at(&target), 2);
-    driver.gone(&id).await;
+    driver.remove(&id).await;
     assert_eq!(mounts_at(&target), 0);
 }
 
 #[tokio::test]
-async fn stats_are_those_of_the_volume_and_never_of_the_nodes_disk() {
+async fn statistics_are_those_of_the_volume_and_never_of_the_disk_of_the_node() {
     let driver = Driver::start().await;
     let (id, target) = driver.mounted("measured", GIB, &[]).await;
     let usage = driver.stats(&id, &target).await.unwrap();
@@ -74,13 +75,13 @@ async fn stats_are_those_of_the_volume_and_never_of_the_nodes_disk() {
     assert_eq!(code(driver.stats(&id, Path::new("/")).await), Code::NotFound);
     driver.unpublish(&id).await.unwrap();
     fs::create_dir_all(&target).unwrap();
-    assert_eq!(code(driver.stats(&id, &target).await), Code::NotFound, "the folder shows the node's disk now");
+    assert_eq!(code(driver.stats(&id, &target).await), Code::NotFound, "the directory is now on the disk of the node");
     assert_eq!(code(driver.expand(&id, 2 * GIB).await), Code::NotFound);
-    driver.gone(&id).await;
+    driver.remove(&id).await;
 }
 
 #[tokio::test]
-async fn a_volume_published_read_only_cannot_be_written_and_the_others_can() {
+async fn a_volume_published_read_only_is_writable_only_through_the_staged_mount() {
     let driver = Driver::start().await;
     let id = driver.create(&driver.name("ro"), GIB, &[]).await.unwrap().volume_id;
     driver.stage(&id).await.unwrap();
@@ -90,15 +91,15 @@ async fn a_volume_published_read_only_cannot_be_written_and_the_others_can() {
     fs::write(driver.staging(&id).join("x"), "x").unwrap();
     driver.publish(&id, true).await.unwrap();
     assert_eq!(code(driver.publish(&id, false).await), Code::AlreadyExists);
-    assert_eq!(driver.expand(&id, 2 * GIB).await.unwrap(), 2 * GIB, "grown through the mount that can be written");
+    assert_eq!(driver.expand(&id, 2 * GIB).await.unwrap(), 2 * GIB, "expanded through the writable mount");
     driver.unpublish(&id).await.unwrap();
     driver.publish_as(&id, false, capability("xfs", &[], Mode::SingleNodeReaderOnly)).await.unwrap();
     assert!(fs::write(target.join("x"), "x").is_err());
-    driver.gone(&id).await;
+    driver.remove(&id).await;
 }
 
 #[tokio::test]
-async fn mount_options_hold_where_the_pod_looks() {
+async fn mount_options_apply_at_the_path_of_the_pod() {
     let driver = Driver::start().await;
     let id = driver.create(&driver.name("options"), GIB, &[]).await.unwrap().volume_id;
     driver.stage(&id).await.unwrap();
@@ -108,11 +109,11 @@ async fn mount_options_hold_where_the_pod_looks() {
     let program = driver.target(&id).join("program");
     fs::copy("/bin/true", &program).unwrap();
     assert_eq!(Command::new(&program).status().unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
-    driver.gone(&id).await;
+    driver.remove(&id).await;
 }
 
 #[tokio::test]
-async fn what_is_mounted_by_others_is_left_alone() {
+async fn a_mount_of_something_else_is_not_changed() {
     let driver = Driver::start().await;
     let id = driver.create(&driver.name("polite"), GIB, &[]).await.unwrap().volume_id;
     let target = driver.target(&id);
@@ -134,25 +135,25 @@ async fn a_volume_that_is_not_staged_is_not_published() {
 }
 
 #[tokio::test]
-async fn a_torn_record_stops_neither_the_node_nor_the_pods_end() {
+async fn a_damaged_record_blocks_neither_other_volumes_nor_the_end_of_its_pod() {
     let mut driver = Driver::start().await;
     let (good, _) = driver.mounted("good", GIB, &[]).await;
-    let (torn, target) = driver.mounted("torn", GIB, &[]).await;
+    let (damaged, target) = driver.mounted("damaged", GIB, &[]).await;
     driver.kill();
-    fs::write(driver.path("state/volumes").join(format!("{torn}.json")), "{\"id\"").unwrap();
+    fs::write(driver.path("state/volumes").join(format!("{damaged}.json")), "{\"id\"").unwrap();
     driver.restart().await;
     driver.stage(&good).await.unwrap();
     assert_eq!(driver.expand(&good, 2 * GIB).await.unwrap(), 2 * GIB);
-    let Refused(code, message) = driver.stage(&torn).await.unwrap_err();
+    let CallFailed(code, message) = driver.stage(&damaged).await.unwrap_err();
     assert_eq!(code, Code::FailedPrecondition);
-    assert!(message.contains("out of service") && message.contains("is damaged"), "{message}");
-    driver.stats(&torn, &target).await.unwrap();
-    driver.gone(&torn).await;
-    driver.gone(&good).await;
+    assert!(message.contains("is unavailable") && message.contains("is damaged"), "{message}");
+    driver.stats(&damaged, &target).await.unwrap();
+    driver.remove(&damaged).await;
+    driver.remove(&good).await;
 }
 
 #[tokio::test]
-async fn stopping_is_quick_and_leaves_volumes_mounted() {
+async fn a_stop_is_quick_and_leaves_volumes_mounted() {
     let mut driver = Driver::start().await;
     let (id, target) = driver.mounted("stays", GIB, &[]).await;
     let (clean, took) = driver.terminate();
@@ -164,11 +165,11 @@ async fn stopping_is_quick_and_leaves_volumes_mounted() {
     driver.publish(&id, false).await.unwrap();
     assert_eq!(mounts_at(&target), 1);
     assert_eq!(driver.expand(&id, 2 * GIB).await.unwrap(), 2 * GIB);
-    driver.gone(&id).await;
+    driver.remove(&id).await;
 }
 
 #[tokio::test]
-async fn data_is_there_again_after_the_pod_has_moved_out_and_in() {
+async fn data_is_kept_when_a_volume_is_unstaged_and_staged_again() {
     let driver = Driver::start().await;
     let (id, target) = driver.mounted("kept", 300 * MIB, &[]).await;
     fs::write(target.join("data"), "kept").unwrap();
@@ -177,5 +178,5 @@ async fn data_is_there_again_after_the_pod_has_moved_out_and_in() {
     driver.stage(&id).await.unwrap();
     driver.publish(&id, false).await.unwrap();
     assert_eq!(fs::read_to_string(target.join("data")).unwrap(), "kept");
-    driver.gone(&id).await;
+    driver.remove(&id).await;
 }

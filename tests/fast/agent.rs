@@ -1,4 +1,4 @@
-//! Does the agent, run as a program, keep its contract? Over loopback, with what networks and strangers send.
+//! The agent as a program, over loopback: its responses to the operator and to other clients.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use rso::policy::usage::{Source, read_agent};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rso-agent");
 
-/// A running agent; ends with the test.
+/// A running agent, which ends with the test.
 struct Agent {
     child: Child,
     address: SocketAddr,
@@ -32,7 +32,7 @@ impl Agent {
         stream
     }
 
-    /// The status line and the body of the answer to these bytes.
+    /// The status line and the body of the response to these bytes.
     fn ask(&self, bytes: &[u8]) -> (String, String) {
         let mut stream = self.connect();
         stream.write_all(bytes).unwrap();
@@ -68,7 +68,7 @@ impl Drop for Agent {
 }
 
 #[test]
-fn the_figures_are_those_of_the_filesystem_and_the_operator_understands_them() {
+fn the_operator_parses_the_response_and_finds_the_usage_of_the_filesystem() {
     let folder = tempfile::tempdir().unwrap();
     let agent = Agent::run(&[&format!("data-db-0={}", folder.path().display()), "proc=/proc"]);
     let (status, body) = agent.disk();
@@ -88,7 +88,7 @@ fn the_figures_are_those_of_the_filesystem_and_the_operator_understands_them() {
 }
 
 #[test]
-fn a_volume_that_cannot_be_read_makes_the_answer_a_failure_and_hides_no_other() {
+fn a_volume_that_cannot_be_measured_makes_the_response_an_error_and_hides_no_other_volume() {
     let agent = Agent::run(&["data-db-0=/", "gone-db-0=/no/such/path"]);
     let (status, body) = agent.disk();
     assert_eq!(status, "HTTP/1.1 500 Internal Server Error");
@@ -99,7 +99,7 @@ fn a_volume_that_cannot_be_read_makes_the_answer_a_failure_and_hides_no_other() 
 }
 
 #[test]
-fn there_is_no_other_route_but_health() {
+fn only_disk_and_healthz_exist() {
     let agent = Agent::run(&["a=/"]);
     let check = |request: &str, status: &str| {
         assert_eq!(agent.ask(request.as_bytes()).0, format!("HTTP/1.1 {status}"), "{request:?}");
@@ -115,7 +115,7 @@ fn there_is_no_other_route_but_health() {
 }
 
 #[test]
-fn a_request_may_come_in_pieces() {
+fn a_request_can_arrive_in_pieces() {
     let agent = Agent::run(&["a=/"]);
     let mut stream = agent.connect();
     for byte in b"GET /healthz HTTP/1.1\r\n\r\n" {
@@ -127,13 +127,13 @@ fn a_request_may_come_in_pieces() {
 }
 
 #[test]
-fn who_is_slow_or_silent_or_gone_holds_up_nobody_for_long() {
+fn slow_silent_and_disconnected_clients_do_not_block_others_for_long() {
     let agent = Agent::run(&["a=/"]);
     let start = Instant::now();
-    // More than are answered at a time: silent ones, one that drips, some that are gone before they are answered.
+    // More than the agent serves at a time: silent ones, a slow one, and some that disconnect before the response.
     let _silent: Vec<TcpStream> = (0..6).map(|_| agent.connect()).collect();
-    let mut dripping = agent.connect();
-    dripping.write_all(b"G").unwrap();
+    let mut slow = agent.connect();
+    slow.write_all(b"G").unwrap();
     for _ in 0..4 {
         let mut gone = agent.connect();
         gone.write_all(b"GET /disk HTTP/1.1\r\n\r\n").unwrap();
@@ -144,7 +144,7 @@ fn who_is_slow_or_silent_or_gone_holds_up_nobody_for_long() {
 }
 
 #[test]
-fn many_who_ask_at_once_are_all_answered() {
+fn many_parallel_requests_all_get_a_response() {
     let agent = Agent::run(&["a=/", "b=/proc"]);
     std::thread::scope(|scope| {
         for _ in 0..16 {
@@ -154,7 +154,7 @@ fn many_who_ask_at_once_are_all_answered() {
 }
 
 #[test]
-fn it_ends_at_once_when_it_is_told_to() {
+fn a_signal_ends_the_agent_at_once() {
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
         let agent = Agent::run(&["a=/"]);
         let start = Instant::now();
@@ -166,7 +166,7 @@ fn it_ends_at_once_when_it_is_told_to() {
 
 /// In a container the agent is process 1, for which the kernel ignores a signal that has no handler.
 #[test]
-fn it_ends_as_process_1_too() {
+fn a_signal_ends_the_agent_as_process_1_too() {
     // Root may make a namespace of processes; others may within one of users.
     let ways: [&[&str]; 2] = [&["--fork", "--pid"], &["--user", "--map-root-user", "--fork", "--pid"]];
     let works = |way: &&&[&str]| Command::new("unshare").args(**way).arg("true").status().is_ok_and(|s| s.success());
@@ -186,17 +186,17 @@ fn it_ends_as_process_1_too() {
 }
 
 #[test]
-fn what_it_is_asked_wrongly_it_says() {
-    let check = |args: &[&str], code: i32, told: &str| {
+fn an_invalid_command_line_is_reported_with_a_reason() {
+    let check = |args: &[&str], code: i32, expected: &str| {
         let output = Command::new(PROGRAM).args(args).output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-        assert!(said.contains(told), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
     };
-    check(&["--help"], 0, "Usage: rso-agent --volume <claim>=<path>");
+    check(&["--help"], 0, "Usage: rso-agent --volume <PVC>=<PATH>");
     check(&["--version"], 0, concat!("rso-agent ", env!("CARGO_PKG_VERSION")));
-    check(&[], 2, "no --volume is given");
-    check(&["--volume", "a"], 2, "is not <claim>=<path>");
+    check(&[], 2, "at least one --volume is required");
+    check(&["--volume", "a"], 2, "must be <PVC>=<PATH>");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     check(&["--volume", "a=/", "--listen", &address], 1, "Address already in use");

@@ -28,6 +28,7 @@ const PAGES: &[&str] = &[
     "docs/proof/model.md",
     "docs/proof/mutation.md",
     "docs/recreate.md",
+    "docs/reference/csi.md",
     "docs/reliability.md",
     "tests/cluster/README.md",
 ];

@@ -1,41 +1,29 @@
-//! The Identity service: who the driver is, what it can do, and whether it can do it now.
+//! The Identity service: the name of the driver, what it can do, and whether the node is ready for it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::driver::Driver;
-use super::fault::Fault;
-use super::proto::v1::identity_server::Identity;
-use super::proto::v1::plugin_capability::{Service, Type, VolumeExpansion, service, volume_expansion};
-use super::proto::v1::{
+use crate::csi::driver::Driver;
+use crate::csi::error::CallError;
+use crate::csi::proto::v1::identity_server::Identity;
+use crate::csi::proto::v1::plugin_capability::{Service, Type, VolumeExpansion, service, volume_expansion};
+use crate::csi::proto::v1::{
     GetPluginCapabilitiesRequest, GetPluginCapabilitiesResponse, GetPluginInfoRequest, GetPluginInfoResponse,
     PluginCapability, ProbeRequest, ProbeResponse,
 };
-use super::tool;
 
-/// Serves Identity.
+/// Implements Identity.
 #[derive(Debug, Clone)]
 pub struct IdentityService(pub Arc<Driver>);
 
-/// What a node must have for volumes to be mounted.
-const LOOP_CONTROL: &str = "/dev/loop-control";
-
 impl Driver {
-    /// Checks everything without which no volume can be made or mounted.
+    /// Checks that the node has everything that volumes need.
     ///
     /// # Errors
-    /// FAILED_PRECONDITION that says what is missing.
-    pub fn probe(&self) -> Result<(), Fault> {
-        let missing = tool::missing();
-        if !missing.is_empty() {
-            return Err(Fault::NotNow(format!("not installed, or not in PATH: {}", missing.join(", "))));
-        }
-        if !Path::new(LOOP_CONTROL).exists() {
-            return Err(Fault::NotNow(format!("{LOOP_CONTROL} is not there: load the kernel module `loop`")));
-        }
-        self.images.disk().map(|_| ())
+    /// FAILED_PRECONDITION with what is missing.
+    pub fn probe(&self) -> Result<(), CallError> {
+        self.backends.all().try_for_each(|backend| backend.check())
     }
 }
 

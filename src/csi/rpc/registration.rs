@@ -1,30 +1,30 @@
-//! Tells the kubelet that the driver is there: the socket in its `plugins_registry` folder, without a sidecar.
+//! The Registration service: registers the driver with the kubelet through a socket in `plugins_registry`, without a sidecar.
 
 use tonic::{Request, Response, Status};
 
-use super::proto::registration::registration_server::Registration;
-use super::proto::registration::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
+use crate::csi::proto::registration::registration_server::Registration;
+use crate::csi::proto::registration::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
 
-/// What the kubelet calls a CSI driver.
-const KIND: &str = "CSIPlugin";
-/// The kubelet asks for a major version it knows.
-const VERSION: &str = "1.0.0";
+/// The plugin type of a CSI driver.
+const PLUGIN_TYPE: &str = "CSIPlugin";
+/// The version of the interface; the kubelet requires a major version that it supports.
+const INTERFACE_VERSION: &str = "1.0.0";
 
-/// The name of the socket for a driver of this name.
+/// The name of the registration socket for a driver of this name.
 ///
-/// The kubelet sends the socket's path as the `:authority` of its calls, with `%2F` for each slash, and `http` takes a
-/// percent sign only before an `@`; without one every call ends as a PROTOCOL_ERROR before it gets here.
+/// The kubelet sends the socket's path as the `:authority` of its calls, with `%2F` for each slash, and `http` accepts
+/// a percent sign only before an `@`; without an `@`, every call fails with PROTOCOL_ERROR before it reaches the service.
 #[must_use]
 pub fn socket_name(driver: &str) -> String {
     format!("csi@{driver}-reg.sock")
 }
 
-/// Serves the registration.
+/// Implements Registration.
 #[derive(Debug, Clone)]
 pub struct RegistrationService {
-    /// The driver's name.
+    /// The name of the driver.
     pub name: String,
-    /// Where the driver serves: an absolute path, as the kubelet sees it.
+    /// The socket of the driver: an absolute path, as the kubelet sees it.
     pub endpoint: String,
 }
 
@@ -32,10 +32,10 @@ pub struct RegistrationService {
 impl Registration for RegistrationService {
     async fn get_info(&self, _: Request<InfoRequest>) -> Result<Response<PluginInfo>, Status> {
         Ok(Response::new(PluginInfo {
-            r#type: KIND.to_owned(),
+            r#type: PLUGIN_TYPE.to_owned(),
             name: self.name.clone(),
             endpoint: self.endpoint.clone(),
-            supported_versions: vec![VERSION.to_owned()],
+            supported_versions: vec![INTERFACE_VERSION.to_owned()],
         }))
     }
 
@@ -47,8 +47,8 @@ impl Registration for RegistrationService {
         if plugin_registered {
             tracing::info!(driver = self.name, "registered with the kubelet");
         } else {
-            // The kubelet tries again by itself.
-            tracing::warn!(driver = self.name, error, "the kubelet refused the registration");
+            // The kubelet retries.
+            tracing::warn!(driver = self.name, error, "the kubelet rejected the registration");
         }
         Ok(Response::new(RegistrationStatusResponse {}))
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::socket_name;
 
     #[test]
-    fn what_the_kubelet_calls_the_socket_is_an_authority() {
+    fn the_socket_path_is_a_valid_authority() {
         let path = format!("/var/lib/kubelet/plugins_registry/{}", socket_name("local.csi.example"));
         let as_sent = path.replace('/', "%2F");
         assert!(as_sent.parse::<http::uri::Authority>().is_ok(), "{as_sent}");

@@ -1,63 +1,63 @@
-//! Runs the system's own programs (mount, losetup, mkfs.xfs, …): what the kernel offers only through ioctls.
+//! Programs of the host (mount, losetup, mkfs.xfs, …), which do what the kernel offers only through ioctls.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-/// Every program that may be needed for any filesystem; `Probe` and the start look for them.
-pub const NEEDED: [&str; 4] = ["mount", "losetup", "mkfs.xfs", "xfs_growfs"];
+/// The programs that every node needs. `Probe` and the start check that they exist; those for ext4 are not checked.
+pub const REQUIRED_PROGRAMS: [&str; 4] = ["mount", "losetup", "mkfs.xfs", "xfs_growfs"];
 
-/// A program that could not be run or did not succeed.
+/// A program that could not be started or that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// Not there, or not executable.
-    #[error("failed to run {program} (is it installed and in PATH?)")]
+    /// It does not exist, or is not executable.
+    #[error("failed to run {program}; check that it is installed and in PATH")]
     Start {
-        /// Its name.
+        /// The name of the program.
         program: &'static str,
-        /// What the kernel said.
+        /// The error of the kernel.
         #[source]
         source: std::io::Error,
     },
-    /// It ran and said no.
-    #[error("{program} failed ({status}): {said}")]
+    /// It did not exit with 0.
+    #[error("{program} failed ({status}): {output}")]
     Failed {
-        /// Its name.
+        /// The name of the program.
         program: &'static str,
-        /// How it ended.
+        /// The exit status.
         status: std::process::ExitStatus,
-        /// Its standard error, or output, in one line.
-        said: String,
+        /// Its standard error, or its standard output if that is empty, in one line.
+        output: String,
     },
 }
 
 impl ToolError {
-    /// Whether the disk was full.
+    /// Whether the program failed because the disk is full.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Failed { said, .. } if said.contains("No space left on device"))
+        matches!(self, Self::Failed { output, .. } if output.contains("No space left on device"))
     }
 }
 
-/// The way to run programs.
+/// Runs programs.
 ///
-/// Each gets the lock file of the state folder as its (empty) input, and so holds the lock as long as it runs: when the
-/// driver is killed, the next one starts only after the mount or mkfs that was under way has ended, and meets no mount
-/// that happens behind its back.
+/// Each program gets the lock file of the state directory as its (empty) input, and so holds the lock while it runs. If the
+/// driver is killed, the next driver starts only after the mount or mkfs in progress has ended, so no mount appears that the
+/// driver did not start.
 #[derive(Debug, Clone)]
 pub struct Tools {
     lock: Arc<File>,
 }
 
 impl Tools {
-    /// Tools that hold this lock.
+    /// Programs hold this lock while they run.
     #[must_use]
     pub fn holding(lock: File) -> Self {
         Self { lock: Arc::new(lock) }
     }
 
-    /// Runs `program` to its end, with English messages and no input, and returns its standard output.
+    /// Runs `program`, with English messages and no input, waits until it has ended, and returns its standard output.
     ///
     /// # Errors
     /// When it cannot be started or does not exit with 0.
@@ -75,16 +75,19 @@ fn outcome(program: &'static str, output: &Output) -> Result<String, ToolError> 
     if output.status.success() {
         return Ok(text(&output.stdout));
     }
-    let said = if output.stderr.is_empty() { text(&output.stdout) } else { text(&output.stderr) };
-    Err(ToolError::Failed { program, status: output.status, said: said.replace('\n', "; ") })
+    let message = if output.stderr.is_empty() { text(&output.stdout) } else { text(&output.stderr) };
+    Err(ToolError::Failed { program, status: output.status, output: message.replace('\n', "; ") })
 }
 
-/// The programs of [`NEEDED`] that are not in PATH.
+/// The programs of [`REQUIRED_PROGRAMS`] that are not in PATH.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> = std::env::split_paths(&path).collect();
-    NEEDED.into_iter().filter(|program| !folders.iter().any(|folder| folder.join(program).is_file())).collect()
+    let directories: Vec<_> = std::env::split_paths(&path).collect();
+    REQUIRED_PROGRAMS
+        .into_iter()
+        .filter(|program| !directories.iter().any(|directory| directory.join(program).is_file()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -96,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_says_is_in_the_error() {
+    fn the_output_of_a_failed_program_is_in_the_error() {
         let error = run("sh", &["-c", "echo one >&2; echo two >&2; exit 3"]).unwrap_err();
         assert_eq!(error.to_string(), "sh failed (exit status: 3): one; two");
     }
 
     #[test]
-    fn a_full_disk_is_recognised() {
+    fn a_full_disk_is_recognized() {
         let error = run("sh", &["-c", "echo 'mkfs: No space left on device' >&2; exit 1"]).unwrap_err();
         assert!(error.is_disk_full());
     }
@@ -110,6 +113,6 @@ mod tests {
     #[test]
     fn a_missing_program_is_named() {
         let error = run("no-such-program", &["x"]).unwrap_err();
-        assert!(error.to_string().contains("no-such-program (is it installed and in PATH?)"), "{error}");
+        assert!(error.to_string().contains("failed to run no-such-program; check that it is installed"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Unix sockets that come and go with the driver.
+//! Unix sockets that exist only while the driver runs.
 
 use std::fs;
 use std::io;
@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 
-/// A socket that is removed when dropped, so that nobody connects to a driver that is gone.
+/// A socket that is removed when dropped, so that no client connects to a driver that has stopped.
 #[derive(Debug)]
 pub struct Socket(PathBuf);
 
 impl Socket {
-    /// Listens at `path`, in the place of a socket that a killed driver has left.
+    /// Listens at `path`, and replaces a socket that a killed driver left there.
     ///
     /// # Errors
-    /// As the kernel says; a file there that is no socket is an error.
+    /// The error of the kernel; a file at `path` that is not a socket is an error.
     pub fn listen(path: &Path) -> io::Result<(Self, UnixListenerStream)> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
         }
         if path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket()) {
             fs::remove_file(path)?;
