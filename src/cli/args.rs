@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::{backup, completions, doctor, drift, resize, restore, status, uninstall};
+use super::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
 
 /// Keeps the volumes of StatefulSets large enough, without a restarted pod.
 #[derive(Debug, Parser)]

@@ -4,27 +4,10 @@
 //! progress to stderr, and neither by `print!`: that panics where nobody reads.
 
 pub mod args;
-mod backup;
-mod bar;
-mod completions;
-mod compose;
-mod doctor;
-mod drift;
 mod failure;
-mod follow;
-mod live;
-mod measure;
-mod output;
-mod reach;
-mod resize;
-mod restore;
-mod saved;
-mod screen;
-mod status;
-mod table;
-mod terminal;
-mod uninstall;
-mod view;
+mod read;
+mod show;
+mod verbs;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,6 +15,8 @@ use std::process::ExitCode;
 pub use args::{Cli, Command, Connection, Output};
 pub use failure::{Exit, Failure};
 
+use self::show::terminal;
+use self::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
 use crate::controller::RunError;
 
 /// Parses, dispatches, and turns a failure into a message and an exit code.
