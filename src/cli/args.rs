@@ -4,10 +4,11 @@
 //! the only file of this module that may know another role, and of that only its arguments.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::flags::Connection;
 use super::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
 
 /// Keeps the volumes of StatefulSets large enough, without a restarted pod.
@@ -61,41 +62,6 @@ pub struct Controller {
     /// Flags of the webhook.
     #[command(flatten)]
     pub webhook: crate::webhook::Args,
-}
-
-/// Which cluster, and as whom: the flags of `kubectl`, with the same meaning.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Connection")]
-pub struct Connection {
-    /// Namespace; without it that of the context
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
-    /// Context of the kubeconfig
-    #[arg(long, global = true, value_name = "NAME")]
-    pub context: Option<String>,
-    /// Path of the kubeconfig; without it $KUBECONFIG, then ~/.kube/config
-    #[arg(long, global = true, value_name = "PATH")]
-    pub kubeconfig: Option<PathBuf>,
-}
-
-/// The form of an answer. Its variants are told in one line of the help, not each on its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs, reason = "clap would make a paragraph of each")]
-pub enum Output {
-    #[default]
-    Table,
-    Wide,
-    Json,
-    Yaml,
-}
-
-/// Whether anything is written, or only checked by the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs, reason = "clap would make a paragraph of each")]
-pub enum DryRun {
-    #[default]
-    None,
-    Server,
 }
 
 /// The tree under the name by which the program was started: `kubectl-rso` is told as `kubectl rso`.

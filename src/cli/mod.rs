@@ -5,15 +5,18 @@
 
 pub mod args;
 mod failure;
+mod flags;
 mod read;
 mod show;
 mod verbs;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
-pub use args::{Cli, Command, Connection, Output};
+pub use args::{Cli, Command};
 pub use failure::{Exit, Failure};
+pub use flags::{Connection, DryRun, Output};
 
 use self::show::terminal;
 use self::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
@@ -38,9 +41,9 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Doctor(args) => block_on(doctor::run(&args, &connection)),
         Command::Drift(args) => block_on(drift::run(&args, &connection)),
         Command::Uninstall(args) => block_on(uninstall::run(&args, &connection)),
-        Command::Completions(args) => {
-            connection.unused("completions").and_then(|()| completions::run(&args, program.as_ref()))
-        }
+        Command::Completions(args) => connection
+            .unused("completions")
+            .and_then(|()| completions::run(&args, args::command(Path::new("rso")), program.as_ref())),
         Command::Controller(args) => block_on_several(controller(*args, &connection)),
         Command::Csi(args) => block_on(csi(args, &connection)),
     };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::compose::{self, Seen};
 use super::measure::{Key, measure};
 use crate::api::names::{ClaimName, SetName};
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::show::view::EventStatus;
 use crate::cluster::claims;
 use crate::cluster::client::resources::{CLAIMS, EVENTS, PODS, STATEFUL_SETS, STORAGE_CLASSES};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::api::names::SetName;
-use crate::cli::{Connection, Exit, Failure};
-use crate::cluster::client::{Client, ConnectError, Error, Nobody, Source, chain};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::flags::Connection;
+use crate::cluster::client::{Client, ConnectError, Error, Nobody, chain};
 
 /// Who writes, in `managedFields`: a person through `rso`. Never a name that begins with `kubectl`: its fields would be
 /// taken over by the next `kubectl apply`.
@@ -29,40 +30,6 @@ impl Cluster {
     /// The set that a word on the command line names.
     pub(crate) fn set(&self, word: &str) -> Result<SetName, Failure> {
         Ok(SetName::new(&self.namespace, set_name(word)?))
-    }
-}
-
-impl Connection {
-    /// The cluster that the flags, else `$KUBECONFIG`, name. Whoever names a file means it: where it cannot be used, the
-    /// service account of a pod is not taken in its place.
-    fn source(&self) -> Source {
-        let named = std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty());
-        match (&self.kubeconfig, &self.context) {
-            (None, None) if !named => Source::Infer,
-            (path, context) => Source::Kubeconfig { path: path.clone(), context: context.clone() },
-        }
-    }
-
-    /// The cluster of the operator. It is not limited to a namespace by `--namespace`, so that flag is refused.
-    pub(crate) fn of_operator(&self) -> Result<Source, Failure> {
-        match &self.namespace {
-            None => Ok(self.source()),
-            Some(namespace) => Err(Failure::usage("rso controller does not take --namespace").hint(format!(
-                "to limit it to one namespace: --watch-namespaces={namespace}; for its own objects: --pod-namespace={namespace}"
-            ))),
-        }
-    }
-
-    /// Refuses the flags where no API server is asked.
-    pub(crate) fn unused(&self, verb: &str) -> Result<(), Failure> {
-        let given = [
-            ("--namespace", self.namespace.is_some()),
-            ("--context", self.context.is_some()),
-            ("--kubeconfig", self.kubeconfig.is_some()),
-        ];
-        given.iter().find(|(_, is_given)| *is_given).map_or(Ok(()), |(flag, _)| {
-            Err(Failure::usage(format!("rso {verb} does not take {flag}: it asks no API server")).hint("leave it out"))
-        })
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::api::annotations::{KIND_LABEL, STATEFULSET_LABEL};
 use crate::api::names::SetName;
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cluster::client::resources::CONFIG_MAPS;
 use crate::cluster::client::{Client, Selector};
 use crate::recreate::backup;
@@ -124,6 +124,6 @@ mod tests {
     #[test]
     fn a_damaged_backup_is_refused() {
         let saved = Saved::read(map("db-backup-7"), None).unwrap();
-        assert_eq!(saved.statefulset().unwrap_err().exit, crate::cli::Exit::Refused);
+        assert_eq!(saved.statefulset().unwrap_err().exit, crate::cli::failure::Exit::Refused);
     }
 }

@@ -3,14 +3,7 @@
 use serde_json::Value;
 
 use super::terminal::print;
-use crate::cli::Output;
-
-impl Output {
-    /// For programs, not drawn.
-    pub(crate) fn is_data(self) -> bool {
-        matches!(self, Self::Json | Self::Yaml)
-    }
-}
+use crate::cli::flags::Output;
 
 /// Writes the answer to stdout, as YAML only where that was asked for.
 pub(crate) fn print_data(answer: &Value, output: Output) {

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::sync::OnceLock;
 
 use super::table::Paint;
-use crate::cli::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure};
 
 /// The width when nobody says otherwise: what people expect of a terminal.
 const USUAL_WIDTH: usize = 80;

@@ -4,6 +4,8 @@ use owo_colors::Style;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::flags::{Connection, Output};
 use crate::cli::read::live;
 use crate::cli::read::reach::Cluster;
 use crate::cli::read::saved::{self, Saved};
@@ -11,7 +13,6 @@ use crate::cli::show::output::{print_data, yaml};
 use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::{Terminal, print, say};
 use crate::cli::show::view::ago;
-use crate::cli::{Connection, Exit, Failure, Output};
 use crate::cluster::client::Address;
 use crate::cluster::clock;
 use crate::recreate::manifest;

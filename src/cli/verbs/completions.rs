@@ -4,8 +4,8 @@ use std::path::Path;
 
 use clap_complete::Shell;
 
+use crate::cli::failure::{Exit, Failure};
 use crate::cli::show::terminal::print;
-use crate::cli::{Exit, Failure, args};
 
 /// Arguments of `rso completions`.
 #[derive(Debug, clap::Args)]
@@ -17,10 +17,10 @@ pub struct Args {
 }
 
 /// Writes the script to stdout. The program is completed under the name it was started by.
-pub(crate) fn run(args: &Args, program: &Path) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &Args, mut tree: clap::Command, program: &Path) -> Result<Exit, Failure> {
     let name = program.file_stem().and_then(|name| name.to_str()).unwrap_or("rso");
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut args::command(Path::new("rso")), name, &mut script);
+    clap_complete::generate(args.shell, &mut tree, name, &mut script);
     print(&String::from_utf8_lossy(&script));
     Ok(Exit::Yes)
 }

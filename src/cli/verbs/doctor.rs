@@ -14,11 +14,12 @@ mod storage;
 use serde_json::Value;
 
 use self::findings::{Finding, Level};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::flags::{Connection, Output};
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::output::print_data;
 use crate::cli::show::table::{Cell, Paint, columns, wrapped};
 use crate::cli::show::terminal::print;
-use crate::cli::{Connection, Exit, Failure, Output};
 use crate::cluster::client::resources::STATEFUL_SETS;
 use crate::cluster::client::{Client, Error, Resource, Selector};
 use crate::cluster::sets::SetView;

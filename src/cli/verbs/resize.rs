@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use crate::api::annotations::RESIZE_NAME;
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName};
-use crate::cli::args::DryRun;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::flags::Connection;
+use crate::cli::flags::DryRun;
 use crate::cli::read::compose::Seen;
 use crate::cli::read::follow::{Goal, follow};
 use crate::cli::read::live;
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::{print, say};
-use crate::cli::{Connection, Exit, Failure};
 use crate::cluster::client::{Address, Client, Error, Outcome, Patch, Run};
 
 mod plan;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::flags::{Connection, Output};
 use crate::cli::read::compose::compose;
 use crate::cli::read::live::{self, Scope};
 use crate::cli::read::reach::Cluster;
@@ -11,7 +13,6 @@ use crate::cli::show::output::print_data;
 use crate::cli::show::screen::{Detail, Look, draw};
 use crate::cli::show::terminal::{Screen, Terminal, is_closed, print, say};
 use crate::cli::show::view::SetStatus;
-use crate::cli::{Connection, Exit, Failure, Output};
 use crate::cluster::client::Client;
 use crate::cluster::clock;
 

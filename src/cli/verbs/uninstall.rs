@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::annotations::{HOLD, KIND_LABEL};
 use crate::api::names::SetName;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::flags::Connection;
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::terminal::print;
-use crate::cli::{Connection, Exit, Failure};
 use crate::cluster::client::resources::{CONFIG_MAPS, PODS, STATEFUL_SETS};
 use crate::cluster::client::{Address, Client, Patch, Resource, Run, Selector};
 use crate::recreate::{Phase, journal};

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::api::annotations::{PREFIX, RESIZE_NAME};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName};
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::read::compose::{Seen, driver};
 use crate::cluster::sets::SetView;
 use crate::policy::claim::{self, Claim, ClaimStep};

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::api::names::SetName;
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::recreate::confirm::Findings;
 use crate::recreate::restore::Raised;
 
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn new_rights_are_refused_by_name() {
         let failure = refused(&SetName::new("shop", "db"), "99", &["spec.hostPID: true".into()]);
-        assert_eq!(failure.exit, crate::cli::Exit::Refused);
+        assert_eq!(failure.exit, crate::cli::failure::Exit::Refused);
         assert!(failure.to_string().contains("    spec.hostPID: true\n"), "{failure}");
         assert!(failure.to_string().contains("--allow-new-rights"), "{failure}");
     }

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::names::Ordinal;
-use crate::cli::Exit;
+use crate::cli::failure::Exit;
 use crate::policy::claim::{Class, Phase, Resize};
 
 fn claim(ordinal: u32, size: u64, expandable: bool) -> Claim {
