@@ -7,58 +7,66 @@ use clap::{Args, ValueEnum};
 use super::failure::Failure;
 use crate::cluster::client::Source;
 
-/// Which cluster, and as whom: the flags of `kubectl`, with the same meaning.
+/// The cluster, the user, and the namespace: flags of `kubectl`, with the same meaning.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
-    /// Namespace; without it that of the context
+    /// Namespace (default: the current context's namespace)
     #[arg(short, long, global = true, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// Context of the kubeconfig
-    #[arg(long, global = true, value_name = "NAME")]
+    /// Context of the kubeconfig (default: its current context)
+    #[arg(long, global = true, value_name = "CONTEXT")]
     pub context: Option<String>,
-    /// Path of the kubeconfig; without it $KUBECONFIG, then ~/.kube/config
+    /// Path to the kubeconfig (default: $KUBECONFIG, else ~/.kube/config)
     #[arg(long, global = true, value_name = "PATH")]
     pub kubeconfig: Option<PathBuf>,
 }
 
 impl Connection {
-    /// The cluster that the flags, else `$KUBECONFIG`, name. Whoever names a file means it: where it cannot be used, the
-    /// service account of a pod is not taken in its place.
+    /// The cluster that the flags name, else `$KUBECONFIG`. If you name a file that cannot be used, the ServiceAccount of a
+    /// Pod does not replace it.
     pub(crate) fn source(&self) -> Source {
-        let named = std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty());
+        let is_set = std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty());
         match (&self.kubeconfig, &self.context) {
-            (None, None) if !named => Source::Infer,
+            (None, None) if !is_set => Source::Infer,
             (path, context) => Source::Kubeconfig { path: path.clone(), context: context.clone() },
         }
     }
 
-    /// The cluster of the operator. It is not limited to a namespace by `--namespace`, so that flag is refused.
-    pub(crate) fn of_operator(&self) -> Result<Source, Failure> {
+    /// The cluster of the operator. `--namespace` does not limit the operator to a namespace, so it is rejected.
+    ///
+    /// # Errors
+    /// If `--namespace` is given.
+    pub(crate) fn operator_source(&self) -> Result<Source, Failure> {
         match &self.namespace {
             None => Ok(self.source()),
-            Some(namespace) => Err(Failure::usage("rso controller does not take --namespace").hint(format!(
-                "to limit it to one namespace: --watch-namespaces={namespace}; for its own objects: --pod-namespace={namespace}"
+            Some(namespace) => Err(Failure::usage("rso controller does not accept --namespace").hint(format!(
+                "To limit the operator to one namespace, pass --watch-namespaces={namespace}. To set the operator's own \
+                 namespace, pass --pod-namespace={namespace}."
             ))),
         }
     }
 
-    /// Refuses the flags where no API server is asked.
-    pub(crate) fn unused(&self, verb: &str) -> Result<(), Failure> {
+    /// Rejects these flags for a verb that does not connect to an API server.
+    ///
+    /// # Errors
+    /// If one of them is given.
+    pub(crate) fn reject_all(&self, verb: &str) -> Result<(), Failure> {
         let given = [
             ("--namespace", self.namespace.is_some()),
             ("--context", self.context.is_some()),
             ("--kubeconfig", self.kubeconfig.is_some()),
         ];
         given.iter().find(|(_, is_given)| *is_given).map_or(Ok(()), |(flag, _)| {
-            Err(Failure::usage(format!("rso {verb} does not take {flag}: it asks no API server")).hint("leave it out"))
+            let message = format!("rso {verb} does not accept {flag}: it does not connect to an API server");
+            Err(Failure::usage(message).hint(format!("Run the command again without {flag}.")))
         })
     }
 }
 
-/// The form of an answer. Its variants are told in one line of the help, not each on its own.
+/// The output format. The help lists its values on one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs, reason = "clap would make a paragraph of each")]
+#[allow(missing_docs, reason = "clap would print a paragraph for each value")]
 pub enum Output {
     #[default]
     Table,
@@ -68,15 +76,15 @@ pub enum Output {
 }
 
 impl Output {
-    /// For programs, not drawn.
+    /// Whether the output is for programs.
     pub(crate) fn is_data(self) -> bool {
         matches!(self, Self::Json | Self::Yaml)
     }
 }
 
-/// Whether anything is written, or only checked by the server.
+/// Whether a request is persisted or only validated by the API server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs, reason = "clap would make a paragraph of each")]
+#[allow(missing_docs, reason = "clap would print a paragraph for each value")]
 pub enum DryRun {
     #[default]
     None,

@@ -63,10 +63,10 @@ fn a_mistake_in_the_words_is_answered_with_2_and_what_is_right() {
     check(&["resize", "db", "20Gi", "--timeout", "5m"], "--wait");
     check(&["resize", "db", "20Gi", "--dry-run", "client"], "[possible values: none, server]");
     check(&["resize", "pod/db-0", "20Gi"], "\"pod\" is not a StatefulSet");
-    check(&["status", "DB"], "cannot be the name of a StatefulSet");
+    check(&["status", "DB"], "is not a valid name of a StatefulSet");
     check(&["status", "-A", "-n", "shop"], "cannot be used with");
-    check(&["status", "--watch", "-o", "json"], "--watch draws for people");
-    check(&["backup", "show"], "<SET>");
+    check(&["status", "--watch", "-o", "json"], "--watch does not support");
+    check(&["backup", "show"], "<STATEFULSET>");
     check(&["restore", "db", "--backup", "newest"], "invalid digit");
     check(&["completions", "cmd"], "possible values: bash");
 }
@@ -113,7 +113,7 @@ fn a_plugin_of_kubectl_calls_itself_so() {
     let kubeconfig = nobody();
     let help = said(&plugin, &["resize", "--help"], kubeconfig.path());
     assert_eq!(help.code, 0);
-    assert!(help.out.contains("Usage: kubectl rso resize [OPTIONS] <SET> <SIZE>"), "{}", help.out);
+    assert!(help.out.contains("Usage: kubectl rso resize [OPTIONS] <STATEFULSET> <SIZE>"), "{}", help.out);
     assert!(!help.out.contains("Usage: rso"), "{}", help.out);
 }
 
@@ -124,7 +124,7 @@ fn the_person_sees_first_what_is_needed_first() {
     let at = |verb: &str| help.find(&format!("\n  {verb} ")).unwrap_or_else(|| panic!("no {verb} in\n{help}"));
     assert!(at("status") < at("resize") && at("resize") < at("backup") && at("backup") < at("restore"), "{help}");
     assert!(
-        help.contains("Exit codes: 0 yes, 1 the answer is no, 2 usage, 3 cluster unreachable or forbidden"),
+        help.contains("Exit codes: 0 success; 1 negative result (not found, differs, not ready); 2 invalid usage;"),
         "{help}"
     );
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
@@ -194,10 +194,10 @@ fn a_flag_that_a_role_does_not_use_is_refused_and_one_that_names_no_cluster_too(
     check(&["controller", "--kubeconfig", "/nonexistent"], 3, "/nonexistent");
     check(&["controller", "--context", "other"], 3, "other");
     check(&["controller", "-n", "shop"], 2, "--watch-namespaces=shop");
-    check(&["--namespace", "shop", "controller"], 2, "rso controller does not take --namespace");
+    check(&["--namespace", "shop", "controller"], 2, "rso controller does not accept --namespace");
     check(&["controller", "--log", "a=b=c"], 2, "log filter");
     check(&["controller", "--driver", "nonsense"], 2, "--driver");
-    check(&["completions", "bash", "--context", "other"], 2, "rso completions does not take --context");
+    check(&["completions", "bash", "--context", "other"], 2, "rso completions does not accept --context");
     check(&["status", "--as", "admin"], 2, "unexpected argument '--as'");
 }
 
@@ -255,7 +255,7 @@ fn an_answer_that_is_not_read_is_no_failure_and_one_that_cannot_be_stored_is() {
     assert_eq!(answer(closed), (Some(0), String::new()));
     let (code, told) = answer(full);
     assert_eq!(code, Some(1));
-    assert!(told.starts_with("error: failed to write the answer to stdout: No space left"), "{told}");
+    assert!(told.starts_with("error: failed to write to stdout: No space left"), "{told}");
 }
 
 /// The kubeconfig of an API server that only a proxy can resolve.

@@ -1,11 +1,11 @@
-//! What is there? Reads sets with all that belongs to them: claims, pods, classes, Events, and how full the volumes are.
+//! Lists StatefulSets with what belongs to them: PVCs, Pods, StorageClasses, Events, and the usage of the volumes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, try_join_all};
 use serde_json::Value;
 
-use super::compose::{self, Seen};
+use super::compose::{self, Snapshot};
 use super::measure::{Key, measure};
 use crate::api::names::{ClaimName, SetName};
 use crate::cli::failure::Failure;
@@ -15,71 +15,84 @@ use crate::cluster::client::resources::{CLAIMS, EVENTS, PODS, STATEFUL_SETS, STO
 use crate::cluster::client::{Address, Client, Error, Resource, Selector};
 use crate::cluster::sets::SetView;
 use crate::policy::claim::{Claim, Class};
+use crate::policy::usage::Reading;
 
-/// Which sets are meant.
+/// The StatefulSets to read.
 #[derive(Clone, Debug)]
 pub(crate) enum Scope {
     /// These, managed or not.
     Named(Vec<SetName>),
-    /// The managed ones of a namespace, or of all.
+    /// The managed ones of a namespace, or of all namespaces.
     Managed(Option<String>),
 }
 
-/// What was seen.
+/// What was read.
 #[derive(Debug)]
-pub(crate) struct Picture {
-    /// The sets, by namespace and name.
-    pub(crate) sets: Vec<Seen>,
-    /// What could not be seen, and what to do about it.
+pub(crate) struct Snapshots {
+    /// The StatefulSets, by namespace and name.
+    pub(crate) sets: Vec<Snapshot>,
+    /// What this user cannot read, and which permission is missing.
     pub(crate) hints: Vec<String>,
 }
 
-/// Looks at the sets and measures their volumes.
-pub(crate) async fn look(client: &Client, scope: &Scope) -> Result<Picture, Failure> {
+/// Lists the StatefulSets and measures their volumes.
+///
+/// # Errors
+/// If a StatefulSet does not exist, or a request fails.
+pub(crate) async fn snapshots(client: &Client, scope: &Scope) -> Result<Snapshots, Failure> {
     let sets = sets(client, scope).await?;
-    let namespaces: BTreeSet<&str> = sets.iter().map(|(set, _)| set.name.namespace.as_str()).collect();
-    // One list of everything, or one for each namespace that matters.
-    let places: Vec<Option<&str>> = match scope {
-        Scope::Managed(None) if !sets.is_empty() => vec![None],
-        Scope::Managed(_) | Scope::Named(_) => namespaces.into_iter().map(Some).collect(),
-    };
+    let namespaces = namespaces(scope, &sets);
     let classes = classes(client).await?;
-    let (claims, pods) = join(list(client, &CLAIMS, &places, ""), list(client, &PODS, &places, "")).await;
+    let (claims, pods) = join(list(client, &CLAIMS, &namespaces, ""), list(client, &PODS, &namespaces, "")).await;
     let claims = claims_of(&sets, &claims?, &classes);
     let by_key = claims.iter().map(|(namespace, claim)| ((namespace.clone(), claim.name.clone()), claim.clone()));
     let by_key: BTreeMap<Key, Claim> = by_key.collect();
-    let (pods, forbidden) = allowed(pods)?;
-    let (measured, events) = join(measure(client, &pods, &by_key), events(client, &places)).await;
+    let (pods, denied) = allowed(pods)?;
+    let (measured, events) = join(measure(client, &pods, &by_key), events(client, &namespaces)).await;
     let events = events?;
-    let seen = |(set, ready): (SetView, u32)| {
-        let own = |(namespace, claim): &(String, Claim)| {
-            let own =
-                *namespace == set.name.namespace && set.claims_of(&claim.template).any(|(_, name)| name == claim.name);
-            own.then(|| claim.clone())
-        };
-        let claims: Vec<Claim> = claims.iter().filter_map(own).collect();
+    let usage_denied = measured.is_denied() || denied.is_some();
+    let snapshot = |(set, ready): (SetView, u32)| {
+        let claims: Vec<Claim> = claims.iter().filter_map(|keyed| own_claim(&set, keyed)).collect();
         let readings = measured.of(&set.name, &claims);
         let events = events_of(&set, &events);
-        Seen { set, ready, claims, readings, events, blind: measured.is_blind() || forbidden.is_some() }
+        Snapshot { set, ready, claims, readings, events, usage_denied }
     };
-    let sets: Vec<Seen> = sets.into_iter().map(seen).collect();
-    let missing = measured.missing_rights.iter().cloned().chain(forbidden);
-    let hints = rights_hint(&sets, missing.collect());
-    Ok(Picture { sets, hints })
+    let sets: Vec<Snapshot> = sets.into_iter().map(snapshot).collect();
+    let missing = measured.missing_permissions.iter().cloned().chain(denied);
+    let hints = permission_hint(&sets, missing.collect()).into_iter().collect();
+    Ok(Snapshots { sets, hints })
 }
 
-/// One set with its claims; nothing is measured.
-pub(crate) async fn look_at(client: &Client, set: &SetName) -> Result<Option<(Value, Seen)>, Failure> {
+/// The namespaces to list: one list of all namespaces, or one for each namespace of a StatefulSet.
+fn namespaces<'a>(scope: &Scope, sets: &'a [(SetView, u32)]) -> Vec<Option<&'a str>> {
+    let used: BTreeSet<&str> = sets.iter().map(|(set, _)| set.name.namespace.as_str()).collect();
+    match scope {
+        Scope::Managed(None) if !sets.is_empty() => vec![None],
+        Scope::Managed(_) | Scope::Named(_) => used.into_iter().map(Some).collect(),
+    }
+}
+
+fn own_claim(set: &SetView, (namespace, claim): &(String, Claim)) -> Option<Claim> {
+    let mut names = set.claims_of(&claim.template);
+    let is_own = *namespace == set.name.namespace && names.any(|(_, name)| name == claim.name);
+    is_own.then(|| claim.clone())
+}
+
+/// One StatefulSet and its PVCs, without their usage; `None` if it does not exist.
+///
+/// # Errors
+/// If the StatefulSet is malformed, or a request fails.
+pub(crate) async fn snapshot_of(client: &Client, set: &SetName) -> Result<Option<(Value, Snapshot)>, Failure> {
     let Some(object) = client.get(&Address::set(set)).await? else { return Ok(None) };
-    let view =
-        read(&object).ok_or_else(|| Failure::no(format!("failed to read StatefulSet {set}: it is malformed")))?;
-    let places = [Some(set.namespace.as_str())];
+    let view = read(&object).ok_or_else(|| malformed(set))?;
+    let namespaces = [Some(set.namespace.as_str())];
     let classes = classes(client).await?;
-    let claims = list(client, &CLAIMS, &places, "").await?;
+    let claims = list(client, &CLAIMS, &namespaces, "").await?;
     let sets = [view];
     let claims = claims_of(&sets, &claims, &classes).into_iter().map(|(_, claim)| claim).collect();
     let [(set, ready)] = sets;
-    Ok(Some((object, Seen { set, ready, claims, readings: BTreeMap::new(), events: Vec::new(), blind: false })))
+    let (readings, events) = (BTreeMap::new(), Vec::new());
+    Ok(Some((object, Snapshot { set, ready, claims, readings, events, usage_denied: false })))
 }
 
 async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(SetView, u32)>, Failure> {
@@ -87,7 +100,7 @@ async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(SetView, u32)>, Fai
         Scope::Managed(namespace) => {
             let sets = client.list(&STATEFUL_SETS, namespace.as_deref(), Selector::default()).await?;
             let mut sets: Vec<(SetView, u32)> = sets.items.iter().filter_map(read).collect();
-            sets.retain(|(set, _)| Seen::is_managed(set));
+            sets.retain(|(set, _)| Snapshot::is_managed(set));
             Ok(sets)
         }
         Scope::Named(names) => try_join_all(names.iter().map(|name| named(client, name))).await,
@@ -95,16 +108,21 @@ async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(SetView, u32)>, Fai
 }
 
 async fn named(client: &Client, name: &SetName) -> Result<(SetView, u32), Failure> {
-    let object = client.get(&Address::set(name)).await?.ok_or_else(|| absent(name))?;
-    read(&object).ok_or_else(|| Failure::no(format!("failed to read StatefulSet {name}: it is malformed")))
+    let object = client.get(&Address::set(name)).await?.ok_or_else(|| not_found(name))?;
+    read(&object).ok_or_else(|| malformed(name))
 }
 
-/// There is no such set.
-pub(crate) fn absent(name: &SetName) -> Failure {
-    Failure::no(format!("there is no StatefulSet {name}")).hint(format!(
-        "another namespace is named by -n; `rso backup list {} -n {}` tells whether it can be restored",
-        name.name, name.namespace
+/// The StatefulSet does not exist.
+pub(crate) fn not_found(set: &SetName) -> Failure {
+    Failure::negative(format!("StatefulSet {set} not found")).hint(format!(
+        "To select another namespace, pass -n. To check for a backup, run `rso backup list {} -n {}`.",
+        set.name, set.namespace
     ))
+}
+
+fn malformed(set: &SetName) -> Failure {
+    Failure::negative(format!("failed to parse StatefulSet {set}"))
+        .hint(format!("Check the object: kubectl get statefulset {} -n {} -o yaml", set.name, set.namespace))
 }
 
 fn read(object: &Value) -> Option<(SetView, u32)> {
@@ -116,18 +134,18 @@ fn read(object: &Value) -> Option<(SetView, u32)> {
 async fn list(
     client: &Client,
     resource: &'static Resource,
-    places: &[Option<&str>],
+    namespaces: &[Option<&str>],
     fields: &str,
 ) -> Result<Vec<Value>, Error> {
     let selector = Selector { labels: None, fields: Some(fields) };
-    let lists = try_join_all(places.iter().map(|place| client.list(resource, *place, selector))).await?;
+    let lists = try_join_all(namespaces.iter().map(|namespace| client.list(resource, *namespace, selector))).await?;
     Ok(lists.into_iter().flat_map(|list| list.items).collect())
 }
 
-/// The classes by name; `None` when nobody may know.
+/// The StorageClasses by name; `None` if this user may not list them.
 type Classes = Option<BTreeMap<String, Class>>;
 
-/// The classes; `None` when this person may not read them, which people who own a namespace seldom may.
+/// The StorageClasses; `None` if this user may not list them, which is common for users with access to one namespace.
 async fn classes(client: &Client) -> Result<Classes, Failure> {
     match client.list(&STORAGE_CLASSES, None, Selector::default()).await {
         Ok(list) => {
@@ -139,7 +157,7 @@ async fn classes(client: &Client) -> Result<Classes, Failure> {
     }
 }
 
-/// The claims of the replicas of these sets. One that cannot be read is left out, as the operator leaves it.
+/// The PVCs of the replicas of these StatefulSets. One that cannot be parsed is left out, as the operator does.
 fn claims_of(sets: &[(SetView, u32)], objects: &[Value], classes: &Classes) -> Vec<(String, Claim)> {
     let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let keyed = |object: &'_ Value| {
@@ -161,7 +179,7 @@ fn claims_of(sets: &[(SetView, u32)], objects: &[Value], classes: &Classes) -> V
     found
 }
 
-/// A class that cannot be read is taken for one that can grow: the operator, who can read it, will say otherwise.
+/// A StorageClass; if this user may not list them, one that allows expansion: the operator can list them, and decides.
 fn class(classes: &Classes, name: String) -> Option<Class> {
     match classes {
         Some(classes) => classes.get(&name).cloned(),
@@ -169,7 +187,7 @@ fn class(classes: &Classes, name: String) -> Option<Class> {
     }
 }
 
-/// Pods, or the right that is missing to read them.
+/// Pods, or the permission that is missing to list them.
 fn allowed(pods: Result<Vec<Value>, Error>) -> Result<(Vec<Value>, Option<String>), Failure> {
     match pods {
         Ok(pods) => Ok((pods, None)),
@@ -178,10 +196,10 @@ fn allowed(pods: Result<Vec<Value>, Error>) -> Result<(Vec<Value>, Option<String
     }
 }
 
-/// The Events about sets and claims; none when this person may not read them.
-async fn events(client: &Client, places: &[Option<&str>]) -> Result<Vec<Value>, Failure> {
+/// The Events about StatefulSets and PVCs; none if this user may not list them.
+async fn events(client: &Client, namespaces: &[Option<&str>]) -> Result<Vec<Value>, Failure> {
     let lists = ["regarding.kind=StatefulSet", "regarding.kind=PersistentVolumeClaim"];
-    let lists = try_join_all(lists.map(|fields| list(client, &EVENTS, places, fields))).await;
+    let lists = try_join_all(lists.map(|fields| list(client, &EVENTS, namespaces, fields))).await;
     match lists {
         Ok(lists) => Ok(lists.into_iter().flatten().collect()),
         Err(Error::NotAllowed { .. }) => Ok(Vec::new()),
@@ -205,21 +223,21 @@ fn events_of(set: &SetView, events: &[Value]) -> Vec<EventStatus> {
     events.iter().filter(about).filter_map(compose::event).collect()
 }
 
-/// Told once, and only if something is unknown for it.
-fn rights_hint(sets: &[Seen], missing: BTreeSet<String>) -> Vec<String> {
-    let unknown = |seen: &Seen| {
-        let known = |claim: &&Claim| {
-            matches!(seen.readings.get(&claim.name), Some(crate::policy::usage::Reading::Measured { .. }))
-        };
-        seen.claims.len() - seen.claims.iter().filter(known).count()
-    };
-    let unknown: usize = sets.iter().map(unknown).sum();
+/// The permissions that this user lacks, if a usage is unknown.
+fn permission_hint(sets: &[Snapshot], missing: BTreeSet<String>) -> Option<String> {
+    let unknown: usize = sets.iter().map(unknown_usages).sum();
     if unknown == 0 || missing.is_empty() {
-        return Vec::new();
+        return None;
     }
+    let volumes = if unknown == 1 { "1 volume" } else { &format!("{unknown} volumes") };
     let missing: Vec<String> = missing.into_iter().collect();
-    vec![format!(
-        "How full {unknown} of the volumes are is not shown: you lack the right to {}. The operator has its own rights.",
+    Some(format!(
+        "The usage of {volumes} is not shown: you lack the permission to {}. The operator has permissions of its own.",
         missing.join(" and to ")
-    )]
+    ))
+}
+
+fn unknown_usages(snapshot: &Snapshot) -> usize {
+    let is_known = |claim: &&Claim| matches!(snapshot.readings.get(&claim.name), Some(Reading::Measured { .. }));
+    snapshot.claims.len() - snapshot.claims.iter().filter(is_known).count()
 }

@@ -1,5 +1,7 @@
-//! How full are the volumes, as far as this person may know? The agent of each pod is asked through the API server's
-//! proxy; where there is none, the kubelet of the node, likewise. Nobody needs a way into the cluster's network for that.
+//! The usage of volumes, as far as this user may read it: from the agent of each Pod, else from the kubelet of the node.
+//!
+//! The API server proxies these requests, so the user needs no access to the network of the cluster. (The operator asks agents
+//! and kubelets directly, in `cluster::usage`.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,99 +19,100 @@ use crate::cluster::pods::PodView;
 use crate::policy::claim::Claim;
 use crate::policy::usage::{Reading, Unknown, judge, read_agent, read_summary};
 
-/// An agent answers in a millisecond; one that cannot be reached is not waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Requests at a time: enough to be quick, too few to be noticed.
-const AT_ONCE: usize = 16;
+/// A reachable agent answers in a millisecond.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest number of requests at the same time: enough to be fast, too few to load the API server.
+const MAX_CONCURRENT_REQUESTS: usize = 16;
 
-/// A claim of a namespace.
+/// The namespace and the name of a PVC.
 pub(crate) type Key = (String, ClaimName);
 
-/// What could be learned.
+/// The measurements.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
-    /// For every claim that was asked about.
+    /// For each PVC.
     pub(crate) readings: BTreeMap<Key, Reading>,
-    /// The rights that were missing, as `get nodes/proxy`.
-    pub(crate) missing_rights: BTreeSet<String>,
+    /// The permissions that this user lacks, such as `get nodes/proxy`.
+    pub(crate) missing_permissions: BTreeSet<String>,
 }
 
 impl Measured {
-    /// Whether something is unknown only because this person may not ask.
-    pub(crate) fn is_blind(&self) -> bool {
-        !self.missing_rights.is_empty()
+    /// Whether this user lacks a permission to measure.
+    pub(crate) fn is_denied(&self) -> bool {
+        !self.missing_permissions.is_empty()
     }
 
-    /// The readings of the claims of one set.
+    /// The measurements of the PVCs of one StatefulSet.
     pub(crate) fn of(&self, set: &SetName, claims: &[Claim]) -> BTreeMap<ClaimName, Reading> {
         let reading = |claim: &Claim| self.readings.get(&(set.namespace.clone(), claim.name.clone()));
         claims.iter().filter_map(|claim| Some((claim.name.clone(), reading(claim)?.clone()))).collect()
     }
 }
 
-/// Asks about these claims.
+/// Measures these PVCs.
 pub(crate) async fn measure(client: &Client, pods: &[Value], claims: &BTreeMap<Key, Claim>) -> Measured {
     let now = clock::now();
     let users: Vec<PodView> = pods.iter().filter_map(|pod| user(pod, claims, now)).collect();
     let mut measured = Measured::default();
     for key in claims.keys() {
         let used = users.iter().any(|user| user.namespace == key.0 && user.claims.contains(&key.1));
-        let unknown = if used { Unknown::Silent("nobody was asked".into()) } else { Unknown::NoPod };
+        let unknown = if used { Unknown::Silent("not measured".into()) } else { Unknown::NoPod };
         measured.readings.insert(key.clone(), Reading::Unknown(unknown));
     }
-    let near = client.within(PATIENCE);
+    let impatient = client.within(AGENT_TIMEOUT);
     let agents =
-        stream::iter(users.iter().filter(|user| user.agent.is_some()).map(|user| ask_agent(&near, user, claims)));
-    measured.take(agents.buffer_unordered(AT_ONCE).collect().await);
-    let silent =
-        |user: &&PodView| user.claims.iter().any(|claim| !measured.knows(&(user.namespace.clone(), claim.clone())));
-    let nodes: BTreeSet<&str> = users.iter().filter(silent).filter_map(|user| user.node.as_deref()).collect();
+        stream::iter(users.iter().filter(|user| user.agent.is_some()).map(|user| ask_agent(&impatient, user, claims)));
+    measured.add(agents.buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await);
+    let is_unmeasured =
+        |user: &&PodView| user.claims.iter().any(|claim| !measured.has(&(user.namespace.clone(), claim.clone())));
+    let nodes: BTreeSet<&str> = users.iter().filter(is_unmeasured).filter_map(|user| user.node.as_deref()).collect();
     let kubelets = stream::iter(nodes.into_iter().map(|node| ask_kubelet(client, node, claims)));
-    let answers = kubelets.buffer_unordered(AT_ONCE).collect().await;
-    measured.take(answers);
+    let measurements = kubelets.buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
+    measured.add(measurements);
     measured.explain(&users);
     measured
 }
 
-type Answer = Result<Vec<(Key, Reading)>, Refused>;
+/// What an agent or a kubelet returned.
+type Measurement = Result<Vec<(Key, Reading)>, Unmeasured>;
 
-/// Why one of them did not tell.
+/// Why an agent or a kubelet returned no usage.
 #[derive(Debug)]
-enum Refused {
-    /// This person has no right to ask.
-    Right(String),
-    /// It did not answer; the claims it should have told of.
-    Silent(String, Vec<Key>),
+enum Unmeasured {
+    /// This user lacks a permission.
+    Denied(String),
+    /// It did not answer; the PVCs that it would have measured.
+    NoAnswer(String, Vec<Key>),
 }
 
 impl Measured {
-    fn knows(&self, key: &Key) -> bool {
+    fn has(&self, key: &Key) -> bool {
         matches!(self.readings.get(key), Some(Reading::Measured { .. }))
     }
 
-    fn take(&mut self, answers: Vec<Answer>) {
-        for answer in answers {
-            match answer {
+    fn add(&mut self, measurements: Vec<Measurement>) {
+        for measurement in measurements {
+            match measurement {
                 Ok(readings) => readings.into_iter().for_each(|(key, reading)| self.keep(key, reading)),
-                Err(Refused::Right(right)) => drop(self.missing_rights.insert(right)),
-                Err(Refused::Silent(why, keys)) => {
+                Err(Unmeasured::Denied(permission)) => drop(self.missing_permissions.insert(permission)),
+                Err(Unmeasured::NoAnswer(why, keys)) => {
                     keys.into_iter().for_each(|key| self.keep(key, Reading::Unknown(Unknown::Silent(why.clone()))));
                 }
             }
         }
     }
 
-    /// Where nobody could tell, what the pod is doing may be why.
+    /// For an unknown usage, the state of the Pod may be the reason.
     fn explain(&mut self, users: &[PodView]) {
         for (key, reading) in &mut self.readings {
             let user = users.iter().find(|user| user.namespace == key.0 && user.claims.contains(&key.1));
-            if let (Reading::Unknown(Unknown::Silent(said)), Some(user)) = (&*reading, user) {
-                *reading = Reading::Unknown(user.unknown(said.clone()));
+            if let (Reading::Unknown(Unknown::Silent(why)), Some(user)) = (&*reading, user) {
+                *reading = Reading::Unknown(user.unknown(why.clone()));
             }
         }
     }
 
-    /// A measured value is never replaced by an unknown one.
+    /// Adds a measurement. An unknown usage does not replace a known one.
     fn keep(&mut self, key: Key, reading: Reading) {
         match self.readings.remove(&key) {
             Some(known @ (Reading::Measured { .. } | Reading::Idle { .. })) => {
@@ -120,14 +123,15 @@ impl Measured {
     }
 }
 
-async fn ask_agent(client: &Client, user: &PodView, claims: &BTreeMap<Key, Claim>) -> Answer {
+async fn ask_agent(client: &Client, user: &PodView, claims: &BTreeMap<Key, Claim>) -> Measurement {
     let key = |claim: &ClaimName| (user.namespace.clone(), claim.clone());
     let keys = || user.claims.iter().map(key).collect();
     let pod = PODS.of(&user.namespace, format!("{}:{AGENT_PORT}", user.name));
     let at = clock::now();
-    let body = ask(client, Address { subresource: Some("proxy/disk"), ..pod }).await.map_err(|e| refused(e, keys()))?;
-    let volumes = read_agent(&body, at).map_err(|error| Refused::Silent(error.to_string(), keys()))?;
-    // The pod is believed about its own claims only.
+    let body =
+        get(client, Address { subresource: Some("proxy/disk"), ..pod }).await.map_err(|e| unmeasured(e, keys()))?;
+    let volumes = read_agent(&body, at).map_err(|error| Unmeasured::NoAnswer(error.to_string(), keys()))?;
+    // A Pod can report only its own PVCs.
     let own = volumes.into_iter().filter(|volume| user.claims.contains(&volume.claim));
     Ok(own
         .filter_map(|volume| {
@@ -141,10 +145,11 @@ async fn ask_agent(client: &Client, user: &PodView, claims: &BTreeMap<Key, Claim
         .collect())
 }
 
-async fn ask_kubelet(client: &Client, node: &str, claims: &BTreeMap<Key, Claim>) -> Answer {
+async fn ask_kubelet(client: &Client, node: &str, claims: &BTreeMap<Key, Claim>) -> Measurement {
     let address = Address { subresource: Some("proxy/stats/summary"), ..NODES.global(node) };
-    let body = ask(client, address).await.map_err(|error| refused(error, Vec::new()))?;
-    let volumes = read_summary(&body, clock::now()).map_err(|error| Refused::Silent(error.to_string(), Vec::new()))?;
+    let body = get(client, address).await.map_err(|error| unmeasured(error, Vec::new()))?;
+    let volumes =
+        read_summary(&body, clock::now()).map_err(|error| Unmeasured::NoAnswer(error.to_string(), Vec::new()))?;
     let readings = volumes.into_iter().filter_map(|volume| {
         let key = (volume.namespace, volume.usage.claim.clone());
         let reading = judge(volume.usage, claims.get(&key)?, 0);
@@ -153,25 +158,25 @@ async fn ask_kubelet(client: &Client, node: &str, claims: &BTreeMap<Key, Claim>)
     Ok(readings.collect())
 }
 
-async fn ask(client: &Client, address: Address) -> Result<Vec<u8>, Error> {
+async fn get(client: &Client, address: Address) -> Result<Vec<u8>, Error> {
     let body = client.get(&address).await?;
     Ok(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
 }
 
-fn refused(error: Error, keys: Vec<Key>) -> Refused {
+fn unmeasured(error: Error, keys: Vec<Key>) -> Unmeasured {
     match error {
-        Error::NotAllowed { call, .. } => Refused::Right(format!("{} {}", call.verb, call.resource)),
+        Error::NotAllowed { call, .. } => Unmeasured::Denied(format!("{} {}", call.verb, call.resource)),
         Error::Refused { message, .. }
         | Error::Invalid { message, .. }
         | Error::Unsent { message, .. }
         | Error::Busy { message, .. }
-        | Error::Server { message, .. } => Refused::Silent(message, keys),
-        Error::NoAnswer { source, .. } => Refused::Silent(source.to_string(), keys),
-        Error::Unreadable { source, .. } => Refused::Silent(source.to_string(), keys),
+        | Error::Server { message, .. } => Unmeasured::NoAnswer(message, keys),
+        Error::NoAnswer { source, .. } => Unmeasured::NoAnswer(source.to_string(), keys),
+        Error::Unreadable { source, .. } => Unmeasured::NoAnswer(source.to_string(), keys),
     }
 }
 
-/// A pod that uses one of the claims, whether it runs or not; of its claims only those.
+/// A Pod that uses one of these PVCs, running or not, with only these PVCs.
 fn user(pod: &Value, claims: &BTreeMap<Key, Claim>, now: Timestamp) -> Option<PodView> {
     let mut user = PodView::of(&serde_json::from_value(pod.clone()).ok()?, now);
     let namespace = user.namespace.clone();
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_uses_the_claim_is_asked_where_its_agent_runs_whatever_its_phase() {
+    fn a_pod_that_uses_the_pvc_is_measured_if_its_agent_runs_in_any_phase() {
         let (runs, waits) = (json!({"running": {}}), json!({"waiting": {"reason": "PodInitializing"}}));
         let check = |pod: Value, expected: Option<bool>| {
             let user = user(&pod, &claims(), Timestamp::UNIX_EPOCH);
@@ -240,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_could_tell_the_pod_is_why() {
+    fn a_pod_that_does_not_run_is_the_reason_for_an_unknown_usage() {
         let crash = json!({"waiting": {"reason": "CrashLoopBackOff"}});
         let (runs, key) = (json!({"running": {}}), ("shop".to_owned(), ClaimName::from("data-db-0")));
         let explained = |prepare: &Value| {
@@ -255,18 +260,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_is_not_forgotten_for_a_silence() {
+    fn a_missing_answer_does_not_replace_a_known_usage() {
         let key = ("shop".to_owned(), ClaimName::from("data-db-0"));
         let body = br#"[{"dir":"/d","pvc_name":"data-db-0","all_bytes":1000000000,"free_bytes":400000000}]"#;
         let usage = read_agent(body, jiff::Timestamp::UNIX_EPOCH).unwrap().remove(0).usage.unwrap();
         let known = judge(usage, &claims()[&key], 0);
         let mut measured = Measured::default();
-        measured.take(vec![
+        measured.add(vec![
             Ok(vec![(key.clone(), known.clone())]),
-            Err(Refused::Silent("gone".into(), vec![key.clone()])),
-            Err(Refused::Right("get nodes/proxy".into())),
+            Err(Unmeasured::NoAnswer("gone".into(), vec![key.clone()])),
+            Err(Unmeasured::Denied("get nodes/proxy".into())),
         ]);
         assert_eq!(measured.readings[&key], known);
-        assert_eq!(measured.missing_rights.len(), 1);
+        assert_eq!(measured.missing_permissions.len(), 1);
     }
 }

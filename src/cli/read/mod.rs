@@ -1,4 +1,4 @@
-//! What the verbs read from the cluster.
+//! Reads from the cluster that the verbs share, with the user's kubeconfig and permissions.
 
 pub(crate) mod compose;
 pub(crate) mod follow;

@@ -1,4 +1,4 @@
-//! How does a verb reach the cluster? With the person's kubeconfig; and a refusal is told as the right that is missing.
+//! The connection of a verb to the cluster, with the user's kubeconfig, and what a failed request means for the user.
 
 use std::sync::Arc;
 
@@ -7,53 +7,58 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::Connection;
 use crate::cluster::client::{Client, ConnectError, Error, Nobody, chain};
 
-/// Who writes, in `managedFields`: a person through `rso`. Never a name that begins with `kubectl`: its fields would be
-/// taken over by the next `kubectl apply`.
-const MANAGER: &str = "rso";
+/// The field manager of the verbs. It must not begin with `kubectl`: the next `kubectl apply` would take over its fields.
+const FIELD_MANAGER: &str = "rso";
 
-/// The cluster, as this person.
+/// The cluster, as this user.
 pub(crate) struct Cluster {
-    /// With the rights of the kubeconfig.
+    /// A client with the permissions of the kubeconfig.
     pub(crate) client: Client,
-    /// The namespace that is meant when none is given.
+    /// The namespace of `--namespace`, else of the context.
     pub(crate) namespace: String,
 }
 
 impl Cluster {
-    /// Reads the kubeconfig. Nothing is sent yet.
+    /// Reads the kubeconfig. Sends no request yet.
+    ///
+    /// # Errors
+    /// If the kubeconfig cannot be used.
     pub(crate) async fn of(connection: &Connection) -> Result<Self, Failure> {
-        let client = Client::connect(&connection.source(), MANAGER, Arc::new(Nobody)).await?;
+        let client = Client::connect(&connection.source(), FIELD_MANAGER, Arc::new(Nobody)).await?;
         let namespace = connection.namespace.clone().unwrap_or_else(|| client.namespace().to_owned());
         Ok(Self { client, namespace })
     }
 
-    /// The set that a word on the command line names.
-    pub(crate) fn set(&self, word: &str) -> Result<SetName, Failure> {
-        Ok(SetName::new(&self.namespace, set_name(word)?))
+    /// The StatefulSet that an argument names.
+    ///
+    /// # Errors
+    /// If it is not a valid name.
+    pub(crate) fn set(&self, argument: &str) -> Result<SetName, Failure> {
+        Ok(SetName::new(&self.namespace, set_name(argument)?))
     }
 }
 
-/// `db`, `sts/db`, `statefulset/db`, as kubectl takes them.
-fn set_name(word: &str) -> Result<&str, Failure> {
-    let name = match word.split_once('/') {
-        None => word,
+/// The name in `db`, `sts/db`, or `statefulset/db`, as `kubectl` accepts them.
+fn set_name(argument: &str) -> Result<&str, Failure> {
+    let name = match argument.split_once('/') {
+        None => argument,
         Some(("sts" | "statefulset" | "statefulsets" | "statefulset.apps" | "statefulsets.apps", name)) => name,
         Some((kind, _)) => {
             return Err(Failure::usage(format!("{kind:?} is not a StatefulSet"))
-                .hint("name the set alone, `db`, and its namespace with -n"));
+                .hint("Pass only the name, such as `db`, and the namespace with -n."));
         }
     };
     let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
     match !name.is_empty() && name.bytes().all(valid) {
         true => Ok(name),
-        false => Err(Failure::usage(format!("{word:?} cannot be the name of a StatefulSet"))),
+        false => Err(Failure::usage(format!("{argument:?} is not a valid name of a StatefulSet"))),
     }
 }
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         Self::new(Exit::Unreachable, chain(&error))
-            .hint("name the file with --kubeconfig or $KUBECONFIG, and a context of it with --context")
+            .hint("Set the file with --kubeconfig or $KUBECONFIG, and one of its contexts with --context.")
     }
 }
 
@@ -61,21 +66,25 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let call = error.call().to_string();
         match &error {
-            Error::NotAllowed { call: asked, message } => Self::new(
+            Error::NotAllowed { call: denied, message } => Self::new(
                 Exit::Unreachable,
-                format!("you may not {call}: the right `{}` on `{}` is missing", asked.verb, asked.resource),
+                format!(
+                    "you lack the permission to {call}: the verb `{}` on `{}`",
+                    denied.verb, denied.resource
+                ),
             )
             .hint(format!(
-                "ask an administrator for it, or name another context with --context; the server says: {message}"
+                "Ask an administrator for the permission, or select another context with --context. The API server returned: \
+                 {message}"
             )),
-            Error::Refused { message, .. } => Self::refused(format!("the cluster refuses to {call}: {message}")),
-            Error::Invalid { message, .. } => Self::no(format!("the API server does not {call}: {message}")),
-            Error::Unsent { .. } => Self::no(chain(&error)),
+            Error::Refused { message, .. } => Self::refused(format!("the cluster rejected the request to {call}: {message}")),
+            Error::Invalid { message, .. } => Self::negative(format!("the API server could not {call}: {message}")),
+            Error::Unsent { .. } => Self::negative(chain(&error)),
             Error::Busy { .. } | Error::Server { .. } => {
-                Self::new(Exit::Unreachable, chain(&error)).hint("run the command again a little later")
+                Self::new(Exit::Unreachable, chain(&error)).hint("Run the command again later.")
             }
             Error::NoAnswer { .. } => Self::new(Exit::Unreachable, chain(&error))
-                .hint("`kubectl version` tells whether the cluster answers; another one is named by --context"),
+                .hint("Check the connection with `kubectl version`, or select another cluster with --context."),
             Error::Unreadable { .. } => Self::new(Exit::Unreachable, chain(&error)),
         }
     }
@@ -92,31 +101,31 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_right_is_named_as_rbac_names_it() {
+    fn a_missing_permission_is_named_as_in_rbac() {
         let failure = Failure::from(Error::NotAllowed { call: call(), message: "no".into() });
         assert_eq!(failure.exit, Exit::Unreachable);
         assert_eq!(
-            failure.what,
-            "you may not patch statefulsets shop/db: the right `patch` on `statefulsets.apps` is missing"
+            failure.message,
+            "you lack the permission to patch statefulsets shop/db: the verb `patch` on `statefulsets.apps`"
         );
     }
 
     #[test]
-    fn each_answer_of_the_server_has_its_exit_code() {
+    fn each_error_of_the_api_server_has_its_exit_code() {
         let check = |error: Error, expected: Exit| assert_eq!(Failure::from(error).exit, expected);
         let message = || "no".to_owned();
         check(Error::Refused { call: call(), message: message() }, Exit::Refused);
-        check(Error::Invalid { call: call(), code: 422, message: message() }, Exit::No);
-        check(Error::Unsent { call: call(), message: message() }, Exit::No);
+        check(Error::Invalid { call: call(), code: 422, message: message() }, Exit::Negative);
+        check(Error::Unsent { call: call(), message: message() }, Exit::Negative);
         check(Error::Busy { call: call(), code: 429, message: message(), after: None }, Exit::Unreachable);
         check(Error::Server { call: call(), code: 503, message: message(), after: None }, Exit::Unreachable);
         check(Error::NoAnswer { call: call(), source: "connection refused".into() }, Exit::Unreachable);
     }
 
     #[test]
-    fn a_set_is_named_as_kubectl_names_it() {
-        let check = |word: &str, expected: Result<&str, Exit>| {
-            assert_eq!(set_name(word).map_err(|failure| failure.exit), expected, "{word}");
+    fn a_statefulset_is_named_as_in_kubectl() {
+        let check = |argument: &str, expected: Result<&str, Exit>| {
+            assert_eq!(set_name(argument).map_err(|failure| failure.exit), expected, "{argument}");
         };
         check("db", Ok("db"));
         check("sts/db", Ok("db"));

@@ -1,4 +1,4 @@
-//! What backups of a set are there, and are they what was written?
+//! The backups of StatefulSets, with a check of their content.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,16 +10,16 @@ use crate::cluster::client::resources::CONFIG_MAPS;
 use crate::cluster::client::{Client, Selector};
 use crate::recreate::backup;
 
-/// A backup, as its ConfigMap tells of it.
+/// A backup, from the metadata of its ConfigMap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Saved {
     /// The ConfigMap.
     pub(crate) name: String,
     pub(crate) namespace: String,
-    /// Of which set: its name, or what the label holds of a name too long for a label.
+    /// The name of the StatefulSet, or its label if the name is too long for a label.
     pub(crate) set: String,
-    /// Which backup of the set; later ones have larger numbers.
+    /// The number of the backup; a newer one has a larger number.
     pub(crate) number: u64,
     pub(crate) taken_at: String,
     pub(crate) reason: String,
@@ -31,6 +31,7 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
+    /// Parses a ConfigMap; `None` if it is not a backup, or not one of this StatefulSet.
     pub(crate) fn read(object: Value, set: Option<&SetName>) -> Option<Self> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let name = text("/metadata/name")?;
@@ -56,16 +57,27 @@ impl Saved {
         })
     }
 
-    /// The saved StatefulSet, unpacked and compared with its checksum.
+    /// The saved StatefulSet, after a check of its checksum.
+    ///
+    /// # Errors
+    /// If the backup is damaged.
     pub(crate) fn statefulset(&self) -> Result<Value, Failure> {
         backup::decode(&self.object).map_err(|error| {
             Failure::refused(format!("backup {}/{} cannot be used: {error}", self.namespace, self.name))
-                .hint("`rso backup list` shows the others; --backup names one of them")
+                .hint(self.list_hint())
         })
+    }
+
+    /// How to select another backup.
+    pub(crate) fn list_hint(&self) -> String {
+        format!("To list the other backups, run `rso backup list -n {}`; select one with --backup.", self.namespace)
     }
 }
 
-/// The backups of one set, or of all sets of a namespace or of all namespaces; the newest of a set first.
+/// The backups of one StatefulSet, or of all StatefulSets of a namespace or of all namespaces; the newest of each first.
+///
+/// # Errors
+/// If the request fails.
 pub(crate) async fn list(
     client: &Client,
     namespace: Option<&str>,
@@ -79,16 +91,19 @@ pub(crate) async fn list(
     Ok(saved)
 }
 
-/// The backup of that number, or the newest.
-pub(crate) async fn one(client: &Client, set: &SetName, number: Option<u64>) -> Result<Saved, Failure> {
+/// The backup with this number, or the newest.
+///
+/// # Errors
+/// If there is no such backup, or the request fails.
+pub(crate) async fn find(client: &Client, set: &SetName, number: Option<u64>) -> Result<Saved, Failure> {
     let saved = list(client, Some(&set.namespace), Some(set)).await?;
     let numbers: Vec<String> = saved.iter().map(|saved| saved.number.to_string()).collect();
     let wanted = |saved: &Saved| number.is_none_or(|number| number == saved.number);
     saved.into_iter().find(wanted).ok_or_else(|| match (number, numbers.as_slice()) {
-        (Some(number), [_, ..]) => Failure::no(format!("StatefulSet {set} has no backup {number}"))
-            .hint(format!("it has: {}", numbers.join(", "))),
-        (Some(_) | None, _) => Failure::no(format!("StatefulSet {set} has no backup"))
-            .hint("a backup is taken before its template is rewritten; another namespace is named by -n"),
+        (Some(number), [_, ..]) => Failure::negative(format!("StatefulSet {set} has no backup {number}"))
+            .hint(format!("Available backups: {}. Select one with --backup.", numbers.join(", "))),
+        (Some(_) | None, _) => Failure::negative(format!("StatefulSet {set} has no backup"))
+            .hint("rso takes a backup before it recreates a StatefulSet. To select another namespace, pass -n."),
     })
 }
 
@@ -106,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_known_by_its_set_and_number() {
+    fn the_name_of_a_backup_contains_its_statefulset_and_its_number() {
         let set = SetName::new("shop", "db");
         let check = |name: &str, set: Option<&SetName>, expected: Option<u64>| {
             assert_eq!(Saved::read(map(name), set).map(|saved| saved.number), expected, "{name}");
@@ -115,7 +130,7 @@ mod tests {
         check("db-backup-7", None, Some(7));
         check("db2-backup-7", Some(&set), None);
         check("db-backup-x", None, None);
-        // Nobody counted that far, and no clock stands there.
+        // Neither a counter nor a clock reaches this number.
         check("db-backup-18446744073709551615", Some(&set), None);
         check("db-backup-18446744073709551615", None, None);
         check("db", None, None);

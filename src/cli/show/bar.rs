@@ -1,32 +1,32 @@
-//! How does a share look? A bar with a mark where growth begins.
+//! A usage bar with a mark at the threshold.
 
 use crate::api::bytes::Percent;
 
-/// What the fill of a bar says.
+/// How urgent a usage is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub(crate) enum Urgency {
     /// Below the threshold.
-    Calm,
-    /// At or above the threshold: it should grow.
-    Due,
+    Normal,
+    /// At or above the threshold: rso expands the volume.
+    AboveThreshold,
     /// Nearly full.
-    Alarm,
+    NearlyFull,
 }
 
-/// From here on a volume is nearly full, whatever its threshold.
-const ALARM: Percent = Percent::whole(95);
+/// From here on a volume is nearly full, regardless of its threshold.
+const NEARLY_FULL: Percent = Percent::whole(95);
 
-/// What a fullness says, given the threshold.
-pub(crate) fn mood(full: Percent, threshold: Option<Percent>) -> Mood {
+/// How urgent a usage is, given the threshold.
+pub(crate) fn urgency(full: Percent, threshold: Option<Percent>) -> Urgency {
     match threshold {
-        _ if full >= ALARM => Mood::Alarm,
-        Some(threshold) if full >= threshold => Mood::Due,
-        Some(_) | None => Mood::Calm,
+        _ if full >= NEARLY_FULL => Urgency::NearlyFull,
+        Some(threshold) if full >= threshold => Urgency::AboveThreshold,
+        Some(_) | None => Urgency::Normal,
     }
 }
 
-/// A bar of exactly `width` cells. It is never drawn full before it is, nor empty when there is something; the mark
-/// stands in the cell that fills when the threshold is reached.
+/// A bar of exactly `width` cells. Only a full volume has a full bar, and only an empty volume an empty one; the mark is in
+/// the cell that fills when the usage reaches the threshold.
 pub(crate) fn bar(full: Percent, threshold: Option<Percent>, width: usize) -> String {
     let filled = match cells(full, width) {
         0 if full.0 > 0 => 1.min(width),
@@ -42,12 +42,12 @@ pub(crate) fn bar(full: Percent, threshold: Option<Percent>, width: usize) -> St
         .collect()
 }
 
-/// A bar of a volume that nobody can tell about.
+/// The bar of a volume whose usage is unknown.
 pub(crate) fn unknown(width: usize) -> String {
     "·".repeat(width)
 }
 
-/// Whole percent, rounded down: `80%` is only said when the threshold of 80 % is reached.
+/// Whole percent, rounded down: `80%` is shown only if the usage reaches a threshold of 80 %.
 pub(crate) fn percent(full: Percent) -> String {
     format!("{}%", full.0 / 1_000)
 }
@@ -81,19 +81,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_without_room_is_empty() {
+    fn a_bar_of_no_cells_is_empty() {
         assert_eq!(bar(Percent::whole(50), Some(Percent::whole(80)), 0), "");
     }
 
     #[test]
-    fn the_threshold_is_only_said_when_it_is_reached() {
-        let check = |full: u32, text: &str, expected: Mood| {
+    fn the_threshold_is_shown_only_when_the_usage_reaches_it() {
+        let check = |full: u32, text: &str, expected: Urgency| {
             assert_eq!(percent(Percent(full)), text);
-            assert_eq!(mood(Percent(full), Some(Percent::whole(80))), expected, "{full}");
+            assert_eq!(urgency(Percent(full), Some(Percent::whole(80))), expected, "{full}");
         };
-        check(79_999, "79%", Mood::Calm);
-        check(80_000, "80%", Mood::Due);
-        check(94_999, "94%", Mood::Due);
-        check(95_000, "95%", Mood::Alarm);
+        check(79_999, "79%", Urgency::Normal);
+        check(80_000, "80%", Urgency::AboveThreshold);
+        check(94_999, "94%", Urgency::AboveThreshold);
+        check(95_000, "95%", Urgency::NearlyFull);
     }
 }

@@ -1,4 +1,4 @@
-//! How the verbs write to the terminal.
+//! Output of the verbs: screens and tables for users, JSON and YAML for programs.
 
 pub(crate) mod bar;
 pub(crate) mod output;

@@ -1,11 +1,11 @@
-//! How do words stand in columns? Cells are measured bare and coloured after.
+//! Text in columns. The width of a cell does not include its color.
 
 use owo_colors::{OwoColorize, Style};
 
-/// Space between two columns.
-const GAP: usize = 2;
+/// Blanks between two columns.
+const COLUMN_GAP: usize = 2;
 
-/// A word in a column.
+/// A text in a column.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cell {
     text: String,
@@ -13,7 +13,7 @@ pub(crate) struct Cell {
     align: Align,
 }
 
-/// Where a cell stands in its column.
+/// The alignment of a cell in its column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Align {
     #[default]
@@ -22,17 +22,17 @@ enum Align {
 }
 
 impl Cell {
-    /// A word.
+    /// A cell with this text, aligned to the left.
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
-    /// In this colour, where there are colours.
+    /// The same cell in this color, if the output has colors.
     pub(crate) fn style(self, style: Style) -> Self {
         Self { style: Some(style), ..self }
     }
 
-    /// Numbers stand to the right.
+    /// The same cell aligned to the right, as numbers are.
     pub(crate) fn right(self) -> Self {
         Self { align: Align::Right, ..self }
     }
@@ -51,39 +51,39 @@ impl Cell {
     }
 }
 
-/// Whether there are colours.
+/// Whether the output has colors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Paint {
-    /// Bare text: a pipe, a file, `NO_COLOR`.
+    /// Plain text: a pipe, a file, `NO_COLOR`.
     #[default]
-    Bare,
-    /// ANSI colours.
-    Coloured,
+    Plain,
+    /// ANSI colors.
+    Colored,
 }
 
 impl Paint {
-    /// The text in that style, if there are colours.
+    /// The text in that style, if the output has colors.
     pub(crate) fn styled(self, text: &str, style: Option<Style>) -> String {
         match (self, style) {
-            (Self::Coloured, Some(style)) if !text.is_empty() => text.style(style).to_string(),
-            (Self::Coloured | Self::Bare, _) => text.to_owned(),
+            (Self::Colored, Some(style)) if !text.is_empty() => text.style(style).to_string(),
+            (Self::Colored | Self::Plain, _) => text.to_owned(),
         }
     }
 }
 
-/// The rows below each other, every column as wide as its widest cell; no blanks at the end of a line.
+/// A line for each row, every column as wide as its widest cell; a line does not end with blanks.
 pub(crate) fn columns(rows: &[Vec<Cell>], indent: usize, paint: Paint) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(Cell::width).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count).map(width).collect();
     let line = |row: &Vec<Cell>| {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| cell.draw(*width, paint)).collect();
-        format!("{}{}\n", " ".repeat(indent), cells.join(&" ".repeat(GAP)).trim_end())
+        format!("{}{}\n", " ".repeat(indent), cells.join(&" ".repeat(COLUMN_GAP)).trim_end())
     };
     rows.iter().map(line).collect()
 }
 
-/// The text on lines of at most `width` cells, each begun with `indent` blanks.
+/// The text on lines of at most `width` cells, each after `indent` blanks.
 pub(crate) fn wrapped(text: &str, indent: usize, width: usize) -> String {
     let room = width.saturating_sub(indent).max(20);
     let mut lines = vec![String::new()];
@@ -111,18 +111,18 @@ mod tests {
             vec![Cell::new("a"), Cell::new("7%").right(), Cell::new("x")],
             vec![Cell::new("data-db-0"), Cell::new("100%").right(), Cell::new("")],
         ];
-        assert_eq!(columns(&rows, 2, Paint::Bare), "  a            7%  x\n  data-db-0  100%\n");
+        assert_eq!(columns(&rows, 2, Paint::Plain), "  a            7%  x\n  data-db-0  100%\n");
     }
 
     #[test]
-    fn colours_do_not_move_columns() {
+    fn a_color_does_not_change_the_width_of_a_column() {
         let rows = vec![vec![Cell::new("a").style(Style::new().red()), Cell::new("b")]];
-        assert_eq!(columns(&rows, 0, Paint::Coloured), "\u{1b}[31ma\u{1b}[0m  b\n");
-        assert_eq!(columns(&rows, 0, Paint::Bare), "a  b\n");
+        assert_eq!(columns(&rows, 0, Paint::Colored), "\u{1b}[31ma\u{1b}[0m  b\n");
+        assert_eq!(columns(&rows, 0, Paint::Plain), "a  b\n");
     }
 
     #[test]
-    fn a_long_sentence_is_broken_between_words() {
+    fn a_long_sentence_is_wrapped_between_words() {
         assert_eq!(wrapped("one two three four five six", 2, 22), "  one two three four\n  five six\n");
         assert_eq!(wrapped("", 0, 80), "\n");
     }

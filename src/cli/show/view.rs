@@ -1,4 +1,6 @@
-//! What is known of a set at one moment, ready to be shown: what `-o json` prints and what the screen draws.
+//! The status of a StatefulSet at one moment: what `-o json` prints and what the screen draws.
+//!
+//! The names and values in JSON are an interface; where a Rust name differs, `serde` maps it.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -14,38 +16,40 @@ pub(crate) struct SetStatus {
     pub(crate) name: String,
     pub(crate) replicas: u32,
     pub(crate) ready_replicas: u32,
-    /// Whether the operator cares for it.
+    /// Whether rso manages it.
     pub(crate) managed: bool,
-    /// What happens to the set itself.
+    /// What happens to the StatefulSet itself.
     pub(crate) phase: Phase,
     pub(crate) templates: Vec<TemplateStatus>,
-    /// What a person should know of the set as a whole.
+    /// What the user should know about the StatefulSet as a whole.
     #[serde(serialize_with = "notes")]
     pub(crate) notes: Vec<Note>,
-    /// What was told lately, newest first.
+    /// Recent Events: Warnings first, then the newest.
     pub(crate) events: Vec<EventStatus>,
 }
 
-/// What happens to a set.
+/// What happens to a StatefulSet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Phase {
     /// Nothing.
-    Settled,
-    /// Nothing is started for it, because a person said so.
+    #[serde(rename = "Settled")]
+    Stable,
+    /// A user paused it: rso starts nothing.
     Paused,
-    /// It is being replaced by one with larger templates; its pods run on.
-    SyncingTemplate,
-    /// Somebody is deleting it.
+    /// rso is recreating it with larger templates; its Pods keep running.
+    #[serde(rename = "SyncingTemplate")]
+    Recreating,
+    /// It is being deleted.
     Deleting,
 }
 
 impl Phase {
-    /// The words on the screen; a settled set needs none.
-    pub(crate) const fn words(self) -> Option<&'static str> {
+    /// The text on the screen; a stable StatefulSet has none.
+    pub(crate) const fn text(self) -> Option<&'static str> {
         match self {
-            Self::Settled => None,
+            Self::Stable => None,
             Self::Paused => Some("paused"),
-            Self::SyncingTemplate => Some("the template is being replaced; pods run on"),
+            Self::Recreating => Some("recreation in progress; Pods keep running"),
             Self::Deleting => Some("being deleted"),
         }
     }
@@ -59,40 +63,41 @@ pub(crate) struct TemplateStatus {
     pub(crate) index: usize,
     /// The size in the template.
     pub(crate) size: Bytes,
-    /// The size it should have, when that is larger.
+    /// The size it should have, if that is larger.
     pub(crate) wanted: Option<Bytes>,
-    pub(crate) growth: Growth,
-    /// What is going on, or why nothing is.
+    #[serde(rename = "growth")]
+    pub(crate) expansion: Expansion,
+    /// What is in progress, or why nothing is.
     #[serde(serialize_with = "notes")]
     pub(crate) notes: Vec<Note>,
     pub(crate) claims: Vec<ClaimStatus>,
 }
 
-/// Whether and how a template grows by usage.
+/// Whether and how rso expands a template by usage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "mode", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub(crate) enum Growth {
-    /// Only when asked.
+pub(crate) enum Expansion {
+    /// Only on request.
     OnRequest,
-    /// Decides and tells, but changes nothing.
+    /// By usage, as a dry run: rso reports what it would do and changes nothing.
     Recommend(Rule),
     /// By usage.
     ByUsage(Rule),
 }
 
-/// When a template grows, and by how much.
+/// When rso expands a template by usage, and by how much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rule {
     #[serde(serialize_with = "text")]
     pub(crate) threshold: Percent,
-    /// A share or a size, as it is written.
+    /// A percentage or a size, as in the annotation.
     pub(crate) increase: String,
     pub(crate) max_size: Option<Bytes>,
 }
 
-impl Growth {
-    /// From where on it grows.
+impl Expansion {
+    /// The usage at which rso expands it.
     pub(crate) const fn threshold(&self) -> Option<Percent> {
         match self {
             Self::OnRequest => None,
@@ -101,7 +106,7 @@ impl Growth {
     }
 }
 
-/// The claim of one replica.
+/// The PVC of one replica.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ClaimStatus {
@@ -109,48 +114,51 @@ pub(crate) struct ClaimStatus {
     pub(crate) pod: String,
     pub(crate) class: Option<String>,
     pub(crate) requested: Option<Bytes>,
-    /// What the volume has.
+    /// The size of the volume.
     pub(crate) capacity: Option<Bytes>,
     pub(crate) state: State,
-    /// How full it is, when somebody says so.
+    /// The usage, if it is known.
     pub(crate) usage: Option<UsageStatus>,
-    /// Why nobody says so.
+    /// Why the usage is unknown.
     pub(crate) unknown: Option<String>,
-    /// When it grew last.
+    /// The time of its last expansion.
     pub(crate) resized_at: Option<Timestamp>,
 }
 
-/// Where a claim is.
+/// The state of a PVC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum State {
-    /// It has what it asks for.
-    Settled,
-    /// The driver is at it.
-    Growing,
-    /// The disk is larger; the filesystem follows.
-    GrowingFilesystem,
-    /// It grows when its pod starts anew.
+    /// It has the size that it requests.
+    #[serde(rename = "Settled")]
+    Stable,
+    /// The CSI driver is expanding the volume.
+    #[serde(rename = "Growing")]
+    Expanding,
+    /// The volume is expanded; the filesystem is not yet.
+    #[serde(rename = "GrowingFilesystem")]
+    ExpandingFilesystem,
+    /// The volume is expanded when its Pod restarts.
     WaitingForPod,
-    /// The driver cannot make that size.
+    /// The CSI driver cannot provide the size.
     Infeasible,
-    /// No volume yet.
+    /// It has no volume yet.
     Pending,
-    /// Its volume is gone.
+    /// Its volume is lost.
     Lost,
     /// It is being deleted.
     Deleting,
-    /// There should be one, and there is none.
+    /// The replica has no PVC.
     Missing,
 }
 
 impl State {
-    /// The words on the screen; a settled claim needs none.
-    pub(crate) const fn words(self) -> Option<&'static str> {
+    /// The text on the screen; a stable PVC has none.
+    pub(crate) const fn text(self) -> Option<&'static str> {
         match self {
-            Self::Settled => None,
-            Self::Growing => Some("growing"),
-            Self::GrowingFilesystem => Some("growing fs"),
-            Self::WaitingForPod => Some("wants restart"),
+            Self::Stable => None,
+            Self::Expanding => Some("expanding"),
+            Self::ExpandingFilesystem => Some("expanding fs"),
+            Self::WaitingForPod => Some("restart required"),
             Self::Infeasible => Some("infeasible"),
             Self::Pending => Some("pending"),
             Self::Lost => Some("lost"),
@@ -159,16 +167,16 @@ impl State {
         }
     }
 
-    /// Whether a person has to look.
-    pub(crate) const fn is_bad(self) -> bool {
+    /// Whether a user has to act.
+    pub(crate) const fn needs_action(self) -> bool {
         match self {
-            Self::Settled | Self::Growing | Self::GrowingFilesystem | Self::Pending => false,
+            Self::Stable | Self::Expanding | Self::ExpandingFilesystem | Self::Pending => false,
             Self::WaitingForPod | Self::Infeasible | Self::Lost | Self::Deleting | Self::Missing => true,
         }
     }
 }
 
-/// A reading of a volume.
+/// A measurement of a volume.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UsageStatus {
@@ -184,7 +192,7 @@ pub(crate) struct UsageStatus {
     pub(crate) at: Timestamp,
 }
 
-/// An Event of ours.
+/// An Event of rso.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventStatus {
@@ -192,7 +200,7 @@ pub(crate) struct EventStatus {
     pub(crate) reason: String,
     pub(crate) warning: bool,
     pub(crate) note: String,
-    /// The PVC that it is about; `None`: the StatefulSet.
+    /// The PVC that it regards; `None`: the StatefulSet.
     pub(crate) claim: Option<String>,
 }
 
@@ -220,12 +228,12 @@ fn optional_text<S: Serializer>(value: &Option<Percent>, serializer: S) -> Resul
 
 fn notes<S: Serializer>(notes: &[Note], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
-    struct Told<'a> {
+    struct Printed<'a> {
         reason: &'static str,
         warning: bool,
         text: &'a str,
     }
-    serializer.collect_seq(notes.iter().map(|note| Told {
+    serializer.collect_seq(notes.iter().map(|note| Printed {
         reason: note.reason.as_str(),
         warning: note.reason.severity() == Severity::Warning,
         text: &note.text,
@@ -237,7 +245,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_told_in_one_unit() {
+    fn the_values_in_json_stay_the_same() {
+        let check = |value: serde_json::Value, expected: &str| assert_eq!(value, serde_json::json!(expected));
+        let json = |state: State| serde_json::to_value(state).unwrap();
+        check(json(State::Stable), "Settled");
+        check(json(State::Expanding), "Growing");
+        check(json(State::ExpandingFilesystem), "GrowingFilesystem");
+        check(json(State::WaitingForPod), "WaitingForPod");
+        check(serde_json::to_value(Phase::Stable).unwrap(), "Settled");
+        check(serde_json::to_value(Phase::Recreating).unwrap(), "SyncingTemplate");
+        assert_eq!(serde_json::to_value(Expansion::OnRequest).unwrap(), serde_json::json!({"mode": "onRequest"}));
+    }
+
+    #[test]
+    fn an_age_has_one_unit() {
         let check = |seconds: i64, expected: &str| {
             let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds);
             assert_eq!(ago(Timestamp::UNIX_EPOCH, now), expected);

@@ -1,4 +1,4 @@
-//! What was saved before a StatefulSet was touched?
+//! `rso backup`: lists, prints, and compares the backups that rso takes before it recreates a StatefulSet.
 
 use owo_colors::Style;
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ use crate::cluster::client::Address;
 use crate::cluster::clock;
 use crate::recreate::manifest;
 
-/// Lines around a change.
-const CONTEXT: usize = 3;
+/// Lines of context around a change.
+const CONTEXT_LINES: usize = 3;
 
 /// Arguments of `rso backup`.
 #[derive(Debug, clap::Args)]
@@ -29,43 +29,43 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List the backups, the newest of each set first
+    /// List the backups, the newest of each StatefulSet first
     List(List),
     /// Print the saved StatefulSet
     Show(Show),
-    /// Compare the saved StatefulSet with the live one: exit code 0 when they are equal, 1 when they differ
-    Diff(Which),
+    /// Compare the saved StatefulSet with the live one; exit code 0 if they are equal, 1 if they differ
+    Diff(Selection),
 }
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Of this StatefulSet only
-    #[arg(value_name = "SET")]
+    /// List only the backups of this StatefulSet
+    #[arg(value_name = "STATEFULSET")]
     set: Option<String>,
-    /// All namespaces
+    /// List the backups of all namespaces
     #[arg(short = 'A', long, conflicts_with_all = ["namespace", "set"])]
     all_namespaces: bool,
-    /// Form of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
 }
 
 #[derive(Debug, clap::Args)]
 struct Show {
     #[command(flatten)]
-    which: Which,
-    /// Form of the answer; a table is YAML here
-    #[arg(short, long, value_enum, default_value_t = Output::Yaml, value_name = "FORM")]
+    selection: Selection,
+    /// Output format; table and wide print YAML
+    #[arg(short, long, value_enum, default_value_t = Output::Yaml, value_name = "FORMAT")]
     output: Output,
 }
 
 #[derive(Debug, clap::Args)]
-struct Which {
-    /// The StatefulSet
-    #[arg(value_name = "SET")]
+struct Selection {
+    /// StatefulSet that was saved
+    #[arg(value_name = "STATEFULSET")]
     set: String,
-    /// Which backup; without it the newest
-    #[arg(short, long, value_name = "N")]
+    /// Number of the backup (default: the newest)
+    #[arg(short, long, value_name = "NUMBER")]
     backup: Option<u64>,
 }
 
@@ -74,12 +74,12 @@ pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
     match &args.verb {
         Verb::List(args) => list(&cluster, args).await,
         Verb::Show(args) => show(&cluster, args).await,
-        Verb::Diff(which) => diff(&cluster, which).await,
+        Verb::Diff(selection) => diff(&cluster, selection).await,
     }
 }
 
 async fn list(cluster: &Cluster, args: &List) -> Result<Exit, Failure> {
-    let set = args.set.as_deref().map(|word| cluster.set(word)).transpose()?;
+    let set = args.set.as_deref().map(|name| cluster.set(name)).transpose()?;
     let namespace = (!args.all_namespaces).then_some(cluster.namespace.as_str());
     let saved = saved::list(&cluster.client, namespace, set.as_ref()).await?;
     let now = clock::now();
@@ -87,16 +87,16 @@ async fn list(cluster: &Cluster, args: &List) -> Result<Exit, Failure> {
         Output::Json | Output::Yaml => print_data(&json!({ "backups": saved }), args.output),
         Output::Table | Output::Wide if saved.is_empty() => {
             let place = namespace.map_or("any namespace".to_owned(), |namespace| format!("namespace {namespace}"));
-            say(&format!("No backups in {place}. One is taken before a template is rewritten."));
+            say(&format!("No backups in {place}. rso takes a backup before it recreates a StatefulSet."));
         }
-        Output::Table | Output::Wide => print(&table(&saved, namespace.is_none(), now, Terminal::look().paint)),
+        Output::Table | Output::Wide => print(&table(&saved, namespace.is_none(), now, Terminal::current().paint)),
     }
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }
 
-fn table(saved: &[Saved], everywhere: bool, now: jiff::Timestamp, paint: Paint) -> String {
-    let head = ["NAMESPACE", "SET", "BACKUP", "TAKEN", "SIZES", "REASON"]
-        .map(|word| Cell::new(word).style(Style::new().dimmed()));
+fn table(saved: &[Saved], all_namespaces: bool, now: jiff::Timestamp, paint: Paint) -> String {
+    let head = ["NAMESPACE", "STATEFULSET", "BACKUP", "TAKEN", "SIZES", "REASON"]
+        .map(|title| Cell::new(title).style(Style::new().dimmed()));
     let row = |saved: &Saved| {
         let taken = saved.taken_at.parse().map_or(saved.taken_at.clone(), |at| format!("{} ago", ago(at, now)));
         [
@@ -109,36 +109,36 @@ fn table(saved: &[Saved], everywhere: bool, now: jiff::Timestamp, paint: Paint) 
         ]
         .map(Cell::new)
     };
-    let skip = usize::from(!everywhere);
+    let skip = usize::from(!all_namespaces);
     let rows = std::iter::once(head).chain(saved.iter().map(row));
     columns(&rows.map(|row| row.into_iter().skip(skip).collect()).collect::<Vec<_>>(), 0, paint)
 }
 
 async fn show(cluster: &Cluster, args: &Show) -> Result<Exit, Failure> {
-    let set = cluster.set(&args.which.set)?;
-    let saved = saved::one(&cluster.client, &set, args.which.backup).await?;
-    let form = if args.output == Output::Json { Output::Json } else { Output::Yaml };
-    print_data(&saved.statefulset()?, form);
-    Ok(Exit::Yes)
+    let set = cluster.set(&args.selection.set)?;
+    let saved = saved::find(&cluster.client, &set, args.selection.backup).await?;
+    let output = if args.output == Output::Json { Output::Json } else { Output::Yaml };
+    print_data(&saved.statefulset()?, output);
+    Ok(Exit::Success)
 }
 
-async fn diff(cluster: &Cluster, which: &Which) -> Result<Exit, Failure> {
-    let set = cluster.set(&which.set)?;
-    let saved = saved::one(&cluster.client, &set, which.backup).await?;
+async fn diff(cluster: &Cluster, selection: &Selection) -> Result<Exit, Failure> {
+    let set = cluster.set(&selection.set)?;
+    let saved = saved::find(&cluster.client, &set, selection.backup).await?;
     let old = saved.statefulset()?;
-    let new = cluster.client.get(&Address::set(&set)).await?.ok_or_else(|| live::absent(&set))?;
+    let new = cluster.client.get(&Address::set(&set)).await?.ok_or_else(|| live::not_found(&set))?;
     let names = [format!("backup {}", saved.number), format!("live {set}")];
-    let text = unified(&old, &new, &names, Terminal::look().paint);
+    let text = unified(&old, &new, &names, Terminal::current().paint);
     print(&text);
-    Ok(if text.is_empty() { Exit::Yes } else { Exit::No })
+    Ok(if text.is_empty() { Exit::Success } else { Exit::Negative })
 }
 
-/// What differs but for what the server owns, as `diff -u` tells it; empty when nothing does.
+/// The differences in the form of `diff -u`, without the fields that the API server sets; empty if there are none.
 fn unified(old: &Value, new: &Value, [from, to]: &[String; 2], paint: Paint) -> String {
     let (old, new) = (yaml(&manifest::bare(old)), yaml(&manifest::bare(new)));
     let diff = TextDiff::from_lines(&old, &new);
     let mut text = String::new();
-    for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
+    for hunk in diff.unified_diff().context_radius(CONTEXT_LINES).iter_hunks() {
         if text.is_empty() {
             text.push_str(&paint.styled(&format!("--- {from}\n+++ {to}\n"), Some(Style::new().bold())));
         }
@@ -180,17 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_size_is_one_line_out_and_one_in() {
-        insta::assert_snapshot!(unified(&set("10Gi", "1"), &set("12Gi", "2"), &names(), Paint::Bare));
+    fn a_changed_size_is_one_line_removed_and_one_added() {
+        insta::assert_snapshot!(unified(&set("10Gi", "1"), &set("12Gi", "2"), &names(), Paint::Plain));
     }
 
     #[test]
-    fn what_only_the_server_changed_is_no_difference() {
-        assert_eq!(unified(&set("10Gi", "1"), &set("10Gi", "2"), &names(), Paint::Bare), "");
+    fn a_field_that_the_api_server_sets_is_not_a_difference() {
+        assert_eq!(unified(&set("10Gi", "1"), &set("10Gi", "2"), &names(), Paint::Plain), "");
     }
 
     #[test]
-    fn backups_stand_in_a_table() {
+    fn the_table_has_a_row_for_each_backup() {
         let saved = |number: u64, namespace: &str| Saved {
             name: format!("db-backup-{number}"),
             namespace: namespace.into(),
@@ -204,8 +204,8 @@ mod tests {
         };
         let now = "2026-05-01T12:03:00Z".parse().unwrap();
         let saved = [saved(12, "shop"), saved(7, "shop")];
-        let one = table(&saved, false, now, Paint::Bare);
+        let one = table(&saved, false, now, Paint::Plain);
         insta::assert_snapshot!(one);
-        assert!(table(&saved, true, now, Paint::Bare).starts_with("NAMESPACE  SET  BACKUP"));
+        assert!(table(&saved, true, now, Paint::Plain).starts_with("NAMESPACE  STATEFULSET  BACKUP"));
     }
 }

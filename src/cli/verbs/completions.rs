@@ -1,4 +1,4 @@
-//! Which words can follow? A completion script for the person's shell.
+//! `rso completions`: a completion script for the user's shell.
 
 use std::path::Path;
 
@@ -9,18 +9,19 @@ use crate::cli::show::terminal::print;
 
 /// Arguments of `rso completions`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Bash: rso completions bash > /etc/bash_completion.d/rso\nZsh:  rso completions zsh > \
-                        \"${fpath[1]}/_rso\"\nFish: rso completions fish > ~/.config/fish/completions/rso.fish")]
+#[command(after_help = "Bash: rso completions bash > /etc/bash_completion.d/rso\n\
+                        Zsh:  rso completions zsh > \"${fpath[1]}/_rso\"\n\
+                        Fish: rso completions fish > ~/.config/fish/completions/rso.fish")]
 pub struct Args {
-    /// The shell
+    /// Shell to print the script for
     shell: Shell,
 }
 
-/// Writes the script to stdout. The program is completed under the name it was started by.
+/// Prints the script for this tree of verbs. It completes the name by which the program was started.
 pub(crate) fn run(args: &Args, mut tree: clap::Command, program: &Path) -> Result<Exit, Failure> {
     let name = program.file_stem().and_then(|name| name.to_str()).unwrap_or("rso");
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut tree, name, &mut script);
     print(&String::from_utf8_lossy(&script));
-    Ok(Exit::Yes)
+    Ok(Exit::Success)
 }

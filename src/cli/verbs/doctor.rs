@@ -1,14 +1,14 @@
-//! Is everything in place, and does anything here hurt? Each finding with what to do about it.
+//! `rso doctor`: checks of the installation and of the cluster, each finding with what to do about it.
 //!
-//! Asked with the person's own rights, and only looked at: what may not be read is said to be unknown. The one write is a
-//! dry run, which tells whether an apply would really be absorbed.
+//! The checks use the user's own permissions and change nothing: a check that this user may not perform is reported as unknown.
+//! The only write is a dry run, which shows whether an apply with a larger size succeeds.
 
 mod admission;
+mod conflicts;
 mod deployers;
 mod findings;
 mod limits;
-mod neighbours;
-mod rights;
+mod permissions;
 mod storage;
 
 use serde_json::Value;
@@ -28,33 +28,33 @@ use crate::policy::settings::concerns_us;
 /// Arguments of `rso doctor`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing that hurts, 1 something does. Looks at all namespaces unless one is given."
+    after_help = "Exit codes: 0 no problem found; 1 at least one problem found. Checks all namespaces unless you pass \
+                  --namespace."
 )]
 pub struct Args {
-    /// Where the operator is
+    /// Namespace of the operator
     #[arg(long, value_name = "NAMESPACE", default_value = "rso-system")]
     operator_namespace: String,
-    /// Name of the operator's release
-    #[arg(long, value_name = "NAME", default_value = "rso")]
+    /// Helm release of the operator
+    #[arg(long, value_name = "RELEASE", default_value = "rso")]
     release: String,
-    /// Form of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
 }
 
-/// What every check has at hand.
-struct Practice<'a> {
+/// What every check can use.
+struct Context<'a> {
     client: &'a Client,
-    /// The namespace that is looked at; `None`: all.
+    /// The namespace to check; `None`: all namespaces.
     namespace: Option<&'a str>,
-    /// The operator's.
-    own: &'a str,
+    operator_namespace: &'a str,
     release: &'a str,
     sets: Vec<Value>,
 }
 
-impl Practice<'_> {
-    /// The objects of a kind; none when the cluster does not know the kind.
+impl Context<'_> {
+    /// The objects of a kind; none if the cluster does not have the kind.
     async fn all(&self, resource: &'static Resource, namespace: Option<&str>) -> Result<Vec<Value>, Error> {
         match self.client.list(resource, namespace, Selector::default()).await {
             Ok(list) => Ok(list.items),
@@ -63,7 +63,7 @@ impl Practice<'_> {
         }
     }
 
-    /// The sets that somebody has asked us to look after.
+    /// The StatefulSets that rso manages.
     fn managed(&self) -> impl Iterator<Item = SetView> + '_ {
         let read = |set: &Value| SetView::of(&serde_json::from_value(set.clone()).ok()?);
         self.sets.iter().filter_map(read).filter(|set| concerns_us(&set.annotations, &set.labels))
@@ -74,26 +74,31 @@ pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
     let cluster = Cluster::of(connection).await?;
     let namespace = connection.namespace.as_deref();
     let sets = cluster.client.list(&STATEFUL_SETS, namespace, Selector::default()).await?.items;
-    let practice =
-        Practice { client: &cluster.client, namespace, own: &args.operator_namespace, release: &args.release, sets };
-    let mut findings = admission::look(&practice).await?;
-    findings.extend(rights::look(&practice).await);
-    findings.extend(storage::look(&practice).await?);
-    findings.extend(neighbours::look(&practice).await?);
-    findings.extend(limits::look(&practice).await?);
-    findings.extend(deployers::look(&practice).await);
+    let context = Context {
+        client: &cluster.client,
+        namespace,
+        operator_namespace: &args.operator_namespace,
+        release: &args.release,
+        sets,
+    };
+    let mut findings = admission::check(&context).await?;
+    findings.extend(permissions::check(&context).await);
+    findings.extend(storage::check(&context).await?);
+    findings.extend(conflicts::check(&context).await?);
+    findings.extend(limits::check(&context).await?);
+    findings.extend(deployers::check(&context).await);
     findings.sort_by_key(|finding| finding.level);
     if args.output.is_data() {
         print_data(&findings.iter().map(Finding::to_json).collect(), args.output);
     } else {
-        print(&drawn(&findings));
+        print(&render(&findings));
     }
-    Ok(if findings.iter().any(|finding| finding.level == Level::Problem) { Exit::No } else { Exit::Yes })
+    Ok(if findings.iter().any(|finding| finding.level == Level::Problem) { Exit::Negative } else { Exit::Success })
 }
 
-fn drawn(findings: &[Finding]) -> String {
+fn render(findings: &[Finding]) -> String {
     let row = |finding: &Finding| [finding.level.as_str(), &finding.about, &finding.what].map(Cell::new).to_vec();
-    let table = columns(&findings.iter().map(row).collect::<Vec<_>>(), 0, Paint::Bare);
+    let table = columns(&findings.iter().map(row).collect::<Vec<_>>(), 0, Paint::Plain);
     let fix = |finding: &Finding| finding.fix.as_ref().map(|fix| wrapped(fix, 9, 100)).unwrap_or_default();
     table.lines().zip(findings).map(|(line, finding)| format!("{line}\n{}", fix(finding))).collect()
 }
@@ -103,9 +108,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_is_a_line_and_its_fix_below() {
-        let told =
-            drawn(&[Finding::problem("rights", "none".to_owned(), "Give some."), Finding::good("classes", "fine")]);
-        assert_eq!(told, "PROBLEM  rights   none\n         Give some.\nok       classes  fine\n");
+    fn a_finding_is_a_line_with_its_fix_below() {
+        let findings = [Finding::problem("webhook", "not ready", "Start it."), Finding::good("limits", "set")];
+        let expected = "PROBLEM  webhook  not ready\n         Start it.\nok       limits   set\n";
+        assert_eq!(render(&findings), expected);
     }
 }

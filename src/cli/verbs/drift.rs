@@ -1,7 +1,7 @@
-//! Which sizes should git carry? What is live and was asked for, against what the tool that deployed the set sent last.
+//! `rso drift`: storage sizes that are out of date in git.
 //!
-//! What was sent is remembered by `kubectl apply` in an annotation, and by Helm in its release. Other tools leave no copy;
-//! then the size is shown without a comparison.
+//! It compares the live and the requested sizes with the last manifest of the tool that deployed the StatefulSet. `kubectl apply`
+//! stores that manifest in an annotation, and Helm in its release. Other tools store none; then the size in git is unknown.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -24,15 +24,15 @@ use crate::cluster::client::{Client, Selector};
 use crate::policy::settings::concerns_us;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-const RELEASE: &str = "meta.helm.sh/release-name";
+const RELEASE_NAME: &str = "meta.helm.sh/release-name";
 const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
-/// A release larger than this, unpacked, is not read: Helm's own limit is 1 MiB packed.
-const LARGEST: u64 = 64 << 20;
+/// A larger release is not read, after decompression. Helm's own limit is 1 MiB, compressed.
+const MAX_RELEASE_BYTES: u64 = 64 << 20;
 
-/// The form of the answer.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-#[allow(missing_docs, reason = "clap would make a paragraph of each")]
-enum Form {
+#[allow(missing_docs, reason = "clap would print a paragraph for each value")]
+enum Format {
     #[default]
     Table,
     Values,
@@ -42,23 +42,24 @@ enum Form {
 
 /// Arguments of `rso drift`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 git carries every size, 1 it does not, or nobody knows.\n\
-                        -o values: sizes by set and template, for a chart's values. -o yaml: patches of the sets.")]
+#[command(after_help = "Exit codes: 0 all sizes in git are up to date; 1 a size is out of date or unknown.\n\
+                        -o values prints sizes by StatefulSet and template, for the values of a chart; -o yaml prints \
+                        patches of the StatefulSets.")]
 pub struct Args {
-    /// Look at all namespaces
+    /// Check all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Form of the answer
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Form,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
 }
 
-/// A template whose size git does not carry, as far as is known.
+/// A template whose size in git is out of date or unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Drift {
     set: SetName,
     template: TemplateName,
-    /// What the deployment tool sent last, if that can be told.
+    /// The size in the last manifest, if it is known.
     git: Option<Bytes>,
     should: Bytes,
 }
@@ -70,41 +71,41 @@ pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
     let claims = cluster.client.list(&CLAIMS, namespace, Selector::default()).await?.items;
     let mut drifts = Vec::new();
     for set in &sets {
-        let sent = sent(&cluster.client, set).await;
-        drifts.extend(drift(set, &claims, sent.as_ref()));
+        let applied = last_applied(&cluster.client, set).await;
+        drifts.extend(drift(set, &claims, applied.as_ref()));
     }
     match args.output {
-        Form::Table => print(&drawn(&drifts)),
-        Form::Values => print(&yaml(&values(&drifts))),
-        Form::Yaml => patches(&drifts).iter().for_each(|patch| print(&format!("---\n{}", yaml(patch)))),
-        Form::Json => print_data(&drifts.iter().map(Drift::to_json).collect(), Output::Json),
+        Format::Table => print(&table(&drifts)),
+        Format::Values => print(&yaml(&values(&drifts))),
+        Format::Yaml => patches(&drifts).iter().for_each(|patch| print(&format!("---\n{}", yaml(patch)))),
+        Format::Json => print_data(&drifts.iter().map(Drift::to_json).collect(), Output::Json),
     }
-    Ok(if drifts.is_empty() { Exit::Yes } else { Exit::No })
+    Ok(if drifts.is_empty() { Exit::Success } else { Exit::Negative })
 }
 
 fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object["metadata"][key].as_str().unwrap_or_default()
 }
 
-/// The manifest of the set as it was deployed last.
-async fn sent(client: &Client, set: &Value) -> Option<Value> {
+/// The last manifest of the StatefulSet.
+async fn last_applied(client: &Client, set: &Value) -> Option<Value> {
     let annotations = &set["metadata"]["annotations"];
     if let Some(applied) = annotations[LAST_APPLIED].as_str() {
         return serde_json::from_str(applied).ok();
     }
-    let release = annotations[RELEASE].as_str()?;
+    let release = annotations[RELEASE_NAME].as_str()?;
     let labels = format!("owner=helm,status=deployed,name={release}");
     let selector = Selector { labels: Some(&labels), fields: None };
-    // A person who may not read Secrets learns the sizes without a comparison.
+    // Without the permission to list Secrets, the size in git is unknown.
     let secrets = client.list(&SECRETS, annotations[RELEASE_NAMESPACE].as_str(), selector).await.ok()?;
     secrets.items.iter().find_map(|secret| in_release(secret, text(set, "name")))
 }
 
-/// The set in a release of Helm: JSON, packed, twice in base64, and in it all manifests as one YAML text.
+/// The StatefulSet in a Helm release: compressed JSON, twice encoded as base64, which contains all manifests as one YAML text.
 fn in_release(secret: &Value, set: &str) -> Option<Value> {
-    let packed = STANDARD.decode(STANDARD.decode(secret["data"]["release"].as_str()?).ok()?).ok()?;
+    let compressed = STANDARD.decode(STANDARD.decode(secret["data"]["release"].as_str()?).ok()?).ok()?;
     let mut release = String::new();
-    flate2::read::GzDecoder::new(packed.as_slice()).take(LARGEST).read_to_string(&mut release).ok()?;
+    flate2::read::GzDecoder::new(compressed.as_slice()).take(MAX_RELEASE_BYTES).read_to_string(&mut release).ok()?;
     let release: Value = serde_json::from_str(&release).ok()?;
     let manifests = release["manifest"].as_str()?.split("\n---");
     let read = manifests.filter(|text| text.contains("StatefulSet")).map(serde_saphyr::from_str::<Value>);
@@ -120,17 +121,17 @@ fn sizes(set: &Value) -> BTreeMap<TemplateName, Bytes> {
     templates.iter().filter_map(size).collect()
 }
 
-fn words(set: &Value, field: &str) -> BTreeMap<String, String> {
+fn map(set: &Value, field: &str) -> BTreeMap<String, String> {
     let members = set["metadata"][field].as_object().into_iter().flatten();
     members.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-fn drift(set: &Value, claims: &[Value], sent: Option<&Value>) -> Vec<Drift> {
+fn drift(set: &Value, claims: &[Value], applied: Option<&Value>) -> Vec<Drift> {
     let name = SetName::new(text(set, "namespace"), text(set, "name"));
-    let git = sent.map(sizes);
-    let annotations = words(set, "annotations");
-    // Of a set that nobody asked us to look after, and of which nobody knows what git says, there is nothing to tell.
-    if git.is_none() && !concerns_us(&annotations, &words(set, "labels")) {
+    let git = applied.map(sizes);
+    let annotations = map(set, "annotations");
+    // A StatefulSet that rso does not manage is reported only if the size in git is known.
+    if git.is_none() && !concerns_us(&annotations, &map(set, "labels")) {
         return Vec::new();
     }
     let requested = annotations.get(REQUESTED).map(String::as_str).unwrap_or_default();
@@ -140,8 +141,8 @@ fn drift(set: &Value, claims: &[Value], sent: Option<&Value>) -> Vec<Drift> {
             .filter(|claim| ClaimName::new(text(claim, "name")).ordinal_of(&template, &name).is_some())
             .filter_map(|claim| claim["spec"]["resources"]["requests"]["storage"].as_str()?.parse::<Bytes>().ok());
         let entry = |entry: &str| {
-            let (asked, size) = entry.split_once('=')?;
-            if asked == template.as_str() { size.parse::<Bytes>().ok() } else { None }
+            let (name, size) = entry.split_once('=')?;
+            if name == template.as_str() { size.parse::<Bytes>().ok() } else { None }
         };
         let should = of_claims.chain(requested.split(',').filter_map(entry)).fold(live, Bytes::max);
         let git = git.as_ref().and_then(|git| git.get(&template).copied());
@@ -159,20 +160,20 @@ impl Drift {
     }
 }
 
-fn drawn(drifts: &[Drift]) -> String {
+fn table(drifts: &[Drift]) -> String {
     if drifts.is_empty() {
-        return "Git carries every size.\n".to_owned();
+        return "All sizes in git are up to date.\n".to_owned();
     }
-    let head = ["NAMESPACE", "STATEFULSET", "TEMPLATE", "GIT", "SHOULD BE"].map(Cell::new).to_vec();
+    let head = ["NAMESPACE", "STATEFULSET", "TEMPLATE", "GIT", "EXPECTED"].map(Cell::new).to_vec();
     let row = |drift: &Drift| {
         let git = drift.git.map_or_else(|| "?".to_owned(), |git| git.to_string());
         let names = [&drift.set.namespace, &drift.set.name, drift.template.as_str()].map(Cell::new);
         names.into_iter().chain([Cell::new(git).right(), Cell::new(drift.should.to_string()).right()]).collect()
     };
-    columns(&std::iter::once(head).chain(drifts.iter().map(row)).collect::<Vec<Vec<Cell>>>(), 0, Paint::Bare)
+    columns(&std::iter::once(head).chain(drifts.iter().map(row)).collect::<Vec<Vec<Cell>>>(), 0, Paint::Plain)
 }
 
-/// `db: {data: 50Gi}`; by namespace where there are several.
+/// `db: {data: 50Gi}`; by namespace if there are several.
 fn values(drifts: &[Drift]) -> Value {
     let mut all: BTreeMap<&str, BTreeMap<&str, Map<String, Value>>> = BTreeMap::new();
     for Drift { set, template, should, .. } in drifts {
@@ -186,7 +187,7 @@ fn values(drifts: &[Drift]) -> Value {
     }
 }
 
-/// A patch for each set, in the form of a manifest.
+/// A patch for each StatefulSet, in the form of a manifest.
 fn patches(drifts: &[Drift]) -> Vec<Value> {
     let mut patches: BTreeMap<&SetName, Vec<Value>> = BTreeMap::new();
     for drift in drifts {
@@ -230,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn git_should_carry_the_largest_of_all_that_is_there_and_asked_for() {
+    fn the_expected_size_is_the_largest_of_the_live_and_the_requested_sizes() {
         let check = |live: &str, annotations: Value, claims: &[Value], git: Option<&str>, expected: Option<&str>| {
-            let sent = git.map(|size| set(size, json!({})));
-            let found = drift(&set(live, annotations), claims, sent.as_ref());
-            let told: Vec<String> = found.iter().map(|drift| drift.should.to_string()).collect();
-            assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{live} {git:?}");
+            let applied = git.map(|size| set(size, json!({})));
+            let found = drift(&set(live, annotations), claims, applied.as_ref());
+            let sizes: Vec<String> = found.iter().map(|drift| drift.should.to_string()).collect();
+            assert_eq!(sizes, expected.into_iter().collect::<Vec<_>>(), "{live} {git:?}");
         };
         let ours = || json!({"resize-statefulset-operator/auto-scaled": "true"});
         check("5Gi", json!({}), &[], Some("5Gi"), None);
@@ -249,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn a_release_of_helm_is_opened() {
+    fn a_statefulset_is_found_in_a_helm_release() {
         let manifest = "---\napiVersion: v1\nkind: Service\nmetadata: {name: db}\n---\napiVersion: apps/v1\nkind: StatefulSet\n\
                         metadata:\n  name: db\nspec:\n  volumeClaimTemplates:\n    - metadata: {name: data}\n      spec: \
                         {resources: {requests: {storage: 5Gi}}}\n";
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        packed.write_all(json!({ "manifest": manifest }).to_string().as_bytes()).unwrap();
-        let release = STANDARD.encode(STANDARD.encode(packed.finish().unwrap()));
+        let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        compressed.write_all(json!({ "manifest": manifest }).to_string().as_bytes()).unwrap();
+        let release = STANDARD.encode(STANDARD.encode(compressed.finish().unwrap()));
         let secret = json!({"data": {"release": release}});
         assert_eq!(sizes(&in_release(&secret, "db").unwrap())[&TemplateName::from("data")], Bytes::gib(5));
         assert_eq!(in_release(&secret, "other"), None);
@@ -263,17 +264,20 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_a_table_values_or_patches() {
+    fn the_output_is_a_table_values_or_patches() {
         let drifts = drift(&set("9Gi", json!({})), &[], Some(&set("5Gi", json!({}))));
         assert_eq!(
-            drawn(&drifts),
-            "NAMESPACE  STATEFULSET  TEMPLATE  GIT  SHOULD BE\nshop       db           data      5Gi        9Gi\n"
+            table(&drifts),
+            "NAMESPACE  STATEFULSET  TEMPLATE  GIT  EXPECTED\nshop       db           data      5Gi       9Gi\n"
         );
         assert_eq!(values(&drifts), json!({"db": {"data": "9Gi"}}));
         assert_eq!(
             patches(&drifts)[0]["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"],
             "9Gi"
         );
-        assert_eq!((drawn(&[]).as_str(), values(&[]), patches(&[]).len()), ("Git carries every size.\n", json!({}), 0));
+        assert_eq!(
+            (table(&[]).as_str(), values(&[]), patches(&[]).len()),
+            ("All sizes in git are up to date.\n", json!({}), 0)
+        );
     }
 }

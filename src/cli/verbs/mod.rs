@@ -1,4 +1,4 @@
-//! The verbs for people, one file each: the flags of a verb, what it does, and how its answer is put.
+//! The verbs for users, one file each: its arguments, what it does, and what it prints.
 
 pub(crate) mod backup;
 pub(crate) mod completions;

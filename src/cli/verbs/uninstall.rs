@@ -1,7 +1,7 @@
-//! May the operator go? Only when it holds no set and has begun nothing.
+//! `rso uninstall --check`: whether rso can be uninstalled safely, with no finalizer and no recreation left.
 //!
-//! Helm takes away the operator's rights without waiting for its pods, so the chart runs this before an uninstall, with
-//! `--stop`: the operator ends and finishes what it has begun while it still may. `docs/decisions/` has the rest.
+//! Helm removes the operator's permissions without waiting for its Pods. Therefore, the chart runs this before an uninstall, with
+//! `--stop`: the operator finishes the work in progress while it still has its permissions. `docs/decisions/` explains why.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,56 +19,56 @@ use crate::cluster::client::resources::{CONFIG_MAPS, PODS, STATEFUL_SETS};
 use crate::cluster::client::{Address, Client, Patch, Resource, Run, Selector};
 use crate::recreate::{Phase, journal};
 
-/// The operator's namespace, as the documents install it.
-const NAMESPACE: &str = "rso-system";
-/// Between two looks. A recreate takes less than a second.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The operator's namespace, as in the documentation.
+const DEFAULT_NAMESPACE: &str = "rso-system";
+/// The interval between two checks. A recreation takes less than a second.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 const DEPLOYMENTS: Resource = Resource { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
 
 /// Arguments of `rso uninstall`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "--namespace is that of the operator; without it, rso-system.")]
+#[command(after_help = "--namespace is the operator's namespace (default: rso-system).")]
 pub struct Args {
-    /// Look whether the operator may go; to remove it is up to helm
+    /// Only check; to uninstall rso, use Helm
     #[arg(long, required = true)]
     check: bool,
-    /// First stop this Deployment, the operator's; if the answer is no, it is started again
+    /// Stop this Deployment, the operator's, before the check; start it again if the check fails
     #[arg(long, value_name = "DEPLOYMENT")]
     stop: Option<String>,
-    /// How long to wait for what was begun
+    /// Maximum time to wait for the operator to finish
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     wait: Duration,
-    /// Namespaces that the operator looks after; without it all of them
+    /// Namespaces that the operator watches (default: all)
     #[arg(long, value_delimiter = ',', value_name = "NAMESPACE,…")]
     watch_namespaces: Vec<String>,
 }
 
-/// Something that keeps the operator from going.
+/// What makes an uninstall unsafe.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Left {
-    /// One of its pods still runs.
+enum Obstacle {
+    /// A Pod of the operator.
     Pod(String),
-    /// A recreate has begun and not ended.
+    /// A recreation in progress.
     Recreate(SetName, Phase),
-    /// A journal that cannot be read.
+    /// A journal that cannot be parsed.
     Unreadable(String),
-    /// A set carries the finalizer.
-    Held(SetName),
+    /// A StatefulSet with the operator's finalizer.
+    Finalizer(SetName),
 }
 
-impl fmt::Display for Left {
+impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pod(name) => write!(f, "pod {name} of the operator has not ended"),
+            Self::Pod(name) => write!(f, "Pod {name} of the operator still exists"),
             Self::Recreate(set, phase) => write!(f, "StatefulSet {set} is being recreated ({})", phase.as_str()),
-            Self::Unreadable(name) => write!(f, "the journal {name} cannot be read"),
-            Self::Held(set) => write!(f, "StatefulSet {set} is held by the finalizer {HOLD}"),
+            Self::Unreadable(name) => write!(f, "the journal in ConfigMap {name} cannot be parsed"),
+            Self::Finalizer(set) => write!(f, "StatefulSet {set} has the finalizer {HOLD}"),
         }
     }
 }
 
-/// The Deployment of the operator, stopped.
+/// The operator's Deployment, scaled to zero.
 struct Stopped {
     scale: Address,
     replicas: Value,
@@ -77,94 +77,95 @@ struct Stopped {
 
 pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Failure> {
     let cluster = Cluster::of(connection).await?;
-    let (client, own) = (&cluster.client, connection.namespace.as_deref().unwrap_or(NAMESPACE));
+    let (client, own) = (&cluster.client, connection.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE));
     let stopped = match &args.stop {
         Some(deployment) => stop(client, own, deployment).await?,
         None => None,
     };
-    let left = settled(client, own, args, stopped.as_ref()).await;
-    if let (Some(stopped), false) = (&stopped, left.as_ref().is_ok_and(Vec::is_empty)) {
+    let obstacles = wait(client, own, args, stopped.as_ref()).await;
+    if let (Some(stopped), false) = (&stopped, obstacles.as_ref().is_ok_and(Vec::is_empty)) {
         start(client, stopped).await?;
     }
-    match left? {
-        left if left.is_empty() => {
-            print("The operator may go: no StatefulSet is held, and no recreate is in flight.\n");
-            Ok(Exit::Yes)
+    match obstacles? {
+        obstacles if obstacles.is_empty() => {
+            print("Safe to uninstall: no StatefulSet has the finalizer of rso and no recreation is in progress.\n");
+            Ok(Exit::Success)
         }
-        left => Err(refusal(&left)),
+        obstacles => Err(refusal(&obstacles)),
     }
 }
 
-fn refusal(left: &[Left]) -> Failure {
-    let lines: Vec<String> = left.iter().map(|one| format!("\n  {one}")).collect();
-    Failure::no(format!("the operator must not go yet:{}", lines.concat())).hint(
-        "Let it finish: it must run, and its log says what it waits for. If it cannot, docs/guide.md, \"Troubleshooting\", tells \
-         how to let go of a set by hand. `helm uninstall --no-hooks` removes the operator all the same",
+fn refusal(obstacles: &[Obstacle]) -> Failure {
+    let lines: Vec<String> = obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();
+    Failure::negative(format!("rso cannot be uninstalled safely yet:{}", lines.concat())).hint(
+        "Keep the operator running until it finishes; its log reports what it waits for. If it cannot finish, remove the \
+         finalizer by hand as described in docs/guide.md, \"Troubleshooting\". `helm uninstall --no-hooks` uninstalls the \
+         operator without this check.",
     )
 }
 
-/// Looks until nothing is left, or the time is over.
-async fn settled(client: &Client, own: &str, args: &Args, stopped: Option<&Stopped>) -> Result<Vec<Left>, Failure> {
-    let over = Instant::now() + args.wait;
+/// Checks until there is no obstacle, or the time is over.
+async fn wait(client: &Client, own: &str, args: &Args, stopped: Option<&Stopped>) -> Result<Vec<Obstacle>, Failure> {
+    let deadline = Instant::now() + args.wait;
     loop {
-        let left = look(client, own, &args.watch_namespaces, stopped).await?;
-        if left.is_empty() || Instant::now() >= over {
-            return Ok(left);
+        let obstacles = obstacles(client, own, &args.watch_namespaces, stopped).await?;
+        if obstacles.is_empty() || Instant::now() >= deadline {
+            return Ok(obstacles);
         }
-        sleep(PAUSE).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-async fn look(
+async fn obstacles(
     client: &Client,
     own: &str,
     namespaces: &[String],
     stopped: Option<&Stopped>,
-) -> Result<Vec<Left>, Failure> {
-    let mut left = Vec::new();
+) -> Result<Vec<Obstacle>, Failure> {
+    let mut obstacles = Vec::new();
     if let Some(stopped) = stopped {
         let selector = Selector { labels: Some(&stopped.selector), fields: None };
         let pods = client.list(&PODS, Some(own), selector).await?.items;
-        left.extend(pods.iter().map(|pod| Left::Pod(name(pod))));
+        obstacles.extend(pods.iter().map(|pod| Obstacle::Pod(name(pod))));
     }
     let labels = format!("{KIND_LABEL}={}", journal::KIND);
     let journals = client.list(&CONFIG_MAPS, Some(own), Selector { labels: Some(&labels), fields: None }).await?;
-    left.extend(journals.items.iter().filter_map(unfinished));
-    let places = match namespaces {
+    obstacles.extend(journals.items.iter().filter_map(recreation));
+    let namespaces = match namespaces {
         [] => vec![None],
         some => some.iter().map(|namespace| Some(namespace.as_str())).collect(),
     };
-    for place in places {
-        let sets = client.list(&STATEFUL_SETS, place, Selector::default()).await?;
-        left.extend(sets.items.iter().filter_map(held));
+    for namespace in namespaces {
+        let sets = client.list(&STATEFUL_SETS, namespace, Selector::default()).await?;
+        obstacles.extend(sets.items.iter().filter_map(finalizer));
     }
-    Ok(left)
+    Ok(obstacles)
 }
 
-/// A recreate that has not ended. One that only waits to drop the guards of its claims has: a guard does no harm.
-fn unfinished(config_map: &Value) -> Option<Left> {
+/// A recreation in progress. It is complete if only the protective owner references of its PVCs remain: they are harmless.
+fn recreation(config_map: &Value) -> Option<Obstacle> {
     match journal::head_of(config_map) {
-        None => Some(Left::Unreadable(name(config_map))),
+        None => Some(Obstacle::Unreadable(name(config_map))),
         Some(head) => match head.phase {
             Phase::Guarded => None,
             phase @ (Phase::Prepared | Phase::Deleting | Phase::Releasing | Phase::Adopting) => {
-                Some(Left::Recreate(head.set, phase))
+                Some(Obstacle::Recreate(head.set, phase))
             }
         },
     }
 }
 
-fn held(set: &Value) -> Option<Left> {
+fn finalizer(set: &Value) -> Option<Obstacle> {
     let finalizers = set["metadata"]["finalizers"].as_array()?;
     let namespace = set["metadata"]["namespace"].as_str().unwrap_or_default();
-    finalizers.iter().any(|one| one == HOLD).then(|| Left::Held(SetName::new(namespace, name(set))))
+    finalizers.iter().any(|one| one == HOLD).then(|| Obstacle::Finalizer(SetName::new(namespace, name(set))))
 }
 
 fn name(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Scales the operator to zero. `None`: it is not there.
+/// Scales the operator to zero. `None`: the Deployment does not exist.
 async fn stop(client: &Client, own: &str, deployment: &str) -> Result<Option<Stopped>, Failure> {
     let scale = Address { subresource: Some("scale"), ..DEPLOYMENTS.of(own, deployment) };
     let Some(object) = client.get(&scale).await? else { return Ok(None) };
@@ -192,10 +193,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_set_with_our_finalizer_is_held() {
+    fn only_the_finalizer_of_rso_is_an_obstacle() {
         let check = |finalizers: Value, expected: bool| {
             let set = json!({"metadata": {"namespace": "shop", "name": "db", "finalizers": finalizers}});
-            assert_eq!(held(&set), expected.then(|| Left::Held(SetName::new("shop", "db"))), "{set}");
+            assert_eq!(finalizer(&set), expected.then(|| Obstacle::Finalizer(SetName::new("shop", "db"))), "{set}");
         };
         check(json!([HOLD]), true);
         check(json!(["orphan", HOLD]), true);
@@ -205,19 +206,24 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_cannot_be_read_is_not_overlooked() {
+    fn a_journal_that_cannot_be_parsed_is_an_obstacle() {
         let journal = json!({"metadata": {"name": "rso-journal-1"}});
-        assert_eq!(unfinished(&journal), Some(Left::Unreadable("rso-journal-1".into())));
+        assert_eq!(recreation(&journal), Some(Obstacle::Unreadable("rso-journal-1".into())));
     }
 
     #[test]
-    fn the_refusal_names_each_set_and_what_to_do() {
+    fn the_refusal_names_each_obstacle_and_what_to_do() {
         let set = || SetName::new("shop", "db");
-        let failure = refusal(&[Left::Recreate(set(), Phase::Releasing), Left::Held(set()), Left::Pod("rso-1".into())]);
-        assert_eq!(failure.exit, Exit::No);
-        let told = failure.to_string();
-        for words in ["shop/db is being recreated (Releasing)", "shop/db is held", "pod rso-1", "--no-hooks"] {
-            assert!(told.contains(words), "{words} is missing in: {told}");
+        let failure = refusal(&[
+            Obstacle::Recreate(set(), Phase::Releasing),
+            Obstacle::Finalizer(set()),
+            Obstacle::Pod("rso-1".into()),
+        ]);
+        assert_eq!(failure.exit, Exit::Negative);
+        let text = failure.to_string();
+        for words in ["shop/db is being recreated (Releasing)", "shop/db has the finalizer", "Pod rso-1", "--no-hooks"]
+        {
+            assert!(text.contains(words), "{words} is missing in: {text}");
         }
     }
 }

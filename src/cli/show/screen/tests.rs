@@ -7,13 +7,13 @@ use super::*;
 use crate::api::bytes::Percent;
 use crate::api::reasons::Reason;
 
-fn look(width: usize) -> Look {
+fn layout(width: usize) -> Layout {
     let now = "2026-05-01T12:00:00Z".parse().unwrap();
-    Look { now, width, paint: Paint::Bare, detail: Detail::Usual }
+    Layout { now, width, paint: Paint::Plain, detail: Detail::Default }
 }
 
 fn seconds_ago(seconds: i64) -> Timestamp {
-    look(0).now - SignedDuration::from_secs(seconds)
+    layout(0).now - SignedDuration::from_secs(seconds)
 }
 
 fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimStatus {
@@ -32,19 +32,19 @@ fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimStatus {
         class: Some("fast".into()),
         requested: Some(capacity),
         capacity: Some(capacity),
-        state: State::Settled,
+        state: State::Stable,
         usage,
         unknown: None,
         resized_at: None,
     }
 }
 
-fn template(name: &str, size: Bytes, growth: Growth, claims: Vec<ClaimStatus>) -> TemplateStatus {
-    TemplateStatus { name: name.into(), index: 0, size, wanted: None, growth, notes: vec![], claims }
+fn template(name: &str, size: Bytes, expansion: Expansion, claims: Vec<ClaimStatus>) -> TemplateStatus {
+    TemplateStatus { name: name.into(), index: 0, size, wanted: None, expansion, notes: vec![], claims }
 }
 
-fn by_usage() -> Growth {
-    Growth::ByUsage(Rule { threshold: Percent::whole(80), increase: "20%".into(), max_size: Some(Bytes::gib(100)) })
+fn by_usage() -> Expansion {
+    Expansion::ByUsage(Rule { threshold: Percent::whole(80), increase: "20%".into(), max_size: Some(Bytes::gib(100)) })
 }
 
 fn set(templates: Vec<TemplateStatus>) -> SetStatus {
@@ -54,94 +54,94 @@ fn set(templates: Vec<TemplateStatus>) -> SetStatus {
         replicas: 3,
         ready_replicas: 3,
         managed: true,
-        phase: Phase::Settled,
+        phase: Phase::Stable,
         templates,
         notes: vec![],
         events: vec![],
     }
 }
 
-fn busy() -> SetStatus {
-    let growing = ClaimStatus {
+fn during_expansion() -> SetStatus {
+    let expanding = ClaimStatus {
         requested: Some(Bytes::gib(12)),
-        state: State::Growing,
+        state: State::Expanding,
         ..claim("data-db-1", Some(81), Bytes::gib(10))
     };
-    let grown = ClaimStatus { resized_at: Some(seconds_ago(190)), ..claim("data-db-2", Some(65), Bytes::gib(12)) };
-    let claims = vec![claim("data-db-0", Some(40), Bytes::gib(10)), growing, grown];
+    let expanded = ClaimStatus { resized_at: Some(seconds_ago(190)), ..claim("data-db-2", Some(65), Bytes::gib(12)) };
+    let claims = vec![claim("data-db-0", Some(40), Bytes::gib(10)), expanding, expanded];
     let mut data = template("data", Bytes::gib(10), by_usage(), claims);
     data.wanted = Some(Bytes::gib(12));
     data.notes = vec![Note::new(
         Reason::AutoResizeTriggered,
-        "data-db-1 is 81% full, at or above 80%: all claims of data grow from 10Gi to 12Gi",
+        "data-db-1 is 81% full, at or above 80%: expanding all PVCs of data from 10Gi to 12Gi",
     )];
-    let wal = template("wal", Bytes::gib(5), Growth::OnRequest, vec![claim("wal-db-0", None, Bytes::gib(5))]);
+    let wal = template("wal", Bytes::gib(5), Expansion::OnRequest, vec![claim("wal-db-0", None, Bytes::gib(5))]);
     let mut set = set(vec![data, wal]);
     set.events = vec![EventStatus {
         claim: None,
         at: seconds_ago(65),
         reason: "ClaimExpanding".into(),
         warning: false,
-        note: "claim data-db-1 is asked to grow from 10Gi to 12Gi".into(),
+        note: "expanding PVC data-db-1 from 10Gi to 12Gi".into(),
     }];
     set
 }
 
 #[test]
-fn a_busy_set_at_80_columns() {
-    assert_snapshot!(draw(&[busy()], &[], look(80)));
+fn an_expansion_at_80_columns() {
+    assert_snapshot!(draw(&[during_expansion()], &[], layout(80)));
 }
 
 #[test]
-fn a_busy_set_at_120_columns() {
-    assert_snapshot!(draw(&[busy()], &[], look(120)));
+fn an_expansion_at_120_columns() {
+    assert_snapshot!(draw(&[during_expansion()], &[], layout(120)));
 }
 
 #[test]
-fn a_busy_set_with_all_columns() {
-    assert_snapshot!(draw(&[busy()], &[], Look { detail: Detail::Wide, ..look(120) }));
+fn an_expansion_with_all_columns() {
+    assert_snapshot!(draw(&[during_expansion()], &[], Layout { detail: Detail::Wide, ..layout(120) }));
 }
 
 #[test]
 fn no_line_is_wider_than_the_screen() {
     for width in [80, 100, 120, 200] {
-        let screen = draw(&[busy()], &["a hint that is told once".into()], look(width));
+        let screen = draw(&[during_expansion()], &["a hint below all StatefulSets".into()], layout(width));
         let widest = screen.lines().map(|line| line.chars().count()).max();
         assert!(widest <= Some(width), "{widest:?} at {width}\n{screen}");
     }
 }
 
 #[test]
-fn colours_are_only_paint() {
-    let coloured = draw(&[busy()], &["hint".into()], Look { paint: Paint::Coloured, ..look(80) });
-    let mut bare = String::new();
+fn colors_do_not_change_the_text() {
+    let colored = draw(&[during_expansion()], &["hint".into()], Layout { paint: Paint::Colored, ..layout(80) });
+    let mut plain = String::new();
     let mut inside = false;
-    for c in coloured.chars() {
+    for c in colored.chars() {
         match (inside, c) {
             (false, '\u{1b}') => inside = true,
-            (false, c) => bare.push(c),
+            (false, c) => plain.push(c),
             (true, 'm') => inside = false,
             (true, _) => {}
         }
     }
-    assert_eq!(bare, draw(&[busy()], &["hint".into()], look(80)));
-    assert_ne!(bare, coloured);
+    assert_eq!(plain, draw(&[during_expansion()], &["hint".into()], layout(80)));
+    assert_ne!(plain, colored);
 }
 
 #[test]
-fn what_a_person_must_act_on_is_told_below_the_volumes() {
+fn a_warning_is_shown_below_the_volumes() {
     let mut infeasible = claim("data-db-0", Some(97), Bytes::gib(10));
     (infeasible.state, infeasible.requested) = (State::Infeasible, Some(Bytes::gib(12)));
     let mut data = template("data", Bytes::gib(10), by_usage(), vec![infeasible]);
     data.notes = vec![Note::new(
         Reason::ExpansionInfeasible,
-        "claim data-db-0: the driver cannot make 12Gi; asking for 11Gi instead. Check the free space of the pool",
+        "PVC data-db-0: the CSI driver cannot provide 12Gi; requesting 11Gi. Check the free space of the storage pool",
     )];
     let mut set = set(vec![data]);
     set.phase = Phase::Paused;
     set.ready_replicas = 2;
-    let hint = "usage of 1 volume is unknown: you may not read pods/proxy".to_owned();
-    assert_snapshot!(draw(&[set], &[hint], look(80)));
+    let hint = "usage of 1 volume is not shown: you lack the permission to get pods/proxy".to_owned();
+    assert_snapshot!(draw(&[set], &[hint], layout(80)));
 }
 
 #[test]
@@ -149,12 +149,12 @@ fn a_long_name_loses_its_middle_and_keeps_its_ordinal() {
     assert_eq!(shortened("data-db-0"), "data-db-0");
     let cut = shortened("a-very-long-template-name-a-very-long-set-name-12");
     assert_eq!(cut, "a-very-long-tem…long-set-name-12");
-    assert_eq!(cut.chars().count(), NAME);
+    assert_eq!(cut.chars().count(), MAX_NAME_WIDTH);
 }
 
 #[test]
-fn a_bar_has_room_at_any_width() {
-    assert_eq!(bar_width(&busy(), look(20)), BAR.0);
-    assert_eq!(bar_width(&busy(), look(300)), BAR.1);
+fn a_bar_has_its_smallest_width_on_a_narrow_screen_and_its_largest_on_a_wide_one() {
+    assert_eq!(bar_width(&during_expansion(), layout(20)), BAR_WIDTHS.0);
+    assert_eq!(bar_width(&during_expansion(), layout(300)), BAR_WIDTHS.1);
     assert_eq!(bar::unknown(3), "···");
 }

@@ -1,8 +1,8 @@
-//! Is a deployment tool set so that it would hurt? Only settings that replace or delete where others change.
+//! Check for harmful settings of Argo CD and Flux: those that replace or delete objects instead of patching them.
 
 use serde_json::Value;
 
-use super::Practice;
+use super::Context;
 use super::findings::Finding;
 use crate::cluster::client::{Error, Resource};
 
@@ -17,22 +17,22 @@ const OPTIONS: &str = "argocd.argoproj.io/sync-options";
 const COMPARE: &str = "argocd.argoproj.io/compare-options";
 const FORCE: &str = "kustomize.toolkit.fluxcd.io/force";
 
-type Judge = fn(&Value) -> Option<Finding>;
+type Check = fn(&Value) -> Option<Finding>;
 
-pub(super) async fn look(practice: &Practice<'_>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = practice.sets.iter().filter_map(of_set).collect();
-    let kinds: [(&'static Resource, Judge); 3] =
+pub(super) async fn check(context: &Context<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = context.sets.iter().filter_map(of_set).collect();
+    let kinds: [(&'static Resource, Check); 3] =
         [(&APPLICATIONS, of_application), (&KUSTOMIZATIONS, of_kustomization), (&RELEASES, of_release)];
-    for (kind, judge) in kinds {
-        match practice.all(kind, None).await {
-            Ok(objects) => findings.extend(objects.iter().filter_map(judge)),
-            // Somebody who may not look at them does not run them either.
+    for (kind, check) in kinds {
+        match context.all(kind, None).await {
+            Ok(objects) => findings.extend(objects.iter().filter_map(check)),
+            // A user who may not list them does not manage them either.
             Err(Error::NotAllowed { .. }) => {}
             Err(error) => findings.push(Finding::unknown(kind.plural, &error)),
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::good("deployment tools", "no setting of Argo CD or Flux that would hurt"));
+        findings.push(Finding::good("deployment tools", "no harmful setting of Argo CD or Flux found"));
     }
     findings
 }
@@ -42,20 +42,20 @@ fn named(kind: &str, object: &Value) -> String {
     format!("{kind} {}/{}", text("namespace"), text("name"))
 }
 
-/// `Replace=true,Force=true`.
-fn says(list: &Value, option: &str) -> bool {
+/// Whether a list such as `Replace=true,Force=true` contains the option.
+fn contains(list: &Value, option: &str) -> bool {
     list.as_str().is_some_and(|list| list.split(',').any(|one| one.trim() == option))
 }
 
 fn replaces(about: String) -> Finding {
-    let what = "Replace=true: a sync can delete the set with its pods and make it anew";
-    Finding::problem(about, what, "Take Replace=true away; an apply of any size goes through without it.")
+    let what = "Replace=true or Force=true: a sync can delete and recreate the StatefulSet with its Pods";
+    Finding::problem(about, what, "Remove both options; an apply of any size succeeds without them.")
 }
 
 fn of_set(set: &Value) -> Option<Finding> {
     let annotations = &set["metadata"]["annotations"];
     let about = || named("StatefulSet", set);
-    if says(&annotations[OPTIONS], "Replace=true") || says(&annotations[OPTIONS], "Force=true") {
+    if contains(&annotations[OPTIONS], "Replace=true") || contains(&annotations[OPTIONS], "Force=true") {
         return Some(replaces(about()));
     }
     let force = annotations[FORCE].as_str().is_some_and(|value| value.eq_ignore_ascii_case("enabled"));
@@ -63,19 +63,19 @@ fn of_set(set: &Value) -> Option<Finding> {
 }
 
 fn forces(about: String, setting: &str) -> Finding {
-    let what = format!("{setting}: when an apply is refused, Flux deletes the set, and all its pods with it");
-    Finding::problem(about, what, "Take it away; an apply of any size goes through without it.")
+    let what = format!("{setting}: if an apply is rejected, Flux deletes the StatefulSet and all its Pods");
+    Finding::problem(about, what, "Remove it; an apply of any size succeeds without it.")
 }
 
 fn of_application(application: &Value) -> Option<Finding> {
     let options = application["spec"]["syncPolicy"]["syncOptions"].as_array().map_or(&[][..], Vec::as_slice);
     let compare = &application["metadata"]["annotations"][COMPARE];
-    if options.iter().any(|option| says(option, "Replace=true") || says(option, "Force=true")) {
+    if options.iter().any(|option| contains(option, "Replace=true") || contains(option, "Force=true")) {
         return Some(replaces(named("Application", application)));
     }
-    (says(compare, "ServerSideDiff=true") && !says(compare, "IncludeMutationWebhook=true")).then(|| {
-        let what = "ServerSideDiff without IncludeMutationWebhook: a set that has outgrown git shows as OutOfSync";
-        let fix = format!("Annotate it: {COMPARE}: ServerSideDiff=true,IncludeMutationWebhook=true");
+    (contains(compare, "ServerSideDiff=true") && !contains(compare, "IncludeMutationWebhook=true")).then(|| {
+        let what = "ServerSideDiff without IncludeMutationWebhook: a StatefulSet whose size exceeds the one in git is OutOfSync";
+        let fix = format!("Annotate the Application: {COMPARE}: ServerSideDiff=true,IncludeMutationWebhook=true");
         Finding::warning(named("Application", application), what, fix)
     })
 }
@@ -87,8 +87,8 @@ fn of_kustomization(kustomization: &Value) -> Option<Finding> {
 fn of_release(release: &Value) -> Option<Finding> {
     let forced = |action: &str| release["spec"][action]["force"] == true;
     (forced("upgrade") || forced("rollback")).then(|| {
-        let what = "force: true: an upgrade replaces objects instead of changing them";
-        let fix = "Take force away from upgrade and rollback; an upgrade of any size goes through without it.";
+        let what = "force: true: an upgrade replaces objects instead of patching them";
+        let fix = "Remove force from upgrade and rollback; an upgrade of any size succeeds without it.";
         Finding::problem(named("HelmRelease", release), what, fix)
     })
 }
@@ -101,11 +101,11 @@ mod tests {
     use crate::cli::verbs::doctor::findings::Level;
 
     #[test]
-    fn settings_that_hurt_are_named_with_their_object() {
-        let check = |judge: Judge, mut object: Value, expected: Option<Level>| {
+    fn a_harmful_setting_is_reported_with_its_object() {
+        let check = |check: Check, mut object: Value, expected: Option<Level>| {
             object["metadata"]["namespace"] = json!("shop");
             object["metadata"]["name"] = json!("db");
-            let finding = judge(&object);
+            let finding = check(&object);
             assert_eq!(finding.as_ref().map(|finding| finding.level), expected, "{object}");
             assert!(finding.is_none_or(|finding| finding.about.ends_with(" shop/db") && finding.fix.is_some()));
         };

@@ -1,19 +1,19 @@
-//! How is a finding told?
+//! A finding: its level, its subject, what was found, and what to do.
 
 use serde_json::{Value, json};
 
 use crate::cluster::client::{Error, chain};
 
-/// How bad it is; the worst first.
+/// The level of a finding, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// It hurts, or will.
+    /// It causes a failure, now or later.
     Problem,
-    /// It may hurt.
+    /// It can cause a failure.
     Warning,
-    /// It could not be looked at.
+    /// It could not be checked.
     Unknown,
-    /// All is well.
+    /// No problem.
     Good,
 }
 
@@ -32,7 +32,7 @@ impl Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) level: Level,
-    /// Which part, or which object.
+    /// The part of the installation, or the object.
     pub(super) about: String,
     pub(super) what: String,
     pub(super) fix: Option<String>,
@@ -51,9 +51,9 @@ impl Finding {
         Self { level: Level::Problem, about: about.into(), what: what.into(), fix: Some(fix.into()) }
     }
 
-    /// It could not be looked at.
+    /// A check that failed, usually because of a missing permission.
     pub(super) fn unknown(about: impl Into<String>, error: &Error) -> Self {
-        let fix = "Ask somebody with that right to run it, or ignore it.".to_owned();
+        let fix = "Ask someone with this permission to run `rso doctor`, or ignore this finding.".to_owned();
         Self { level: Level::Unknown, about: about.into(), what: chain(error), fix: Some(fix) }
     }
 

@@ -1,25 +1,25 @@
-//! Templates that grow by usage without an upper limit.
+//! Check for templates that rso expands by usage without a maximum size.
 
 use serde_json::Value;
 
-use super::Practice;
+use super::Context;
 use super::findings::Finding;
-use crate::cli::read::compose::Seen;
+use crate::cli::read::compose::Snapshot;
 use crate::cluster::client::{Error, Resource};
 use crate::cluster::sets::SetView;
 use crate::policy::settings::Auto;
 
 const DEPLOYMENTS: Resource = Resource { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
 
-pub(super) async fn look(practice: &Practice<'_>) -> Result<Vec<Finding>, Error> {
+pub(super) async fn check(context: &Context<'_>) -> Result<Vec<Finding>, Error> {
     const ABOUT: &str = "limits";
-    let findings: Vec<Finding> = practice.managed().flat_map(|set| unlimited(&set)).collect();
+    let findings: Vec<Finding> = context.managed().flat_map(|set| unlimited(&set)).collect();
     if findings.is_empty() {
-        return Ok(vec![Finding::good(ABOUT, "each template that grows by usage has a max-size")]);
+        return Ok(vec![Finding::good(ABOUT, "each template that rso expands by usage has a max-size")]);
     }
-    match practice.client.get(&DEPLOYMENTS.of(practice.own, practice.release)).await {
+    match context.client.get(&DEPLOYMENTS.of(context.operator_namespace, context.release)).await {
         Ok(Some(operator)) if has_limit(&operator) => {
-            Ok(vec![Finding::good(ABOUT, "the operator has --max-size, a limit for every volume")])
+            Ok(vec![Finding::good(ABOUT, "the operator limits the size of every volume with --max-size")])
         }
         Ok(_) => Ok(findings),
         Err(error @ Error::NotAllowed { .. }) => Ok(vec![Finding::unknown(ABOUT, &error)]),
@@ -27,7 +27,7 @@ pub(super) async fn look(practice: &Practice<'_>) -> Result<Vec<Finding>, Error>
     }
 }
 
-/// Whether the administrator has set a limit for all volumes.
+/// Whether the administrator limits the size of all volumes.
 fn has_limit(operator: &Value) -> bool {
     let containers = operator.pointer("/spec/template/spec/containers").and_then(Value::as_array);
     let words =
@@ -37,14 +37,14 @@ fn has_limit(operator: &Value) -> bool {
 }
 
 fn unlimited(set: &SetView) -> Vec<Finding> {
-    let (settings, _) = Seen::settings(set);
+    let (settings, _) = Snapshot::settings(set);
     let without = settings.templates.iter().filter(|(_, own)| own.auto == Auto::On && own.max_size.is_none());
     let finding = |template: &crate::api::names::TemplateName| {
         let what =
-            format!("the template {template} grows by usage without a limit: a runaway log can fill the storage");
+            format!("rso expands template {template} by usage without a limit: a runaway log can fill the storage");
         let fix = format!(
-            "kubectl annotate statefulset {} -n {} resize-statefulset-operator/max-size.{template}=QUANTITY, or set \
-             limits.maxSize of the release for all",
+            "Set limits.maxSize of the release, for all volumes, or annotate the StatefulSet: kubectl annotate statefulset {} \
+             -n {} resize-statefulset-operator/max-size.{template}=QUANTITY",
             set.name.name, set.name.namespace
         );
         Finding::warning(format!("StatefulSet {}", set.name), what, fix)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_that_grows_by_usage_without_a_limit_is_named() {
+    fn a_template_that_is_expanded_by_usage_without_a_limit_is_reported() {
         let check = |annotations: Value, expected: &[&str]| {
             let claim = |name: &str| json!({"metadata": {"name": name}, "spec": {}});
             let object = json!({
@@ -70,10 +70,10 @@ mod tests {
                 },
             });
             let set = SetView::of(&serde_json::from_value(object).unwrap()).unwrap();
-            let told: Vec<String> = unlimited(&set).into_iter().filter_map(|finding| finding.fix).collect();
-            assert_eq!(told.len(), expected.len(), "{told:?}");
-            for (told, expected) in told.iter().zip(expected) {
-                assert!(told.contains(&format!("max-size.{expected}=")), "{told}");
+            let fixes: Vec<String> = unlimited(&set).into_iter().filter_map(|finding| finding.fix).collect();
+            assert_eq!(fixes.len(), expected.len(), "{fixes:?}");
+            for (fix, expected) in fixes.iter().zip(expected) {
+                assert!(fix.contains(&format!("max-size.{expected}=")), "{fix}");
             }
         };
         let key = |key: &str| format!("resize-statefulset-operator/{key}");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_the_administrator_is_a_flag_of_the_operator() {
+    fn the_limit_of_the_administrator_is_read_from_the_arguments_of_the_operator() {
         let check = |args: Value, expected: bool| {
             let operator = json!({"spec": {"template": {"spec": {"containers": [{"args": args}]}}}});
             assert_eq!(has_limit(&operator), expected, "{operator}");

@@ -1,16 +1,16 @@
-//! Can the volumes of the sets we look after grow at all?
+//! Check that the StorageClasses of managed StatefulSets allow expansion.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::Practice;
+use super::Context;
 use super::findings::Finding;
 use crate::cluster::client::Error;
 use crate::cluster::client::resources::{CLAIMS, STORAGE_CLASSES};
 
-pub(super) async fn look(practice: &Practice<'_>) -> Result<Vec<Finding>, Error> {
-    let names: BTreeSet<(String, String)> = practice
+pub(super) async fn check(context: &Context<'_>) -> Result<Vec<Finding>, Error> {
+    let names: BTreeSet<(String, String)> = context
         .managed()
         .flat_map(|set| {
             let claims: Vec<_> =
@@ -18,17 +18,17 @@ pub(super) async fn look(practice: &Practice<'_>) -> Result<Vec<Finding>, Error>
             claims.into_iter().map(move |(_, claim)| (set.name.namespace.clone(), claim.to_string()))
         })
         .collect();
-    let claims = practice.all(&CLAIMS, practice.namespace).await?;
-    let classes = match practice.all(&STORAGE_CLASSES, None).await {
+    let claims = context.all(&CLAIMS, context.namespace).await?;
+    let classes = match context.all(&STORAGE_CLASSES, None).await {
         Ok(classes) => classes,
         Err(error) => return Ok(vec![Finding::unknown("storage classes", &error)]),
     };
     let text = |object: &Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
     let ours = claims.iter().filter(|claim| names.contains(&(text(claim, "namespace"), text(claim, "name"))));
-    Ok(judge(ours, &classes))
+    Ok(findings(ours, &classes))
 }
 
-fn judge<'a>(claims: impl Iterator<Item = &'a Value>, classes: &[Value]) -> Vec<Finding> {
+fn findings<'a>(claims: impl Iterator<Item = &'a Value>, classes: &[Value]) -> Vec<Finding> {
     let mut in_use: BTreeMap<&str, usize> = BTreeMap::new();
     for claim in claims {
         *in_use.entry(claim["spec"]["storageClassName"].as_str().unwrap_or_default()).or_default() += 1;
@@ -37,22 +37,23 @@ fn judge<'a>(claims: impl Iterator<Item = &'a Value>, classes: &[Value]) -> Vec<
 }
 
 fn of_class(name: &str, claims: usize, classes: &[Value]) -> Finding {
-    let about = format!("class {}", if name.is_empty() { "(none)" } else { name });
-    let claims = format!("{claims} claim{}", if claims == 1 { "" } else { "s" });
+    let about = format!("StorageClass {}", if name.is_empty() { "(none)" } else { name });
+    let claims = format!("{claims} PVC{}", if claims == 1 { "" } else { "s" });
     match classes.iter().find(|class| class["metadata"]["name"] == name) {
         None => {
-            let fix = "Volumes made by hand cannot grow; move the data to claims of a class that allows expansion.";
-            Finding::problem(about, format!("does not exist, and has {claims}"), fix)
+            let fix = "Statically provisioned volumes cannot be expanded. Move the data to PVCs of a StorageClass that allows \
+                       expansion.";
+            Finding::problem(about, format!("does not exist; used by {claims}"), fix)
         }
         Some(class) if class["allowVolumeExpansion"] == true => {
-            Finding::good(about, format!("allows expansion; {claims}"))
+            Finding::good(about, format!("allows expansion; used by {claims}"))
         }
         Some(_) => {
             let fix = format!(
-                "If its driver can: kubectl patch storageclass {name} -p '{{\"allowVolumeExpansion\":true}}'. It counts for \
-                 volumes that are there already, too."
+                "If its CSI driver can expand volumes, run: kubectl patch storageclass {name} -p \
+                 '{{\"allowVolumeExpansion\":true}}'. This also applies to existing volumes."
             );
-            Finding::problem(about, format!("does not allow expansion, and has {claims}"), fix)
+            Finding::problem(about, format!("does not allow expansion; used by {claims}"), fix)
         }
     }
 }
@@ -65,7 +66,7 @@ mod tests {
     use crate::cli::verbs::doctor::findings::Level;
 
     #[test]
-    fn each_class_in_use_is_judged_once() {
+    fn each_storage_class_in_use_has_one_finding() {
         let claim = |class: Value| json!({"spec": {"storageClassName": class}});
         let claims = [claim(json!("fast")), claim(json!("fast")), claim(json!("fixed")), claim(Value::Null)];
         let classes = [
@@ -73,13 +74,13 @@ mod tests {
             json!({"metadata": {"name": "fixed"}}),
             json!({"metadata": {"name": "unused"}}),
         ];
-        let told: Vec<_> = judge(claims.iter(), &classes).into_iter().map(|f| (f.level, f.about, f.what)).collect();
+        let found: Vec<_> = findings(claims.iter(), &classes).into_iter().map(|f| (f.level, f.about, f.what)).collect();
         assert_eq!(
-            told,
+            found,
             [
-                (Level::Problem, "class (none)".into(), "does not exist, and has 1 claim".into()),
-                (Level::Good, "class fast".into(), "allows expansion; 2 claims".into()),
-                (Level::Problem, "class fixed".into(), "does not allow expansion, and has 1 claim".into()),
+                (Level::Problem, "StorageClass (none)".into(), "does not exist; used by 1 PVC".into()),
+                (Level::Good, "StorageClass fast".into(), "allows expansion; used by 2 PVCs".into()),
+                (Level::Problem, "StorageClass fixed".into(), "does not allow expansion; used by 1 PVC".into()),
             ]
         );
     }

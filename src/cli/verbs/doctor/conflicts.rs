@@ -1,11 +1,11 @@
-//! Other workloads that meddle with a managed StatefulSet: selectors that match its Pods, and StatefulSets that share its
-//! PVCs by their names.
+//! Check for workloads that conflict with a managed StatefulSet: selectors that match its Pods, and StatefulSets whose PVCs
+//! have the same names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::Practice;
+use super::Context;
 use super::findings::Finding;
 use crate::cluster::client::resources::PODS;
 use crate::cluster::client::{Error, Resource};
@@ -20,39 +20,39 @@ const JOBS: Resource = Resource { group: "batch", version: "v1", kind: "Job", pl
 
 type Labels = BTreeMap<String, String>;
 
-pub(super) async fn look(practice: &Practice<'_>) -> Result<Vec<Finding>, Error> {
+pub(super) async fn check(context: &Context<'_>) -> Result<Vec<Finding>, Error> {
     let managed: BTreeSet<(String, String)> =
-        practice.managed().map(|set| (set.name.namespace, set.name.name)).collect();
-    let mut findings = shared_claims(&practice.sets, &managed);
+        context.managed().map(|set| (set.name.namespace, set.name.name)).collect();
+    let mut findings = shared_claims(&context.sets, &managed);
     if !managed.is_empty() {
-        findings.extend(overlaps(practice, &managed).await?);
+        findings.extend(overlaps(context, &managed).await?);
     }
     if findings.is_empty() {
-        findings.push(Finding::good("neighbours", "no other workload selects the Pods of a managed StatefulSet"));
+        findings.push(Finding::good("workloads", "no other workload selects the Pods of a managed StatefulSet"));
     }
     Ok(findings)
 }
 
-async fn overlaps(practice: &Practice<'_>, managed: &BTreeSet<(String, String)>) -> Result<Vec<Finding>, Error> {
+async fn overlaps(context: &Context<'_>, managed: &BTreeSet<(String, String)>) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
-    let mut others: Vec<(&str, Value)> = practice.sets.iter().map(|set| ("StatefulSet", set.clone())).collect();
+    let mut others: Vec<(&str, Value)> = context.sets.iter().map(|set| ("StatefulSet", set.clone())).collect();
     let kinds: [&'static Resource; 4] = [&REPLICA_SETS, &REPLICATION_CONTROLLERS, &DAEMON_SETS, &JOBS];
     for kind in kinds {
-        match practice.all(kind, practice.namespace).await {
+        match context.all(kind, context.namespace).await {
             Ok(all) => others.extend(all.into_iter().map(|object| (kind.kind, object))),
-            Err(error @ Error::NotAllowed { .. }) => findings.push(Finding::unknown("neighbours", &error)),
+            Err(error @ Error::NotAllowed { .. }) => findings.push(Finding::unknown("workloads", &error)),
             Err(error) => return Err(error),
         }
     }
-    let pods = match practice.all(&PODS, practice.namespace).await {
+    let pods = match context.all(&PODS, context.namespace).await {
         Ok(pods) => pods,
         Err(error @ Error::NotAllowed { .. }) => {
-            findings.push(Finding::unknown("neighbours", &error));
+            findings.push(Finding::unknown("workloads", &error));
             Vec::new()
         }
         Err(error) => return Err(error),
     };
-    let ours = practice.sets.iter().filter(|set| managed.contains(&place(set)));
+    let ours = context.sets.iter().filter(|set| managed.contains(&place(set)));
     findings.extend(ours.flat_map(|set| rivals(set, &others, &pods)));
     Ok(findings)
 }
@@ -75,15 +75,15 @@ fn rivals(set: &Value, others: &[(&str, Value)], pods: &[Value]) -> Vec<Finding>
         if other["metadata"]["namespace"] != namespace.as_str() || other["metadata"]["uid"] == *uid {
             return None;
         }
-        let (what, _) = targets.iter().find(|(_, labels)| selects(&other["spec"]["selector"], labels))?;
+        let (matched, _) = targets.iter().find(|(_, labels)| selects(&other["spec"]["selector"], labels))?;
         let other = format!("{kind} {}", place(other).1);
-        let told = format!("the selector of {other} matches {what}: {other} can take over the Pods and delete them");
+        let what = format!("the selector of {other} matches {matched}: {other} can take over the Pods and delete them");
         let fix = format!(
-            "Give {other} another label in its selector and its Pod template (a selector cannot be changed, so create it \
-             again), or delete it. Until then do not let the template of {name} follow: kubectl annotate statefulset {name} \
-             -n {namespace} resize-statefulset-operator/template-sync=Never"
+            "Give {other} another label in its selector and its Pod template (selectors are immutable, so recreate it), or \
+             delete it. Until then, do not let rso recreate {name}: kubectl annotate statefulset {name} -n {namespace} \
+             resize-statefulset-operator/template-sync=Never"
         );
-        Some(Finding::problem(format!("StatefulSet {namespace}/{name}"), told, fix))
+        Some(Finding::problem(format!("StatefulSet {namespace}/{name}"), what, fix))
     };
     others.iter().filter_map(rival).collect()
 }
@@ -93,7 +93,7 @@ fn labels(of: &Value) -> Labels {
     labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// StatefulSets whose PVCs have the same names, as of `a` in `b-c` and `a-b` in `c`: they share the volumes.
+/// StatefulSets whose PVCs have the same names, such as template `a` of `b-c` and template `a-b` of `c`: they share volumes.
 fn shared_claims(sets: &[Value], managed: &BTreeSet<(String, String)>) -> Vec<Finding> {
     let views = sets.iter().filter_map(|set| SetView::of(&serde_json::from_value(set.clone()).ok()?));
     let mut users: BTreeMap<(String, String), Vec<SetView>> = BTreeMap::new();
@@ -103,26 +103,28 @@ fn shared_claims(sets: &[Value], managed: &BTreeSet<(String, String)>) -> Vec<Fi
             users.entry((set.name.namespace.clone(), prefix)).or_default().push(set.clone());
         }
     }
-    let mut findings = Vec::new();
-    for ((namespace, prefix), sets) in users {
-        for (at, one) in sets.iter().enumerate() {
-            let shares = |other: &&SetView| {
-                let is_ours = |set: &SetView| managed.contains(&(namespace.clone(), set.name.name.clone()));
-                let first = one.ordinals.start.max(other.ordinals.start);
-                first < one.ordinals.end.min(other.ordinals.end) && (is_ours(one) || is_ours(other))
-            };
-            for other in sets.iter().skip(at + 1).filter(shares) {
-                let first = one.ordinals.start.max(other.ordinals.start);
-                let what = format!(
-                    "PVC {prefix}-{first} belongs to StatefulSet {} too: they share volumes, and both let them grow",
-                    other.name.name
-                );
-                let fix = "Rename one of the StatefulSets, or a volumeClaimTemplate of it, and move its data.";
-                findings.push(Finding::problem(format!("StatefulSet {namespace}/{}", one.name.name), what, fix));
-            }
-        }
-    }
-    findings
+    let pairs = users.iter().flat_map(|((namespace, prefix), sets)| {
+        let is_managed = |set: &SetView| managed.contains(&(namespace.clone(), set.name.name.clone()));
+        let pairs =
+            sets.iter().enumerate().flat_map(|(at, one)| sets.iter().skip(at + 1).map(move |other| (one, other)));
+        pairs
+            .filter(move |(one, other)| is_managed(one) || is_managed(other))
+            .filter_map(|(one, other)| shared(prefix, one, other))
+    });
+    pairs.collect()
+}
+
+/// The finding about two StatefulSets with the same prefix of their PVCs, if an ordinal is in both.
+fn shared(prefix: &str, one: &SetView, other: &SetView) -> Option<Finding> {
+    let first = one.ordinals.start.max(other.ordinals.start);
+    (first < one.ordinals.end.min(other.ordinals.end)).then(|| {
+        let what = format!(
+            "PVC {prefix}-{first} also belongs to StatefulSet {}: both use the same volumes, and rso expands them for either one",
+            other.name.name
+        );
+        let fix = "Rename one of the StatefulSets, or its volumeClaimTemplate, and move its data.";
+        Finding::problem(format!("StatefulSet {}", one.name), what, fix)
+    })
 }
 
 #[cfg(test)]
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workload_that_selects_the_pods_is_named_with_what_it_selects() {
+    fn a_workload_that_selects_the_pods_is_reported_with_what_it_selects() {
         let db = set("db", "db", "data", (0, 2));
         let pod = json!({"metadata": {
             "namespace": "shop", "name": "db-1", "labels": {"app": "db", "tier": "old"},
@@ -152,10 +154,10 @@ mod tests {
         let check = |kind: &str, namespace: &str, selector: Value, expected: Option<&str>| {
             let other = json!({"metadata": {"namespace": namespace, "name": "web", "uid": "x"}, "spec": {"selector": selector}});
             let found = rivals(&db, &[("StatefulSet", db.clone()), (kind, other)], std::slice::from_ref(&pod));
-            let told: Vec<_> = found.iter().map(|finding| finding.what.as_str()).collect();
+            let whats: Vec<_> = found.iter().map(|finding| finding.what.as_str()).collect();
             match expected {
-                Some(words) => assert!(matches!(told[..], [one] if one.contains(words)), "{told:?}"),
-                None => assert!(told.is_empty(), "{told:?}"),
+                Some(words) => assert!(matches!(whats[..], [one] if one.contains(words)), "{whats:?}"),
+                None => assert!(whats.is_empty(), "{whats:?}"),
             }
         };
         let app = |name: &str| json!({"matchLabels": {"app": name}});
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn stateful_sets_that_share_claims_by_their_names_are_found() {
+    fn statefulsets_whose_pvcs_have_the_same_names_are_reported() {
         let check = |others: [Value; 2], managed: &[&str], expected: usize| {
             let managed = managed.iter().map(|name| ("shop".to_owned(), (*name).to_owned())).collect();
             assert_eq!(shared_claims(&others, &managed).len(), expected, "{others:?}");
@@ -180,7 +182,7 @@ mod tests {
         check(pair((2, 3)), &[], 0);
         check(pair((3, 3)), &["c"], 0);
         check([set("b", "1", "a", (0, 3)), set("c", "2", "a", (0, 3))], &["b", "c"], 0);
-        let told = shared_claims(&pair((2, 3)), &BTreeSet::from([("shop".to_owned(), "c".to_owned())]));
-        assert!(told[0].what.starts_with("PVC a-b-c-2 belongs to StatefulSet c too"), "{told:?}");
+        let found = shared_claims(&pair((2, 3)), &BTreeSet::from([("shop".to_owned(), "c".to_owned())]));
+        assert!(found[0].what.starts_with("PVC a-b-c-2 also belongs to StatefulSet c"), "{found:?}");
     }
 }

@@ -1,11 +1,11 @@
-//! May the operator do what it has to?
+//! Check that the operator has the permissions it needs.
 
 use std::collections::BTreeSet;
 
 use futures::stream::{StreamExt, TryStreamExt, iter};
 use serde_json::{Value, json};
 
-use super::Practice;
+use super::Context;
 use super::findings::Finding;
 use crate::cluster::client::{Error, Resource, Run};
 
@@ -16,13 +16,13 @@ const REVIEWS: Resource = Resource {
     plural: "subjectaccessreviews",
 };
 
-/// Reviews that are asked at a time.
-const AT_ONCE: usize = 8;
+/// The largest number of reviews at the same time.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
 /// Some verbs on a kind: API group, resource, verbs.
 type Rule = (&'static str, &'static str, &'static [&'static str]);
 
-/// What the operator cannot do without, in a namespace that it looks after. The same as in the chart.
+/// The permissions that the operator needs in a namespace that it watches. The same as in the chart.
 const NEEDED: [Rule; 11] = [
     ("apps", "statefulsets", &["get", "list", "watch", "patch", "create", "delete"]),
     ("", "persistentvolumeclaims", &["list", "watch", "patch"]),
@@ -37,54 +37,56 @@ const NEEDED: [Rule; 11] = [
     ("", "namespaces", &["get"]),
 ];
 
-/// And in its own: journals. Without a lease it would do nothing at all, which shows anyway.
+/// The permissions that it needs in its own namespace, for journals. Those for the Lease are not checked: without them, the
+/// operator is not ready.
 const OWN: [Rule; 1] = [("", "configmaps", &["list", "watch", "create", "update", "delete"])];
 
-/// Whether the operator's account may do what it has to, where there is something to do.
-pub(super) async fn look(practice: &Practice<'_>) -> Vec<Finding> {
-    let namespaces: BTreeSet<String> = practice.managed().map(|set| set.name.namespace).collect();
+/// Reviews the permissions of the operator's ServiceAccount in each namespace with a managed StatefulSet.
+pub(super) async fn check(context: &Context<'_>) -> Vec<Finding> {
+    let namespaces: BTreeSet<String> = context.managed().map(|set| set.name.namespace).collect();
     if namespaces.is_empty() {
-        return vec![told(&[])];
+        return vec![finding(&[])];
     }
     let everywhere = namespaces.iter().flat_map(|namespace| NEEDED.map(|rule| (namespace.as_str(), rule)));
-    let asked: Vec<(&str, Rule)> = everywhere.chain(OWN.map(|rule| (practice.own, rule))).collect();
-    let answers = iter(asked).map(|(namespace, rule)| missing(practice, namespace, rule)).buffered(AT_ONCE);
-    match answers.try_collect::<Vec<Option<String>>>().await {
-        Ok(missing) => vec![told(&missing.into_iter().flatten().collect::<Vec<_>>())],
-        Err(error) => vec![Finding::unknown("rights", &error)],
+    let needed: Vec<(&str, Rule)> = everywhere.chain(OWN.map(|rule| (context.operator_namespace, rule))).collect();
+    let reviews =
+        iter(needed).map(|(namespace, rule)| missing(context, namespace, rule)).buffered(MAX_CONCURRENT_REQUESTS);
+    match reviews.try_collect::<Vec<Option<String>>>().await {
+        Ok(missing) => vec![finding(&missing.into_iter().flatten().collect::<Vec<_>>())],
+        Err(error) => vec![Finding::unknown("permissions", &error)],
     }
 }
 
-fn told(missing: &[String]) -> Finding {
+fn finding(missing: &[String]) -> Finding {
     if missing.is_empty() {
-        return Finding::good("rights", "the operator may do what it has to");
+        return Finding::good("permissions", "the operator has the permissions that it needs");
     }
-    let fix = "Let it look after these namespaces: leave watchNamespaces empty, or add them. Then upgrade the release, \
-               which puts its roles back.";
-    Finding::problem("rights", format!("the operator may not {}", missing.join(", ")), fix)
+    let fix = "Leave watchNamespaces of the release empty, or add these namespaces to it. Then run helm upgrade, which restores \
+               the roles.";
+    Finding::problem("permissions", format!("the operator may not {}", missing.join(", ")), fix)
 }
 
-/// What of a rule the operator may not do in a namespace.
-async fn missing(practice: &Practice<'_>, namespace: &str, rule: Rule) -> Result<Option<String>, Error> {
+/// The verbs of a rule that the operator may not use in a namespace.
+async fn missing(context: &Context<'_>, namespace: &str, rule: Rule) -> Result<Option<String>, Error> {
     let (group, resource, verbs) = rule;
     let mut missing = Vec::new();
     for verb in verbs {
         let attributes = json!({ "namespace": namespace, "verb": verb, "group": group, "resource": resource });
-        let review = review(practice, &attributes);
-        let answer = practice.client.create(&REVIEWS, None, &review, Run::Real).await?.done().unwrap_or_default();
-        if answer["status"]["allowed"] != true {
+        let review = review(context, &attributes);
+        let reviewed = context.client.create(&REVIEWS, None, &review, Run::Real).await?.done().unwrap_or_default();
+        if reviewed["status"]["allowed"] != true {
             missing.push(*verb);
         }
     }
     Ok((!missing.is_empty()).then(|| format!("{} {resource} in {namespace}", missing.join("/"))))
 }
 
-fn review(practice: &Practice<'_>, attributes: &Value) -> Value {
+fn review(context: &Context<'_>, attributes: &Value) -> Value {
     json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
         "spec": {
-            "user": format!("system:serviceaccount:{}:{}", practice.own, practice.release),
+            "user": format!("system:serviceaccount:{}:{}", context.operator_namespace, context.release),
             "resourceAttributes": attributes,
         },
     })
@@ -95,29 +97,29 @@ mod tests {
     use super::*;
 
     /// (API group, resource, verb)
-    type Right = (String, String, String);
+    type Permission = (String, String, String);
 
-    /// The rights that a template of the chart grants always, and not to one object alone. A rule has its lists on a line
-    /// each.
-    fn granted(template: &str) -> BTreeSet<Right> {
+    /// The permissions that a template of the chart grants without a condition and for all objects. A rule has one line for
+    /// each list.
+    fn granted(template: &str) -> BTreeSet<Permission> {
         let chart = include_str!("../../../../chart/templates/_rules.tpl");
         let (_, text) = chart.split_once(&format!("{{{{- define \"{template}\" -}}}}\n")).unwrap();
         let always: Vec<&str> = text.lines().take_while(|line| !line.starts_with("{{-")).collect();
         let rules =
             always.split(|line| line.starts_with('#')).flat_map(|rules| rules.chunk_by(|_, next| !is_first(next)));
-        rules.filter(|rule| !rule.concat().contains("resourceNames:")).flat_map(rights_of).collect()
+        rules.filter(|rule| !rule.concat().contains("resourceNames:")).flat_map(permissions_of).collect()
     }
 
     fn is_first(line: &str) -> bool {
         line.starts_with("- ")
     }
 
-    fn rights_of(rule: &[&str]) -> Vec<Right> {
+    fn permissions_of(rule: &[&str]) -> Vec<Permission> {
         let [groups, resources, verbs] = rule else { panic!("not a rule of three lines: {rule:?}") };
         let groups = words(groups, "- apiGroups: ");
         let [group] = groups.as_slice() else { panic!("not one group: {groups:?}") };
         let verbs = words(verbs, "  verbs: ");
-        let of = |resource: &String| -> Vec<Right> {
+        let of = |resource: &String| -> Vec<Permission> {
             verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())).collect()
         };
         words(resources, "  resources: ").iter().flat_map(of).collect()
@@ -129,26 +131,26 @@ mod tests {
         list.split(", ").map(|word| word.trim_matches('"').to_owned()).collect()
     }
 
-    fn asked(rules: &[Rule]) -> BTreeSet<Right> {
-        let rights = |(group, resource, verbs): &Rule| -> Vec<Right> {
+    fn checked(rules: &[Rule]) -> BTreeSet<Permission> {
+        let permissions = |(group, resource, verbs): &Rule| -> Vec<Permission> {
             verbs.iter().map(|verb| ((*group).to_owned(), (*resource).to_owned(), (*verb).to_owned())).collect()
         };
-        rules.iter().flat_map(rights).collect()
+        rules.iter().flat_map(permissions).collect()
     }
 
     #[test]
-    fn what_the_chart_grants_is_what_is_asked_for() {
-        assert_eq!(asked(&NEEDED), granted("rso.rules.sets"));
+    fn the_chart_grants_exactly_the_permissions_that_are_checked() {
+        assert_eq!(checked(&NEEDED), granted("rso.rules.sets"));
         let mut own = granted("rso.rules.own");
         own.retain(|(_, resource, _)| resource != "leases");
-        assert_eq!(asked(&OWN), own);
+        assert_eq!(checked(&OWN), own);
     }
 
     #[test]
-    fn what_is_missing_is_named_with_what_to_do() {
-        let finding = told(&["list jobs in shop".to_owned(), "list/patch pods in shop".to_owned()]);
-        assert_eq!(finding.what, "the operator may not list jobs in shop, list/patch pods in shop");
-        assert!(finding.fix.is_some_and(|fix| fix.contains("watchNamespaces")));
-        assert_eq!(told(&[]), Finding::good("rights", "the operator may do what it has to"));
+    fn missing_permissions_are_named_with_what_to_do() {
+        let missing = finding(&["list jobs in shop".to_owned(), "list/patch pods in shop".to_owned()]);
+        assert_eq!(missing.what, "the operator may not list jobs in shop, list/patch pods in shop");
+        assert!(missing.fix.is_some_and(|fix| fix.contains("watchNamespaces")));
+        assert_eq!(finding(&[]), Finding::good("permissions", "the operator has the permissions that it needs"));
     }
 }
