@@ -158,7 +158,7 @@ impl TemplateView<'_> {
         }
     }
 
-    /// The notes of the decision, then what prevents the expansion of single PVCs; each text once.
+    /// The messages of the decision, then what prevents the expansion of single PVCs; each text once.
     fn notes(&self, decision: &Decision) -> Vec<Note> {
         let mut notes = decision.notes.clone();
         let target = expands_to(decision).unwrap_or_default();

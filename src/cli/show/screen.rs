@@ -13,8 +13,7 @@ use crate::api::reasons::{Note, Severity};
 const BAR_WIDTHS: (usize, usize) = (8, 30);
 /// The largest width of a name; a longer one loses its middle.
 const MAX_NAME_WIDTH: usize = 32;
-/// Space reserved for the requested size (`→ 12Gi`) and for the state of a PVC, so that a bar keeps its width during an
-/// expansion.
+/// Space reserved for the requested size (`→ 12Gi`) and for the state of a PVC: a bar keeps its width during an expansion.
 const RESERVED: (&str, &str) = ("of 10Gi → 12Gi", "expanded 59m ago");
 /// The default columns do not show an older expansion.
 const RECENT: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);

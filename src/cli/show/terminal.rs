@@ -63,7 +63,7 @@ pub(crate) fn ask(question: &str) {
     let _ = stderr().write_all(question.as_bytes()).and_then(|()| stderr().flush());
 }
 
-/// Whether stdout is closed or failed, so that a watch can end.
+/// Whether stdout is closed or failed. A watch ends then.
 pub(crate) fn is_closed() -> bool {
     STDOUT_ERROR.get().is_some()
 }
@@ -140,7 +140,7 @@ fn frame(text: &str, width: usize, height: usize) -> String {
     frame
 }
 
-/// At most `width` cells of a line, with all color codes, so that the last color ends too.
+/// At most `width` cells of a line, with all color codes: the last color ends too.
 fn clipped(line: &str, width: usize) -> String {
     let (mut cells, mut in_color_code) = (0, false);
     let kept = |c: &char| {

@@ -13,7 +13,7 @@ const MAX_AGE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 const MAX_EVENTS: usize = 3;
 
 /// The newest Event of each reason in the last hour, Warnings first. It leaves out the Warnings that no longer apply and the
-/// reasons that a note already shows.
+/// reasons of these messages, which are shown already.
 pub(super) fn select(events: &[EventStatus], notes: &[Note], now: Timestamp) -> Vec<EventStatus> {
     let is_refused = !refusals(events, now).is_empty();
     let announces = |event: &EventStatus| reason(event).is_some_and(is_announcement);
