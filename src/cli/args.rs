@@ -84,11 +84,29 @@ pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
     fn the_command_tree_is_valid() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_has_the_same_placeholder_in_every_verb() {
+        let mut placeholders: BTreeMap<String, String> = BTreeMap::new();
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            for flag in command.get_arguments().filter(|flag| flag.get_action().takes_values()) {
+                let (Some(name), Some(placeholder)) = (flag.get_long(), flag.get_value_names()) else { continue };
+                let placeholder = placeholder.join(" ");
+                let first = placeholders.entry(name.to_owned()).or_insert_with(|| placeholder.clone());
+                assert_eq!(placeholder, *first, "--{name} of {}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert_eq!(placeholders["output"], "FORMAT");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `rso doctor` finds the settings of deployment tools that would hurt, by their own kinds.
+//! `rso doctor` reports the harmful settings of deployment tools, in objects of their own kinds.
 
 use serde_json::{Value, json};
 

@@ -38,7 +38,7 @@ const NEEDED: [Rule; 11] = [
 ];
 
 /// The permissions that it needs in its own namespace, for journals. Those for the Lease are not checked: without them, the
-/// operator is not ready.
+/// operator does nothing at all, which is obvious.
 const OWN: [Rule; 1] = [("", "configmaps", &["list", "watch", "create", "update", "delete"])];
 
 /// Reviews the permissions of the operator's ServiceAccount in each namespace with a managed StatefulSet.
