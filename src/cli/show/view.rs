@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_values_in_json_stay_the_same() {
+    fn the_names_and_values_in_json_stay_the_same() {
         let check = |value: serde_json::Value, expected: &str| assert_eq!(value, serde_json::json!(expected));
         let json = |state: State| serde_json::to_value(state).unwrap();
         check(json(State::Stable), "Settled");
@@ -254,7 +254,12 @@ mod tests {
         check(json(State::WaitingForPod), "WaitingForPod");
         check(serde_json::to_value(Phase::Stable).unwrap(), "Settled");
         check(serde_json::to_value(Phase::Recreating).unwrap(), "SyncingTemplate");
-        assert_eq!(serde_json::to_value(Expansion::OnRequest).unwrap(), serde_json::json!({"mode": "onRequest"}));
+        let (size, expansion) = (Bytes::gib(10), Expansion::OnRequest);
+        let (notes, claims) = (Vec::new(), Vec::new());
+        let template =
+            TemplateStatus { name: "data".to_owned(), index: 0, size, wanted: None, expansion, notes, claims };
+        let json = serde_json::to_value(template).unwrap();
+        assert_eq!(json["growth"], serde_json::json!({"mode": "onRequest"}), "{json}");
     }
 
     #[test]
