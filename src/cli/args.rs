@@ -1,58 +1,58 @@
-//! What can be asked of `rso`? The tree of verbs, and the flags that all of them share.
+//! The command line as a whole: the tree of verbs, and how it is parsed.
 //!
-//! The tree names the roles (`controller`, `csi`) beside the verbs for people, because one program carries them all; it is
-//! the only file of this module that may know another role, and of that only its arguments.
+//! The tree contains the programs (`controller`, `csi`) beside the verbs for users, because one binary contains them all.
+//! Besides `mod.rs`, this is the only file of the module that may know another program, and of that only its arguments.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::{backup, completions, doctor, drift, resize, restore, status, uninstall};
+use super::flags::Connection;
+use super::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
 
-/// Keeps the volumes of StatefulSets large enough, without a restarted pod.
+/// Expand the volumes of StatefulSets without restarting a Pod.
 #[derive(Debug, Parser)]
 #[command(name = "rso", version, max_term_width = 100, arg_required_else_help = true, disable_help_subcommand = true)]
-#[command(
-    after_help = "Exit codes: 0 yes, 1 the answer is no, 2 usage, 3 cluster unreachable or forbidden, 4 refused for \
-                        safety.\nVerbs for people use your own kubeconfig and rights; they work when the operator does not \
-                        run."
-)]
+#[command(after_help = "Exit codes: 0 success; 1 negative result (not found, differs, not ready); 2 invalid usage; \
+                  3 cluster unreachable or access denied; 4 refused as unsafe.\n\
+                  All commands except controller and csi use your kubeconfig and your permissions, and work even if the \
+                  operator does not run.")]
 pub struct Cli {
     /// The verb.
     #[command(subcommand)]
     pub command: Command,
-    /// Which cluster, as whom.
+    /// The cluster, the user, and the namespace.
     #[command(flatten)]
     pub connection: Connection,
 }
 
-/// The verbs: first what people need, in the order they need it, then the roles.
+/// The verbs: first those for users, in the order in which users need them, then the programs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show how full the volumes of StatefulSets are and what is going on
+    /// Show the usage, the size, and the state of the volumes of StatefulSets
     Status(status::Args),
-    /// Ask for a larger volume
+    /// Request a larger volume
     Resize(resize::Args),
-    /// Look at the copies that were saved before a StatefulSet was touched
+    /// List, print, and compare the backups that rso takes before it recreates a StatefulSet
     Backup(backup::Args),
-    /// Bring a deleted StatefulSet back from a backup
+    /// Restore a deleted StatefulSet from a backup
     Restore(restore::Args),
-    /// Ask whether the operator may be removed
+    /// Check that rso can be uninstalled safely
     Uninstall(uninstall::Args),
-    /// Look for what keeps volumes from growing, or applies from going through
+    /// Diagnose what prevents volumes from expanding or applies from succeeding
     Doctor(doctor::Args),
-    /// Print the sizes that git should carry
+    /// Print storage sizes that are out of date in git
     Drift(drift::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Run the operator
     Controller(Box<Controller>),
-    /// Serve local volumes of this node to Kubernetes
+    /// Run the CSI driver for local volumes on this node
     Csi(crate::csi::Args),
 }
 
-/// The operator, with the webhook that runs in the same process.
+/// Arguments of the operator, with those of the webhook, which runs in the same process.
 #[derive(Args, Clone, Debug)]
 pub struct Controller {
     /// Flags of the operator.
@@ -63,42 +63,7 @@ pub struct Controller {
     pub webhook: crate::webhook::Args,
 }
 
-/// Which cluster, and as whom: the flags of `kubectl`, with the same meaning.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Connection")]
-pub struct Connection {
-    /// Namespace; without it that of the context
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
-    /// Context of the kubeconfig
-    #[arg(long, global = true, value_name = "NAME")]
-    pub context: Option<String>,
-    /// Path of the kubeconfig; without it $KUBECONFIG, then ~/.kube/config
-    #[arg(long, global = true, value_name = "PATH")]
-    pub kubeconfig: Option<PathBuf>,
-}
-
-/// The form of an answer. Its variants are told in one line of the help, not each on its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs, reason = "clap would make a paragraph of each")]
-pub enum Output {
-    #[default]
-    Table,
-    Wide,
-    Json,
-    Yaml,
-}
-
-/// Whether anything is written, or only checked by the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs, reason = "clap would make a paragraph of each")]
-pub enum DryRun {
-    #[default]
-    None,
-    Server,
-}
-
-/// The tree under the name by which the program was started: `kubectl-rso` is told as `kubectl rso`.
+/// The tree under the name by which the program was started: `kubectl-rso` is shown as `kubectl rso`.
 pub fn command(program: &Path) -> clap::Command {
     let command = Cli::command();
     match program.file_stem().and_then(|name| name.to_str()) {
@@ -107,7 +72,10 @@ pub fn command(program: &Path) -> clap::Command {
     }
 }
 
-/// Reads the command line; the first word is the program.
+/// Parses the command line; the first word is the program.
+///
+/// # Errors
+/// If the command line is invalid, or asks for help.
 pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
     let mut tree = command(Path::new(words.first().map_or("rso".as_ref(), OsString::as_os_str)));
     let matches = tree.try_get_matches_from_mut(words)?;
@@ -116,15 +84,33 @@ pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
-    fn the_tree_is_sound() {
+    fn the_command_tree_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn a_plugin_of_kubectl_tells_its_usage_as_one() {
+    fn a_flag_has_the_same_placeholder_in_every_verb() {
+        let mut placeholders: BTreeMap<String, String> = BTreeMap::new();
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            for flag in command.get_arguments().filter(|flag| flag.get_action().takes_values()) {
+                let (Some(name), Some(placeholder)) = (flag.get_long(), flag.get_value_names()) else { continue };
+                let placeholder = placeholder.join(" ");
+                let first = placeholders.entry(name.to_owned()).or_insert_with(|| placeholder.clone());
+                assert_eq!(placeholder, *first, "--{name} of {}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert_eq!(placeholders["output"], "FORMAT");
+    }
+
+    #[test]
+    fn a_kubectl_plugin_prints_its_usage_as_a_kubectl_command() {
         let check = |program: &str, expected: &str| {
             let words = [program, "status", "--no-such-flag"].map(OsString::from).to_vec();
             let error = parse(words).map(|_| ()).unwrap_err().to_string();

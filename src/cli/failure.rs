@@ -1,20 +1,20 @@
-//! How does a verb end when it cannot say "yes"? What was wrong, with which object, what to do; and the exit code.
+//! Exit codes, and the failure of a verb: what is wrong, with which object, and what to do.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// The exit codes, a part of the contract.
+/// The exit codes, a part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, or: the answer is yes.
-    Yes = 0,
-    /// The answer is no: not found, not there yet, different.
-    No = 1,
-    /// The command line cannot be understood.
+    /// Success.
+    Success = 0,
+    /// A negative result: not found, differs, not ready.
+    Negative = 1,
+    /// The command line is invalid.
     Usage = 2,
-    /// The cluster does not answer, or refuses this person.
+    /// The cluster is unreachable, or it denies access.
     Unreachable = 3,
-    /// It could be done, but would harm.
+    /// Refused as unsafe.
     Refused = 4,
 }
 
@@ -27,33 +27,33 @@ impl From<Exit> for ExitCode {
 /// Why a verb failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What the shell is told.
+    /// The exit code.
     pub exit: Exit,
-    /// What was wrong, with which object.
-    pub what: String,
+    /// What is wrong, with which object.
+    pub message: String,
     /// What to do.
     pub hint: Option<String>,
 }
 
 impl Failure {
     /// A failure with this exit code.
-    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), hint: None }
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
     }
 
-    /// The answer is no.
-    pub fn no(what: impl Into<String>) -> Self {
-        Self::new(Exit::No, what)
+    /// The result is negative.
+    pub fn negative(message: impl Into<String>) -> Self {
+        Self::new(Exit::Negative, message)
     }
 
-    /// The command line asks for something that does not exist.
-    pub fn usage(what: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, what)
+    /// The command line is invalid.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
     }
 
-    /// It would harm.
-    pub fn refused(what: impl Into<String>) -> Self {
-        Self::new(Exit::Refused, what)
+    /// The request is unsafe.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, message)
     }
 
     /// Adds what to do.
@@ -64,7 +64,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
+        write!(f, "{}", self.message)?;
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n  {hint}"))
     }
 }

@@ -1,45 +1,34 @@
-//! What does a person want to know or do? The verbs of `rso`, one file each.
+//! The command line of `rso`: runs a verb or a program, and turns a failure into a message and an exit code.
 //!
-//! A verb talks to the API server with the person's own rights and never through the operator. Data goes to stdout,
-//! progress to stderr, and neither by `print!`: that panics where nobody reads.
+//! A verb (`verbs/`) sends requests to the API server with the user's own permissions, never through the operator. It reads
+//! from the cluster with `read/` and writes to the terminal with `show/`: data to stdout, progress to stderr, and neither
+//! with `print!`, which panics if the stream is closed.
 
 pub mod args;
-mod backup;
-mod bar;
-mod completions;
-mod compose;
-mod doctor;
-mod drift;
 mod failure;
-mod follow;
-mod live;
-mod measure;
-mod output;
-mod reach;
-mod resize;
-mod restore;
-mod saved;
-mod screen;
-mod status;
-mod table;
-mod terminal;
-mod uninstall;
-mod view;
+mod flags;
+mod read;
+mod show;
+mod verbs;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
-pub use args::{Cli, Command, Connection, Output};
+pub use args::{Cli, Command};
 pub use failure::{Exit, Failure};
+pub use flags::Connection;
 
+use self::show::terminal;
+use self::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
 use crate::controller::RunError;
 
-/// Parses, dispatches, and turns a failure into a message and an exit code.
+/// Parses the command line, runs the verb, and turns a failure into a message and an exit code.
 pub fn main(words: Vec<OsString>) -> ExitCode {
     let program = words.first().cloned().unwrap_or_else(|| "rso".into());
     let Cli { command, connection } = match args::parse(words) {
         Ok(cli) => cli,
-        // clap writes help to stdout and mistakes to stderr; a closed pipe is nothing to report.
+        // clap writes help to stdout and errors to stderr; a closed pipe is not an error.
         Err(error) => {
             let _ = error.print();
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
@@ -53,13 +42,13 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Doctor(args) => block_on(doctor::run(&args, &connection)),
         Command::Drift(args) => block_on(drift::run(&args, &connection)),
         Command::Uninstall(args) => block_on(uninstall::run(&args, &connection)),
-        Command::Completions(args) => {
-            connection.unused("completions").and_then(|()| completions::run(&args, program.as_ref()))
-        }
+        Command::Completions(args) => connection
+            .reject_all("completions")
+            .and_then(|()| completions::run(&args, args::command(Path::new("rso")), program.as_ref())),
         Command::Controller(args) => block_on_several(controller(*args, &connection)),
         Command::Csi(args) => block_on(csi(args, &connection)),
     };
-    match ended.and_then(terminal::answered) {
+    match ended.and_then(terminal::final_exit) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             terminal::say(&format!("error: {failure}"));
@@ -68,10 +57,10 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// The operator, and beside it the webhook.
+/// Runs the operator, with the webhook in the same process.
 async fn controller(args: args::Controller, connection: &Connection) -> Result<Exit, Failure> {
     let args::Controller { operator, webhook } = args;
-    let source = connection.of_operator()?;
+    let source = connection.operator_source()?;
     let ended = crate::controller::run(operator, &source, |context, stop| {
         let ground = crate::webhook::Ground {
             client: context.client.clone(),
@@ -85,41 +74,41 @@ async fn controller(args: args::Controller, connection: &Connection) -> Result<E
         async move { crate::webhook::run(webhook, ground, stop).await.map_err(Into::into) }
     })
     .await;
-    ended.map(|()| Exit::Yes).map_err(of_operator)
+    ended.map(|()| Exit::Success).map_err(operator_failure)
 }
 
-/// A flag that cannot be read and a cluster that cannot be found are not the operator's fault.
-fn of_operator(error: RunError) -> Failure {
-    let what = crate::cluster::client::chain(&error);
+/// The failure of the operator: an invalid flag and an unreachable cluster have exit codes of their own.
+fn operator_failure(error: RunError) -> Failure {
+    let message = crate::cluster::client::chain(&error);
     match error {
         RunError::Connect(error) => error.into(),
-        RunError::Log(_) | RunError::Driver(_) => Failure::usage(what),
+        RunError::Log(_) | RunError::Driver(_) => Failure::usage(message),
         RunError::Signals(_)
         | RunError::Kubelets(_)
         | RunError::Serve(_)
         | RunError::Watch
         | RunError::Beside(_)
-        | RunError::LostLease => Failure::no(what),
+        | RunError::LostLease => Failure::negative(message),
     }
 }
 
-/// A role logs to stderr, as JSON; `RUST_LOG` says how much.
+/// Runs the CSI driver. It logs JSON to stderr; `RUST_LOG` sets the filter.
 async fn csi(args: crate::csi::Args, connection: &Connection) -> Result<Exit, Failure> {
-    connection.unused("csi")?;
+    connection.reject_all("csi")?;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     let lines = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr);
     lines.log_internal_errors(false).init();
     let ended = crate::csi::run(args).await;
-    ended.map(|()| Exit::Yes).map_err(|error| Failure::no(crate::csi::error::chain(&error)))
+    ended.map(|()| Exit::Success).map_err(|error| Failure::negative(crate::csi::error::chain(&error)))
 }
 
-/// A person's verb needs one thread.
+/// Runs a verb on one thread.
 fn block_on(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     block(&mut tokio::runtime::Builder::new_current_thread(), verb)
 }
 
-/// The operator has a thread for its passes and two for the rest: the lease is renewed, and probes are answered, while a pass or
-/// a question takes its time. What may take long goes to threads of its own, few of them.
+/// Runs the operator on a thread for its reconciliations and two for the rest: it renews the lease and answers probes while a
+/// reconciliation or an admission request takes long. Blocking work runs on a few threads of its own.
 fn block_on_several(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     block(tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(8), verb)
 }
@@ -129,5 +118,5 @@ fn block(
     verb: impl Future<Output = Result<Exit, Failure>>,
 ) -> Result<Exit, Failure> {
     let runtime = runtime.enable_all().build();
-    runtime.map_err(|error| Failure::no(format!("failed to start the runtime: {error}")))?.block_on(verb)
+    runtime.map_err(|error| Failure::negative(format!("failed to start the runtime: {error}")))?.block_on(verb)
 }

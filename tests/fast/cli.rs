@@ -1,4 +1,4 @@
-//! What does the command line say and answer when there is no cluster to talk to?
+//! The command line without a cluster: help, invalid usage, exit codes, connections.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 
-/// A kubeconfig whose API server does not answer: nobody listens on port 1.
-const NOBODY: &str = r#"
+/// A kubeconfig whose API server does not answer: no process listens on port 1.
+const UNREACHABLE: &str = r#"
 apiVersion: v1
 kind: Config
 current-context: nobody
@@ -18,13 +18,13 @@ clusters: [{name: nobody, cluster: {server: "http://127.0.0.1:1"}}]
 users: [{name: nobody, user: {}}]
 "#;
 
-struct Said {
+struct Ran {
     code: i32,
     out: String,
     err: String,
 }
 
-fn said(program: &Path, words: &[&str], kubeconfig: &Path) -> Said {
+fn run(program: &Path, words: &[&str], kubeconfig: &Path) -> Ran {
     let output = Command::new(program)
         .args(words)
         .env_clear()
@@ -33,26 +33,26 @@ fn said(program: &Path, words: &[&str], kubeconfig: &Path) -> Said {
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 fn rso() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_rso"))
 }
 
-fn nobody() -> tempfile::NamedTempFile {
+fn unreachable() -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(NOBODY.as_bytes()).unwrap();
+    file.write_all(UNREACHABLE.as_bytes()).unwrap();
     file
 }
 
 #[test]
-fn a_mistake_in_the_words_is_answered_with_2_and_what_is_right() {
-    let kubeconfig = nobody();
+fn invalid_usage_exits_with_2_and_says_what_is_valid() {
+    let kubeconfig = unreachable();
     let check = |words: &[&str], expected: &str| {
-        let said = said(rso(), words, kubeconfig.path());
-        assert_eq!((said.code, said.out.as_str()), (2, ""), "{words:?}: {}", said.err);
-        assert!(said.err.contains(expected), "{words:?}: {}", said.err);
+        let ran = run(rso(), words, kubeconfig.path());
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{words:?}: {}", ran.err);
     };
     check(&[], "Usage: rso");
     check(&["resise"], "unrecognized subcommand");
@@ -63,17 +63,17 @@ fn a_mistake_in_the_words_is_answered_with_2_and_what_is_right() {
     check(&["resize", "db", "20Gi", "--timeout", "5m"], "--wait");
     check(&["resize", "db", "20Gi", "--dry-run", "client"], "[possible values: none, server]");
     check(&["resize", "pod/db-0", "20Gi"], "\"pod\" is not a StatefulSet");
-    check(&["status", "DB"], "cannot be the name of a StatefulSet");
+    check(&["status", "DB"], "is not a valid name of a StatefulSet");
     check(&["status", "-A", "-n", "shop"], "cannot be used with");
-    check(&["status", "--watch", "-o", "json"], "--watch draws for people");
-    check(&["backup", "show"], "<SET>");
+    check(&["status", "--watch", "-o", "json"], "--watch does not support");
+    check(&["backup", "show"], "<STATEFULSET>");
     check(&["restore", "db", "--backup", "newest"], "invalid digit");
     check(&["completions", "cmd"], "possible values: bash");
 }
 
 #[test]
-fn a_cluster_that_does_not_answer_is_answered_with_3_and_what_to_do() {
-    let kubeconfig = nobody();
+fn an_unreachable_cluster_exits_with_3_and_says_what_to_do() {
+    let kubeconfig = unreachable();
     for words in [
         &["status"][..],
         &["status", "db", "-o", "json"],
@@ -84,60 +84,60 @@ fn a_cluster_that_does_not_answer_is_answered_with_3_and_what_to_do() {
         &["backup", "diff", "db"],
         &["restore", "db"],
     ] {
-        let said = said(rso(), words, kubeconfig.path());
-        assert_eq!((said.code, said.out.as_str()), (3, ""), "{words:?}: {}", said.err);
-        assert!(said.err.starts_with("error: failed to "), "{words:?}: {}", said.err);
-        assert!(said.err.contains("Connection refused"), "{words:?}: {}", said.err);
-        assert!(said.err.contains("kubectl version"), "{words:?}: {}", said.err);
+        let ran = run(rso(), words, kubeconfig.path());
+        assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{words:?}: {}", ran.err);
+        assert!(ran.err.starts_with("error: failed to "), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains("Connection refused"), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains("kubectl version"), "{words:?}: {}", ran.err);
     }
 }
 
 #[test]
-fn a_kubeconfig_that_is_not_there_is_answered_with_3() {
-    let kubeconfig = nobody();
+fn a_missing_kubeconfig_or_context_exits_with_3() {
+    let kubeconfig = unreachable();
     let check = |words: &[&str], expected: &str| {
-        let said = said(rso(), words, kubeconfig.path());
-        assert_eq!(said.code, 3, "{words:?}: {}", said.err);
-        assert!(said.err.contains(expected), "{words:?}: {}", said.err);
-        assert!(said.err.contains("--kubeconfig"), "{words:?}: {}", said.err);
+        let ran = run(rso(), words, kubeconfig.path());
+        assert_eq!(ran.code, 3, "{words:?}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains("--kubeconfig"), "{words:?}: {}", ran.err);
     };
     check(&["status", "--kubeconfig", "/nonexistent"], "/nonexistent");
     check(&["status", "--context", "other"], "other");
 }
 
 #[test]
-fn a_plugin_of_kubectl_calls_itself_so() {
+fn a_kubectl_plugin_shows_its_usage_as_a_kubectl_command() {
     let folder = tempfile::tempdir().unwrap();
     let plugin = folder.path().join("kubectl-rso");
     std::os::unix::fs::symlink(rso(), &plugin).unwrap();
-    let kubeconfig = nobody();
-    let help = said(&plugin, &["resize", "--help"], kubeconfig.path());
+    let kubeconfig = unreachable();
+    let help = run(&plugin, &["resize", "--help"], kubeconfig.path());
     assert_eq!(help.code, 0);
-    assert!(help.out.contains("Usage: kubectl rso resize [OPTIONS] <SET> <SIZE>"), "{}", help.out);
+    assert!(help.out.contains("Usage: kubectl rso resize [OPTIONS] <STATEFULSET> <SIZE>"), "{}", help.out);
     assert!(!help.out.contains("Usage: rso"), "{}", help.out);
 }
 
 #[test]
-fn the_person_sees_first_what_is_needed_first() {
-    let kubeconfig = nobody();
-    let help = said(rso(), &["--help"], kubeconfig.path()).out;
+fn the_help_lists_the_verbs_in_the_order_in_which_users_need_them() {
+    let kubeconfig = unreachable();
+    let help = run(rso(), &["--help"], kubeconfig.path()).out;
     let at = |verb: &str| help.find(&format!("\n  {verb} ")).unwrap_or_else(|| panic!("no {verb} in\n{help}"));
     assert!(at("status") < at("resize") && at("resize") < at("backup") && at("backup") < at("restore"), "{help}");
     assert!(
-        help.contains("Exit codes: 0 yes, 1 the answer is no, 2 usage, 3 cluster unreachable or forbidden"),
+        help.contains("Exit codes: 0 success; 1 negative result (not found, differs, not ready); 2 invalid usage;"),
         "{help}"
     );
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
 }
 
 #[test]
-fn each_shell_gets_its_completions() {
-    let kubeconfig = nobody();
+fn completions_exist_for_each_shell() {
+    let kubeconfig = unreachable();
     for shell in ["bash", "zsh", "fish"] {
-        let said = said(rso(), &["completions", shell], kubeconfig.path());
-        assert_eq!((said.code, said.err.as_str()), (0, ""), "{shell}");
+        let ran = run(rso(), &["completions", shell], kubeconfig.path());
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{shell}");
         for word in ["status", "resize", "all-namespaces", "dry-run"] {
-            assert!(said.out.contains(word), "{shell} lacks {word}");
+            assert!(ran.out.contains(word), "{shell} lacks {word}");
         }
     }
 }
@@ -146,11 +146,11 @@ fn each_shell_gets_its_completions() {
 fn kubeconfig_of(listener: &TcpListener) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    file.write_all(NOBODY.replace("127.0.0.1:1", &address).as_bytes()).unwrap();
+    file.write_all(UNREACHABLE.replace("127.0.0.1:1", &address).as_bytes()).unwrap();
     file
 }
 
-/// Whether the program connects to the listener before it ends; it is ended then.
+/// Whether the program connects to the listener before it ends; then the program is killed.
 fn connects(listener: &TcpListener, words: &[&str], environment: &[(&str, &str)], stderr: Stdio) -> bool {
     listener.set_nonblocking(true).unwrap();
     let mut program = std::process::Command::new(rso());
@@ -174,9 +174,9 @@ fn connects(listener: &TcpListener, words: &[&str], environment: &[(&str, &str)]
 const CONTROLLER: [&str; 5] = ["controller", "--metrics-address", "127.0.0.1:0", "--health-address", "127.0.0.1:0"];
 
 #[test]
-fn the_operator_obeys_the_kubeconfig_that_is_named() {
+fn the_operator_uses_the_kubeconfig_of_the_flag_or_the_variable() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (named, other) = (kubeconfig_of(&listener), nobody());
+    let (named, other) = (kubeconfig_of(&listener), unreachable());
     let (named, other) = (named.path().to_str().unwrap(), other.path().to_str().unwrap());
     let words = [&CONTROLLER[..], &["--kubeconfig", named, "--context", "nobody"]].concat();
     assert!(connects(&listener, &words, &[("KUBECONFIG", other)], Stdio::null()));
@@ -184,40 +184,40 @@ fn the_operator_obeys_the_kubeconfig_that_is_named() {
 }
 
 #[test]
-fn a_flag_that_a_role_does_not_use_is_refused_and_one_that_names_no_cluster_too() {
-    let kubeconfig = nobody();
+fn a_flag_that_the_verb_does_not_use_is_rejected_and_so_is_a_cluster_that_does_not_exist() {
+    let kubeconfig = unreachable();
     let check = |words: &[&str], code: i32, expected: &str| {
-        let said = said(rso(), words, kubeconfig.path());
-        assert_eq!((said.code, said.out.as_str()), (code, ""), "{words:?}: {}", said.err);
-        assert!(said.err.contains(expected), "{words:?}: {}", said.err);
+        let ran = run(rso(), words, kubeconfig.path());
+        assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{words:?}: {}", ran.err);
     };
     check(&["controller", "--kubeconfig", "/nonexistent"], 3, "/nonexistent");
     check(&["controller", "--context", "other"], 3, "other");
     check(&["controller", "-n", "shop"], 2, "--watch-namespaces=shop");
-    check(&["--namespace", "shop", "controller"], 2, "rso controller does not take --namespace");
+    check(&["--namespace", "shop", "controller"], 2, "rso controller does not accept --namespace");
     check(&["controller", "--log", "a=b=c"], 2, "log filter");
     check(&["controller", "--driver", "nonsense"], 2, "--driver");
-    check(&["completions", "bash", "--context", "other"], 2, "rso completions does not take --context");
+    check(&["completions", "bash", "--context", "other"], 2, "rso completions does not accept --context");
     check(&["status", "--as", "admin"], 2, "unexpected argument '--as'");
 }
 
 #[test]
-fn a_kubeconfig_that_is_named_and_not_usable_is_not_replaced_by_the_account_of_a_pod() {
-    let said = said(rso(), &["status"], Path::new("/nonexistent/config"));
-    assert_eq!(said.code, 3);
-    assert!(said.err.starts_with("error: failed to read the kubeconfig"), "{}", said.err);
+fn an_unusable_kubeconfig_is_not_replaced_by_the_serviceaccount_of_a_pod() {
+    let ran = run(rso(), &["status"], Path::new("/nonexistent/config"));
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.starts_with("error: failed to read the kubeconfig"), "{}", ran.err);
 }
 
-/// A place where every write fails: with EPIPE, and with ENOSPC.
-fn places() -> [Stdio; 2] {
+/// Outputs on which every write fails: with EPIPE, and with ENOSPC.
+fn broken_outputs() -> [Stdio; 2] {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     [writer.into(), std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()]
 }
 
 #[test]
-fn nobody_who_listens_on_stderr_changes_nothing() {
-    let kubeconfig = nobody();
+fn a_broken_stderr_does_not_change_the_exit_code() {
+    let kubeconfig = unreachable();
     for (words, code) in [
         (&["status"][..], 3),
         (&["resize", "pod/db-0", "20Gi"], 2),
@@ -225,67 +225,67 @@ fn nobody_who_listens_on_stderr_changes_nothing() {
         (&["controller", "-n", "shop"], 2),
         (&["status", "--no-such-flag"], 2),
     ] {
-        for place in places() {
+        for output in broken_outputs() {
             let mut program = std::process::Command::new(rso());
-            program.args(words).env_clear().env("KUBECONFIG", kubeconfig.path()).stderr(place);
+            program.args(words).env_clear().env("KUBECONFIG", kubeconfig.path()).stderr(output);
             assert_eq!(program.status().unwrap().code(), Some(code), "{words:?}");
         }
     }
 }
 
 #[test]
-fn a_log_that_cannot_be_written_does_not_end_the_operator() {
+fn a_broken_stderr_does_not_end_the_operator() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let kubeconfig = kubeconfig_of(&listener);
-    for place in places() {
+    for output in broken_outputs() {
         let environment = [("KUBECONFIG", kubeconfig.path().to_str().unwrap())];
-        assert!(connects(&listener, &[&CONTROLLER[..], &["--log", "debug"]].concat(), &environment, place));
+        assert!(connects(&listener, &[&CONTROLLER[..], &["--log", "debug"]].concat(), &environment, output));
     }
 }
 
 #[test]
-fn an_answer_that_is_not_read_is_no_failure_and_one_that_cannot_be_stored_is() {
-    let [closed, full] = places();
-    let answer = |place: Stdio| {
+fn a_closed_pipe_is_not_a_failure_but_a_full_disk_is() {
+    let [closed, full] = broken_outputs();
+    let completions = |stdout: Stdio| {
         let mut program = std::process::Command::new(rso());
-        let output = program.args(["completions", "bash"]).env_clear().stdout(place).stderr(Stdio::piped()).output();
+        let output = program.args(["completions", "bash"]).env_clear().stdout(stdout).stderr(Stdio::piped()).output();
         let output = output.unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    assert_eq!(answer(closed), (Some(0), String::new()));
-    let (code, told) = answer(full);
+    assert_eq!(completions(closed), (Some(0), String::new()));
+    let (code, error) = completions(full);
     assert_eq!(code, Some(1));
-    assert!(told.starts_with("error: failed to write the answer to stdout: No space left"), "{told}");
+    assert!(error.starts_with("error: failed to write to stdout: No space left"), "{error}");
 }
 
 /// The kubeconfig of an API server that only a proxy can resolve.
 fn behind_a_proxy(extra: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    let text = NOBODY.replace(r#""http://127.0.0.1:1""#, &format!(r#""https://api.invalid:6443"{extra}"#));
+    let text = UNREACHABLE.replace(r#""http://127.0.0.1:1""#, &format!(r#""https://api.invalid:6443"{extra}"#));
     file.write_all(text.as_bytes()).unwrap();
     file
 }
 
-/// A proxy that notes what it is asked for, and refuses it.
+/// A proxy that records each request and rejects it.
 fn proxy() -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let (asked, questions) = std::sync::mpsc::channel();
+    let (sender, requests) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let mut question = [0; 4096];
-            let length = std::io::Read::read(&mut stream, &mut question).unwrap();
-            asked.send(String::from_utf8_lossy(&question[..length]).into_owned()).ok();
+            let mut request = [0; 4096];
+            let length = std::io::Read::read(&mut stream, &mut request).unwrap();
+            sender.send(String::from_utf8_lossy(&request[..length]).into_owned()).ok();
             stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").ok();
         }
     });
-    (address, questions)
+    (address, requests)
 }
 
 #[test]
-fn the_api_server_is_asked_through_the_proxy_that_is_named() {
-    let (address, questions) = proxy();
+fn requests_go_through_the_proxy_of_the_kubeconfig_or_of_the_environment() {
+    let (address, requests) = proxy();
     let authority = address.trim_start_matches("http://");
     let with_password = format!("http://me:pa%40ss@{authority}");
     let in_kubeconfig = format!(r#", proxy-url: "{address}""#);
@@ -294,43 +294,43 @@ fn the_api_server_is_asked_through_the_proxy_that_is_named() {
         let mut program = Command::new(rso());
         program.arg("status").env_clear().envs(variables.iter().copied());
         let output = program.env("KUBECONFIG", kubeconfig.path()).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(3), "{told}");
-        let question = questions.try_iter().last().unwrap_or_default();
-        assert!(question.starts_with("CONNECT api.invalid:6443 "), "{variables:?} {question} {told}");
-        question
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{error}");
+        let request = requests.try_iter().last().unwrap_or_default();
+        assert!(request.starts_with("CONNECT api.invalid:6443 "), "{variables:?} {request} {error}");
+        request
     };
     check("", &[("HTTPS_PROXY", &address)]);
     check("", &[("https_proxy", authority)]);
     check(&in_kubeconfig, &[]);
     check(&in_kubeconfig, &[("NO_PROXY", "*")]);
-    let question = check("", &[("HTTPS_PROXY", &with_password)]);
-    assert!(question.to_ascii_lowercase().contains("proxy-authorization: basic "), "{question}");
+    let request = check("", &[("HTTPS_PROXY", &with_password)]);
+    assert!(request.to_ascii_lowercase().contains("proxy-authorization: basic "), "{request}");
     check("", &[("HTTPS_PROXY", &address), ("NO_PROXY", "127.0.0.1")]);
-    // This machine is asked directly, where nobody listens.
-    let direct = said_through(&address, &nobody_secure());
-    assert!(direct.contains("Connection refused") && questions.try_recv().is_err(), "{direct}");
+    // The local host is always connected directly; no process listens there.
+    let direct = error_through(&address, &unreachable_with_tls());
+    assert!(direct.contains("Connection refused") && requests.try_recv().is_err(), "{direct}");
 }
 
-fn nobody_secure() -> tempfile::NamedTempFile {
+fn unreachable_with_tls() -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(NOBODY.replace("http:", "https:").as_bytes()).unwrap();
+    file.write_all(UNREACHABLE.replace("http:", "https:").as_bytes()).unwrap();
     file
 }
 
-fn said_through(proxy: &str, kubeconfig: &tempfile::NamedTempFile) -> String {
+fn error_through(proxy: &str, kubeconfig: &tempfile::NamedTempFile) -> String {
     let mut program = Command::new(rso());
     program.arg("status").env_clear().env("KUBECONFIG", kubeconfig.path()).env("HTTPS_PROXY", proxy);
     String::from_utf8(program.output().unwrap().stderr).unwrap()
 }
 
 #[test]
-fn a_proxy_that_cannot_be_used_is_told_without_its_password() {
+fn an_unusable_proxy_is_reported_without_its_password() {
     let kubeconfig = behind_a_proxy("");
     let mut program = Command::new(rso());
     program.arg("status").env_clear().env("KUBECONFIG", kubeconfig.path()).env("HTTPS_PROXY", "ftp://me:secret@p");
     let output = program.output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{told}");
-    assert!(told.starts_with("error: failed to use HTTPS_PROXY") && !told.contains("secret"), "{told}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.starts_with("error: failed to use HTTPS_PROXY") && !error.contains("secret"), "{error}");
 }

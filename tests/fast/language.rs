@@ -1,5 +1,7 @@
 //! Is the text for people in the words of the field? A list of words that are not, each with what to write instead.
 
+mod source;
+
 use crate::tree;
 
 /// The pages that are held to it. It grows: a page is added here when it has been rewritten.

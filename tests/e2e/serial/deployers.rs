@@ -1,4 +1,4 @@
-//! `rso doctor` finds the settings of deployment tools that would hurt, by their own kinds.
+//! `rso doctor` reports the harmful settings of deployment tools, in objects of their own kinds.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn has(told: &str, level: &str, about: &str, words: &str) {
 }
 
 #[tokio::test]
-async fn doctor_names_the_settings_that_would_hurt_and_no_others() {
+async fn doctor_reports_the_harmful_settings_and_no_others() {
     for kind in [APPLICATION, KUSTOMIZATION, RELEASE] {
         kind.install().await;
     }
@@ -36,7 +36,7 @@ async fn doctor_names_the_settings_that_would_hurt_and_no_others() {
             apply(space, object).await;
         }
         let told = rso(&["doctor"]).await.out;
-        assert!(told.contains("no setting of Argo CD or Flux that would hurt"), "{told}");
+        assert!(told.contains("no harmful setting of Argo CD or Flux found"), "{told}");
         let compare =
             json!({"metadata": {"annotations": {"argocd.argoproj.io/compare-options": "ServerSideDiff=true"}}});
         let harmful = [

@@ -1,0 +1,282 @@
+//! The status of a StatefulSet from what was read of it. It uses the same functions as the operator to decide.
+
+mod recent_events;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::bytes::Bytes;
+use crate::api::names::{ClaimName, Ordinal, pod_name};
+use crate::api::reasons::{Note, Reason, Severity};
+use crate::cli::show::view::{
+    self, ClaimStatus, EventStatus, Expansion, Rule, SetStatus, State, TemplateStatus, UsageStatus,
+};
+use crate::cluster::sets::{SetView, Template};
+use crate::policy::claim::{self, Claim, ClaimStep, Phase, Resize};
+use crate::policy::decide::{Decision, Verdict, decide};
+use crate::policy::drivers::{Driver, Drivers};
+use crate::policy::settings::{Auto, Increase, Limits, Settings, TemplateSettings, concerns_us};
+use crate::policy::usage::{Reading, Source, Unknown};
+
+/// What was read of one StatefulSet.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// The StatefulSet.
+    pub(crate) set: SetView,
+    /// `status.readyReplicas`.
+    pub(crate) ready: u32,
+    /// The PVCs of its replicas.
+    pub(crate) claims: Vec<Claim>,
+    /// Their usage.
+    pub(crate) readings: BTreeMap<ClaimName, Reading>,
+    /// The Events about the StatefulSet and its PVCs.
+    pub(crate) events: Vec<EventStatus>,
+    /// Whether this user lacks a permission to read the usage. The operator has permissions of its own, so an unknown usage
+    /// is then not an error.
+    pub(crate) usage_denied: bool,
+}
+
+impl Snapshot {
+    /// Whether rso manages the StatefulSet.
+    pub(crate) fn is_managed(set: &SetView) -> bool {
+        concerns_us(&set.annotations, &set.labels)
+    }
+
+    /// The settings of the StatefulSet, and the errors in its annotations. The administrator's limits are flags of the
+    /// operator, which users cannot read.
+    pub(crate) fn settings(set: &SetView) -> (Settings, Vec<Note>) {
+        Settings::read(&set.annotations, &set.labels, &set.template_names(), &Limits::default())
+    }
+
+    /// The PVCs of one template.
+    pub(crate) fn claims_of(&self, template: &Template) -> Vec<Claim> {
+        self.claims.iter().filter(|claim| claim.template == template.name).cloned().collect()
+    }
+
+    /// Whether the usage is unknown only because this user lacks a permission.
+    fn is_only_denied(&self, template: &Template) -> bool {
+        let fails =
+            |claim: &Claim| matches!(self.readings.get(&claim.name), Some(Reading::Unknown(Unknown::NotRunning(_))));
+        self.usage_denied && !self.claims_of(template).iter().any(fails)
+    }
+}
+
+/// The CSI driver of the PVCs; for an unknown StorageClass, the default limits.
+pub(crate) fn driver(claims: &[Claim]) -> Driver {
+    let class = claims.iter().find_map(|claim| claim.class.as_ref());
+    class.map(|class| Drivers::default().get(&class.provisioner)).unwrap_or_default()
+}
+
+/// The status of a StatefulSet.
+pub(crate) fn compose(snapshot: &Snapshot, now: Timestamp) -> SetStatus {
+    let set = &snapshot.set;
+    let (settings, mut notes) = Snapshot::settings(set);
+    notes.extend(owner_note(set, &settings));
+    let templates = templates(snapshot, &settings, now);
+    let shown: Vec<Note> =
+        templates.iter().flat_map(|template| template.notes.iter().cloned()).chain(notes.clone()).collect();
+    SetStatus {
+        namespace: set.name.namespace.clone(),
+        name: set.name.name.clone(),
+        replicas: set.ordinals.end.saturating_sub(set.ordinals.start),
+        ready_replicas: snapshot.ready,
+        managed: Snapshot::is_managed(set),
+        phase: phase(set, &settings),
+        templates,
+        notes,
+        events: recent_events::select(&snapshot.events, &shown, now),
+    }
+}
+
+fn phase(set: &SetView, settings: &Settings) -> view::Phase {
+    match () {
+        () if set.marked => view::Phase::Recreating,
+        () if set.deleting => view::Phase::Deleting,
+        () if settings.paused => view::Phase::Paused,
+        () => view::Phase::Stable,
+    }
+}
+
+/// For a StatefulSet that another controller owns: rso expands its PVCs but does not update its template.
+fn owner_note(set: &SetView, settings: &Settings) -> Option<Note> {
+    let (kind, name) = set.owner.as_ref().filter(|_| Snapshot::is_managed(set))?;
+    (settings.allow_owner.as_ref() != Some(kind)).then(|| {
+        let text = format!(
+            "{kind} {name} owns the StatefulSet: rso expands its PVCs but does not update its template. Change the size in \
+             the {kind}, or set the annotation allow-owner: {kind}"
+        );
+        Note::blocked("owner", text)
+    })
+}
+
+/// The status of each template. An announcement of an expansion that is refused is not shown.
+fn templates(snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Vec<TemplateStatus> {
+    let refusals = recent_events::refusals(&snapshot.events, now);
+    let is_refused = |template: &TemplateStatus| {
+        refusals.iter().any(|event| template.claims.iter().any(|claim| recent_events::is_about(event, &claim.name)))
+    };
+    let status = |(index, template): (usize, &Template)| {
+        let settings = settings.templates.get(&template.name)?;
+        let claims = snapshot.claims_of(template);
+        let driver = driver(&claims);
+        let mut status = TemplateView { snapshot, template, settings, claims, driver, now }.status(index);
+        if is_refused(&status) {
+            status.notes.retain(|note| !recent_events::is_announcement(note.reason));
+        }
+        Some(status)
+    };
+    snapshot.set.templates.iter().enumerate().filter_map(status).collect()
+}
+
+/// One template with all that its status depends on.
+struct TemplateView<'a> {
+    snapshot: &'a Snapshot,
+    template: &'a Template,
+    settings: &'a TemplateSettings,
+    claims: Vec<Claim>,
+    driver: Driver,
+    now: Timestamp,
+}
+
+impl TemplateView<'_> {
+    fn status(&self, index: usize) -> TemplateStatus {
+        let size = self.template.size.unwrap_or_default();
+        let decision = decide(self.settings, &self.driver, size, &self.claims, &self.snapshot.readings, self.now);
+        let is_shown =
+            |note: &Note| note.reason != Reason::UsageUnknown || !self.snapshot.is_only_denied(self.template);
+        let claims = self.snapshot.set.claims_of(&self.template.name);
+        TemplateStatus {
+            name: self.template.name.to_string(),
+            index,
+            size,
+            wanted: wanted(&decision, size),
+            expansion: expansion(self.settings),
+            notes: self.notes(&decision).into_iter().filter(is_shown).collect(),
+            claims: claims.map(|(ordinal, name)| self.claim_status(ordinal, &name)).collect(),
+        }
+    }
+
+    /// The messages of the decision, then what prevents the expansion of single PVCs; each text once.
+    fn notes(&self, decision: &Decision) -> Vec<Note> {
+        let mut notes = decision.notes.clone();
+        let target = expands_to(decision).unwrap_or_default();
+        for claim in &self.claims {
+            let note = match claim::next(claim, target, None, &self.driver, self.now) {
+                ClaimStep::Wait(note) | ClaimStep::Blocked(note) => note,
+                // The columns show an expansion in progress.
+                ClaimStep::Settled | ClaimStep::Patch { .. } => continue,
+            };
+            let is_in_columns = note.reason.severity() == Severity::Normal;
+            if !is_in_columns && !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        notes
+    }
+
+    fn claim_status(&self, ordinal: Ordinal, name: &ClaimName) -> ClaimStatus {
+        let claim = self.claims.iter().find(|claim| claim.name == *name);
+        let (usage, unknown) = claim.map(|claim| self.usage(claim)).unwrap_or_default();
+        ClaimStatus {
+            pod: pod_name(&self.snapshot.set.name, ordinal),
+            class: claim.and_then(|claim| Some(claim.class.as_ref()?.name.clone())),
+            requested: claim.map(|claim| claim.requested),
+            capacity: claim.and_then(|claim| claim.capacity),
+            state: claim.map_or(State::Missing, |claim| state(claim, &self.driver)),
+            usage,
+            unknown,
+            resized_at: claim.and_then(|claim| claim.resized_at),
+            name: name.to_string(),
+        }
+    }
+
+    /// The usage of a PVC, or why it is unknown; neither if it was not measured.
+    fn usage(&self, claim: &Claim) -> (Option<UsageStatus>, Option<String>) {
+        let reading = self.snapshot.readings.get(&claim.name);
+        match reading.map(|reading| reading.current(claim, self.now)) {
+            Some(Ok((usage, _))) => (Some(usage_status(usage)), None),
+            Some(Err(why)) => (None, Some(why.explained(claim))),
+            None => (None, None),
+        }
+    }
+}
+
+/// The size to which the decision expands the PVCs, if it does.
+fn expands_to(decision: &Decision) -> Option<Bytes> {
+    match decision.verdict {
+        Verdict::Grow { to, .. } => Some(to),
+        Verdict::Keep | Verdict::Recommend { .. } | Verdict::Refuse(_) => None,
+    }
+}
+
+/// The size that the template or its PVCs are to have, if it is larger than that of the template.
+fn wanted(decision: &Decision, size: Bytes) -> Option<Bytes> {
+    expands_to(decision).max(decision.template).filter(|wanted| *wanted > size)
+}
+
+fn expansion(settings: &TemplateSettings) -> Expansion {
+    let increase = match settings.increase {
+        Increase::Share(share) => share.to_string(),
+        Increase::Size(size) => size.to_string(),
+    };
+    let rule = Rule { threshold: settings.threshold, increase, max_size: settings.max_size };
+    match settings.auto {
+        Auto::Off => Expansion::OnRequest,
+        Auto::Recommend => Expansion::Recommend(rule),
+        Auto::On => Expansion::ByUsage(rule),
+    }
+}
+
+fn usage_status(usage: &crate::policy::usage::Usage) -> UsageStatus {
+    UsageStatus {
+        used: usage.used,
+        available: usage.available,
+        total: usage.total,
+        full: usage.fullness().unwrap_or(crate::api::bytes::Percent::whole(100)),
+        inodes_full: usage.inode_fullness(),
+        source: match usage.source {
+            Source::Agent => "agent",
+            Source::Kubelet => "kubelet",
+        },
+        at: usage.at,
+    }
+}
+
+/// The state of a PVC.
+pub(crate) fn state(claim: &Claim, driver: &Driver) -> State {
+    match claim.phase {
+        _ if claim.deleting => return State::Deleting,
+        Phase::Pending => return State::Pending,
+        Phase::Lost => return State::Lost,
+        Phase::Bound => {}
+    }
+    match claim.resize {
+        Resize::ControllerInfeasible | Resize::NodeInfeasible => State::Infeasible,
+        _ if claim.is_done() => State::Stable,
+        _ if driver.growth == crate::policy::drivers::Growth::Offline => State::WaitingForPod,
+        Resize::None | Resize::ControllerInProgress => State::Expanding,
+        Resize::NodePending | Resize::NodeInProgress | Resize::FileSystemResizePending => State::ExpandingFilesystem,
+    }
+}
+
+/// An Event of the operator; `kubectl describe` shows those of other clients.
+pub(crate) fn event(event: &Value) -> Option<EventStatus> {
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    let reason = text("/reason")?;
+    Reason::ALL.iter().find(|known| known.as_str() == reason)?;
+    let times = ["/series/lastObservedTime", "/eventTime", "/deprecatedLastTimestamp", "/metadata/creationTimestamp"];
+    Some(EventStatus {
+        at: times.into_iter().find_map(|pointer| text(pointer)?.parse().ok())?,
+        reason: reason.to_owned(),
+        warning: text("/type") == Some("Warning"),
+        note: text("/note").unwrap_or_default().to_owned(),
+        claim: text("/regarding/name")
+            .filter(|_| text("/regarding/kind") == Some("PersistentVolumeClaim"))
+            .map(Into::into),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! Reads from the cluster that the verbs share, with the user's kubeconfig and permissions.
+
+pub(crate) mod compose;
+pub(crate) mod follow;
+pub(crate) mod live;
+pub(crate) mod measure;
+pub(crate) mod reach;
+pub(crate) mod saved;
