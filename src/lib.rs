@@ -26,19 +26,52 @@
 // Without the feature, nothing is public but what the programs call.
 #![cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 
-/// Modules that are public with the feature `testing` only.
-macro_rules! rooms {
-    ($($room:ident)+) => {
-        $(
-            #[cfg(feature = "testing")]
-            pub mod $room;
-            #[cfg(not(feature = "testing"))]
-            mod $room;
-        )+
-    };
-}
+// No macro writes these lines: rustfmt follows only modules that it sees.
+#[cfg(not(feature = "testing"))]
+mod agent;
+#[cfg(not(feature = "testing"))]
+mod api;
+#[cfg(not(feature = "testing"))]
+mod cli;
+#[cfg(not(feature = "testing"))]
+mod cluster;
+#[cfg(not(feature = "testing"))]
+mod controller;
+#[cfg(not(feature = "testing"))]
+mod csi;
+#[cfg(not(feature = "testing"))]
+mod operator;
+#[cfg(not(feature = "testing"))]
+mod policy;
+#[cfg(not(feature = "testing"))]
+mod recreate;
+#[cfg(not(feature = "testing"))]
+mod telemetry;
+#[cfg(not(feature = "testing"))]
+mod webhook;
 
-rooms! { agent api cli cluster controller csi operator policy recreate telemetry webhook }
+#[cfg(feature = "testing")]
+pub mod agent;
+#[cfg(feature = "testing")]
+pub mod api;
+#[cfg(feature = "testing")]
+pub mod cli;
+#[cfg(feature = "testing")]
+pub mod cluster;
+#[cfg(feature = "testing")]
+pub mod controller;
+#[cfg(feature = "testing")]
+pub mod csi;
+#[cfg(feature = "testing")]
+pub mod operator;
+#[cfg(feature = "testing")]
+pub mod policy;
+#[cfg(feature = "testing")]
+pub mod recreate;
+#[cfg(feature = "testing")]
+pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod webhook;
 
 pub use agent::main as run_agent;
 pub use cli::main as run;

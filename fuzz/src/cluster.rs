@@ -9,13 +9,14 @@ use rso::api::annotations::{HOLD, PAUSED, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
 use rso::api::reasons::Note;
-use rso::recreate::journal::{JournalError, Snapshot, VERSION};
+use rso::recreate::assemble::Rest;
+use rso::recreate::journal::{Snapshot, VERSION};
 use rso::recreate::manifest::{self, MANAGER};
 use rso::recreate::observed::{
-    BackupHead, Backups, Claim, Departure, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet,
-    Namespace, Observed, Probes, Rivals, Stored, Verdict, WhenDeleted,
+    BackupHead, Backups, Claim, Departure, Dependent, Found, Guard, JournalHead, Kind, LastObject, LiveSet, Namespace,
+    Observed, Probes, Rivals, Verdict, WhenDeleted,
 };
-use rso::recreate::{Ending, Intent, Journal, Phase, Rules};
+use rso::recreate::{Ending, Intent, Journal, Phase, Rules, raw};
 use serde_json::{Map, Value, json};
 
 use super::draw;
@@ -259,25 +260,31 @@ pub fn observed(u: &mut Unstructured<'_>) -> Result<Option<(Observed, Timestamp)
         allow_owner: draw::maybe(u, |u| draw::word(u, &["Postgresql"]))?,
     };
     let pods = spec.ordinals().take(2).map(|ordinal| pod(u, ordinal, &uid)).collect::<Result<Vec<_>>>()?;
-    let seen = Observed {
-        set: SetName::new(NAMESPACE, NAME),
-        last: last(u, &set, &journal)?,
-        pods: some(u, pods)?,
-        revisions: draw::list(u, 1, |u| dependent(u, Kind::Revision, "db-1", &uid))?,
-        claims: claims(u, &live)?,
-        namespace: Namespace { uid: Uid::new(NAMESPACE_UID), terminating: draw::rarely(u)? },
-        probes: draw::maybe(u, |u| probes(u, &live, &intent.targets))?,
-        others: draw::list(u, 2, head)?,
-        backups: backups(u, &id)?,
-        journal: stored(u, journal)?,
-        intent: draw::maybe(u, |_| Ok(intent))?,
-        // Drawn after the others, so that what was found before is still what it was.
-        rivals: draw::maybe(u, |u| rivals(u, &live))?,
-        departure: departure(u, &uid)?,
-        live: if u.int_in_range(0..=3_u8)? == 3 { Live::Absent } else { Live::Present(Box::new(live)) },
-        rules: Rules::default(),
+    // The order of the draws is that of the first corpus: what was found before is still what it was.
+    let last = last(u, &set, &journal)?;
+    let pods = some(u, pods)?;
+    let revisions = draw::list(u, 1, |u| dependent(u, Kind::Revision, "db-1", &uid))?;
+    let claims = claims(u, &live)?;
+    let namespace = Namespace { uid: Uid::new(NAMESPACE_UID), terminating: draw::rarely(u)? };
+    let probes = draw::maybe(u, |u| probes(u, &live, &intent.targets))?;
+    let others = draw::list(u, 2, head)?;
+    let backups = backups(u, &id)?;
+    let own = stored(u, &journal)?;
+    let intent = draw::maybe(u, |_| Ok(intent))?;
+    let rivals = draw::maybe(u, |u| rivals(u, &live))?;
+    let departure = departure(u, &uid)?;
+    let is_absent = u.int_in_range(0..=3_u8)? == 3;
+    let objects = raw::Objects {
+        live: (!is_absent).then_some(set),
+        namespace: Some(raw::namespace(&namespace)),
+        journals: others.iter().map(raw::head).chain(own).collect(),
+        pods: pods.iter().map(raw::dependent).collect(),
+        revisions: revisions.iter().map(raw::dependent).collect(),
+        claims: claims.iter().map(raw::claim).collect(),
     };
-    Ok(Some((seen, now)))
+    let rest = Rest { backups, departure, intent, rules: Rules::default() };
+    let assembled = objects.assemble(&SetName::new(NAMESPACE, NAME), rest);
+    Ok(assembled.ok().map(|seen| (Observed { last, probes, rivals, ..seen }, now)))
 }
 
 /// The set becomes the one that was created for the journal.
@@ -304,14 +311,18 @@ fn some<T>(u: &mut Unstructured<'_>, mut all: Vec<T>) -> Result<Vec<T>> {
     Ok(all)
 }
 
-fn stored(u: &mut Unstructured<'_>, journal: Journal) -> Result<Stored> {
+/// The ConfigMap of the journal, whole or damaged; or none.
+fn stored(u: &mut Unstructured<'_>, journal: &Journal) -> Result<Option<Value>> {
     let guard = Guard { uid: Uid::new("uid-journal"), resource_version: "9".to_owned() };
-    Ok(match u.int_in_range(0..=7_u8)? {
-        6 => Stored::Unreadable { name: journal.name(), guard, error: JournalError::Checksum },
-        7 => Stored::Unreadable { name: journal.name(), guard, error: JournalError::Newer(VERSION + 1) },
-        0 | 1 => Stored::None,
-        _ => Stored::Some { journal: Box::new(journal), guard },
-    })
+    let kind = u.int_in_range(0..=7_u8)?;
+    let Ok(mut config_map) = raw::journal(journal, &guard) else { return Ok(None) };
+    match kind {
+        6 => config_map["data"]["sha256"] = json!("another"),
+        7 => config_map["data"]["version"] = json!((VERSION + 1).to_string()),
+        0 | 1 => return Ok(None),
+        _ => {}
+    }
+    Ok(Some(config_map))
 }
 
 fn last(u: &mut Unstructured<'_>, set: &Value, journal: &Journal) -> Result<LastObject> {

@@ -2,7 +2,6 @@
 //!
 //! The reads of a round run side by side. Should one fail, the round fails: no step is chosen on half the knowledge.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,15 +20,14 @@ use super::clock::{now, since_boot};
 use super::departures::Departures;
 use super::history;
 use crate::api::annotations::KIND_LABEL;
-use crate::api::bytes::Bytes;
-use crate::api::names::{ClaimName, SetName, Uid, pod_name};
-use crate::recreate::journal::{self, Journal, JournalError};
+use crate::api::names::SetName;
+use crate::recreate::assemble::{self, Outline, Related, Rest};
+use crate::recreate::journal;
 use crate::recreate::observed::{
-    Backups, Claim, Departure, Dependent, Found, Guard, JournalHead, Kind, LastObject, Live, LiveSet, Malformed,
-    Namespace, Probes, Rivals, Spec, Stored, Verdict, owners_changed,
+    Backups, Claim, Departure, Dependent, Found, Guard, Kind, Malformed, Probes, Rivals, Spec, Verdict,
 };
 use crate::recreate::rivals::selects;
-use crate::recreate::{Intent, Observed, Phase, ProbeRequest, Protection, RivalsRequest, Rules, backup, compare};
+use crate::recreate::{Intent, Observed, ProbeRequest, Protection, RivalsRequest, Rules, backup, compare};
 
 /// The watch of the PVCs is waited for so many times.
 const CATCH_UPS: u32 = 20;
@@ -60,18 +58,11 @@ pub enum ObserveError {
     Malformed(#[from] Malformed),
 }
 
-/// All journals. The body is kept of those that are about `of`, and of those that do not say what they are about; of all
-/// others only the head counts.
-async fn journals_about(ground: &Ground, of: Option<&SetName>) -> Result<Vec<Value>, Error> {
+/// All journals. Of those that are about another StatefulSet only the head is kept.
+async fn journals(ground: &Ground, set: &SetName) -> Result<Vec<Value>, Error> {
     let labels = format!("{KIND_LABEL}={}", journal::KIND);
     let selector = Selector { labels: Some(&labels), fields: None };
-    let keep = |mut config_map: Value| {
-        let is_of_another = journal::head_of(&config_map).is_some_and(|head| Some(&head.set) != of);
-        if let Some(object) = config_map.as_object_mut().filter(|_| is_of_another) {
-            object.remove("binaryData");
-        }
-        Some(config_map)
-    };
+    let keep = |config_map| Some(assemble::without_foreign_body(config_map, set));
     ground.client.select(&CONFIG_MAPS, Some(&ground.namespace), selector, Form::Whole, keep).await
 }
 
@@ -84,45 +75,41 @@ async fn journals_about(ground: &Ground, of: Option<&SetName>) -> Result<Vec<Val
 pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) -> Result<Observed, ObserveError> {
     let client = &ground.client;
     let (object, home) = (Address::set(set), NAMESPACES.global(&set.namespace));
-    let (live, namespace, journals) =
-        try_join!(client.get(&object), client.get(&home), journals_about(ground, Some(set)))?;
-    let live = match live {
-        None => Live::Absent,
-        Some(object) => Live::Present(Box::new(LiveSet::read(object)?)),
-    };
-    let (journal, others, guarded) = sort_journals(set, &live, &journals);
+    let (live, namespace, journals) = try_join!(client.get(&object), client.get(&home), journals(ground, set))?;
+    let outline = Outline::read(set, live, namespace.as_ref(), &journals)?;
     drop(journals);
-    let concern = Concern::of(set, &live, &journal, &guarded);
     let (pods, revisions, claims, backups) = try_join!(
-        concern.dependents(client, Kind::Pod, &PODS),
-        concern.dependents(client, Kind::Revision, &CONTROLLER_REVISIONS),
-        concern.claims(client),
-        backups(ground, set, intent.is_some() || is_prepared(&journal)),
+        dependents(client, &outline, set, (Kind::Pod, &PODS)),
+        dependents(client, &outline, set, (Kind::Revision, &CONTROLLER_REVISIONS)),
+        claims(client, &outline, set),
+        backups(ground, set, intent.is_some() || outline.is_prepared()),
     )?;
-    let departure = departure(ground, set, &live, &claims).await;
-    Ok(Observed {
-        set: set.clone(),
-        last: LastObject::NotAsked,
-        departure,
-        pods,
-        revisions,
-        claims,
-        namespace: read_namespace(namespace.as_ref()),
-        live,
-        journal,
-        others,
-        backups,
-        intent: intent.cloned(),
-        probes: None,
-        rivals: None,
-        rules: ground.rules,
-    })
+    let departure = if outline.is_absent() { departure(ground, set, &claims).await } else { Departure::Unknown };
+    let (intent, rules) = (intent.cloned(), ground.rules);
+    let related = Related { pods, revisions, claims };
+    Ok(outline.complete(related, Rest { backups, departure, intent, rules }))
+}
+
+/// Of these kinds only the metadata counts.
+async fn dependents(
+    client: &Client,
+    outline: &Outline,
+    set: &SetName,
+    (kind, resource): (Kind, &'static Resource),
+) -> Result<Vec<Dependent>, Error> {
+    let keep = |object| outline.dependent(kind, &object);
+    client.select(resource, Some(&set.namespace), Selector::default(), Form::Metadata, keep).await
+}
+
+async fn claims(client: &Client, outline: &Outline, set: &SetName) -> Result<Vec<Claim>, Error> {
+    let keep = |object| outline.claim(&object);
+    client.select(&CLAIMS, Some(&set.namespace), Selector::default(), Form::Whole, keep).await
 }
 
 /// How the set went, if it is sure that what the watches told is the latest of it and of its claims.
-async fn departure(ground: &Ground, set: &SetName, live: &Live, claims: &[Claim]) -> Departure {
+async fn departure(ground: &Ground, set: &SetName, claims: &[Claim]) -> Departure {
     let seen = || ground.departures.of(set, since_boot());
-    let Some(first) = seen().filter(|_| matches!(live, Live::Absent)) else { return Departure::Unknown };
+    let Some(first) = seen() else { return Departure::Unknown };
     if !history::is_silent(ground, set, &first.resource_version).await {
         return Departure::Unknown;
     }
@@ -137,153 +124,6 @@ async fn departure(ground: &Ground, set: &SetName, live: &Live, claims: &[Claim]
         tokio::time::sleep(CATCH_UP).await;
     }
     Departure::Unknown
-}
-
-fn read_namespace(namespace: Option<&Value>) -> Namespace {
-    let Some(namespace) = namespace else { return Namespace { uid: Uid::new(""), terminating: true } };
-    let uid = Uid::new(namespace["metadata"]["uid"].as_str().unwrap_or_default());
-    Namespace { uid, terminating: namespace["status"]["phase"] == "Terminating" }
-}
-
-fn is_prepared(journal: &Stored) -> bool {
-    matches!(journal, Stored::Some { journal, .. } if journal.phase <= Phase::Deleting)
-}
-
-/// The journal in flight for this set, the heads of all others, and what the guarded ones of this set remember.
-fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<JournalHead>, Vec<Value>) {
-    let (mut own, mut others, mut guarded) = (Stored::None, Vec::new(), Vec::new());
-    let by_uid = match live {
-        Live::Present(live) => Some(journal::name_of(&live.uid)),
-        Live::Absent => None,
-    };
-    for config_map in stored {
-        let head = journal::head_of(config_map);
-        let named = by_uid.is_some() && config_map["metadata"]["name"].as_str() == by_uid.as_deref();
-        match head {
-            Some(head) if head.set == *set && head.phase == Phase::Guarded => {
-                guarded.extend(Journal::decode(config_map).ok().map(|journal| journal.image));
-                others.push(head);
-            }
-            Some(head) if head.set == *set => own = read_journal(config_map),
-            // An object has one name all its life, so somebody changed the head.
-            Some(head) if named => {
-                own = Stored::Unreadable { name: head.name, guard: head.guard, error: JournalError::Head("set") };
-            }
-            Some(head) => others.push(head),
-            None if named => own = read_journal(config_map),
-            None => {}
-        }
-    }
-    (own, others, guarded)
-}
-
-/// The journal in a ConfigMap: one of a list, or what a write to it answered.
-pub fn read_journal(config_map: &Value) -> Stored {
-    let Some(guard) = journal::guard_of(&config_map["metadata"]) else { return Stored::None };
-    match Journal::decode(config_map) {
-        Ok(journal) => Stored::Some { journal: Box::new(journal), guard },
-        Err(error) => {
-            let name = config_map["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            Stored::Unreadable { name, guard, error }
-        }
-    }
-}
-
-/// Which pods, revisions and claims concern a set: by name, or because they refer to it, old or new.
-struct Concern<'a> {
-    set: &'a SetName,
-    uids: Vec<&'a Uid>,
-    specs: Vec<Spec>,
-    revisions: Vec<&'a String>,
-}
-
-impl<'a> Concern<'a> {
-    fn of(set: &'a SetName, live: &'a Live, journal: &'a Stored, guarded: &[Value]) -> Self {
-        let (mut uids, mut specs, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
-        if let Live::Present(live) = live {
-            uids.push(&live.uid);
-            specs.push(live.spec.clone());
-        }
-        if let Stored::Some { journal, .. } = journal {
-            uids.push(&journal.uid);
-            uids.extend(&journal.successor);
-            specs.extend(Spec::read(&journal.image));
-            revisions.extend(journal.snapshot.revisions.keys());
-        }
-        specs.extend(guarded.iter().filter_map(|image| Spec::read(image).ok()));
-        Self { set, uids, specs, revisions }
-    }
-
-    fn concerns(&self, dependent: &Dependent) -> bool {
-        self.is_named(dependent) || self.is_referring(dependent)
-    }
-
-    /// Of these kinds the metadata is all that counts.
-    async fn dependents(
-        &self,
-        client: &Client,
-        kind: Kind,
-        resource: &'static Resource,
-    ) -> Result<Vec<Dependent>, Error> {
-        let keep = |object| dependent(kind, &object).filter(|dependent| self.concerns(dependent));
-        client.select(resource, Some(&self.set.namespace), Selector::default(), Form::Metadata, keep).await
-    }
-
-    async fn claims(&self, client: &Client) -> Result<Vec<Claim>, Error> {
-        let keep = |object| claim(&object).filter(|claim| self.concerns(&claim.object));
-        client.select(&CLAIMS, Some(&self.set.namespace), Selector::default(), Form::Whole, keep).await
-    }
-
-    fn is_referring(&self, dependent: &Dependent) -> bool {
-        self.uids.iter().any(|uid| dependent.refers_to(uid))
-    }
-
-    fn is_named(&self, dependent: &Dependent) -> bool {
-        match dependent.kind {
-            Kind::Pod => dependent
-                .name
-                .rsplit_once('-')
-                .and_then(|(_, ordinal)| ordinal.parse().ok())
-                .is_some_and(|ordinal| pod_name(self.set, crate::api::names::Ordinal(ordinal)) == dependent.name),
-            Kind::Revision => self.revisions.contains(&&dependent.name),
-            Kind::Claim => {
-                let name = ClaimName::new(dependent.name.as_str());
-                self.specs.iter().any(|spec| spec.place_of(&name, self.set).is_some())
-            }
-        }
-    }
-}
-
-fn dependent(kind: Kind, object: &Value) -> Option<Dependent> {
-    let metadata = &object["metadata"];
-    let Guard { uid, resource_version } = journal::guard_of(metadata)?;
-    Some(Dependent {
-        kind,
-        name: metadata["name"].as_str()?.to_owned(),
-        uid,
-        resource_version,
-        owners: metadata["ownerReferences"].as_array().cloned().unwrap_or_default(),
-        revision: metadata["labels"]["controller-revision-hash"].as_str().map(str::to_owned),
-        labels: labels(&metadata["labels"]),
-        deleting: !metadata["deletionTimestamp"].is_null(),
-        owners_changed: owners_changed(metadata),
-    })
-}
-
-fn labels(of: &Value) -> BTreeMap<String, String> {
-    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    of.as_object().into_iter().flatten().filter_map(text).collect()
-}
-
-fn claim(object: &Value) -> Option<Claim> {
-    // What cannot be read counts as nothing: below every target, so that nothing begins.
-    let size = |path: &str| {
-        let text = object.pointer(path).and_then(Value::as_str);
-        text.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0))
-    };
-    // A driver may make more than was requested: then the size is there without asking.
-    let requested = size("/spec/resources/requests/storage").max(size("/status/capacity/storage"));
-    Some(Claim { object: dependent(Kind::Claim, object)?, requested })
 }
 
 /// The backups, and a number above them.

@@ -16,6 +16,7 @@ use crate::cluster::clock::now;
 use crate::cluster::history;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, Ground, ObserveError};
+use crate::recreate::assemble;
 use crate::recreate::journal::uid_in;
 use crate::recreate::observed::{LastObject, Live, LiveSet, Probes, Stored};
 use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Report, Step, Wait, gates, next};
@@ -386,7 +387,7 @@ fn absorb(seen: &mut Observed, action: &Action, answer: &Value) -> bool {
     if let Action::UpdateJournal { journal, .. } = action
         && journal.phase == Phase::Releasing
     {
-        seen.journal = observe::read_journal(answer);
+        seen.journal = assemble::read_journal(answer);
         return matches!(seen.journal, Stored::Some { .. });
     }
     if let Action::Create(_) = action

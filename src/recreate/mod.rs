@@ -29,6 +29,7 @@ use serde_json::Value;
 use crate::api::names::Uid;
 use crate::api::reasons::Note;
 
+pub mod assemble;
 pub mod backup;
 pub mod compare;
 pub mod confirm;
@@ -37,6 +38,8 @@ pub mod journal;
 pub mod manifest;
 pub mod observed;
 pub mod outcome;
+#[cfg(feature = "testing")]
+pub mod raw;
 pub mod restore;
 pub mod rights;
 pub mod rivals;

@@ -3,7 +3,8 @@
 //! Nothing is decided here. Both directions are total: what the production code may answer and the model does not know is a
 //! panic, which fails the run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,13 +12,14 @@ use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, SetName, TemplateName, Uid as Name};
 use rso::api::reasons::Note;
+use rso::recreate::assemble::Rest;
 use rso::recreate::observed::{
-    BackupHead, Backups, Claim as RealClaim, Departure as RealDeparture, Dependent, Found, JournalHead, Kind,
-    LastObject, Live, LiveSet, Namespace, Probes, Rivals, Stored, Verdict, WhenDeleted,
+    BackupHead, Backups, Claim as RealClaim, Departure as RealDeparture, Dependent, Found, Kind, LastObject, LiveSet,
+    Namespace, Probes, Rivals, Stored, Verdict, WhenDeleted,
 };
 use rso::recreate::{
     self, Action, Ending, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep,
-    compare, journal, manifest, outcome,
+    compare, journal, manifest, outcome, raw,
 };
 use serde_json::{Value, json};
 
@@ -73,27 +75,10 @@ fn guard(uid: &str) -> Guard {
 
 // ── To the production code ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/// One round's knowledge.
+/// What an operator knows, through the assembly that it uses.
 pub(crate) fn observed(view: &View) -> Observed {
     let cluster = &view.cluster;
-    let own = cluster.in_flight();
-    let stored = own.map_or(Stored::None, |journal| Stored::Some {
-        journal: Box::new(real_journal(journal)),
-        guard: guard(&format!("uid-of-journal-{}", journal.uid)),
-    });
-    let guarded = cluster.journals.iter().flatten().filter(|journal| journal.stage == Stage::Guarded);
-    Observed {
-        set: set_name(),
-        live: cluster
-            .set
-            .as_ref()
-            .map_or(Live::Absent, |set| Live::Present(Box::new(LiveSet::read(object(cluster, set)).unwrap()))),
-        last: match view.history {
-            History::NotAsked => LastObject::NotAsked,
-            History::Unknown => LastObject::Unknown,
-            History::Seen(uid, content) => LastObject::Seen(Box::new(image(uid, content))),
-            History::SuccessorGone => LastObject::SuccessorGone,
-        },
+    let rest = Rest {
         departure: match cluster.departure {
             Departure::Unknown => RealDeparture::Unknown,
             Departure::Orphaned => RealDeparture::Orphaned,
@@ -101,12 +86,6 @@ pub(crate) fn observed(view: &View) -> Observed {
                 RealDeparture::WithClaims { uid: name_of(uid), claims: claim_names(claims) }
             }
         },
-        pods: (0..2).filter_map(|index| pod(cluster, index)).collect(),
-        revisions: cluster.revision.iter().map(|owners| revision(cluster, *owners)).collect(),
-        claims: (0..2).filter_map(|index| claim(cluster, index)).collect(),
-        namespace: Namespace { uid: Name::new(NAMESPACE_UID), terminating: cluster.namespace_terminating },
-        journal: stored,
-        others: guarded.map(head).collect(),
         backups: backups(cluster),
         intent: (cluster.wanted > 0).then(|| Intent {
             set: set_name(),
@@ -115,20 +94,44 @@ pub(crate) fn observed(view: &View) -> Observed {
             reason: "the model".to_owned(),
             allow_owner: None,
         }),
+        rules: Rules::default(),
+    };
+    Observed {
+        last: match view.history {
+            History::NotAsked => LastObject::NotAsked,
+            History::Unknown => LastObject::Unknown,
+            History::Seen(uid, content) => LastObject::Seen(Box::new(image(uid, content))),
+            History::SuccessorGone => LastObject::SuccessorGone,
+        },
         probes: view.probe.map(|probe| probes(cluster, probe, view.policy)),
         rivals: cluster.set.as_ref().zip(view.rivals).map(|(set, rivals)| rivals_of(cluster, set, rivals)),
-        rules: Rules::default(),
+        ..objects(cluster).assemble(&set_name(), rest).unwrap()
     }
 }
 
-fn head(journal: &Journal) -> JournalHead {
-    JournalHead {
-        name: journal::name_of(&name_of(journal.uid)),
-        guard: guard(&format!("uid-of-journal-{}", journal.uid)),
-        set: set_name(),
-        phase: phase(journal.stage),
-        phase_at: phase_at(journal),
+/// The cluster as the API server shows it.
+fn objects(cluster: &Cluster) -> raw::Objects {
+    let namespace = Namespace { uid: Name::new(NAMESPACE_UID), terminating: cluster.namespace_terminating };
+    raw::Objects {
+        live: cluster.set.as_ref().map(|set| object(cluster, set)),
+        namespace: Some(raw::namespace(&namespace)),
+        journals: cluster.journals.iter().flatten().map(config_map).collect(),
+        pods: (0..2).filter_map(|index| pod(cluster, index)).map(|pod| raw::dependent(&pod)).collect(),
+        revisions: cluster.revision.iter().map(|owners| raw::dependent(&revision(cluster, *owners))).collect(),
+        claims: (0..2).filter_map(|index| claim(cluster, index)).map(|claim| raw::claim(&claim)).collect(),
     }
+}
+
+/// The ConfigMap of a journal. Encoded once for each journal: compression is slow.
+fn config_map(journal: &Journal) -> Value {
+    static ENCODED: LazyLock<Mutex<HashMap<Journal, Value>>> = LazyLock::new(Mutex::default);
+    let known = ENCODED.lock().unwrap().get(journal).cloned();
+    known.unwrap_or_else(|| {
+        let guard = guard(&format!("uid-of-journal-{}", journal.uid));
+        let object = raw::journal(&real_journal(journal), &guard).unwrap();
+        ENCODED.lock().unwrap().insert(*journal, object.clone());
+        object
+    })
 }
 
 fn phase(stage: Stage) -> Phase {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::observed::*;
-use super::super::{Phase, Step};
+use super::super::{Action, Phase, Step};
 use super::world::{World, decide, pass};
 use crate::api::names::SetName;
 
@@ -25,9 +25,12 @@ fn the_guards_of_another_set_are_none_of_ours() {
     let mut world = World::settled();
     pass(&mut world);
     let (journal, _) = &mut world.journals[0];
-    (journal.set, journal.phase) = (SetName::new("shop", "other"), Phase::Guarded);
+    (journal.set, journal.uid, journal.phase) = (SetName::new("shop", "other"), "uid-9".into(), Phase::Guarded);
     world.intent = None;
     assert_eq!(decide(&world), Step::Done { again: None });
+    // A journal has one name all its life: under the name of ours, another StatefulSet in its head is damage.
+    world.journals[0].0.uid = "uid-1".into();
+    assert!(matches!(decide(&world), Step::Write(Action::DeleteJournal { .. })));
 }
 
 #[test]

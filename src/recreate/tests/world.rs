@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::super::assemble::Rest;
 use super::super::observed::*;
 use super::super::*;
 use crate::api::annotations::{HOLD, TRANSACTION};
@@ -159,39 +160,25 @@ impl World {
         world
     }
 
+    /// What an operator reads, through the assembly that it uses.
     pub(super) fn observe(&self) -> Observed {
-        let is_own = |journal: &&(Journal, Guard)| journal.0.phase != Phase::Guarded && journal.0.set == set_name();
-        let journal = match self.journals.iter().find(is_own) {
-            None => Stored::None,
-            Some((journal, guard)) => Stored::Some { journal: Box::new(journal.clone()), guard: guard.clone() },
+        let journals = self.journals.iter().map(|(journal, guard)| raw::journal(journal, guard).unwrap());
+        let objects = raw::Objects {
+            live: self.set.clone(),
+            namespace: Some(raw::namespace(&self.namespace)),
+            journals: journals.collect(),
+            pods: self.pods.iter().map(raw::dependent).collect(),
+            revisions: self.revisions.iter().map(raw::dependent).collect(),
+            claims: self.claims.iter().map(raw::claim).collect(),
         };
-        let head = |(journal, guard): &(Journal, Guard)| JournalHead {
-            name: journal.name(),
-            guard: guard.clone(),
-            set: journal.set.clone(),
-            phase: journal.phase,
-            phase_at: journal.phase_at,
-        };
-        Observed {
-            set: set_name(),
-            live: self.set.clone().map_or(Live::Absent, |set| Live::Present(Box::new(LiveSet::read(set).unwrap()))),
-            last: LastObject::NotAsked,
+        let next = self.backups.keys().last().map_or(1, |last| last + 1);
+        let rest = Rest {
+            backups: Backups { taken: self.backups.clone(), next },
             departure: Departure::Unknown,
-            pods: self.pods.clone(),
-            revisions: self.revisions.clone(),
-            claims: self.claims.clone(),
-            namespace: self.namespace.clone(),
-            journal,
-            others: self.journals.iter().filter(|journal| !is_own(journal)).map(head).collect(),
-            backups: Backups {
-                taken: self.backups.clone(),
-                next: self.backups.keys().last().map_or(1, |last| last + 1),
-            },
             intent: self.intent.clone(),
-            probes: None,
-            rivals: None,
             rules: Rules::default(),
-        }
+        };
+        objects.assemble(&set_name(), rest).unwrap()
     }
 
     pub(super) fn probe(&self, request: &ProbeRequest) -> Probes {

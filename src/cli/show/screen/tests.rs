@@ -74,7 +74,7 @@ fn during_expansion() -> SetStatus {
     data.notes = vec![Note::new(
         Reason::AutoResizeTriggered,
         "12Gi",
-        "data-db-1 is 81% full, at or above 80%: expanding all PVCs of data from 10Gi to 12Gi",
+        "PVC data-db-1 is 81% full, threshold 80%: requesting an expansion of template data from 10Gi to 12Gi",
     )];
     let wal = template("wal", Bytes::gib(5), Expansion::OnRequest, vec![claim("wal-db-0", None, Bytes::gib(5))]);
     let mut set = set(vec![data, wal]);
@@ -137,7 +137,8 @@ fn a_warning_is_shown_below_the_volumes() {
     data.notes = vec![Note::new(
         Reason::ExpansionInfeasible,
         "smaller-step",
-        "PVC data-db-0: the CSI driver cannot provide 12Gi; requesting 11Gi. Check the free space of the storage pool",
+        "PVC data-db-0: the CSI driver cannot provide 12Gi; rso requests 11Gi instead (try 1 of 3). Check the free space of \
+         the storage pool or the node",
     )];
     let mut set = set(vec![data]);
     set.phase = Phase::Paused;
