@@ -3,10 +3,10 @@
 use rso::api::bytes::Bytes;
 use rso::api::names::ClaimName;
 use rso::webhook::absorb::{absorb, keep_state};
+use rso::webhook::bounded_parse;
 use rso::webhook::floor::{Siblings, floor};
 use rso::webhook::hook::{Asker, Facts, Hook};
 use rso::webhook::inject::inject;
-use rso::webhook::kept;
 use rso::webhook::patch::Op;
 use rso::webhook::review::{self, Answer};
 use serde_json::{Value, json};
@@ -72,9 +72,12 @@ fn a_stranger_hears_no_more(hook: Hook, body: &[u8], known: &[u8]) {
 
 /// However long the body is.
 fn only_what_fits_is_kept(hook: Hook, body: &[u8]) {
-    if let Ok(kept) = kept::parse(body, hook) {
+    if let Ok(kept) = bounded_parse::parse(body, hook) {
         let (values, text) = weight(&kept);
-        assert!(values <= kept::MOST_VALUES && text <= kept::MOST_TEXT, "{values} values, {text} bytes");
+        assert!(
+            values <= bounded_parse::MOST_VALUES && text <= bounded_parse::MOST_TEXT,
+            "{values} values, {text} bytes"
+        );
     }
 }
 

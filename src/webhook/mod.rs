@@ -12,30 +12,30 @@
 //! after two or three seconds (`failurePolicy: Ignore`): the worst case is Kubernetes as it is.
 
 pub mod absorb;
-mod allowance;
+mod event_limit;
 pub mod args;
 pub mod facts;
 pub mod floor;
 pub mod hook;
 pub mod inject;
-mod keeper;
-pub mod kept;
+mod certificate_manager;
+pub mod bounded_parse;
 pub mod patch;
 pub mod review;
 pub mod server;
-mod stuck;
+mod stuck_agents;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use self::allowance::Allowance;
+use self::event_limit::Allowance;
 pub use self::args::Args;
 use self::floor::Siblings;
 use self::hook::{Answered, Asker, Facts, Hook};
 use self::server::{Answers, Known, ServeError, Shown};
-use self::stuck::Stuck;
+use self::stuck_agents::Stuck;
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::cluster::client::{Address, Client};
 use crate::cluster::clock::{now, since_boot};
@@ -79,14 +79,14 @@ pub async fn run(args: Args, ground: Ground, stop: Stop) -> Result<(), ServeErro
         stop.wait().await;
         return Ok(());
     };
-    ground.telemetry.health.condition(keeper::READY, false);
+    ground.telemetry.health.condition(certificate_manager::READY, false);
     let (shown, known) = (Arc::new(Shown::default()), Arc::new(Known::default()));
     let stuck = Arc::new(Stuck::default());
     let (agent, told) = (args.agent_image.clone(), Mutex::default());
     let clerk = Clerk { ground: ground.clone(), agent: agent.clone(), stuck: stuck.clone(), told };
     tokio::select! {
         ended = server::serve(address, shown.clone(), known.clone(), clerk, stop) => ended,
-        () = keeper::keep(&ground, &args, &shown, &known) => Ok(()),
+        () = certificate_manager::keep(&ground, &args, &shown, &known) => Ok(()),
         () = look_for_stuck_agents(&ground, agent.as_deref(), &stuck) => Ok(()),
     }
 }

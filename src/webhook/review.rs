@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::hook::Hook;
-use super::kept::{self, Fault};
+use super::bounded_parse::{self, Fault};
 use super::patch::Op;
 use crate::api::parts::parts;
 use crate::api::reasons::Note;
@@ -159,7 +159,7 @@ pub fn read(body: &[u8], hook: Hook) -> Result<Request, (String, Unreadable)> {
     if parts(body) > MOST_PARTS {
         return Err(unread(Unreadable::TooManyParts));
     }
-    let mut review = kept::parse(body, hook).map_err(|fault| {
+    let mut review = bounded_parse::parse(body, hook).map_err(|fault| {
         unread(match fault {
             Fault::Json(error) => Unreadable::Malformed(error),
             Fault::TooMuch => Unreadable::TooMuch,
@@ -266,10 +266,10 @@ mod tests {
         };
         let maps = |count: usize| format!(r#"[{}{{}}]"#, r#"{"":0},"#.repeat(count));
         check(&maps(MOST_PARTS / 2), Some(413));
-        check(&maps(kept::MOST_VALUES), Some(413));
-        check(&format!(r#"{{"metadata":{{"annotations":{}}}}}"#, maps(kept::MOST_VALUES)), Some(413));
+        check(&maps(bounded_parse::MOST_VALUES), Some(413));
+        check(&format!(r#"{{"metadata":{{"annotations":{}}}}}"#, maps(bounded_parse::MOST_VALUES)), Some(413));
         check(&"[".repeat(LARGEST - 1024), Some(413));
-        check(&format!("\"{}\"", "x".repeat(kept::MOST_TEXT)), Some(413));
+        check(&format!("\"{}\"", "x".repeat(bounded_parse::MOST_TEXT)), Some(413));
         check(&format!(r#"{{"spec":{{"template":{}}}}}"#, maps(126_000)), None);
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::ask::{AskError, Question, ask, connect};
-use super::rest::Resting;
+use super::http_get::{AskError, Question, ask, connect};
+use super::backoff::Resting;
 use super::slots::Slots;
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{AgentVolume, MAX_AGENT_BODY, read_agent};

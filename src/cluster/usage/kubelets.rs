@@ -16,8 +16,8 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
-use super::ask::{AskError, Question, ask, connect};
-use super::rest::Resting;
+use super::http_get::{AskError, Question, ask, connect};
+use super::backoff::Resting;
 use super::token::{Account, Tokens};
 use crate::cluster::client::{Client, resources};
 use crate::cluster::clock::{now, since_boot};

@@ -2,9 +2,9 @@
 //! for claims that the pod really has; whether it is plausible is for `policy::usage` to judge.
 
 mod agents;
-mod ask;
+mod http_get;
 mod kubelets;
-mod rest;
+mod backoff;
 mod slots;
 mod token;
 
@@ -17,7 +17,7 @@ use crate::api::names::ClaimName;
 use crate::policy::usage::{AgentVolume, PodVolume, Usage};
 
 pub use self::agents::Agents;
-pub use self::ask::AskError;
+pub use self::http_get::AskError;
 pub use self::kubelets::{Kubelets, Trust};
 pub use self::token::Account;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::ask::AskError;
+use super::http_get::AskError;
 use crate::cluster::client::Client;
 use crate::cluster::client::resources::SERVICE_ACCOUNTS;
 use crate::cluster::clock::since_boot;
