@@ -62,7 +62,7 @@ async fn controller(args: args::Controller, connection: &Connection) -> Result<E
     let args::Controller { operator, webhook } = args;
     let source = connection.operator_source()?;
     let ended = crate::controller::run(operator, &source, |context, stop| {
-        let ground = crate::webhook::Ground {
+        let webhook_context = crate::webhook::Context {
             client: context.client.clone(),
             namespace: context.ground.namespace.clone(),
             leadership: context.leadership.clone(),
@@ -71,7 +71,7 @@ async fn controller(args: args::Controller, connection: &Connection) -> Result<E
             telemetry: context.telemetry.clone(),
             limits: context.limits.clone(),
         };
-        async move { crate::webhook::run(webhook, ground, stop).await.map_err(Into::into) }
+        async move { crate::webhook::run(webhook, webhook_context, stop).await.map_err(Into::into) }
     })
     .await;
     ended.map(|()| Exit::Success).map_err(operator_failure)

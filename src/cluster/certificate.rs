@@ -23,13 +23,13 @@ use rustls::sign::CertifiedKey;
 use serde_json::{Value, json};
 
 /// How long a certificate of ours is valid.
-const LASTS: i64 = 90;
+const VALIDITY_DAYS: i64 = 90;
 /// It is renewed when it is valid for less than this.
-const RENEW: i64 = 30;
+const RENEWAL_WINDOW_DAYS: i64 = 30;
 /// Clocks may differ, and `notBefore` is a date.
-const EARLIER: i64 = 1;
+const BACKDATED_DAYS: i64 = 1;
 /// CAs that are trusted at the same time, the newest first.
-const MOST_CAS: usize = 3;
+const MAX_CAS: usize = 3;
 
 /// The certificate, its key, and the CAs to be trusted, as PEM. `Debug` does not show the key.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Material {
     #[must_use]
     pub fn trusting_also(mut self, before: &str) -> Self {
         let before: Vec<&str> = split(before).filter(|ca| !self.bundle.contains(ca.trim())).collect();
-        let room = MOST_CAS.saturating_sub(split(&self.bundle).count());
+        let room = MAX_CAS.saturating_sub(split(&self.bundle).count());
         before.into_iter().take(room).for_each(|ca| {
             self.bundle.push_str(ca.trim());
             self.bundle.push('\n');
@@ -169,9 +169,9 @@ impl Material {
 
 /// What the keeper of the certificate does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum CertificateStep {
     /// All is well.
-    Rest,
+    UpToDate,
     /// Make a new one, and go on trusting these CAs.
     Renew {
         /// PEM; empty when nothing was trusted.
@@ -184,20 +184,20 @@ pub enum Step {
 }
 
 /// Decides on the certificate of a Service. `trusted` is the `caBundle` that the API server has, as PEM.
-pub fn next(secret: Option<&Value>, trusted: &str, service: &str, namespace: &str, now: Timestamp) -> Step {
+pub fn next(secret: Option<&Value>, trusted: &str, service: &str, namespace: &str, now: Timestamp) -> CertificateStep {
     let material = secret.and_then(|secret| Material::read(secret).ok());
-    let Some(material) = material else { return Step::Renew { before: trusted.to_owned() } };
+    let Some(material) = material else { return CertificateStep::Renew { before: trusted.to_owned() } };
     let own = material.clone().trusting_only_its_own();
     let accepted = |days: i64| own.is_accepted(&own.bundle, service, namespace, plus_days(now, days));
     // The bundle as a whole must hold what the certificate needs, and the newest CA is the one that signed it.
-    if !accepted(0) || !accepted(RENEW) {
+    if !accepted(0) || !accepted(RENEWAL_WINDOW_DAYS) {
         let before = if trusted.is_empty() { &material.bundle } else { trusted };
-        return Step::Renew { before: before.to_owned() };
+        return CertificateStep::Renew { before: before.to_owned() };
     }
-    if own != material && accepted(-EARLIER - 1) {
-        return Step::Trim(own);
+    if own != material && accepted(-BACKDATED_DAYS - 1) {
+        return CertificateStep::Trim(own);
     }
-    if trusted.trim() == material.bundle.trim() { Step::Rest } else { Step::Trust(material.bundle) }
+    if trusted.trim() == material.bundle.trim() { CertificateStep::UpToDate } else { CertificateStep::Trust(material.bundle) }
 }
 
 fn names(service: &str, namespace: &str) -> Vec<String> {
@@ -220,8 +220,8 @@ fn valid(certificate: &mut CertificateParams, now: Timestamp) {
         let date = plus_days(now, days).to_zoned(TimeZone::UTC).date();
         rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
     };
-    certificate.not_before = date(-EARLIER);
-    certificate.not_after = date(LASTS);
+    certificate.not_before = date(-BACKDATED_DAYS);
+    certificate.not_after = date(VALIDITY_DAYS);
 }
 
 #[cfg(test)]
@@ -265,15 +265,15 @@ mod tests {
         let new = Material::issue("rso", "ns", later(61)).unwrap().trusting_also(&old.bundle);
         assert!(old.is_accepted(&new.bundle, "rso", "ns", later(61)), "a replica that still shows the old one");
         assert!(new.is_accepted(&new.bundle, "rso", "ns", later(61)));
-        assert_eq!(next(Some(&secret(&new)), &new.bundle, "rso", "ns", later(61)), Step::Rest);
+        assert_eq!(next(Some(&secret(&new)), &new.bundle, "rso", "ns", later(61)), CertificateStep::UpToDate);
         let trimmed = match next(Some(&secret(&new)), &new.bundle, "rso", "ns", later(63)) {
-            Step::Trim(trimmed) => trimmed,
-            other @ (Step::Rest | Step::Renew { .. } | Step::Trust(_)) => panic!("{other:?}"),
+            CertificateStep::Trim(trimmed) => trimmed,
+            other @ (CertificateStep::UpToDate | CertificateStep::Renew { .. } | CertificateStep::Trust(_)) => panic!("{other:?}"),
         };
         assert!(!old.is_accepted(&trimmed.bundle, "rso", "ns", later(63)));
         assert_eq!(
             next(Some(&secret(&trimmed)), &new.bundle, "rso", "ns", later(63)),
-            Step::Trust(trimmed.bundle.clone())
+            CertificateStep::Trust(trimmed.bundle.clone())
         );
         assert_eq!(new.clone().trusting_also(&new.bundle), new, "no CA twice");
     }
@@ -282,7 +282,7 @@ mod tests {
     fn what_is_missing_broken_or_about_to_end_is_made_anew() {
         let made = Material::issue("rso", "ns", now()).unwrap();
         let other = Material::issue("rso", "ns", now()).unwrap();
-        let renews = |secret: Option<Value>, at: Timestamp| matches!(next(secret.as_ref(), &made.bundle, "rso", "ns", at), Step::Renew { before } if before == made.bundle);
+        let renews = |secret: Option<Value>, at: Timestamp| matches!(next(secret.as_ref(), &made.bundle, "rso", "ns", at), CertificateStep::Renew { before } if before == made.bundle);
         assert!(!renews(Some(secret(&made)), now()));
         assert!(renews(None, now()));
         assert!(renews(Some(json!({})), now()));
@@ -293,17 +293,17 @@ mod tests {
         assert!(!renews(Some(secret(&made)), later(58)));
         assert!(renews(Some(secret(&made)), later(61)));
         let moved = next(Some(&secret(&made)), &made.bundle, "renamed", "ns", now());
-        assert!(matches!(moved, Step::Renew { .. }), "another Service");
+        assert!(matches!(moved, CertificateStep::Renew { .. }), "another Service");
     }
 
     #[test]
     fn the_api_server_is_told_whom_to_trust() {
         let made = Material::issue("rso", "ns", now()).unwrap();
-        let check = |trusted: &str, expected: Step| {
+        let check = |trusted: &str, expected: CertificateStep| {
             assert_eq!(next(Some(&secret(&made)), trusted, "rso", "ns", now()), expected);
         };
-        check("", Step::Trust(made.bundle.clone()));
-        check("junk", Step::Trust(made.bundle.clone()));
-        check(&made.bundle, Step::Rest);
+        check("", CertificateStep::Trust(made.bundle.clone()));
+        check("junk", CertificateStep::Trust(made.bundle.clone()));
+        check(&made.bundle, CertificateStep::UpToDate);
     }
 }

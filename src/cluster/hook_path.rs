@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 /// Random bytes in a token.
-pub const RANDOM: usize = 32;
+pub const TOKEN_BYTES: usize = 32;
 
 /// What only the API server says. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,14 +23,14 @@ impl std::fmt::Debug for Token {
 
 impl Token {
     /// Makes a token of random bytes.
-    pub fn new(random: [u8; RANDOM]) -> Self {
+    pub fn new(random: [u8; TOKEN_BYTES]) -> Self {
         Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Reads a token; none when it is too short to be one of ours, or of other characters.
     pub fn read(text: &str) -> Option<Self> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        (digits && text.len() == 2 * RANDOM).then(|| Self(text.to_owned()))
+        (digits && text.len() == 2 * TOKEN_BYTES).then(|| Self(text.to_owned()))
     }
 
     /// Whether this is it. Takes the same time whatever is said.
@@ -49,20 +49,20 @@ pub fn tokens(configuration: &Value) -> BTreeSet<Token> {
 /// when each has it. A webhook that leads to no Service was made by somebody else, who knows best.
 pub fn completed(configuration: &Value, fresh: &Token) -> Option<(Token, Value)> {
     let token = tokens(configuration).into_iter().next().unwrap_or_else(|| fresh.clone());
-    let lacking = webhooks(configuration).filter(|(_, hook)| hook["clientConfig"]["service"].is_object());
-    let lacking = lacking.filter_map(|(index, hook)| {
+    let missing = webhooks(configuration).filter(|(_, hook)| hook["clientConfig"]["service"].is_object());
+    let missing = missing.filter_map(|(index, hook)| {
         let path = format!("/{}/{}", hook_of(hook)?, token.0);
         let place = format!("/webhooks/{index}/clientConfig/service/path");
         let differs = hook["clientConfig"]["service"]["path"] != path;
         differs.then(|| json!({ "op": "add", "path": place, "value": path }))
     });
-    let lacking: Vec<Value> = lacking.collect();
-    if lacking.is_empty() {
+    let missing: Vec<Value> = missing.collect();
+    if missing.is_empty() {
         return None;
     }
     let version = &configuration["metadata"]["resourceVersion"];
     let seen = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version });
-    let patch = [seen].into_iter().chain(lacking).collect();
+    let patch = [seen].into_iter().chain(missing).collect();
     Some((token, patch))
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn token(byte: u8) -> Token {
-        Token::new([byte; RANDOM])
+        Token::new([byte; TOKEN_BYTES])
     }
 
     fn configuration(paths: &[Option<&str>]) -> Value {
@@ -109,13 +109,13 @@ mod tests {
     fn a_token_is_what_was_made_and_nothing_like_it() {
         let made = token(0xab);
         let check = |said: &str, expected: bool| assert_eq!(made.is(said), expected, "{said}");
-        check(&"ab".repeat(RANDOM), true);
-        check(&"ab".repeat(RANDOM - 1), false);
-        check(&"ab".repeat(RANDOM + 1), false);
-        check(&"AB".repeat(RANDOM), false);
+        check(&"ab".repeat(TOKEN_BYTES), true);
+        check(&"ab".repeat(TOKEN_BYTES - 1), false);
+        check(&"ab".repeat(TOKEN_BYTES + 1), false);
+        check(&"AB".repeat(TOKEN_BYTES), false);
         check("", false);
         assert_eq!(Token::read(&made.0), Some(made.clone()));
-        for bad in ["", "ab", &"AB".repeat(RANDOM), &"zz".repeat(RANDOM)] {
+        for bad in ["", "ab", &"AB".repeat(TOKEN_BYTES), &"zz".repeat(TOKEN_BYTES)] {
             assert_eq!(Token::read(bad), None, "{bad}");
         }
         assert!(!format!("{made:?}").contains("ab"));

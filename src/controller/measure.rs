@@ -24,13 +24,13 @@ use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
 use crate::policy::settings::{Auto, Settings};
 use crate::policy::usage::{Reading, Unknown, Usage};
-use crate::telemetry::registry::{Fill, Volume};
+use crate::telemetry::registry::{VolumeUsage, Volume};
 
 /// StatefulSets that are measured at the same time. Each only waits; how many requests are open is bounded by whom they go
 /// to, in `cluster::usage`.
-const AT_ONCE: usize = 1_024;
+const MAX_CONCURRENT_STATEFULSETS: usize = 1_024;
 /// A StatefulSet is not measured more often than this, whatever is due.
-const LEAST_WAIT: Duration = Duration::from_millis(100);
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is measured, for all StatefulSets.
 #[derive(Debug)]
@@ -85,28 +85,28 @@ pub(super) async fn run(context: &Arc<Context>, passes: &Triggers) {
     let Some(requests) = requests else { return std::future::pending().await };
     let work = |set| {
         let (context, passes) = (context.clone(), passes.clone());
-        async move { look(&context, &passes, &set).await }
+        async move { measure_due(&context, &passes, &set).await }
     };
-    queue::run(requests, AT_ONCE, |_| (), std::future::pending(), work).await;
+    queue::run(requests, MAX_CONCURRENT_STATEFULSETS, |_| (), std::future::pending(), work).await;
 }
 
 /// Asks the pods of one StatefulSet that are due. Answers when the next one is.
-async fn look(context: &Context, passes: &Triggers, set: &SetName) -> Option<Duration> {
+async fn measure_due(context: &Context, passes: &Triggers, set: &SetName) -> Option<Duration> {
     let now = clock::now();
     let due = context.measuring.lock().get(set)?.due(|ordinal| view(context, set, ordinal, now), now);
     let mut asked: FuturesUnordered<_> =
-        due.into_iter().map(|(ordinal, claims)| ask(context, set, ordinal, claims)).collect();
+        due.into_iter().map(|(ordinal, claims)| query(context, set, ordinal, claims)).collect();
     while let Some(answers) = asked.next().await {
         if context.take(set, answers)? {
             passes.now(set.clone());
         }
     }
     let next = context.measuring.lock().get(set)?.next()?;
-    Some(Duration::try_from(next.duration_since(clock::now())).unwrap_or_default().max(LEAST_WAIT))
+    Some(Duration::try_from(next.duration_since(clock::now())).unwrap_or_default().max(MIN_INTERVAL))
 }
 
 /// What was said about the volumes of one pod.
-struct Answers {
+struct PodUsage {
     ordinal: Ordinal,
     pod: Option<PodView>,
     of_claims: Vec<(Claim, Result<Usage, Unknown>)>,
@@ -114,7 +114,7 @@ struct Answers {
 
 impl Context {
     /// Takes what was said. Answers whether it is a reason for a pass; none when nobody wants it any more.
-    fn take(&self, set: &SetName, answers: Answers) -> Option<bool> {
+    fn take(&self, set: &SetName, answers: PodUsage) -> Option<bool> {
         let now = clock::now();
         let mut sets = self.measuring.lock();
         let gauges = sets.get_mut(set)?;
@@ -126,7 +126,7 @@ impl Context {
             };
             news |= is_news;
             if let Some(usage) = usage {
-                count(self, set, &claim, &usage);
+                export(self, set, &claim, &usage);
             }
         }
         Some(news)
@@ -153,10 +153,10 @@ fn view(context: &Context, set: &SetName, ordinal: Ordinal, now: Timestamp) -> O
 }
 
 /// Asks about the volumes of one pod.
-async fn ask(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<Claim>) -> Answers {
+async fn query(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<Claim>) -> PodUsage {
     let Some(pod) = view(context, set, ordinal, clock::now()) else {
         let of_claims = claims.into_iter().map(|claim| (claim, Err(Unknown::NoPod))).collect();
-        return Answers { ordinal, pod: None, of_claims };
+        return PodUsage { ordinal, pod: None, of_claims };
     };
     // An agent is only believed about the volumes of its own pod.
     let names: Vec<ClaimName> =
@@ -168,20 +168,20 @@ async fn ask(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<Cla
         node: pod.node.as_deref(),
         claims: &names,
     };
-    let mut answers = context.sources.ask(&asked).await;
+    let mut answers = context.sources.query(&asked).await;
     let of_claims = claims.into_iter().map(|claim| {
         let answer = answers.remove(&claim.name);
         let answer = answer.map_or(Err(Unknown::NoPod), |answer| answer.map_err(|said| pod.unknown(said)));
         (claim, answer)
     });
     let of_claims = of_claims.collect();
-    Answers { ordinal, pod: Some(pod), of_claims }
+    PodUsage { ordinal, pod: Some(pod), of_claims }
 }
 
-fn count(context: &Context, set: &SetName, claim: &Claim, usage: &Usage) {
+fn export(context: &Context, set: &SetName, claim: &Claim, usage: &Usage) {
     let pod = pod_name(set, claim.ordinal);
     let volume = Volume { set, template: &claim.template, claim: &claim.name, pod: &pod };
     let inodes = usage.inodes.map(|inodes| (inodes.total, inodes.total.saturating_sub(inodes.free)));
-    let fill = Fill { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
-    context.telemetry.metrics.volume(volume, &fill);
+    let measured = VolumeUsage { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
+    context.telemetry.metrics.volume(volume, &measured);
 }

@@ -28,7 +28,7 @@ use crate::cluster::departures::Departures;
 use crate::cluster::events;
 use crate::cluster::lease::{self, Election, Role};
 use crate::cluster::observe::Ground;
-use crate::cluster::usage::{Account, AskError, KubeletUse, Sources, Trust};
+use crate::cluster::usage::{Account, UsageError, KubeletUse, UsageSources, Trust};
 use crate::cluster::watch::{self, Change, Changes};
 use crate::policy::drivers::DriverError;
 use crate::recreate::Rules;
@@ -70,7 +70,7 @@ pub enum RunError {
     Connect(#[from] ConnectError),
     /// Kubelets cannot be asked.
     #[error("failed to prepare for asking kubelets; use --no-kubelet to do without")]
-    Kubelets(#[source] AskError),
+    Kubelets(#[source] UsageError),
     /// A port cannot be had.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -111,7 +111,7 @@ where
             rules: rules(&args),
             departures,
         },
-        sources: Sources::new(&client, kubelets(&args)).map_err(RunError::Kubelets)?,
+        sources: UsageSources::new(&client, kubelets(&args)).map_err(RunError::Kubelets)?,
         client,
         leadership,
         cache,

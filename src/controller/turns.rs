@@ -15,7 +15,7 @@ use crate::api::names::SetName;
 use crate::recreate::turn::Flight;
 
 /// Who was called and does not come within this loses the place in line: it wants no recreate any more.
-const ANSWERED: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who drives a recreate, and who waits for a turn. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -146,7 +146,7 @@ impl Line {
 
     fn forget(&mut self, now: Timestamp) {
         self.waiting
-            .retain(|waiter| waiter.called.is_none_or(|called| now.duration_since(called).unsigned_abs() < ANSWERED));
+            .retain(|waiter| waiter.called.is_none_or(|called| now.duration_since(called).unsigned_abs() < CALL_TIMEOUT));
     }
 }
 

@@ -12,62 +12,62 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
 /// After an accept that failed (no descriptor left), so that it does not spin.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Connections at a time.
 #[derive(Clone, Copy, Debug)]
-pub struct Places {
+pub struct ConnectionLimits {
     /// For those that nobody knows.
-    pub strangers: usize,
+    pub unverified: usize,
     /// For those that have shown who they are.
-    pub known: usize,
+    pub verified: usize,
 }
 
 /// Whoever is at the other end of a connection. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Guest(Arc<AtomicBool>);
+pub struct Peer(Arc<AtomicBool>);
 
-impl Guest {
+impl Peer {
     /// It has shown who it is, and no longer makes room for strangers.
-    pub fn is_known_now(&self) {
+    pub fn mark_verified(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
     /// Whether it has.
-    pub fn is_known(&self) -> bool {
+    pub fn is_verified(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 struct Open {
     task: AbortHandle,
-    guest: Guest,
+    peer: Peer,
 }
 
 /// Accepts connections for ever, and lets `converse` go on with each in a task of its own.
-pub async fn accept<F>(listener: &TcpListener, places: Places, converse: impl Fn(TcpStream, Guest) -> F)
+pub async fn accept<F>(listener: &TcpListener, limits: ConnectionLimits, handle_connection: impl Fn(TcpStream, Peer) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut open: VecDeque<Open> = VecDeque::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
         open.retain(|connection| !connection.task.is_finished());
-        make_room(&mut open, false, places.strangers);
-        make_room(&mut open, true, places.known);
-        let guest = Guest::default();
-        let task = tokio::spawn(converse(stream, guest.clone())).abort_handle();
-        open.push_back(Open { task, guest });
+        close_oldest(&mut open, false, limits.unverified);
+        close_oldest(&mut open, true, limits.verified);
+        let peer = Peer::default();
+        let task = tokio::spawn(handle_connection(stream, peer.clone())).abort_handle();
+        open.push_back(Open { task, peer });
     }
 }
 
 /// Closes the oldest ones of a kind until there is a free place.
-fn make_room(open: &mut VecDeque<Open>, known: bool, places: usize) {
-    let of_the_kind = |connection: &Open| connection.guest.is_known() == known;
-    while open.iter().filter(|connection| of_the_kind(connection)).count() >= places.max(1) {
+fn close_oldest(open: &mut VecDeque<Open>, verified: bool, limit: usize) {
+    let of_the_kind = |connection: &Open| connection.peer.is_verified() == verified;
+    while open.iter().filter(|connection| of_the_kind(connection)).count() >= limit.max(1) {
         let Some(oldest) = open.iter().position(of_the_kind) else { return };
         if let Some(closed) = open.remove(oldest) {
             closed.task.abort();
@@ -82,10 +82,10 @@ mod tests {
     use super::*;
 
     /// Says a byte for each byte it hears; one that hears `k` is known.
-    async fn echo(mut stream: TcpStream, guest: Guest) {
+    async fn echo(mut stream: TcpStream, peer: Peer) {
         while let Ok(byte) = stream.read_u8().await {
             if byte == b'k' {
-                guest.is_known_now();
+                peer.mark_verified();
             }
             if stream.write_all(&[byte]).await.is_err() {
                 return;
@@ -101,7 +101,7 @@ mod tests {
     async fn a_newcomer_takes_the_place_of_the_oldest_stranger_and_of_nobody_who_is_known() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { accept(&listener, Places { strangers: 3, known: 2 }, echo).await });
+        tokio::spawn(async move { accept(&listener, ConnectionLimits { unverified: 3, verified: 2 }, echo).await });
         let connect = async || TcpStream::connect(address).await.unwrap();
         let mut known = connect().await;
         assert!(answers(&mut known, b'k').await);

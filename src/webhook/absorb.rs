@@ -12,24 +12,24 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::patch::{Op, annotation};
-use super::review::Answer;
+use super::review::AdmissionResponse;
 use crate::api::annotations::{REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Reason};
 
-const TEMPLATES: &str = "/spec/volumeClaimTemplates";
+const TEMPLATES_POINTER: &str = "/spec/volumeClaimTemplates";
 
 /// Answers an UPDATE of a StatefulSet.
-pub fn absorb(object: &Value, old: &Value) -> Answer {
+pub fn absorb(object: &Value, old: &Value) -> AdmissionResponse {
     let (wanted, live) = (templates(object), templates(old));
     // Without metadata there is no place to record a request, and the server will not take the object either.
     if wanted == live || !object["metadata"].is_object() {
-        return Answer::default();
+        return AdmissionResponse::default();
     }
     match compare(wanted, live) {
-        Err(Foreign::Field(text)) => Answer::warning(text),
-        Err(Foreign::Unreadable) => Answer::default(),
-        Ok(changes) => answer(object, live, &changes),
+        Err(NotAbsorbed::Field(text)) => AdmissionResponse::warning(text),
+        Err(NotAbsorbed::Unreadable) => AdmissionResponse::default(),
+        Ok(changes) => respond(object, live, &changes),
     }
 }
 
@@ -37,8 +37,8 @@ pub fn absorb(object: &Value, old: &Value) -> Answer {
 /// [`absorb`] write that, so it is put back. Asked before `absorb`, and never again after it.
 ///
 /// To take a request back is a person's right: an annotation that is gone stays gone.
-pub fn keep_state(object: &Value, old: &Value) -> Answer {
-    let mut answer = Answer::default();
+pub fn keep_state(object: &Value, old: &Value) -> AdmissionResponse {
+    let mut answer = AdmissionResponse::default();
     for key in [REQUESTED, TRANSACTION] {
         let state = |object: &Value| object["metadata"]["annotations"][key].as_str().map(str::to_owned);
         let (manifest, live) = (state(object), state(old));
@@ -55,7 +55,7 @@ pub fn keep_state(object: &Value, old: &Value) -> Answer {
 }
 
 /// What cannot be absorbed.
-enum Foreign {
+enum NotAbsorbed {
     /// A field that Kubernetes will refuse to change.
     Field(String),
     /// There is no telling what is meant.
@@ -72,7 +72,7 @@ struct Change<'a> {
 }
 
 fn templates(set: &Value) -> &[Value] {
-    set.pointer(TEMPLATES).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    set.pointer(TEMPLATES_POINTER).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn name(template: &Value) -> Option<&str> {
@@ -84,31 +84,31 @@ fn size(template: &Value) -> Option<&str> {
 }
 
 /// Matches the templates by name. What differs must be sizes and order only.
-fn compare<'a>(wanted: &'a [Value], live: &'a [Value]) -> Result<Vec<Change<'a>>, Foreign> {
+fn compare<'a>(wanted: &'a [Value], live: &'a [Value]) -> Result<Vec<Change<'a>>, NotAbsorbed> {
     let (wanted, live) = (by_name(wanted)?, by_name(live)?);
     if let Some(added) = wanted.keys().find(|name| !live.contains_key(*name)) {
-        return Err(Foreign::Field(format!("volumeClaimTemplates: {added} cannot be added to a StatefulSet")));
+        return Err(NotAbsorbed::Field(format!("volumeClaimTemplates: {added} cannot be added to a StatefulSet")));
     }
     if let Some(removed) = live.keys().find(|name| !wanted.contains_key(*name)) {
-        return Err(Foreign::Field(format!("volumeClaimTemplates: {removed} cannot be removed from a StatefulSet")));
+        return Err(NotAbsorbed::Field(format!("volumeClaimTemplates: {removed} cannot be removed from a StatefulSet")));
     }
-    wanted.iter().map(|(name, template)| change(name, template, live[name])).collect()
+    wanted.iter().map(|(name, template)| compare_template(name, template, live[name])).collect()
 }
 
-fn by_name(templates: &[Value]) -> Result<BTreeMap<&str, &Value>, Foreign> {
+fn by_name(templates: &[Value]) -> Result<BTreeMap<&str, &Value>, NotAbsorbed> {
     let mut named = BTreeMap::new();
     for template in templates {
-        let name = name(template).ok_or(Foreign::Unreadable)?;
+        let name = name(template).ok_or(NotAbsorbed::Unreadable)?;
         if named.insert(name, template).is_some() {
-            return Err(Foreign::Unreadable);
+            return Err(NotAbsorbed::Unreadable);
         }
     }
     Ok(named)
 }
 
-fn change<'a>(name: &'a str, wanted: &'a Value, live: &'a Value) -> Result<Change<'a>, Foreign> {
-    if let Some(field) = difference(&rest(wanted), &rest(live), "") {
-        return Err(Foreign::Field(format!(
+fn compare_template<'a>(name: &'a str, wanted: &'a Value, live: &'a Value) -> Result<Change<'a>, NotAbsorbed> {
+    if let Some(field) = difference(&without_size(wanted), &without_size(live), "") {
+        return Err(NotAbsorbed::Field(format!(
             "volumeClaimTemplates: {field} of {name} cannot be changed, only its size"
         )));
     }
@@ -116,11 +116,11 @@ fn change<'a>(name: &'a str, wanted: &'a Value, live: &'a Value) -> Result<Chang
         let order = asked.parse::<Bytes>().ok()?.cmp(&kept.parse::<Bytes>().ok()?);
         Some(Change { name, asked, kept, order })
     });
-    sizes.ok_or(Foreign::Unreadable)
+    sizes.ok_or(NotAbsorbed::Unreadable)
 }
 
 /// A template without its size, and without what means nothing.
-fn rest(template: &Value) -> Value {
+fn without_size(template: &Value) -> Value {
     let mut rest = template.clone();
     if let Some(requests) = rest.pointer_mut("/spec/resources/requests").and_then(Value::as_object_mut) {
         requests.remove("storage");
@@ -161,12 +161,12 @@ fn difference(one: &Value, other: &Value, path: &str) -> Option<String> {
         .find_map(|(key, one, other)| difference(&one, other, &format!("{path}.{key}")))
 }
 
-fn answer(object: &Value, live: &[Value], changes: &[Change<'_>]) -> Answer {
-    let mut answer = Answer::default();
+fn respond(object: &Value, live: &[Value], changes: &[Change<'_>]) -> AdmissionResponse {
+    let mut answer = AdmissionResponse::default();
     // First the record: what refers to the templates of the request must see them.
     let record = record(object, changes);
     answer.patch.extend(annotation(object, REQUESTED, record.as_deref()));
-    answer.patch.push(Op::Replace(TEMPLATES.to_owned(), Value::Array(live.to_vec())));
+    answer.patch.push(Op::Replace(TEMPLATES_POINTER.to_owned(), Value::Array(live.to_vec())));
     for Change { name, asked, kept, order } in changes {
         match order {
             Ordering::Greater => answer.warnings.push(format!("growing {name} {kept} -> {asked} in the background")),

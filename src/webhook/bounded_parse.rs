@@ -14,40 +14,40 @@ use super::hook::Hook;
 
 /// The most values that are kept of one review. A pod of 50 containers with 20 mounts each has 5,000; a StatefulSet of 20
 /// volumeClaimTemplates 600, twice.
-pub const MOST_VALUES: usize = 16 << 10;
+pub const MAX_VALUES: usize = 16 << 10;
 /// The most text that is kept of one review: no object is larger than 1.5 MiB, and of two StatefulSets little is read.
-pub const MOST_TEXT: usize = 2 << 20;
+pub const MAX_TEXT_BYTES: usize = 2 << 20;
 
 /// Parses a review as far as the hook reads it.
 ///
 /// # Errors
 /// When it is no JSON, or more would have to be kept than there is room for.
-pub fn parse(body: &[u8], hook: Hook) -> Result<Value, Fault> {
-    let room = Room { values: Cell::new(MOST_VALUES), text: Cell::new(MOST_TEXT) };
+pub fn parse(body: &[u8], hook: Hook) -> Result<Value, ParseError> {
+    let budget = Budget { values: Cell::new(MAX_VALUES), text: Cell::new(MAX_TEXT_BYTES) };
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let read = Seed { place: Place::Review(hook), room: &room }.deserialize(&mut reader);
+    let read = Seed { position: Position::Review(hook), budget: &budget }.deserialize(&mut reader);
     let read = read.and_then(|value| reader.end().map(|()| value));
-    read.map_err(|error| if room.is_spent() { Fault::TooMuch } else { Fault::Json(error) })
+    read.map_err(|error| if budget.is_spent() { ParseError::TooMuch } else { ParseError::Json(error) })
 }
 
 /// Why a review is not kept.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum ParseError {
     /// It is not JSON.
     #[error("{0}")]
     Json(#[source] serde_json::Error),
     /// It is larger than any review has reason to be.
-    #[error("it has more than {MOST_VALUES} values or {MOST_TEXT} bytes to read")]
+    #[error("it has more than {MAX_VALUES} values or {MAX_TEXT_BYTES} bytes to read")]
     TooMuch,
 }
 
 /// Where in the review a value stands. It says which members matter.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum Position {
     Review(Hook),
     Request(Hook),
-    Set,
-    SetSpec,
+    StatefulSet,
+    StatefulSetSpec,
     Claim,
     Pod,
     PodSpec,
@@ -58,24 +58,24 @@ enum Place {
     Whole,
 }
 
-impl Place {
+impl Position {
     /// The place of a member; none when nobody reads it.
     fn member(self, key: &str) -> Option<Self> {
         match (self, key) {
             (Self::Review(_), "apiVersion")
             | (Self::Request(_), "uid" | "kind" | "operation" | "namespace" | "name" | "dryRun")
-            | (Self::SetSpec, "volumeClaimTemplates")
+            | (Self::StatefulSetSpec, "volumeClaimTemplates")
             | (Self::Claim, "spec") => Some(Self::Whole),
             (Self::Review(hook), "request") => Some(Self::Request(hook)),
             (Self::Request(hook), "object" | "oldObject") => Some(match hook {
-                Hook::State | Hook::Absorb => Self::Set,
+                Hook::State | Hook::Absorb => Self::StatefulSet,
                 Hook::Floor => Self::Claim,
                 Hook::Agent => Self::Pod,
             }),
-            (Self::Set, "spec") => Some(Self::SetSpec),
+            (Self::StatefulSet, "spec") => Some(Self::StatefulSetSpec),
             (Self::Pod, "spec") => Some(Self::PodSpec),
-            (Self::Set | Self::Claim | Self::Pod, "metadata") => Some(Self::Metadata),
-            (Self::Review(_) | Self::Request(_) | Self::Set | Self::SetSpec | Self::Claim | Self::Pod, _)
+            (Self::StatefulSet | Self::Claim | Self::Pod, "metadata") => Some(Self::Metadata),
+            (Self::Review(_) | Self::Request(_) | Self::StatefulSet | Self::StatefulSetSpec | Self::Claim | Self::Pod, _)
             | (Self::Metadata, "managedFields")
             | (Self::Container, "env" | "envFrom" | "command" | "args" | "lifecycle") => None,
             (Self::Container, key) if key.ends_with("Probe") => None,
@@ -90,8 +90,8 @@ impl Place {
             Self::Containers => Self::Container,
             Self::Review(_)
             | Self::Request(_)
-            | Self::Set
-            | Self::SetSpec
+            | Self::StatefulSet
+            | Self::StatefulSetSpec
             | Self::Claim
             | Self::Pod
             | Self::PodSpec
@@ -103,19 +103,19 @@ impl Place {
 }
 
 /// What may still be kept.
-struct Room {
+struct Budget {
     values: Cell<usize>,
     text: Cell<usize>,
 }
 
-impl Room {
+impl Budget {
     fn is_spent(&self) -> bool {
         self.values.get() == 0 || self.text.get() == 0
     }
 
-    fn take<E: Error>(left: &Cell<usize>, much: usize) -> Result<(), E> {
-        left.set(left.get().saturating_sub(much));
-        if left.get() == 0 { Err(E::custom(Fault::TooMuch)) } else { Ok(()) }
+    fn take<E: Error>(left: &Cell<usize>, amount: usize) -> Result<(), E> {
+        left.set(left.get().saturating_sub(amount));
+        if left.get() == 0 { Err(E::custom(ParseError::TooMuch)) } else { Ok(()) }
     }
 
     fn value<E: Error>(&self, value: impl Into<Value>) -> Result<Value, E> {
@@ -130,8 +130,8 @@ impl Room {
 }
 
 struct Seed<'a> {
-    place: Place,
-    room: &'a Room,
+    position: Position,
+    budget: &'a Budget,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -150,44 +150,44 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        self.room.value(Value::Null)
+        self.budget.value(Value::Null)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        self.room.value(value)
+        self.budget.value(value)
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        self.room.value(value)
+        self.budget.value(value)
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        self.room.value(value)
+        self.budget.value(value)
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        self.room.value(Number::from_f64(value).map_or(Value::Null, Value::Number))
+        self.budget.value(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        let text = self.room.text(value)?;
-        self.room.value(text)
+        let text = self.budget.text(value)?;
+        self.budget.value(text)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(Seed { place: self.place.item(), room: self.room })? {
+        while let Some(item) = list.next_element_seed(Seed { position: self.position.item(), budget: self.budget })? {
             items.push(item);
         }
-        self.room.value(items)
+        self.budget.value(items)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
-        while let Some(key) = map.next_key_seed(Key(self.room))? {
-            match self.place.member(&key) {
-                Some(place) => {
-                    let value = map.next_value_seed(Seed { place, room: self.room })?;
+        while let Some(key) = map.next_key_seed(Key(self.budget))? {
+            match self.position.member(&key) {
+                Some(position) => {
+                    let value = map.next_value_seed(Seed { position, budget: self.budget })?;
                     members.insert(key, value);
                 }
                 None => {
@@ -195,11 +195,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 }
             }
         }
-        self.room.value(members)
+        self.budget.value(members)
     }
 }
 
-struct Key<'a>(&'a Room);
+struct Key<'a>(&'a Budget);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
     type Value = String;
@@ -268,17 +268,17 @@ mod tests {
             let body = format!(r#"{{"request":{{"object":{object}}}}}"#);
             let parsed = parse(body.as_bytes(), Hook::Absorb);
             assert_eq!(parsed.is_ok(), kept, "{what}");
-            assert!(kept || matches!(parsed, Err(Fault::TooMuch)), "{what}");
+            assert!(kept || matches!(parsed, Err(ParseError::TooMuch)), "{what}");
         };
         let many = |item: &str, times: usize| format!("[{}0]", format!("{item},").repeat(times));
         let templates = |list: String| format!(r#"{{"spec":{{"volumeClaimTemplates":{list}}}}}"#);
-        check("maps", templates(many(r#"{"":0}"#, MOST_VALUES / 2)), false);
-        check("lists", templates(many("[]", MOST_VALUES)), false);
-        check("numbers", templates(many("0", MOST_VALUES)), false);
-        check("a few", templates(many("0", MOST_VALUES - 10)), true);
-        check("a long text", templates(format!("\"{}\"", "x".repeat(MOST_TEXT))), false);
-        check("a long key", format!(r#"{{"metadata":{{"{}":0}}}}"#, "x".repeat(MOST_TEXT)), false);
-        check("annotations", format!(r#"{{"metadata":{{"annotations":{}}}}}"#, many("[]", MOST_VALUES)), false);
+        check("maps", templates(many(r#"{"":0}"#, MAX_VALUES / 2)), false);
+        check("lists", templates(many("[]", MAX_VALUES)), false);
+        check("numbers", templates(many("0", MAX_VALUES)), false);
+        check("a few", templates(many("0", MAX_VALUES - 10)), true);
+        check("a long text", templates(format!("\"{}\"", "x".repeat(MAX_TEXT_BYTES))), false);
+        check("a long key", format!(r#"{{"metadata":{{"{}":0}}}}"#, "x".repeat(MAX_TEXT_BYTES)), false);
+        check("annotations", format!(r#"{{"metadata":{{"annotations":{}}}}}"#, many("[]", MAX_VALUES)), false);
         check("a pod template", format!(r#"{{"spec":{{"template":{}}}}}"#, many(r#"{"":0}"#, 63_000)), true);
         check("managedFields", format!(r#"{{"metadata":{{"managedFields":{}}}}}"#, many(r#"{"":0}"#, 63_000)), true);
     }
@@ -293,7 +293,7 @@ mod tests {
             assert_eq!(parse(body.as_bytes(), Hook::State).unwrap(), expected);
         }
         for broken in ["", "{", "{}x", "[1,", "{\"a\":}"] {
-            assert!(matches!(parse(broken.as_bytes(), Hook::State), Err(Fault::Json(_))), "{broken}");
+            assert!(matches!(parse(broken.as_bytes(), Hook::State), Err(ParseError::Json(_))), "{broken}");
         }
     }
 }

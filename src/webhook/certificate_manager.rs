@@ -19,65 +19,65 @@ use kube::runtime::watcher;
 use serde_json::{Value, json};
 
 use super::args::Certificates;
-use super::server::{Known, Shown};
-use super::{Args, Ground};
-use crate::cluster::certificate::{CertificateError, Material, Step, next};
+use super::server::{ApiServerTokens, ServedCertificate};
+use super::{Args, Context};
+use crate::cluster::certificate::{Material, CertificateStep, next};
 use crate::cluster::client::resources::{MUTATING_WEBHOOKS, SECRETS};
 use crate::cluster::client::{Client, Error, Outcome, Patch, Run, chain};
 use crate::cluster::clock::now;
-use crate::cluster::hook_path::{RANDOM, Token, completed, tokens};
+use crate::cluster::hook_path::{self, TOKEN_BYTES, Token};
 use crate::cluster::lease::Role;
 
 /// The condition of readiness.
-pub(super) const READY: &str = "certificate";
+pub(super) const READY_CONDITION: &str = "certificate";
 /// Until every API server has heard of a new CA.
-const HEARD: Duration = Duration::from_secs(3);
+const CA_PROPAGATION_DELAY: Duration = Duration::from_secs(3);
 /// Looked at this often, whatever the watches say: certificates grow old in silence.
-const LOOK: Duration = Duration::from_secs(3600);
+const RESYNC_INTERVAL: Duration = Duration::from_secs(3600);
 /// After something could not be written.
-const AGAIN: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Follows the Secret, and as the leader keeps it. Never ends.
-pub(super) async fn keep(ground: &Ground, args: &Args, shown: &Shown, known: &Known) {
-    let keeper = Keeper { ground, args, shown, known };
-    let mut wake = keeper.wake();
-    let mut role = ground.leadership.clone();
-    let mut asleep = Duration::ZERO;
+pub(super) async fn run(context: &Context, args: &Args, certificate: &ServedCertificate, tokens: &ApiServerTokens) {
+    let manager = CertificateManager { context, args, certificate, tokens };
+    let mut wake = manager.wake();
+    let mut role = context.leadership.clone();
+    let mut delay = Duration::ZERO;
     loop {
         let other = if role.role() == Role::Leader { Role::Follower } else { Role::Leader };
         tokio::select! {
-            () = tokio::time::sleep(asleep) => {}
+            () = tokio::time::sleep(delay) => {}
             Some(()) = wake.next() => {}
             true = role.becomes(other) => {}
         }
-        asleep = match keeper.pass().await {
-            Ok(Passed::Settled) => LOOK,
-            Ok(Passed::Again) => AGAIN,
+        delay = match manager.reconcile().await {
+            Ok(Reconciled::Stable) => RESYNC_INTERVAL,
+            Ok(Reconciled::Requeue) => RETRY_INTERVAL,
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the webhook's certificate could not be kept; trying again");
-                AGAIN
+                RETRY_INTERVAL
             }
         };
     }
 }
 
-enum Passed {
-    Settled,
-    Again,
+enum Reconciled {
+    Stable,
+    Requeue,
 }
 
-struct Keeper<'a> {
-    ground: &'a Ground,
+struct CertificateManager<'a> {
+    context: &'a Context,
     args: &'a Args,
-    shown: &'a Shown,
-    known: &'a Known,
+    certificate: &'a ServedCertificate,
+    tokens: &'a ApiServerTokens,
 }
 
-impl Keeper<'_> {
+impl CertificateManager<'_> {
     /// Something happened to the Secret or to the configuration.
     fn wake(&self) -> impl Stream<Item = ()> + Unpin + use<> {
-        let kube = self.ground.client.kube();
-        let secrets: Api<Secret> = Api::namespaced(kube.clone(), &self.ground.namespace);
+        let kube = self.context.client.kube();
+        let secrets: Api<Secret> = Api::namespaced(kube.clone(), &self.context.namespace);
         let secret = watcher::watch_object(secrets, &self.args.webhook_secret).map(|_| ());
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(kube);
         let configuration = watcher::watch_object(configurations, &self.args.webhook_name).map(|_| ());
@@ -85,45 +85,45 @@ impl Keeper<'_> {
     }
 
     /// Shows what there is; as the leader, makes one step towards what should be.
-    async fn pass(&self) -> Result<Passed, Error> {
+    async fn reconcile(&self) -> Result<Reconciled, Error> {
         let Args { webhook_name: service, webhook_secret, .. } = self.args;
-        let namespace = &self.ground.namespace;
-        let client = &self.ground.client;
+        let namespace = &self.context.namespace;
+        let client = &self.context.client;
         let configuration = client.get(&MUTATING_WEBHOOKS.global(service)).await?;
         let secret = client.get(&SECRETS.of(namespace, webhook_secret)).await?;
         // Whose questions are believed is known before the first can come.
-        self.known.believe(configuration.as_ref().map(tokens).unwrap_or_default());
+        self.tokens.set(configuration.as_ref().map(hook_path::tokens).unwrap_or_default());
         self.show(secret.as_ref());
-        if self.ground.leadership.role() == Role::Follower {
-            return Ok(Passed::Settled);
+        if self.context.leadership.role() == Role::Follower {
+            return Ok(Reconciled::Stable);
         }
         if let Some(configuration) = &configuration
-            && let Some((token, patch)) = fresh_token().and_then(|fresh| completed(configuration, &fresh))
+            && let Some((token, patch)) = fresh_token().and_then(|fresh| hook_path::completed(configuration, &fresh))
         {
-            let Some(permit) = self.ground.leadership.permit() else { return Ok(Passed::Again) };
-            self.known.believe(tokens(configuration).into_iter().chain([token]).collect());
+            let Some(permit) = self.context.leadership.permit() else { return Ok(Reconciled::Requeue) };
+            self.tokens.set(hook_path::tokens(configuration).into_iter().chain([token]).collect());
             let address = MUTATING_WEBHOOKS.global(service);
             permit.client(client).patch(&address, &Patch::Json(patch), Run::Real).await?;
             tracing::info!(configuration = service, "the API server has a path that nobody else knows");
-            return Ok(Passed::Again);
+            return Ok(Reconciled::Requeue);
         }
         if self.args.webhook_certificates == Certificates::External {
-            return Ok(Passed::Settled);
+            return Ok(Reconciled::Stable);
         }
         let step = next(secret.as_ref(), &trusted(configuration.as_ref()), service, namespace, now());
-        let Some(permit) = self.ground.leadership.permit() else { return Ok(Passed::Again) };
+        let Some(permit) = self.context.leadership.permit() else { return Ok(Reconciled::Requeue) };
         let client = permit.client(client);
         match step {
-            Step::Rest => return Ok(Passed::Settled),
-            Step::Trust(bundle) => self.trust(&client, configuration.as_ref(), &bundle).await?,
-            Step::Trim(material) => self.write(&client, secret, &material).await?,
-            Step::Renew { before } => {
+            CertificateStep::UpToDate => return Ok(Reconciled::Stable),
+            CertificateStep::Trust(bundle) => self.trust(&client, configuration.as_ref(), &bundle).await?,
+            CertificateStep::Trim(material) => self.write(&client, secret, &material).await?,
+            CertificateStep::Renew { before } => {
                 drop(permit);
                 self.renew(secret, configuration.as_ref(), &before).await?;
             }
         }
         // What was written wakes us again; should it not, we look.
-        Ok(Passed::Again)
+        Ok(Reconciled::Requeue)
     }
 
     fn show(&self, secret: Option<&Value>) {
@@ -131,8 +131,8 @@ impl Keeper<'_> {
         let provider = rustls::crypto::ring::default_provider();
         match Material::read(secret).and_then(|material| material.certified(&provider)) {
             Ok(certified) => {
-                self.shown.show(certified);
-                self.ground.telemetry.health.condition(READY, true);
+                self.certificate.set(certified);
+                self.context.telemetry.health.condition(READY_CONDITION, true);
             }
             Err(error) => {
                 tracing::warn!(
@@ -145,26 +145,26 @@ impl Keeper<'_> {
 
     /// Trust comes first: a replica that shows the new certificate before the API server trusts it would not be believed.
     async fn renew(&self, secret: Option<Value>, configuration: Option<&Value>, before: &str) -> Result<(), Error> {
-        let made = Material::issue(&self.args.webhook_name, &self.ground.namespace, now());
+        let made = Material::issue(&self.args.webhook_name, &self.context.namespace, now());
         let material = match made {
             Ok(material) => material.trusting_also(before),
             Err(error) => {
-                tracing::error!(error = told(&error), "the webhook has no certificate");
+                tracing::error!(error = chain(&error), "the webhook has no certificate");
                 return Ok(());
             }
         };
-        let Some(permit) = self.ground.leadership.permit() else { return Ok(()) };
-        self.trust(&permit.client(&self.ground.client), configuration, &material.bundle).await?;
+        let Some(permit) = self.context.leadership.permit() else { return Ok(()) };
+        self.trust(&permit.client(&self.context.client), configuration, &material.bundle).await?;
         drop(permit);
         if !before.is_empty() {
-            tokio::time::sleep(HEARD).await;
+            tokio::time::sleep(CA_PROPAGATION_DELAY).await;
         }
-        let Some(permit) = self.ground.leadership.permit() else { return Ok(()) };
-        self.write(&permit.client(&self.ground.client), secret, &material).await
+        let Some(permit) = self.context.leadership.permit() else { return Ok(()) };
+        self.write(&permit.client(&self.context.client), secret, &material).await
     }
 
     async fn write(&self, client: &Client, secret: Option<Value>, material: &Material) -> Result<(), Error> {
-        let (namespace, name) = (&self.ground.namespace, &self.args.webhook_secret);
+        let (namespace, name) = (&self.context.namespace, &self.args.webhook_secret);
         let outcome = match secret {
             Some(mut secret) => {
                 secret["data"] = material.data();
@@ -198,13 +198,9 @@ impl Keeper<'_> {
 
 /// None when there is no randomness, which rustls would not survive either.
 fn fresh_token() -> Option<Token> {
-    let mut random = [0; RANDOM];
+    let mut random = [0; TOKEN_BYTES];
     let provider = rustls::crypto::ring::default_provider();
     provider.secure_random.fill(&mut random).ok().map(|()| Token::new(random))
-}
-
-fn told(error: &CertificateError) -> String {
-    chain(error)
 }
 
 fn webhooks(configuration: &Value) -> &[Value] {

@@ -6,11 +6,11 @@
 use serde_json::{Value, json};
 
 use super::patch::Op;
-use super::review::Answer;
+use super::review::AdmissionResponse;
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 
-const SIZE: &str = "/spec/resources/requests/storage";
+const SIZE_POINTER: &str = "/spec/resources/requests/storage";
 
 /// What the cache says of a claim that does not exist yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,21 +22,21 @@ pub struct Siblings {
 }
 
 /// Answers the CREATE of a claim. `siblings`: none when it belongs to no set that we look after.
-pub fn floor(claim: &Value, siblings: Option<&Siblings>) -> Answer {
-    let Some(Siblings { template, largest }) = siblings else { return Answer::default() };
-    let asked = claim.pointer(SIZE).and_then(Value::as_str).and_then(|text| text.parse::<Bytes>().ok());
+pub fn floor(claim: &Value, siblings: Option<&Siblings>) -> AdmissionResponse {
+    let Some(Siblings { template, largest }) = siblings else { return AdmissionResponse::default() };
+    let asked = claim.pointer(SIZE_POINTER).and_then(Value::as_str).and_then(|text| text.parse::<Bytes>().ok());
     match asked {
-        Some(asked) if asked < *largest && is_free(&claim["spec"], *largest) => Answer {
-            patch: vec![Op::Replace(SIZE.to_owned(), json!(largest))],
+        Some(asked) if asked < *largest && is_resizable(&claim["spec"], *largest) => AdmissionResponse {
+            patch: vec![Op::Replace(SIZE_POINTER.to_owned(), json!(largest))],
             warnings: vec![format!("raised from {asked} to {largest}, the size of the other claims of {template}")],
-            ..Answer::default()
+            ..AdmissionResponse::default()
         },
-        Some(_) | None => Answer::default(),
+        Some(_) | None => AdmissionResponse::default(),
     }
 }
 
 /// Whether a larger volume can be had: not where a certain volume, or one of a kind made by hand, is meant.
-fn is_free(spec: &Value, size: Bytes) -> bool {
+fn is_resizable(spec: &Value, size: Bytes) -> bool {
     let certain = spec["volumeName"].as_str().is_some_and(|name| !name.is_empty());
     let by_hand = spec["selector"].is_object() || spec["storageClassName"] == "";
     let limit = spec["resources"]["limits"]["storage"].as_str().map(str::parse::<Bytes>);
@@ -53,7 +53,7 @@ mod tests {
             let siblings = largest.map(|gib| Siblings { template: "data".into(), largest: Bytes::gib(gib) });
             let claim = json!({ "spec": spec });
             let patch = floor(&claim, siblings.as_ref()).patch;
-            let expected: Vec<_> = expected.map(|size| Op::Replace(SIZE.into(), json!(size))).into_iter().collect();
+            let expected: Vec<_> = expected.map(|size| Op::Replace(SIZE_POINTER.into(), json!(size))).into_iter().collect();
             assert_eq!(patch, expected, "{claim}");
         };
         let sized = |size: &str| json!({"resources": {"requests": {"storage": size}}});

@@ -9,33 +9,33 @@
 use serde_json::{Map, Value, json};
 
 use super::patch::{append, prepend};
-use super::review::Answer;
+use super::review::AdmissionResponse;
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT};
 
 /// Where Kubernetes mounts the token of a pod's account.
-const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// An empty volume that keeps the token out: where something is mounted, Kubernetes mounts no token.
-const NO_TOKEN: &str = "rso-agent-no-token";
+const NO_TOKEN_VOLUME: &str = "rso-agent-no-token";
 
 /// What the agent takes of a node. Measured: under 1 MiB, and no CPU to speak of.
-const CPU: &str = "10m";
-const MEMORY: &str = "16Mi";
+const AGENT_CPU: &str = "10m";
+const AGENT_MEMORY: &str = "16Mi";
 
 /// Answers the CREATE of a pod of a set that grows by usage.
-pub fn inject(pod: &Value, image: &str) -> Answer {
+pub fn inject(pod: &Value, image: &str) -> AdmissionResponse {
     let spec = &pod["spec"];
     let volumes = volumes(spec);
-    if volumes.is_empty() || !is_suited(spec) {
-        return Answer::default();
+    if volumes.is_empty() || !accepts_agent(spec) {
+        return AdmissionResponse::default();
     }
     let shield = has_token(spec);
     let mut patch = Vec::new();
     if shield {
-        patch.push(append(pod, "/spec/volumes", json!({ "name": NO_TOKEN, "downwardAPI": {} })));
+        patch.push(append(pod, "/spec/volumes", json!({ "name": NO_TOKEN_VOLUME, "downwardAPI": {} })));
     }
     patch.push(prepend(pod, "/spec/initContainers", container(spec, image, &volumes, shield)));
-    Answer { patch, ..Answer::default() }
+    AdmissionResponse { patch, ..AdmissionResponse::default() }
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -59,19 +59,19 @@ fn volumes(spec: &Value) -> Vec<(&str, &str)> {
 }
 
 /// No agent yet, and nothing that it would be in the way of.
-fn is_suited(spec: &Value) -> bool {
+fn accepts_agent(spec: &Value) -> bool {
     let taken = |c: &Value| {
         c["name"] == AGENT_CONTAINER
             || list(c, "ports").iter().any(|port| port["containerPort"].as_u64() == Some(AGENT_PORT.into()))
     };
-    let shield = list(spec, "volumes").iter().any(|volume| volume["name"] == NO_TOKEN);
+    let shield = list(spec, "volumes").iter().any(|volume| volume["name"] == NO_TOKEN_VOLUME);
     !containers(spec).any(taken) && !shield && spec["hostNetwork"] != true && spec["os"]["name"] != "windows"
 }
 
 /// Whether Kubernetes gives the containers of this pod a token: then it would give one to the agent too.
 fn has_token(spec: &Value) -> bool {
     let asked_for = spec["automountServiceAccountToken"] != false;
-    asked_for || containers(spec).any(|c| list(c, "volumeMounts").iter().any(|mount| mount["mountPath"] == TOKEN))
+    asked_for || containers(spec).any(|c| list(c, "volumeMounts").iter().any(|mount| mount["mountPath"] == TOKEN_MOUNT_PATH))
 }
 
 fn container(spec: &Value, image: &str, volumes: &[(&str, &str)], shield: bool) -> Value {
@@ -84,7 +84,7 @@ fn container(spec: &Value, image: &str, volumes: &[(&str, &str)], shield: bool) 
         .map(|(index, (volume, _))| json!({ "name": volume, "mountPath": path(index), "readOnly": true }))
         .collect();
     if shield {
-        mounts.push(json!({ "name": NO_TOKEN, "mountPath": TOKEN, "readOnly": true }));
+        mounts.push(json!({ "name": NO_TOKEN_VOLUME, "mountPath": TOKEN_MOUNT_PATH, "readOnly": true }));
     }
     let mut container = json!({
         "name": AGENT_CONTAINER,
@@ -134,7 +134,7 @@ fn resources(spec: &Value) -> Value {
     };
     let mut resources = Map::new();
     for kind in ["requests", "limits"] {
-        let of_kind: Map<String, Value> = [("cpu", CPU), ("memory", MEMORY)]
+        let of_kind: Map<String, Value> = [("cpu", AGENT_CPU), ("memory", AGENT_MEMORY)]
             .into_iter()
             // A limit alone is a request too.
             .filter(|(resource, _)| all(kind, resource) || (kind == "requests" && all("limits", resource)))

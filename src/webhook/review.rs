@@ -9,27 +9,27 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::hook::Hook;
-use super::bounded_parse::{self, Fault};
+use super::bounded_parse::{self, ParseError};
 use super::patch::Op;
 use crate::api::parts::parts;
 use crate::api::reasons::Note;
 
 /// A longer question is not read. The body holds two objects: one that etcd took, 1.5 MiB of protobuf, and one that the API
 /// server took, 3 MiB of JSON. As JSON and with managedFields both are longer, so this is twice as much.
-pub const LARGEST: usize = 8 << 20;
+pub const MAX_REVIEW_BYTES: usize = 8 << 20;
 
 /// The most parts of a body: twice what two StatefulSets of 1.5 MiB have that consist of small maps alone (63,000 empty
 /// tolerations). What is skipped costs no memory, and this keeps what remembers the open brackets small.
-pub const MOST_PARTS: usize = 512 << 10;
+pub const MAX_PARTS: usize = 512 << 10;
 
 /// A uid has 36 characters, a name at most 253.
-const LONGEST_NAME: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
 
 /// Warnings of this length are shown whole by every client.
-const LONGEST_WARNING: usize = 120;
+const MAX_WARNING_CHARS: usize = 120;
 
 /// As far as a uid is looked for in a body that cannot be read: the API server writes it first.
-const HEAD: usize = 1024;
+const UID_SEARCH_BYTES: usize = 1024;
 
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -48,7 +48,7 @@ pub enum Operation {
 /// A question.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Request {
+pub struct AdmissionRequest {
     /// Which question this is.
     pub uid: String,
     /// Of which kind the object is.
@@ -95,7 +95,7 @@ impl std::fmt::Display for Kind {
 
 /// What is answered. Always "yes".
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
+pub struct AdmissionResponse {
     /// Changes to the object.
     pub patch: Vec<Op>,
     /// For the person who asked.
@@ -106,7 +106,7 @@ pub struct Answer {
     pub notes: Vec<Note>,
 }
 
-impl Answer {
+impl AdmissionResponse {
     /// Yes, with a word to the person.
     pub fn warning(text: impl Into<String>) -> Self {
         Self { warnings: vec![text.into()], ..Self::default() }
@@ -115,7 +115,7 @@ impl Answer {
 
 /// Why a question has no meaning.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum ReviewError {
     /// Not JSON, or not a review.
     #[error("the review cannot be read: {0}")]
     Malformed(#[source] serde_json::Error),
@@ -126,14 +126,14 @@ pub enum Unreadable {
     #[error("the review asks nothing")]
     Empty,
     /// So much that reading it would take more memory than there is for it.
-    #[error("the review has more than {MOST_PARTS} fields and items")]
+    #[error("the review has more than {MAX_PARTS} fields and items")]
     TooManyParts,
     /// More of it would have to be kept than there is room for.
     #[error("the object is too large")]
     TooMuch,
 }
 
-impl Unreadable {
+impl ReviewError {
     /// The code for the count.
     pub const fn code(&self) -> u16 {
         match self {
@@ -147,34 +147,34 @@ impl Unreadable {
 ///
 /// # Errors
 /// When it is no review of a version that is known, or more of it would have to be kept than there is room for.
-pub fn read(body: &[u8], hook: Hook) -> Result<Request, (String, Unreadable)> {
+pub fn read(body: &[u8], hook: Hook) -> Result<AdmissionRequest, (String, ReviewError)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Review {
         #[serde(default)]
         api_version: String,
-        request: Option<Request>,
+        request: Option<AdmissionRequest>,
     }
     let unread = |why| (uid_in(body), why);
-    if parts(body) > MOST_PARTS {
-        return Err(unread(Unreadable::TooManyParts));
+    if parts(body) > MAX_PARTS {
+        return Err(unread(ReviewError::TooManyParts));
     }
-    let mut review = bounded_parse::parse(body, hook).map_err(|fault| {
-        unread(match fault {
-            Fault::Json(error) => Unreadable::Malformed(error),
-            Fault::TooMuch => Unreadable::TooMuch,
+    let mut review = bounded_parse::parse(body, hook).map_err(|error| {
+        unread(match error {
+            ParseError::Json(error) => ReviewError::Malformed(error),
+            ParseError::TooMuch => ReviewError::TooMuch,
         })
     })?;
     // The objects are moved, not made a second time.
     let mut object = |key| review.get_mut("request").and_then(|request| request.get_mut(key)).map(Value::take);
     let mut objects = ["object", "oldObject"].map(&mut object);
-    let review: Review = serde_json::from_value(review).map_err(|error| unread(Unreadable::Malformed(error)))?;
+    let review: Review = serde_json::from_value(review).map_err(|error| unread(ReviewError::Malformed(error)))?;
     if review.api_version != "admission.k8s.io/v1" {
-        return Err(unread(Unreadable::Version(review.api_version.chars().take(64).collect())));
+        return Err(unread(ReviewError::Version(review.api_version.chars().take(64).collect())));
     }
-    let mut request = review.request.ok_or_else(|| unread(Unreadable::Empty))?;
-    if [&request.uid, &request.namespace, &request.name].into_iter().any(|text| text.len() > LONGEST_NAME) {
-        return Err(unread(Unreadable::TooMuch));
+    let mut request = review.request.ok_or_else(|| unread(ReviewError::Empty))?;
+    if [&request.uid, &request.namespace, &request.name].into_iter().any(|text| text.len() > MAX_NAME_BYTES) {
+        return Err(unread(ReviewError::TooMuch));
     }
     [request.object, request.old_object] = [0, 1].map(|index| objects[index].take().unwrap_or_default());
     Ok(request)
@@ -182,7 +182,7 @@ pub fn read(body: &[u8], hook: Hook) -> Result<Request, (String, Unreadable)> {
 
 /// The uid that a body names first.
 pub fn uid_in(body: &[u8]) -> String {
-    let head = String::from_utf8_lossy(&body[..body.len().min(HEAD)]);
+    let head = String::from_utf8_lossy(&body[..body.len().min(UID_SEARCH_BYTES)]);
     let found = head.split_once("\"uid\"").and_then(|(_, rest)| {
         let value = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
         value.split_once('"').map(|(uid, _)| uid.to_owned())
@@ -191,7 +191,7 @@ pub fn uid_in(body: &[u8]) -> String {
 }
 
 /// The answer as it is sent.
-pub fn write(uid: &str, answer: &Answer) -> Vec<u8> {
+pub fn write(uid: &str, answer: &AdmissionResponse) -> Vec<u8> {
     let mut response = json!({ "uid": uid, "allowed": true });
     if !answer.patch.is_empty() {
         use base64::Engine;
@@ -200,7 +200,7 @@ pub fn write(uid: &str, answer: &Answer) -> Vec<u8> {
         response["patch"] = json!(base64::engine::general_purpose::STANDARD.encode(patch));
     }
     if !answer.warnings.is_empty() {
-        response["warnings"] = answer.warnings.iter().map(|warning| shown(warning)).collect();
+        response["warnings"] = answer.warnings.iter().map(|warning| header_safe(warning)).collect();
     }
     if !answer.audit.is_empty() {
         response["auditAnnotations"] = json!(answer.audit);
@@ -211,12 +211,12 @@ pub fn write(uid: &str, answer: &Answer) -> Vec<u8> {
 }
 
 /// A warning that fits, without what an HTTP header must not hold.
-fn shown(warning: &str) -> String {
+fn header_safe(warning: &str) -> String {
     let plain: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if plain.chars().count() <= LONGEST_WARNING {
+    if plain.chars().count() <= MAX_WARNING_CHARS {
         return plain;
     }
-    plain.chars().take(LONGEST_WARNING - 1).chain(['…']).collect()
+    plain.chars().take(MAX_WARNING_CHARS - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -253,7 +253,7 @@ mod tests {
         check("{\"request\":{\"uid\":7}}", Err(("", "cannot be read")));
         check(&"[".repeat(100_000), Err(("", "cannot be read")));
         let named = |uid: &str| review("admission.k8s.io/v1").to_string().replace("0-1", uid);
-        check(&named(&"a".repeat(LONGEST_NAME + 1)), Err(("", "too large")));
+        check(&named(&"a".repeat(MAX_NAME_BYTES + 1)), Err(("", "too large")));
     }
 
     #[test]
@@ -265,23 +265,23 @@ mod tests {
             assert_eq!(failed, code.map(|code| ("0-1".to_owned(), code)), "{}", &bomb[..40]);
         };
         let maps = |count: usize| format!(r#"[{}{{}}]"#, r#"{"":0},"#.repeat(count));
-        check(&maps(MOST_PARTS / 2), Some(413));
-        check(&maps(bounded_parse::MOST_VALUES), Some(413));
-        check(&format!(r#"{{"metadata":{{"annotations":{}}}}}"#, maps(bounded_parse::MOST_VALUES)), Some(413));
-        check(&"[".repeat(LARGEST - 1024), Some(413));
-        check(&format!("\"{}\"", "x".repeat(bounded_parse::MOST_TEXT)), Some(413));
+        check(&maps(MAX_PARTS / 2), Some(413));
+        check(&maps(bounded_parse::MAX_VALUES), Some(413));
+        check(&format!(r#"{{"metadata":{{"annotations":{}}}}}"#, maps(bounded_parse::MAX_VALUES)), Some(413));
+        check(&"[".repeat(MAX_REVIEW_BYTES - 1024), Some(413));
+        check(&format!("\"{}\"", "x".repeat(bounded_parse::MAX_TEXT_BYTES)), Some(413));
         check(&format!(r#"{{"spec":{{"template":{}}}}}"#, maps(126_000)), None);
     }
 
     #[test]
     fn an_answer_says_what_it_has_to_and_no_more() {
-        let parse = |answer: &Answer| -> Value { serde_json::from_slice(&write("0-1", answer)).unwrap() };
-        assert_eq!(parse(&Answer::default())["response"], json!({"uid": "0-1", "allowed": true}));
+        let parse = |answer: &AdmissionResponse| -> Value { serde_json::from_slice(&write("0-1", answer)).unwrap() };
+        assert_eq!(parse(&AdmissionResponse::default())["response"], json!({"uid": "0-1", "allowed": true}));
         let long = format!("line\nbreak {}", "é".repeat(200));
-        let warned = parse(&Answer::warning(long));
+        let warned = parse(&AdmissionResponse::warning(long));
         let text = warned["response"]["warnings"][0].as_str().unwrap();
         assert!(text.starts_with("line break é") && text.chars().count() == 120 && text.ends_with('…'));
-        let patched = parse(&Answer { patch: vec![Op::Remove("/a".into())], ..Answer::default() });
+        let patched = parse(&AdmissionResponse { patch: vec![Op::Remove("/a".into())], ..AdmissionResponse::default() });
         assert_eq!(patched["response"]["patchType"], "JSONPatch");
         assert_eq!(patched["response"]["patch"], "W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0=");
     }

@@ -27,37 +27,37 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::hook::{Answered, Asker, Hook, refused, unread};
-use super::review::{LARGEST, uid_in};
+use super::hook::{Reply, Caller, Hook, unprocessed, unread_body};
+use super::review::{MAX_REVIEW_BYTES, uid_in};
 use crate::cluster::hook_path::Token;
-use crate::telemetry::port::{self, Guest, Places};
+use crate::telemetry::port::{self, Peer, ConnectionLimits};
 use crate::telemetry::stop::Stop;
 
 /// Connections at a time: an API server keeps at most 25 idle ones. Each takes up to 64 KiB.
-const PLACES: Places = Places { strangers: 128, known: 256 };
+const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits { unverified: 128, verified: 256 };
 /// A connection that has not shown whose it is ends after this.
-const STRANGE: Duration = Duration::from_secs(10);
+const UNVERIFIED_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of a head. The API server's has a few hundred bytes.
-const LONGEST_HEAD: usize = 16 << 10;
+const MAX_HEADER_BYTES: usize = 16 << 10;
 /// All bodies together that the API server's questions have at a time: two of the largest. The others wait their turn, within
 /// the deadline.
-const BYTES_OF_THE_API_SERVER: usize = 2 * LARGEST;
+const API_SERVER_BODY_BYTES: usize = 2 * MAX_REVIEW_BYTES;
 /// The same for the questions of anybody else.
-const BYTES_OF_ANYBODY: usize = LARGEST;
+const UNVERIFIED_BODY_BYTES: usize = MAX_REVIEW_BYTES;
 /// Bodies are counted in pieces of this size.
-const PIECE: usize = 1 << 10;
+const BODY_UNIT_BYTES: usize = 1 << 10;
 /// The API server waits two or three seconds; later is too late.
-const DEADLINE: Duration = Duration::from_millis(1_800);
+const RESPONSE_DEADLINE: Duration = Duration::from_millis(1_800);
 /// A handshake takes milliseconds.
-const HANDSHAKE: Duration = Duration::from_secs(3);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// An idle connection is kept longer than the API server does (90 s), so that it is the one that closes.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// After the stop, until every API server has heard that this replica is going.
-const LINGER: Duration = Duration::from_secs(4);
+const SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(4);
 /// As much of an overlong question is thrown away before it is answered, so that the answer arrives.
-const LONGEST_LEFTOVER: usize = 4 * LARGEST;
+const MAX_DISCARDED_BYTES: usize = 4 * MAX_REVIEW_BYTES;
 /// Of a question that is too long, to find its uid in.
-const HEAD: usize = 1 << 10;
+const UID_SEARCH_BYTES: usize = 1 << 10;
 
 /// Why the webhook does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -72,16 +72,16 @@ pub enum ServeError {
 
 /// The certificate that is shown now. Replaced while connections go on.
 #[derive(Debug, Default)]
-pub struct Shown(RwLock<Option<Arc<CertifiedKey>>>);
+pub struct ServedCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
-impl Shown {
+impl ServedCertificate {
     /// Shows this one from now on.
-    pub fn show(&self, certified: CertifiedKey) {
+    pub fn set(&self, certified: CertifiedKey) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
     }
 }
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for ServedCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -89,57 +89,57 @@ impl ResolvesServerCert for Shown {
 
 /// The tokens that the API server says. Replaced while connections go on.
 #[derive(Debug, Default)]
-pub struct Known(RwLock<BTreeSet<Token>>);
+pub struct ApiServerTokens(RwLock<BTreeSet<Token>>);
 
-impl Known {
+impl ApiServerTokens {
     /// Believes these from now on, and no others.
-    pub fn believe(&self, tokens: BTreeSet<Token>) {
+    pub fn set(&self, tokens: BTreeSet<Token>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 
-    fn asker(&self, said: &str) -> Asker {
+    fn caller(&self, presented: &str) -> Caller {
         let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if tokens.iter().any(|token| token.is(said)) { Asker::ApiServer } else { Asker::Anybody }
+        if tokens.iter().any(|token| token.is(presented)) { Caller::ApiServer } else { Caller::Unverified }
     }
 }
 
 /// Answers the questions to a hook.
-pub trait Answers: Send + Sync + 'static {
+pub trait ReviewHandler: Send + Sync + 'static {
     /// The answer to the body of a question. May take its time: it is on a thread of its own.
-    fn answer(&self, hook: Hook, asker: Asker, body: &[u8]) -> Answered;
+    fn handle(&self, hook: Hook, caller: Caller, body: &[u8]) -> Reply;
     /// It is sent now.
-    fn sent(&self, hook: Hook, answered: &Answered);
+    fn replied(&self, hook: Hook, answered: &Reply);
 }
 
-struct Room<A> {
-    answers: Arc<A>,
-    known: Arc<Known>,
-    of_the_api_server: Arc<Semaphore>,
-    of_anybody: Arc<Semaphore>,
+struct ServerState<A> {
+    handler: Arc<A>,
+    tokens: Arc<ApiServerTokens>,
+    api_server_bytes: Arc<Semaphore>,
+    unverified_bytes: Arc<Semaphore>,
     /// What is parsed takes more than the body: one at a time.
-    turn: Arc<Semaphore>,
+    parse_permit: Arc<Semaphore>,
 }
 
-impl<A> Room<A> {
-    fn new(answers: A, known: Arc<Known>) -> Self {
-        let pieces = |bytes: usize| Arc::new(Semaphore::new(bytes / PIECE));
+impl<A> ServerState<A> {
+    fn new(handler: A, tokens: Arc<ApiServerTokens>) -> Self {
+        let pieces = |bytes: usize| Arc::new(Semaphore::new(bytes / BODY_UNIT_BYTES));
         Self {
-            answers: Arc::new(answers),
-            known,
-            of_the_api_server: pieces(BYTES_OF_THE_API_SERVER),
-            of_anybody: pieces(BYTES_OF_ANYBODY),
-            turn: Arc::new(Semaphore::new(1)),
+            handler: Arc::new(handler),
+            tokens,
+            api_server_bytes: pieces(API_SERVER_BODY_BYTES),
+            unverified_bytes: pieces(UNVERIFIED_BODY_BYTES),
+            parse_permit: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// Waits until there is room for a body of that length. None: never, since it is longer than any may be.
-    async fn place(&self, asker: Asker, length: usize) -> Option<OwnedSemaphorePermit> {
-        let pieces = u32::try_from(length.div_ceil(PIECE)).ok().filter(|_| length <= LARGEST)?;
-        let room = match asker {
-            Asker::ApiServer => &self.of_the_api_server,
-            Asker::Anybody => &self.of_anybody,
+    async fn reserve(&self, caller: Caller, length: usize) -> Option<OwnedSemaphorePermit> {
+        let pieces = u32::try_from(length.div_ceil(BODY_UNIT_BYTES)).ok().filter(|_| length <= MAX_REVIEW_BYTES)?;
+        let state = match caller {
+            Caller::ApiServer => &self.api_server_bytes,
+            Caller::Unverified => &self.unverified_bytes,
         };
-        room.clone().acquire_many_owned(pieces).await.ok()
+        state.clone().acquire_many_owned(pieces).await.ok()
     }
 }
 
@@ -149,42 +149,42 @@ impl<A> Room<A> {
 /// When the port cannot be had.
 pub async fn serve(
     address: SocketAddr,
-    shown: Arc<Shown>,
-    known: Arc<Known>,
-    answers: impl Answers,
+    certificate: Arc<ServedCertificate>,
+    tokens: Arc<ApiServerTokens>,
+    handler: impl ReviewHandler,
     stop: Stop,
 ) -> Result<(), ServeError> {
     let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen(address, source))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(ServeError::Tls)?.with_no_client_auth().with_cert_resolver(shown);
+    let config = config.map_err(ServeError::Tls)?.with_no_client_auth().with_cert_resolver(certificate);
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let room = Arc::new(Room::new(answers, known));
-    let over = async {
+    let state = Arc::new(ServerState::new(handler, tokens));
+    let stopped = async {
         stop.wait().await;
-        tokio::time::sleep(LINGER).await;
+        tokio::time::sleep(SHUTDOWN_GRACE_PERIOD).await;
     };
-    let conversed = |stream, guest| converse(stream, guest, acceptor.clone(), room.clone());
+    let connection = |stream, peer| handle_connection(stream, peer, acceptor.clone(), state.clone());
     tokio::select! {
-        () = port::accept(&listener, PLACES, conversed) => {}
-        () = over => {}
+        () = port::accept(&listener, CONNECTION_LIMITS, connection) => {}
+        () = stopped => {}
     }
     Ok(())
 }
 
-async fn converse<A: Answers>(stream: TcpStream, guest: Guest, acceptor: TlsAcceptor, room: Arc<Room<A>>) {
+async fn handle_connection<A: ReviewHandler>(stream: TcpStream, peer: Peer, acceptor: TlsAcceptor, state: Arc<ServerState<A>>) {
     // Best effort: answers are small.
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else {
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
         tracing::debug!("a handshake failed");
         return;
     };
-    let service = service_fn(|request| async { Ok::<_, Infallible>(respond(request, &guest, &room).await) });
+    let service = service_fn(|request| async { Ok::<_, Infallible>(handle_request(request, &peer, &state).await) });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(LONGEST_HEAD);
-    let strange = async {
-        tokio::time::sleep(STRANGE).await;
-        if guest.is_known() {
+    server.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(MAX_HEADER_BYTES);
+    let unverified = async {
+        tokio::time::sleep(UNVERIFIED_TIMEOUT).await;
+        if peer.is_verified() {
             std::future::pending::<()>().await;
         }
     };
@@ -195,23 +195,23 @@ async fn converse<A: Answers>(stream: TcpStream, guest: Guest, acceptor: TlsAcce
                 tracing::debug!(%error, "a connection broke");
             }
         }
-        () = strange => tracing::debug!("a stranger's connection was closed"),
+        () = unverified => tracing::debug!("a stranger's connection was closed"),
     }
 }
 
-async fn respond<A: Answers>(request: Request<Incoming>, guest: &Guest, room: &Room<A>) -> Response<Full<Bytes>> {
-    let Some((hook, said)) = Hook::at(request.uri().path()) else {
+async fn handle_request<A: ReviewHandler>(request: Request<Incoming>, peer: &Peer, state: &ServerState<A>) -> Response<Full<Bytes>> {
+    let Some((hook, token)) = Hook::at(request.uri().path()) else {
         return plain(StatusCode::NOT_FOUND, "no such hook\n");
     };
     if request.method() != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
     }
-    let asker = room.known.asker(said);
-    if asker == Asker::ApiServer {
-        guest.is_known_now();
+    let caller = state.tokens.caller(token);
+    if caller == Caller::ApiServer {
+        peer.mark_verified();
     }
-    let answered = answered(request.into_body(), hook, asker, room).await;
-    room.answers.sent(hook, &answered);
+    let answered = handle_review(request.into_body(), hook, caller, state).await;
+    state.handler.replied(hook, &answered);
     let mut response = Response::new(Full::from(answered.body));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response
@@ -223,74 +223,74 @@ fn plain(code: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-async fn answered<A: Answers>(
+async fn handle_review<A: ReviewHandler>(
     body: impl Body<Data = Bytes> + Unpin,
     hook: Hook,
-    asker: Asker,
-    room: &Room<A>,
-) -> Answered {
+    caller: Caller,
+    state: &ServerState<A>,
+) -> Reply {
     let too_long = (413, "the review is over 8 MiB");
     let late = (408, "the review did not come in time");
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + RESPONSE_DEADLINE;
     // The API server says how long it is. For what does not, room for the longest is taken.
     let hint = body.size_hint();
-    let length = hint.exact().unwrap_or_else(|| hint.lower().max(LARGEST as u64));
+    let length = hint.exact().unwrap_or_else(|| hint.lower().max(MAX_REVIEW_BYTES as u64));
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let mut read = Vec::new();
     let whole = async {
-        let place = room.place(asker, length).await;
-        read.reserve_exact(if place.is_some() { length } else { HEAD });
-        (read_whole(body, &mut read).await, place)
+        let place = state.reserve(caller, length).await;
+        read.reserve_exact(if place.is_some() { length } else { UID_SEARCH_BYTES });
+        (read_body(body, &mut read).await, place)
     };
-    let (fault, place) = match timeout_at(deadline, whole).await {
-        Ok((Whole::Yes, Some(place))) => (None, Some(place)),
-        Ok((Whole::Broken, _)) => (Some((400, "the review did not come whole")), None),
-        Ok((Whole::TooLong, _) | (Whole::Yes, None)) => (Some(too_long), None),
+    let (error, place) = match timeout_at(deadline, whole).await {
+        Ok((BodyRead::Complete, Some(place))) => (None, Some(place)),
+        Ok((BodyRead::Broken, _)) => (Some((400, "the review did not come whole")), None),
+        Ok((BodyRead::TooLong, _) | (BodyRead::Complete, None)) => (Some(too_long), None),
         // What says beforehand that it is too long is so, also when it does not come in time.
-        Err(_) => (Some(if length > LARGEST { too_long } else { late }), None),
+        Err(_) => (Some(if length > MAX_REVIEW_BYTES { too_long } else { late }), None),
     };
-    if let Some((code, why)) = fault {
-        return unread(&read, code, why);
+    if let Some((code, why)) = error {
+        return unread_body(&read, code, why);
     }
     let uid = uid_in(&read);
-    let (answers, turn) = (room.answers.clone(), room.turn.clone());
-    let judged = async {
-        let turn = turn.acquire_owned().await;
+    let (handler, parse_permit) = (state.handler.clone(), state.parse_permit.clone());
+    let handled = async {
+        let parse_permit = parse_permit.acquire_owned().await;
         // It ends even when nobody waits for it any more, and gives back only then what it has taken.
-        let judge = move || {
-            let answered = answers.answer(hook, asker, &read);
-            drop((read, turn, place));
+        let parse = move || {
+            let answered = handler.handle(hook, caller, &read);
+            drop((read, parse_permit, place));
             answered
         };
-        tokio::task::spawn_blocking(judge).await
+        tokio::task::spawn_blocking(parse).await
     };
-    match timeout_at(deadline, judged).await {
+    match timeout_at(deadline, handled).await {
         Ok(Ok(answered)) => answered,
-        Ok(Err(_)) => refused(&uid, 500, "the operator failed to answer"),
-        Err(_) => refused(&uid, late.0, "the operator did not answer in time"),
+        Ok(Err(_)) => unprocessed(&uid, 500, "the operator failed to answer"),
+        Err(_) => unprocessed(&uid, late.0, "the operator did not answer in time"),
     }
 }
 
-enum Whole {
-    Yes,
+enum BodyRead {
+    Complete,
     Broken,
     TooLong,
 }
 
-async fn read_whole(mut body: impl Body<Data = Bytes> + Unpin, into: &mut Vec<u8>) -> Whole {
+async fn read_body(mut body: impl Body<Data = Bytes> + Unpin, into: &mut Vec<u8>) -> BodyRead {
     let mut length = 0;
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Whole::Broken };
+        let Ok(frame) = frame else { return BodyRead::Broken };
         let data = frame.into_data().unwrap_or_default();
         length += data.len();
-        if length > LONGEST_LEFTOVER {
+        if length > MAX_DISCARDED_BYTES {
             break;
         }
         // As much as there is room for.
         let left = into.capacity() - into.len();
         into.extend_from_slice(&data[..data.len().min(left)]);
     }
-    if length > LARGEST { Whole::TooLong } else { Whole::Yes }
+    if length > MAX_REVIEW_BYTES { BodyRead::TooLong } else { BodyRead::Complete }
 }
 
 #[cfg(test)]

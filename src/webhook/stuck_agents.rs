@@ -10,15 +10,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A pod that is deleted for that reason is gone before it is made again, so it is remembered for a while.
-const REMEMBERED: Duration = Duration::from_secs(600);
+const STUCK_AGENT_RETENTION: Duration = Duration::from_secs(600);
 
 /// When such a pod was last seen, by namespace, as time since boot.
 #[derive(Debug, Default)]
-pub(super) struct Stuck(Mutex<HashMap<String, Duration>>);
+pub(super) struct StuckAgents(Mutex<HashMap<String, Duration>>);
 
-impl Stuck {
+impl StuckAgents {
     /// These have one now.
-    pub(super) fn saw(&self, namespaces: BTreeSet<String>, now: Duration) {
+    pub(super) fn record(&self, namespaces: BTreeSet<String>, now: Duration) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, at| is_recent(*at, now));
         seen.extend(namespaces.into_iter().map(|namespace| (namespace, now)));
@@ -32,7 +32,7 @@ impl Stuck {
 }
 
 fn is_recent(at: Duration, now: Duration) -> bool {
-    now < at.saturating_add(REMEMBERED)
+    now < at.saturating_add(STUCK_AGENT_RETENTION)
 }
 
 #[cfg(test)]
@@ -41,9 +41,9 @@ mod tests {
 
     #[test]
     fn a_pod_that_waits_for_its_agent_counts_in_its_namespace_and_for_a_while() {
-        let stuck = Stuck::default();
+        let stuck = StuckAgents::default();
         let at = Duration::from_secs;
-        stuck.saw(BTreeSet::from(["a".to_owned()]), at(100));
+        stuck.record(BTreeSet::from(["a".to_owned()]), at(100));
         let check = |namespace: &str, now: u64, expected: bool| {
             assert_eq!(stuck.is_in(namespace, at(now)), expected, "{namespace} at {now}");
         };
@@ -51,9 +51,9 @@ mod tests {
         check("b", 100, false);
         check("a", 699, true);
         check("a", 700, false);
-        stuck.saw(BTreeSet::new(), at(300));
+        stuck.record(BTreeSet::new(), at(300));
         check("a", 699, true);
-        stuck.saw(BTreeSet::from(["b".to_owned()]), at(700));
+        stuck.record(BTreeSet::from(["b".to_owned()]), at(700));
         check("a", 300, false);
         check("b", 700, true);
     }

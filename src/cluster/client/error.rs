@@ -45,7 +45,7 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Reads, and writes with `dryRun`.
-    Looks,
+    Reads,
     /// Writes.
     Writes,
 }
@@ -152,7 +152,7 @@ pub enum Error {
 }
 
 /// A server that asks for more patience than this is asked again anyway.
-pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Error {
     /// What may be done next.
@@ -162,8 +162,8 @@ impl Error {
                 Class::Permanent
             }
             Self::Busy { after, .. } => Class::Retry { after: *after },
-            Self::Server { call, after, .. } => call.unanswered(*after),
-            Self::NoAnswer { call, .. } | Self::Unreadable { call, .. } => call.unanswered(None),
+            Self::Server { call, after, .. } => call.class_without_answer(*after),
+            Self::NoAnswer { call, .. } | Self::Unreadable { call, .. } => call.class_without_answer(None),
         }
     }
 
@@ -184,7 +184,7 @@ impl Error {
     /// Sorts an answer of 400 and above that is no [`Outcome`].
     pub(super) fn from_status(call: Call, status: &Status, after: Option<Duration>) -> Self {
         let (code, message) = (status.code, words(status));
-        let after = after.map(|wait| wait.min(LONGEST_RETRY_AFTER));
+        let after = after.map(|wait| wait.min(MAX_RETRY_AFTER));
         match code {
             401 => Self::NotAllowed { call, message },
             403 if is_by_rbac(&call, &message) => Self::NotAllowed { call, message },
@@ -198,9 +198,9 @@ impl Error {
 
 impl Call {
     /// The class of a request that may or may not have been carried out.
-    fn unanswered(&self, after: Option<Duration>) -> Class {
+    fn class_without_answer(&self, after: Option<Duration>) -> Class {
         match self.effect {
-            Effect::Looks => Class::Retry { after },
+            Effect::Reads => Class::Retry { after },
             Effect::Writes => Class::Unknown,
         }
     }
@@ -260,12 +260,12 @@ mod tests {
         check(422, Effect::Writes, None, Class::Permanent);
         check(429, Effect::Writes, Some(3), retry(Some(3)));
         check(429, Effect::Writes, Some(3600), retry(Some(60)));
-        check(410, Effect::Looks, None, retry(None));
+        check(410, Effect::Reads, None, retry(None));
         check(500, Effect::Writes, None, Class::Unknown);
         check(503, Effect::Writes, Some(1), Class::Unknown);
         check(504, Effect::Writes, None, Class::Unknown);
-        check(503, Effect::Looks, Some(1), retry(Some(1)));
-        check(500, Effect::Looks, None, retry(None));
+        check(503, Effect::Reads, Some(1), retry(Some(1)));
+        check(500, Effect::Reads, None, retry(None));
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_chain_of_errors_is_told_once() {
         let inner = std::io::Error::other("connection refused");
-        let outer = Error::NoAnswer { call: call(Effect::Looks), source: Box::new(inner) };
+        let outer = Error::NoAnswer { call: call(Effect::Reads), source: Box::new(inner) };
         assert_eq!(
             chain(&outer),
             "failed to patch persistentvolumeclaims shop/data-db-0: no answer from the API server; check that it is reachable: connection refused"

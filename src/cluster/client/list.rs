@@ -18,15 +18,15 @@ use super::resources::segment;
 use super::{Client, Effect, Error, Outcome, Resource, call};
 
 /// Objects on the first page: nobody knows yet how large they are.
-const FIRST_PAGE: usize = 50;
+const FIRST_PAGE_LIMIT: usize = 50;
 /// The most objects on a page.
-const LARGEST_PAGE: usize = 500;
+const MAX_PAGE_LIMIT: usize = 500;
 /// A page should have about so many bytes.
-const PAGE_BYTES: usize = 1 << 20;
+const TARGET_PAGE_BYTES: usize = 1 << 20;
 /// Pages that are read at the same time, by all that this process does: 32 MiB in the worst case.
-const PAGES_AT_ONCE: usize = 4;
+const MAX_CONCURRENT_PAGES: usize = 4;
 /// How often a list begins again because the server has forgotten the moment of its first page.
-const RESTARTS: u32 = 2;
+const MAX_LIST_RESTARTS: u32 = 2;
 
 /// How much of each object is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Selector<'a> {
 
 /// What limits the pages that are read at the same time.
 pub(super) fn pages() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(PAGES_AT_ONCE))
+    Arc::new(Semaphore::new(MAX_CONCURRENT_PAGES))
 }
 
 impl Form {
@@ -89,17 +89,17 @@ impl Client {
         form: Form,
         mut keep: impl FnMut(Value) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
-        let (mut kept, mut next, mut limit, mut restarts) = (Vec::new(), String::new(), FIRST_PAGE, 0);
+        let (mut kept, mut next, mut limit, mut restarts) = (Vec::new(), String::new(), FIRST_PAGE_LIMIT, 0);
         loop {
             // Never closed, so an error cannot be.
-            let _turn = self.pages.acquire().await.ok();
+            let _permit = self.pages.acquire().await.ok();
             let body = match self.page(resource, namespace, selector, form, limit, &next).await {
                 Err(Error::NoAnswer { source, .. }) if source.is::<LengthLimitError>() && limit > 1 => {
                     limit = limit.div_ceil(4);
                     continue;
                 }
                 // The pages are of one moment, or they are of no use.
-                Err(Error::Busy { code: 410, .. }) if !next.is_empty() && restarts < RESTARTS => {
+                Err(Error::Busy { code: 410, .. }) if !next.is_empty() && restarts < MAX_LIST_RESTARTS => {
                     restarts += 1;
                     kept.clear();
                     next.clear();
@@ -110,7 +110,7 @@ impl Client {
             let read = read_page(&body, |object| kept.extend(keep(object)));
             let page = read.map_err(|source| {
                 let object = place(resource, namespace);
-                Error::Unreadable { call: call("list", resource, None, object, Effect::Looks), source }
+                Error::Unreadable { call: call("list", resource, None, object, Effect::Reads), source }
             })?;
             next = page.next;
             if next.is_empty() {
@@ -137,7 +137,7 @@ impl Client {
                 path.push_str(&format!("&{key}={}", segment(value)));
             }
         }
-        let call = call("list", resource, None, place(resource, namespace), Effect::Looks);
+        let call = call("list", resource, None, place(resource, namespace), Effect::Reads);
         match self.exchange(call.clone(), Method::GET, path, form.accept(), None).await? {
             Outcome::Done(page) => Ok(page),
             Outcome::NotFound | Outcome::Conflict(_) | Outcome::AlreadyExists => {
@@ -155,7 +155,7 @@ fn place(resource: &Resource, namespace: Option<&str>) -> String {
 /// Objects on the next page, when this one had so many bytes and objects.
 fn next_limit(bytes: usize, count: usize) -> usize {
     let each = bytes.div_ceil(count.max(1)).max(1);
-    (PAGE_BYTES / each).clamp(1, LARGEST_PAGE)
+    (TARGET_PAGE_BYTES / each).clamp(1, MAX_PAGE_LIMIT)
 }
 
 /// What a page says beside its objects.
@@ -176,13 +176,13 @@ struct ListMeta {
 /// Parses a page and hands over each object as soon as it is parsed.
 fn read_page(body: &[u8], object: impl FnMut(Value)) -> Result<Page, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let page = reader.deserialize_map(OfPage(object))?;
+    let page = reader.deserialize_map(PageVisitor(object))?;
     reader.end().map(|()| page)
 }
 
-struct OfPage<F>(F);
+struct PageVisitor<F>(F);
 
-impl<'de, F: FnMut(Value)> Visitor<'de> for OfPage<F> {
+impl<'de, F: FnMut(Value)> Visitor<'de> for PageVisitor<F> {
     type Value = Page;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,7 +194,7 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for OfPage<F> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "metadata" => page.next = map.next_value::<ListMeta>()?.next,
-                "items" => page.count = map.next_value_seed(OfItems(&mut self.0))?,
+                "items" => page.count = map.next_value_seed(ItemsVisitor(&mut self.0))?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -202,9 +202,9 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for OfPage<F> {
     }
 }
 
-struct OfItems<'a, F>(&'a mut F);
+struct ItemsVisitor<'a, F>(&'a mut F);
 
-impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for OfItems<'_, F> {
+impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for ItemsVisitor<'_, F> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
@@ -212,7 +212,7 @@ impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for OfItems<'_, F> {
     }
 }
 
-impl<'de, F: FnMut(Value)> Visitor<'de> for OfItems<'_, F> {
+impl<'de, F: FnMut(Value)> Visitor<'de> for ItemsVisitor<'_, F> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

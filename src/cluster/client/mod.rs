@@ -24,17 +24,17 @@ use kube::core::response::Status;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use self::transport::{Deadline, Guard};
+use self::transport::{OwnDeadline, DeadlineLayer};
 use crate::api::names::Uid;
 
 pub use self::error::{Call, Class, Effect, Error, Outcome, chain};
 pub use self::list::{Form, Selector};
 pub use self::proxy::ProxyError;
 pub use self::resources::{Address, Resource};
-pub use self::transport::{DEADLINE, Nobody, Witness};
+pub use self::transport::{REQUEST_DEADLINE, NoObserver, RequestObserver};
 
 /// An answer larger than this is not read: the largest object is 1.5 MiB, and lists come in pages.
-const LARGEST_ANSWER: usize = 8 << 20;
+const MAX_RESPONSE_BYTES: usize = 8 << 20;
 
 /// Where the cluster is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +109,7 @@ pub struct Precondition {
 pub struct Client {
     kube: kube::Client,
     config: Arc<kube::Config>,
-    witness: Arc<dyn Witness>,
+    observer: Arc<dyn RequestObserver>,
     manager: &'static str,
     deadline: Duration,
     pages: Arc<Semaphore>,
@@ -122,7 +122,7 @@ impl Client {
     pub async fn connect(
         source: &Source,
         manager: &'static str,
-        witness: Arc<dyn Witness>,
+        observer: Arc<dyn RequestObserver>,
     ) -> Result<Self, ConnectError> {
         let (mut config, named) = match source {
             Source::Infer => match kubeconfig(None, None).await {
@@ -134,26 +134,26 @@ impl Client {
             }
         };
         config.proxy_url = proxy::choose(&config.cluster_url, named.as_deref(), |name| std::env::var(name).ok())?;
-        Self::of(config, manager, witness)
+        Self::of(config, manager, observer)
     }
 
-    fn of(mut config: kube::Config, manager: &'static str, witness: Arc<dyn Witness>) -> Result<Self, ConnectError> {
+    fn of(mut config: kube::Config, manager: &'static str, observer: Arc<dyn RequestObserver>) -> Result<Self, ConnectError> {
         config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("rso/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, agent));
-        let kube = build(&config, &witness)?;
-        Ok(Self { kube, config: Arc::new(config), witness, manager, deadline: DEADLINE, pages: list::pages() })
+        let kube = build(&config, &observer)?;
+        Ok(Self { kube, config: Arc::new(config), observer, manager, deadline: REQUEST_DEADLINE, pages: list::pages() })
     }
 
     /// The same with connections of its own, so that no amount of other work delays it: for the lease.
-    pub fn apart(&self) -> Result<Self, ConnectError> {
-        Ok(Self { kube: build(&self.config, &self.witness)?, ..self.clone() })
+    pub fn with_own_connections(&self) -> Result<Self, ConnectError> {
+        Ok(Self { kube: build(&self.config, &self.observer)?, ..self.clone() })
     }
 
     /// The same with another limit for each request, at most [`DEADLINE`].
     #[must_use]
-    pub fn within(&self, deadline: Duration) -> Self {
-        Self { deadline: deadline.min(DEADLINE), ..self.clone() }
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { deadline: deadline.min(REQUEST_DEADLINE), ..self.clone() }
     }
 
     /// The same for kube's watchers: under the same deadline (of the head only, for a watch), counted alike.
@@ -167,8 +167,8 @@ impl Client {
     }
 
     /// Who is told of requests.
-    pub(super) fn witness(&self) -> Arc<dyn Witness> {
-        self.witness.clone()
+    pub(super) fn observer(&self) -> Arc<dyn RequestObserver> {
+        self.observer.clone()
     }
 
     /// The namespace of the kubeconfig's context or of the pod.
@@ -178,7 +178,7 @@ impl Client {
 
     /// Reads one object, consistently (from etcd, not from the server's cache). `None` if it is not there.
     pub async fn get(&self, object: &Address) -> Result<Option<Value>, Error> {
-        let call = call("get", object.resource, object.subresource, object.to_string(), Effect::Looks);
+        let call = call("get", object.resource, object.subresource, object.to_string(), Effect::Reads);
         Ok(self.send(call, Method::GET, object.path(), None).await?.done())
     }
 
@@ -232,7 +232,7 @@ impl Client {
     /// A token of a ServiceAccount for the API server and kubelets, which lives that long. `None` if there is no such account.
     pub async fn token(&self, account: &Address, lives: Duration) -> Result<Option<String>, Error> {
         let object = Address { subresource: Some("token"), ..account.clone() };
-        let call = call("create", object.resource, object.subresource, object.to_string(), Effect::Looks);
+        let call = call("create", object.resource, object.subresource, object.to_string(), Effect::Reads);
         let spec = json!({ "expirationSeconds": lives.as_secs() });
         let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
         let answer = self.send(call, Method::POST, object.path(), Some(("application/json", &body))).await?.done();
@@ -281,12 +281,12 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, media);
             bytes = serde_json::to_vec(body).map_err(|error| unsent(&error))?;
         }
-        let request = request.extension(Deadline(self.deadline)).body(Body::from(bytes));
+        let request = request.extension(OwnDeadline(self.deadline)).body(Body::from(bytes));
         let request = request.map_err(|error| unsent(&error))?;
         let unanswered = |source| Error::NoAnswer { call: call.clone(), source };
         let answer = self.kube.send(request).await.map_err(|source| unanswered(source.into()))?;
         let (code, after) = (answer.status(), retry_after(answer.headers()));
-        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await.map_err(unanswered)?.to_bytes();
+        let body = Limited::new(answer.into_body(), MAX_RESPONSE_BYTES).collect().await.map_err(unanswered)?.to_bytes();
         if code.is_success() {
             return Ok(Outcome::Done(body));
         }
@@ -311,9 +311,9 @@ fn proxy_of(file: &Kubeconfig, context: Option<&String>) -> Option<String> {
     file.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()?.proxy_url.clone()
 }
 
-fn build(config: &kube::Config, witness: &Arc<dyn Witness>) -> Result<kube::Client, ConnectError> {
+fn build(config: &kube::Config, observer: &Arc<dyn RequestObserver>) -> Result<kube::Client, ConnectError> {
     let builder = ClientBuilder::try_from(config.clone()).map_err(ConnectError::Build)?;
-    Ok(builder.with_layer(&Guard { witness: witness.clone() }).build())
+    Ok(builder.with_layer(&DeadlineLayer { observer: observer.clone() }).build())
 }
 
 fn call(verb: &'static str, resource: &Resource, subresource: Option<&str>, object: String, effect: Effect) -> Call {
@@ -326,7 +326,7 @@ fn call(verb: &'static str, resource: &Resource, subresource: Option<&str>, obje
 fn effect(run: Run) -> Effect {
     match run {
         Run::Real => Effect::Writes,
-        Run::Dry => Effect::Looks,
+        Run::Dry => Effect::Reads,
     }
 }
 

@@ -69,7 +69,7 @@ fn an_answer_that_is_no_status_keeps_its_first_words() {
 #[test]
 fn a_right_is_named_as_rbac_names_it() {
     let check = |resource: &Resource, part: Option<&str>, expected: &str| {
-        assert_eq!(call("get", resource, part, String::new(), Effect::Looks).resource, expected);
+        assert_eq!(call("get", resource, part, String::new(), Effect::Reads).resource, expected);
     };
     check(&resources::CLAIMS, None, "persistentvolumeclaims");
     check(&resources::STATEFUL_SETS, Some("status"), "statefulsets/status.apps");
@@ -78,20 +78,20 @@ fn a_right_is_named_as_rbac_names_it() {
 
 /// What the witness was told.
 #[derive(Default)]
-struct Ears(Mutex<Vec<String>>);
+struct RecordingObserver(Mutex<Vec<String>>);
 
-impl Witness for Ears {
-    fn answered(&self, method: &Method, code: &str) {
+impl RequestObserver for RecordingObserver {
+    fn request_completed(&self, method: &Method, code: &str) {
         self.0.lock().unwrap().push(format!("{method} {code}"));
     }
-    fn heard(&self, watch: &str) {
+    fn watch_active(&self, watch: &str) {
         self.0.lock().unwrap().push(watch.to_owned());
     }
-    fn measured(&self, _who: &'static str, _result: &'static str) {}
+    fn usage_requested(&self, _who: &'static str, _result: &'static str) {}
 }
 
 /// A connection that brings these pieces, one every 100 ms, and then silence. No API server: only the network at its worst.
-async fn slow_line(pieces: &'static [&'static str]) -> (Client, Arc<Ears>) {
+async fn slow_line(pieces: &'static [&'static str]) -> (Client, Arc<RecordingObserver>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
@@ -109,9 +109,9 @@ async fn slow_line(pieces: &'static [&'static str]) -> (Client, Arc<Ears>) {
             });
         }
     });
-    let ears: Arc<Ears> = Arc::default();
-    let client = Client::of(kube::Config::new(url), "rso-test", ears.clone()).unwrap();
-    (client.within(Duration::from_millis(350)), ears)
+    let observed: Arc<RecordingObserver> = Arc::default();
+    let client = Client::of(kube::Config::new(url), "rso-test", observed.clone()).unwrap();
+    (client.with_deadline(Duration::from_millis(350)), observed)
 }
 
 #[tokio::test]
@@ -119,26 +119,26 @@ async fn silence_and_a_trickle_end_at_the_deadline() {
     const SILENT: &[&str] = &[];
     const TRICKLE: &[&str] = &["HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "\"a\"", ":", "1", ",", "\"b\"", ":"];
     for (pieces, counted) in [(SILENT, "GET <error>"), (TRICKLE, "GET 200")] {
-        let (client, ears) = slow_line(pieces).await;
+        let (client, observed) = slow_line(pieces).await;
         let start = Instant::now();
         let error = client.get(&resources::NODES.global("n")).await.unwrap_err();
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(300) && took < Duration::from_millis(900), "{took:?}");
         assert_eq!(error.class(), Class::Retry { after: None });
         assert!(chain(&error).contains("no answer within"), "{}", chain(&error));
-        assert_eq!(*ears.0.lock().unwrap(), [counted]);
+        assert_eq!(*observed.0.lock().unwrap(), [counted]);
     }
 }
 
 #[tokio::test]
 async fn a_write_without_an_answer_is_of_unknown_outcome_and_is_not_repeated() {
     let gateway = &["HTTP/1.1 504 Gateway Timeout\r\nconnection: close\r\ncontent-length: 4\r\n\r\nlate"];
-    let (client, ears) = slow_line(gateway).await;
+    let (client, observed) = slow_line(gateway).await;
     let error = client.create(&resources::CONFIG_MAPS, Some("a"), &json!({}), Run::Real).await.unwrap_err();
     assert_eq!(error.class(), Class::Unknown);
     let dry = client.create(&resources::CONFIG_MAPS, Some("a"), &json!({}), Run::Dry).await.unwrap_err();
     assert_eq!(dry.class(), Class::Retry { after: None });
-    assert_eq!(*ears.0.lock().unwrap(), ["POST 504", "POST 504"]);
+    assert_eq!(*observed.0.lock().unwrap(), ["POST 504", "POST 504"]);
 }
 
 #[tokio::test]
@@ -153,11 +153,11 @@ async fn a_watch_outlives_the_deadline_and_each_sign_of_life_is_heard() {
         "2\r\n{}\r\n",
         "0\r\n\r\n",
     ];
-    let (client, ears) = slow_line(BOOKMARKS).await;
-    let request = Request::get("/api/v1/pods?watch=true").extension(Deadline(Duration::from_millis(350)));
+    let (client, observed) = slow_line(BOOKMARKS).await;
+    let request = Request::get("/api/v1/pods?watch=true").extension(OwnDeadline(Duration::from_millis(350)));
     let answer = client.kube().send(request.body(Body::empty()).unwrap()).await.unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body.len(), 12);
-    let heard = ears.0.lock().unwrap();
+    let heard = observed.0.lock().unwrap();
     assert_eq!((heard[0].as_str(), heard[1].as_str(), heard.len()), ("GET 200", "/api/v1/pods", 8));
 }

@@ -8,15 +8,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 /// How long a lease holds after its last renewal.
-pub const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// A leader that has not renewed for so long steps down.
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two renewals.
-pub const RENEW_EVERY: Duration = Duration::from_secs(2);
+pub const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two looks of a follower: a released lease is taken within a second.
-pub const LOOK_EVERY: Duration = Duration::from_millis(700);
+pub const FOLLOWER_POLL_INTERVAL: Duration = Duration::from_millis(700);
 /// What two machines' clocks may drift apart within one lease, with room for a slow thread.
-pub(super) const SKEW: Duration = Duration::from_secs(1);
+pub(super) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
 
 /// The lease as somebody last wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +24,14 @@ pub struct Record {
     /// Who holds it; `None` if it was released.
     pub holder: Option<String>,
     /// How long the holder wants it to hold.
-    pub lasts: Duration,
+    pub duration: Duration,
     /// Which write this was.
     pub resource_version: String,
 }
 
 /// A record, and since when (time since boot) we have been seeing it unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObservedRecord {
     /// The record.
     pub record: Record,
     /// When we first saw this version of it.
@@ -40,11 +40,11 @@ pub struct Seen {
 
 /// What a candidate does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ElectionStep {
     /// There is no lease: make it.
     Create,
     /// It is free or has run out: write our name over exactly this version.
-    Take,
+    Acquire,
     /// It is ours: renew exactly this version.
     Renew,
     /// Somebody else holds it.
@@ -52,20 +52,20 @@ pub enum Step {
 }
 
 /// Decides from what was seen; `now` is time since boot, `me` must be unique to this process.
-pub fn elect(seen: Option<&Seen>, me: &str, now: Duration) -> Step {
-    let Some(Seen { record, since }) = seen else { return Step::Create };
+pub fn elect(observed: Option<&ObservedRecord>, me: &str, now: Duration) -> ElectionStep {
+    let Some(ObservedRecord { record, since }) = observed else { return ElectionStep::Create };
     match &record.holder {
-        None => Step::Take,
-        Some(holder) if holder == me => Step::Renew,
-        Some(_) if now >= since.saturating_add(record.lasts) => Step::Take,
-        Some(_) => Step::Follow,
+        None => ElectionStep::Acquire,
+        Some(holder) if holder == me => ElectionStep::Renew,
+        Some(_) if now >= since.saturating_add(record.duration) => ElectionStep::Acquire,
+        Some(_) => ElectionStep::Follow,
     }
 }
 
 /// The longest that a write issued `now` may be given, so that it cannot land after another has taken the lease: it reaches
 /// the server within that time, and the server works on it for at most that time again. `None`: it is too late.
 pub fn time_to_write(expiry: Duration, now: Duration) -> Option<Duration> {
-    let time = expiry.saturating_sub(SKEW).saturating_sub(now) / 2;
+    let time = expiry.saturating_sub(MAX_CLOCK_SKEW).saturating_sub(now) / 2;
     (time >= Duration::from_secs(1)).then_some(time)
 }
 
@@ -74,9 +74,9 @@ impl Record {
     pub fn read(lease: &Value) -> Self {
         let spec = &lease["spec"];
         let holder = spec["holderIdentity"].as_str().filter(|holder| !holder.is_empty());
-        let lasts = spec["leaseDurationSeconds"].as_u64().map_or(LEASE, Duration::from_secs);
+        let duration = spec["leaseDurationSeconds"].as_u64().map_or(LEASE_DURATION, Duration::from_secs);
         let version = lease["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-        Self { holder: holder.map(Into::into), lasts, resource_version: version.to_owned() }
+        Self { holder: holder.map(Into::into), duration, resource_version: version.to_owned() }
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn written(before: &Value, holder: &str, now: &str) -> Value {
         spec["leaseTransitions"] = json!(transitions.saturating_add(1));
     }
     spec["holderIdentity"] = json!(holder);
-    spec["leaseDurationSeconds"] = json!(LEASE.as_secs());
+    spec["leaseDurationSeconds"] = json!(LEASE_DURATION.as_secs());
     spec["renewTime"] = json!(now);
     lease
 }
@@ -126,23 +126,23 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn seen(holder: Option<&str>, since: Duration) -> Seen {
+    fn observed(holder: Option<&str>, since: Duration) -> ObservedRecord {
         let holder = holder.map(Into::into);
-        Seen { record: Record { holder, lasts: LEASE, resource_version: "7".into() }, since }
+        ObservedRecord { record: Record { holder, duration: LEASE_DURATION, resource_version: "7".into() }, since }
     }
 
     #[test]
     fn a_candidate_waits_until_it_has_seen_the_same_record_for_a_whole_lease() {
         let check = |holder: Option<&str>, since, now, expected| {
-            assert_eq!(elect(Some(&seen(holder, since)), "me", now), expected, "{holder:?} {since:?} {now:?}");
+            assert_eq!(elect(Some(&observed(holder, since)), "me", now), expected, "{holder:?} {since:?} {now:?}");
         };
-        check(None, s(100), s(100), Step::Take);
-        check(Some("other"), s(100), s(100), Step::Follow);
-        check(Some("other"), s(100), s(115) - Duration::from_nanos(1), Step::Follow);
-        check(Some("other"), s(100), s(115), Step::Take);
-        check(Some("me"), s(100), s(100), Step::Renew);
-        check(Some("me"), s(100), s(500), Step::Renew);
-        assert_eq!(elect(None, "me", s(5)), Step::Create);
+        check(None, s(100), s(100), ElectionStep::Acquire);
+        check(Some("other"), s(100), s(100), ElectionStep::Follow);
+        check(Some("other"), s(100), s(115) - Duration::from_nanos(1), ElectionStep::Follow);
+        check(Some("other"), s(100), s(115), ElectionStep::Acquire);
+        check(Some("me"), s(100), s(100), ElectionStep::Renew);
+        check(Some("me"), s(100), s(500), ElectionStep::Renew);
+        assert_eq!(elect(None, "me", s(5)), ElectionStep::Create);
     }
 
     #[test]
@@ -173,15 +173,15 @@ mod tests {
         assert_eq!(renewed["spec"]["leaseTransitions"], 4);
         assert_eq!((&renewed["spec"]["acquireTime"], &renewed["spec"]["renewTime"]), (&json!("T"), &json!("U")));
         assert_eq!(
-            elect(Some(&Seen { record: Record::read(&released(&renewed, "V")), since: s(0) }), "x", s(0)),
-            Step::Take
+            elect(Some(&ObservedRecord { record: Record::read(&released(&renewed, "V")), since: s(0) }), "x", s(0)),
+            ElectionStep::Acquire
         );
     }
 
     #[test]
     fn a_lease_without_a_spec_is_free() {
         let record = Record::read(&json!({"metadata": {"resourceVersion": "1"}}));
-        assert_eq!(record, Record { holder: None, lasts: LEASE, resource_version: "1".into() });
+        assert_eq!(record, Record { holder: None, duration: LEASE_DURATION, resource_version: "1".into() });
     }
 
     proptest! {
@@ -194,9 +194,9 @@ mod tests {
             // The leader sent its renewal at `renewed`; the follower saw it some time after, and takes it some time later.
             let (sent, since) = (ms(renewed), ms(renewed + looked));
             let (write, take) = (sent + ms(wrote), since + ms(took));
-            let Some(limit) = time_to_write(sent + LEASE, write) else { return Ok(()) };
-            if elect(Some(&seen(Some("leader"), since)), "follower", take) == Step::Take {
-                prop_assert!(write + limit + limit + SKEW <= take);
+            let Some(limit) = time_to_write(sent + LEASE_DURATION, write) else { return Ok(()) };
+            if elect(Some(&observed(Some("leader"), since)), "follower", take) == ElectionStep::Acquire {
+                prop_assert!(write + limit + limit + MAX_CLOCK_SKEW <= take);
             }
         }
     }

@@ -17,13 +17,13 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
 use super::client::{Address, Client, Error, Outcome, Run, chain, resources};
 use super::clock::{micro_time, now, since_boot};
 
-pub use self::elect::{LEASE, LOOK_EVERY, RENEW_DEADLINE, RENEW_EVERY, Record, Seen, Step, elect, time_to_write};
+pub use self::elect::{LEASE_DURATION, FOLLOWER_POLL_INTERVAL, RENEW_DEADLINE, RENEW_INTERVAL, Record, ObservedRecord, ElectionStep, elect, time_to_write};
 
 /// The name of the Lease.
 pub const NAME: &str = "rso";
 
 /// A request for the lease that takes longer is given up and tried again.
-const REQUEST: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What this replica is at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Election {
     me: String,
     term: Arc<Term>,
     role: watch::Sender<Role>,
-    seen: Option<(Seen, Value)>,
+    observed: Option<(ObservedRecord, Value)>,
 }
 
 /// What the election and the writers share.
@@ -90,7 +90,7 @@ impl Leadership {
 impl Permit {
     /// A client whose requests end in time.
     pub fn client(&self, client: &Client) -> Client {
-        client.within(self.deadline)
+        client.with_deadline(self.deadline)
     }
 }
 
@@ -108,19 +108,19 @@ impl Election {
         namespace: &str,
         me: String,
     ) -> Result<(Self, Leadership), super::client::ConnectError> {
-        let client = client.apart()?.within(REQUEST);
+        let client = client.with_own_connections()?.with_deadline(REQUEST_TIMEOUT);
         let term = Arc::new(Term { expiry: AtomicU64::new(0), writing: Arc::default() });
         let (sender, role) = watch::channel(Role::Follower);
         let leadership = Leadership { term: term.clone(), role };
         let lease = resources::LEASES.of(namespace, NAME);
-        Ok((Self { client, lease, namespace: namespace.into(), me, term, role: sender, seen: None }, leadership))
+        Ok((Self { client, lease, namespace: namespace.into(), me, term, role: sender, observed: None }, leadership))
     }
 
     /// Stands for election until `stop`; then ends our writing, and gives the lease back at once.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
-            let wait = self.round().await;
+            let wait = self.iterate().await;
             tokio::select! {
                 () = &mut stop => break,
                 () = tokio::time::sleep(wait) => {}
@@ -130,74 +130,74 @@ impl Election {
     }
 
     /// One look and at most one write; how long to wait for the next.
-    async fn round(&mut self) -> Duration {
-        let led = *self.role.borrow() == Role::Leader;
-        if let Err(error) = self.advance().await {
+    async fn iterate(&mut self) -> Duration {
+        let was_leader = *self.role.borrow() == Role::Leader;
+        if let Err(error) = self.acquire_or_renew().await {
             tracing::warn!(lease = %self.lease, error = chain(&error), "leader election could not ask the API server");
             // Whether our own write happened is unknown: look before the next.
-            self.seen = self.seen.take().filter(|(seen, _)| seen.record.holder.as_ref() != Some(&self.me));
+            self.observed = self.observed.take().filter(|(observed, _)| observed.record.holder.as_ref() != Some(&self.me));
         }
         self.step_down_when_late();
-        let leads = *self.role.borrow() == Role::Leader;
-        if led != leads {
-            tracing::info!(lease = %self.lease, identity = self.me, leads, "leadership changed");
+        let is_leader = *self.role.borrow() == Role::Leader;
+        if was_leader != is_leader {
+            tracing::info!(lease = %self.lease, identity = self.me, leads = is_leader, "leadership changed");
         }
-        if leads { RENEW_EVERY } else { LOOK_EVERY }
+        if is_leader { RENEW_INTERVAL } else { FOLLOWER_POLL_INTERVAL }
     }
 
-    async fn advance(&mut self) -> Result<(), Error> {
+    async fn acquire_or_renew(&mut self) -> Result<(), Error> {
         // A leader knows the last version: it wrote it. Everybody else looks.
-        let ours = self.seen.as_ref().is_some_and(|(seen, _)| seen.record.holder.as_ref() == Some(&self.me));
+        let ours = self.observed.as_ref().is_some_and(|(observed, _)| observed.record.holder.as_ref() == Some(&self.me));
         if !ours {
-            self.look().await?;
+            self.observe().await?;
         }
         let sent = since_boot();
-        let step = elect(self.seen.as_ref().map(|(seen, _)| seen), &self.me, sent);
+        let step = elect(self.observed.as_ref().map(|(observed, _)| observed), &self.me, sent);
         let time = micro_time(now());
-        let outcome = match (step, &self.seen) {
-            (Step::Follow, _) => {
+        let outcome = match (step, &self.observed) {
+            (ElectionStep::Follow, _) => {
                 self.step_down();
                 return Ok(());
             }
-            (Step::Take | Step::Renew, Some((_, lease))) => {
+            (ElectionStep::Acquire | ElectionStep::Renew, Some((_, lease))) => {
                 self.client.replace(&self.lease, &elect::written(lease, &self.me, &time), Run::Real).await?
             }
-            (Step::Create | Step::Take | Step::Renew, _) => {
+            (ElectionStep::Create | ElectionStep::Acquire | ElectionStep::Renew, _) => {
                 let lease = elect::first(NAME, &self.namespace, &self.me, &time);
                 self.client.create(&resources::LEASES, Some(&self.namespace), &lease, Run::Real).await?
             }
         };
         match outcome {
-            Outcome::Done(lease) => self.won(lease, sent),
+            Outcome::Done(lease) => self.record_acquired(lease, sent),
             // Somebody was faster, or it was deleted: look again next round.
-            Outcome::Conflict(_) | Outcome::AlreadyExists | Outcome::NotFound => self.seen = None,
+            Outcome::Conflict(_) | Outcome::AlreadyExists | Outcome::NotFound => self.observed = None,
         }
         Ok(())
     }
 
     /// Reads the lease. The measure of an unchanged record begins after the answer: later than any renewal it can hold.
-    async fn look(&mut self) -> Result<(), Error> {
+    async fn observe(&mut self) -> Result<(), Error> {
         let lease = self.client.get(&self.lease).await?;
         let at = since_boot();
-        self.seen = lease.map(|lease| {
+        self.observed = lease.map(|lease| {
             let record = Record::read(&lease);
-            let known = self.seen.as_ref().filter(|(seen, _)| seen.record == record);
-            (Seen { since: known.map_or(at, |(seen, _)| seen.since), record }, lease)
+            let known = self.observed.as_ref().filter(|(observed, _)| observed.record == record);
+            (ObservedRecord { since: known.map_or(at, |(observed, _)| observed.since), record }, lease)
         });
         Ok(())
     }
 
     /// Our name stands in the lease since a request sent at `sent`, the earliest that another may count from.
-    fn won(&mut self, lease: Value, sent: Duration) {
-        self.seen = Some((Seen { record: Record::read(&lease), since: sent }, lease));
-        let expiry = sent.saturating_add(LEASE).as_millis();
+    fn record_acquired(&mut self, lease: Value, sent: Duration) {
+        self.observed = Some((ObservedRecord { record: Record::read(&lease), since: sent }, lease));
+        let expiry = sent.saturating_add(LEASE_DURATION).as_millis();
         self.term.expiry.store(u64::try_from(expiry).unwrap_or(0), Ordering::Release);
         self.role.send_if_modified(|role| std::mem::replace(role, Role::Leader) == Role::Follower);
     }
 
     fn step_down_when_late(&self) {
         let expiry = Duration::from_millis(self.term.expiry.load(Ordering::Acquire));
-        if since_boot() >= expiry.saturating_sub(LEASE).saturating_add(RENEW_DEADLINE) {
+        if since_boot() >= expiry.saturating_sub(LEASE_DURATION).saturating_add(RENEW_DEADLINE) {
             self.step_down();
         }
     }
@@ -212,8 +212,8 @@ impl Election {
         let expiry = Duration::from_millis(self.term.expiry.load(Ordering::Acquire));
         let _last = self.term.writing.clone().write_owned().await;
         self.step_down();
-        let Some((seen, lease)) = self.seen.take() else { return };
-        if seen.record.holder.as_ref() != Some(&self.me) || since_boot() >= expiry {
+        let Some((observed, lease)) = self.observed.take() else { return };
+        if observed.record.holder.as_ref() != Some(&self.me) || since_boot() >= expiry {
             return;
         }
         match self.client.replace(&self.lease, &elect::released(&lease, &micro_time(now())), Run::Real).await {
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_permit_is_given_only_while_the_lease_is_fresh() {
-        let fresh = leadership(since_boot() + LEASE).permit().unwrap();
+        let fresh = leadership(since_boot() + LEASE_DURATION).permit().unwrap();
         assert!(fresh.deadline <= Duration::from_secs(7) && fresh.deadline > Duration::from_secs(6));
         assert!(leadership(since_boot() + Duration::from_millis(2_900)).permit().is_none());
         assert!(leadership(Duration::ZERO).permit().is_none());
@@ -246,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_lease_is_not_given_back_while_a_write_is_in_flight() {
-        let leadership = leadership(since_boot() + LEASE);
+        let leadership = leadership(since_boot() + LEASE_DURATION);
         let permit = leadership.permit().unwrap();
         let writing = leadership.term.writing.clone();
         let mut end = std::pin::pin!(writing.write_owned());

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::http_get::{AskError, Question, ask, connect};
-use super::backoff::Resting;
+use super::http_get::{UsageError, Query, connect, get};
+use super::backoff::Backoff;
 use super::slots::Slots;
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{AgentVolume, MAX_AGENT_BODY, read_agent};
 
 /// An agent answers within milliseconds; one whose filesystem hangs does not answer at all.
-const DEADLINE: Duration = Duration::from_secs(2);
+const AGENT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Asks agents.
 #[derive(Debug, Default)]
 pub struct Agents {
     slots: Slots,
-    resting: Mutex<Resting<SocketAddr>>,
+    backoff: Mutex<Backoff<SocketAddr>>,
 }
 
 impl Agents {
@@ -27,29 +27,29 @@ impl Agents {
     ///
     /// # Errors
     /// When it does not answer well, or failed a moment ago.
-    pub async fn ask(&self, namespace: &str, agent: SocketAddr) -> Result<Vec<AgentVolume>, AskError> {
-        if self.resting().rests(&agent, since_boot()) {
-            return Err(AskError::Resting);
+    pub async fn query(&self, namespace: &str, agent: SocketAddr) -> Result<Vec<AgentVolume>, UsageError> {
+        if self.backoff().is_backing_off(&agent, since_boot()) {
+            return Err(UsageError::BackingOff);
         }
-        let doubtful = self.resting().is_doubtful(&agent);
+        let failing = self.backoff().has_failed(&agent);
         // The time in the queue does not count against the agent.
-        let _slot = self.slots.take(namespace, doubtful).await;
-        let answer = tokio::time::timeout(DEADLINE, exchange(agent)).await;
-        let answer = answer.unwrap_or(Err(AskError::Slow(DEADLINE)));
+        let _slot = self.slots.take(namespace, failing).await;
+        let answer = tokio::time::timeout(AGENT_DEADLINE, exchange(agent)).await;
+        let answer = answer.unwrap_or(Err(UsageError::Slow(AGENT_DEADLINE)));
         match &answer {
-            Ok(_) => self.resting().answered(&agent),
-            Err(_) => self.resting().failed(&agent, since_boot()),
+            Ok(_) => self.backoff().succeeded(&agent),
+            Err(_) => self.backoff().failed(&agent, since_boot()),
         }
         answer
     }
 
-    fn resting(&self) -> std::sync::MutexGuard<'_, Resting<SocketAddr>> {
-        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backoff(&self) -> std::sync::MutexGuard<'_, Backoff<SocketAddr>> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn exchange(agent: SocketAddr) -> Result<Vec<AgentVolume>, AskError> {
-    let question = Question {
+async fn exchange(agent: SocketAddr) -> Result<Vec<AgentVolume>, UsageError> {
+    let query = Query {
         path: "/disk",
         token: None,
         // 500: some volume could not be read; the answer says which, and the others are good.
@@ -58,6 +58,6 @@ async fn exchange(agent: SocketAddr) -> Result<Vec<AgentVolume>, AskError> {
     };
     // When it was asked: what it says may be newer, never older.
     let at = now();
-    let body = ask(connect(agent).await?, agent, &question).await?;
+    let body = get(connect(agent).await?, agent, &query).await?;
     Ok(read_agent(&body, at)?)
 }

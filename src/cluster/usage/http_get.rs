@@ -18,17 +18,17 @@ use tokio::net::TcpStream;
 use crate::policy::usage::ReadError;
 
 /// The most that the head of an answer may have; hyper takes no less than 8 KiB.
-const LARGEST_HEAD: usize = 16 << 10;
+const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// Why nobody said how full a volume is. Short: it stands in a note behind "no answer".
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum UsageError {
     /// Not an address that a pod or node has.
     #[error("{0} is not the address of a pod or node")]
     Address(IpAddr),
     /// It failed a moment ago, and is left alone for a while.
     #[error("it failed a moment ago")]
-    Resting,
+    BackingOff,
     /// Nobody listens there.
     #[error("failed to connect to {0}")]
     Connect(SocketAddr, #[source] io::Error),
@@ -67,11 +67,11 @@ pub enum AskError {
     NoAddress(String),
 }
 
-impl AskError {
+impl UsageError {
     /// The word for it in the metrics.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::Resting => "resting",
+            Self::BackingOff => "resting",
             Self::Status(_) | Self::TooLong(_) | Self::Read(_) | Self::Http(_) => "refused",
             Self::Address(_)
             | Self::Connect(..)
@@ -87,7 +87,7 @@ impl AskError {
 }
 
 /// What is asked, and what is accepted.
-pub(super) struct Question<'a> {
+pub(super) struct Query<'a> {
     pub(super) path: &'static str,
     pub(super) token: Option<&'a str>,
     pub(super) accepts: fn(StatusCode) -> bool,
@@ -95,43 +95,43 @@ pub(super) struct Question<'a> {
 }
 
 /// Opens a connection to an address that a pod or node can have.
-pub(super) async fn connect(to: SocketAddr) -> Result<TcpStream, AskError> {
+pub(super) async fn connect(to: SocketAddr) -> Result<TcpStream, UsageError> {
     // 169.254.169.254 and its like tell a cloud's secrets; loopback is our own pod.
-    if !is_ordinary(to.ip()) {
-        return Err(AskError::Address(to.ip()));
+    if !is_allowed(to.ip()) {
+        return Err(UsageError::Address(to.ip()));
     }
-    let stream = TcpStream::connect(to).await.map_err(|source| AskError::Connect(to, source))?;
+    let stream = TcpStream::connect(to).await.map_err(|source| UsageError::Connect(to, source))?;
     // Best effort: one small request, and the answer is waited for.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
 /// Asks on a connection and reads the whole answer. The caller bounds the time.
-pub(super) async fn ask<T>(connection: T, host: SocketAddr, question: &Question<'_>) -> Result<Bytes, AskError>
+pub(super) async fn get<T>(connection: T, host: SocketAddr, query: &Query<'_>) -> Result<Bytes, UsageError>
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    exchange(TokioIo::new(connection), host, question).await
+    exchange(TokioIo::new(connection), host, query).await
 }
 
-async fn exchange<T>(connection: T, host: SocketAddr, question: &Question<'_>) -> Result<Bytes, AskError>
+async fn exchange<T>(connection: T, host: SocketAddr, query: &Query<'_>) -> Result<Bytes, UsageError>
 where
     T: Read + Write + Unpin,
 {
     let mut client = http1::Builder::new();
-    client.max_buf_size(LARGEST_HEAD).max_headers(32);
-    let (mut sender, connection) = client.handshake(connection).await.map_err(AskError::Http)?;
+    client.max_buf_size(MAX_HEADER_BYTES).max_headers(32);
+    let (mut sender, connection) = client.handshake(connection).await.map_err(UsageError::Http)?;
     let answer = async {
-        let answer = sender.send_request(request(host, question)).await.map_err(AskError::Http)?;
-        if !(question.accepts)(answer.status()) {
-            return Err(AskError::Status(answer.status()));
+        let answer = sender.send_request(request(host, query)).await.map_err(UsageError::Http)?;
+        if !(query.accepts)(answer.status()) {
+            return Err(UsageError::Status(answer.status()));
         }
         let body = answer.into_body();
-        if body.size_hint().lower() > question.largest as u64 {
-            return Err(AskError::TooLong(question.largest));
+        if body.size_hint().lower() > query.largest as u64 {
+            return Err(UsageError::TooLong(query.largest));
         }
-        let body = Limited::new(body, question.largest).collect().await;
-        body.map(http_body_util::Collected::to_bytes).map_err(|error| unread(error, question.largest))
+        let body = Limited::new(body, query.largest).collect().await;
+        body.map(http_body_util::Collected::to_bytes).map_err(|error| unread(error, query.largest))
     };
     // In this task, so that giving up closes the connection; and no longer than the answer needs.
     let (mut answer, connection) = (pin!(answer), pin!(connection));
@@ -141,32 +141,32 @@ where
     }
 }
 
-fn request(host: SocketAddr, question: &Question<'_>) -> Request<Empty<Bytes>> {
+fn request(host: SocketAddr, query: &Query<'_>) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
-    *request.uri_mut() = http::Uri::from_static(question.path);
+    *request.uri_mut() = http::Uri::from_static(query.path);
     let headers = request.headers_mut();
     let close = http::HeaderValue::from_static("close");
     headers.insert(header::CONNECTION, close);
     if let Ok(host) = host.to_string().parse() {
         headers.insert(header::HOST, host);
     }
-    if let Some(Ok(token)) = question.token.map(|token| format!("Bearer {token}").parse::<http::HeaderValue>()) {
+    if let Some(Ok(token)) = query.token.map(|token| format!("Bearer {token}").parse::<http::HeaderValue>()) {
         headers.insert(header::AUTHORIZATION, token);
     }
     request
 }
 
-fn unread(error: Box<dyn std::error::Error + Send + Sync>, largest: usize) -> AskError {
+fn unread(error: Box<dyn std::error::Error + Send + Sync>, largest: usize) -> UsageError {
     match error.downcast::<hyper::Error>() {
-        Ok(error) => AskError::Http(*error),
+        Ok(error) => UsageError::Http(*error),
         Err(error) => {
             debug_assert!(error.is::<LengthLimitError>());
-            AskError::TooLong(largest)
+            UsageError::TooLong(largest)
         }
     }
 }
 
-fn is_ordinary(ip: IpAddr) -> bool {
+fn is_allowed(ip: IpAddr) -> bool {
     let special = match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    const QUESTION: Question<'static> = Question {
+    const QUERY: Query<'static> = Query {
         path: "/disk",
         token: Some("secret"),
         accepts: |code| code == StatusCode::OK || code == StatusCode::INTERNAL_SERVER_ERROR,
@@ -189,7 +189,7 @@ mod tests {
     };
 
     /// What comes of an answer, byte for byte; `stays`: the other side keeps the connection open.
-    async fn answer(text: &str, stays: bool) -> (Result<Bytes, AskError>, String) {
+    async fn answer(text: &str, stays: bool) -> (Result<Bytes, UsageError>, String) {
         let (ours, mut theirs) = duplex(1 << 20);
         let text = text.to_owned();
         let other = tokio::spawn(async move {
@@ -203,8 +203,8 @@ mod tests {
             String::from_utf8_lossy(&request[..read]).into_owned()
         });
         let host = SocketAddr::from(([10, 0, 0, 7], 1251));
-        let asked = tokio::time::timeout(Duration::from_millis(300), ask(ours, host, &QUESTION)).await;
-        let asked = asked.unwrap_or(Err(AskError::Slow(Duration::from_secs(2))));
+        let asked = tokio::time::timeout(Duration::from_millis(300), get(ours, host, &QUERY)).await;
+        let asked = asked.unwrap_or(Err(UsageError::Slow(Duration::from_secs(2))));
         (asked, other.await.unwrap())
     }
 
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn only_addresses_that_a_pod_can_have_are_dialled() {
-        let check = |ip: &str, expected: bool| assert_eq!(is_ordinary(ip.parse().unwrap()), expected, "{ip}");
+        let check = |ip: &str, expected: bool| assert_eq!(is_allowed(ip.parse().unwrap()), expected, "{ip}");
         check("10.0.0.7", true);
         check("192.168.1.1", true);
         check("fd00::7", true);

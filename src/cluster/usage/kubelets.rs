@@ -16,24 +16,24 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
-use super::http_get::{AskError, Question, ask, connect};
-use super::backoff::Resting;
+use super::http_get::{UsageError, Query, connect, get};
+use super::backoff::Backoff;
 use super::token::{Account, Tokens};
 use crate::cluster::client::{Client, resources};
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{MAX_SUMMARY_BODY, PodVolume, read_summary};
 
 /// A large node takes a second or two to add up its volumes.
-const DEADLINE: Duration = Duration::from_secs(10);
+const KUBELET_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Kubelets that are asked at the same time: an answer may have megabytes.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 /// For so long an answer serves all who ask.
-const FRESH: Duration = Duration::from_secs(15);
+const ANSWER_MAX_AGE: Duration = Duration::from_secs(15);
 
 /// The port, unless the node says otherwise.
-const PORT: u64 = 10_250;
+const DEFAULT_PORT: u64 = 10_250;
 
 /// Whether the kubelet must prove that it is the kubelet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub struct Kubelets {
     tls: TlsConnector,
     slots: Semaphore,
     /// The same for those who failed last time: nodes that are cut off delay no other.
-    doubtful: Semaphore,
+    failing: Semaphore,
     nodes: Mutex<HashMap<String, Arc<Node>>>,
-    resting: Mutex<Resting<String>>,
+    backoff: Mutex<Backoff<String>>,
 }
 
 /// What a kubelet said last, and since when (time since boot). Who asks while it is being asked waits for that answer.
@@ -68,7 +68,7 @@ impl Kubelets {
     ///
     /// # Errors
     /// When the certificates cannot be used.
-    pub fn new(client: &Client, trust: Trust, account: Account) -> Result<Self, AskError> {
+    pub fn new(client: &Client, trust: Trust, account: Account) -> Result<Self, UsageError> {
         let mut config = client.config().clone();
         config.tls_server_name = None;
         config.auth_info = kube::config::AuthInfo::default();
@@ -76,15 +76,15 @@ impl Kubelets {
             Trust::ClusterCa => {}
             Trust::Anyone => config.accept_invalid_certs = true,
         }
-        let tls = config.rustls_client_config().map_err(AskError::Certificates)?;
+        let tls = config.rustls_client_config().map_err(UsageError::Certificates)?;
         Ok(Self {
             client: client.clone(),
             tokens: Tokens::of(account),
             tls: TlsConnector::from(Arc::new(tls)),
-            slots: Semaphore::new(AT_ONCE),
-            doubtful: Semaphore::new(AT_ONCE),
+            slots: Semaphore::new(MAX_CONCURRENT_REQUESTS),
+            failing: Semaphore::new(MAX_CONCURRENT_REQUESTS),
             nodes: Mutex::default(),
-            resting: Mutex::default(),
+            backoff: Mutex::default(),
         })
     }
 
@@ -92,50 +92,50 @@ impl Kubelets {
     ///
     /// # Errors
     /// When it does not answer well, or failed a moment ago.
-    pub async fn ask(&self, node: &str) -> Result<Arc<Vec<PodVolume>>, AskError> {
+    pub async fn query(&self, node: &str) -> Result<Arc<Vec<PodVolume>>, UsageError> {
         let known = self.known(node);
         let mut last = known.0.lock().await;
         if let Some((at, volumes)) = &*last
-            && since_boot() < at.saturating_add(FRESH)
+            && since_boot() < at.saturating_add(ANSWER_MAX_AGE)
         {
             return Ok(volumes.clone());
         }
-        if self.resting().rests(&node.to_owned(), since_boot()) {
-            return Err(AskError::Resting);
+        if self.backoff().is_backing_off(&node.to_owned(), since_boot()) {
+            return Err(UsageError::BackingOff);
         }
-        let doubtful = self.resting().is_doubtful(&node.to_owned());
-        let _slot = if doubtful { &self.doubtful } else { &self.slots }.acquire().await;
+        let failing = self.backoff().has_failed(&node.to_owned());
+        let _slot = if failing { &self.failing } else { &self.slots }.acquire().await;
         let asked = since_boot();
-        let answer = tokio::time::timeout(DEADLINE, self.exchange(node)).await;
-        match answer.unwrap_or(Err(AskError::Slow(DEADLINE))) {
+        let answer = tokio::time::timeout(KUBELET_DEADLINE, self.exchange(node)).await;
+        match answer.unwrap_or(Err(UsageError::Slow(KUBELET_DEADLINE))) {
             Ok(volumes) => {
-                self.resting().answered(&node.to_owned());
+                self.backoff().succeeded(&node.to_owned());
                 Ok(last.insert((asked, Arc::new(volumes))).1.clone())
             }
             Err(error) => {
                 *last = None;
-                self.resting().failed(&node.to_owned(), since_boot());
+                self.backoff().failed(&node.to_owned(), since_boot());
                 Err(error)
             }
         }
     }
 
-    async fn exchange(&self, node: &str) -> Result<Vec<PodVolume>, AskError> {
+    async fn exchange(&self, node: &str) -> Result<Vec<PodVolume>, UsageError> {
         let object = self.client.get(&resources::NODES.global(node)).await;
-        let object = object.map_err(|error| AskError::Node(Box::new(error)))?.unwrap_or_default();
-        let kubelet = address(&object).ok_or_else(|| AskError::NoAddress(node.to_owned()))?;
+        let object = object.map_err(|error| UsageError::Node(Box::new(error)))?.unwrap_or_default();
+        let kubelet = address(&object).ok_or_else(|| UsageError::NoAddress(node.to_owned()))?;
         let token = self.tokens.get(&self.client).await?;
         let stream = connect(kubelet).await?;
         let name = ServerName::IpAddress(kubelet.ip().into());
-        let stream = self.tls.connect(name, stream).await.map_err(|source| AskError::Tls(kubelet, source))?;
-        let question = Question {
+        let stream = self.tls.connect(name, stream).await.map_err(|source| UsageError::Tls(kubelet, source))?;
+        let query = Query {
             path: "/stats/summary",
             token: Some(&token),
             accepts: |code| code == StatusCode::OK,
             largest: MAX_SUMMARY_BODY,
         };
-        let body = ask(stream, kubelet, &question).await;
-        if matches!(body, Err(AskError::Status(StatusCode::UNAUTHORIZED))) {
+        let body = get(stream, kubelet, &query).await;
+        if matches!(body, Err(UsageError::Status(StatusCode::UNAUTHORIZED))) {
             self.tokens.refused(&token).await;
         }
         Ok(read_summary(&body?, now())?)
@@ -150,8 +150,8 @@ impl Kubelets {
         nodes.entry(node.to_owned()).or_default().clone()
     }
 
-    fn resting(&self) -> std::sync::MutexGuard<'_, Resting<String>> {
-        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backoff(&self) -> std::sync::MutexGuard<'_, Backoff<String>> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,7 +161,7 @@ fn address(node: &Value) -> Option<SocketAddr> {
     let internal = addresses.iter().filter(|address| address["type"] == "InternalIP");
     let ip: IpAddr = internal.filter_map(|address| address["address"].as_str()?.parse().ok()).next()?;
     let port = &node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
-    let port = u16::try_from(port.as_u64().filter(|port| *port != 0).unwrap_or(PORT)).ok()?;
+    let port = u16::try_from(port.as_u64().filter(|port| *port != 0).unwrap_or(DEFAULT_PORT)).ok()?;
     Some(SocketAddr::new(ip, port))
 }
 

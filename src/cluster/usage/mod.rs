@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::client::{Client, Witness, chain};
+use super::client::{Client, RequestObserver, chain};
 use crate::api::names::ClaimName;
 use crate::policy::usage::{AgentVolume, PodVolume, Usage};
 
 pub use self::agents::Agents;
-pub use self::http_get::AskError;
+pub use self::http_get::UsageError;
 pub use self::kubelets::{Kubelets, Trust};
 pub use self::token::Account;
 
@@ -37,20 +37,20 @@ pub struct Pod<'a> {
 }
 
 /// For each claim what was said of it, or why nothing was.
-pub type Answers = BTreeMap<ClaimName, Result<Usage, String>>;
+pub type UsageByClaim = BTreeMap<ClaimName, Result<Usage, String>>;
 
 /// Whom to ask.
-pub struct Sources {
+pub struct UsageSources {
     agents: Agents,
-    kubelets: Asking,
-    witness: Arc<dyn Witness>,
+    kubelets: KubeletSource,
+    observer: Arc<dyn RequestObserver>,
 }
 
 /// How kubelets are asked.
-enum Asking {
-    Yes(Box<Kubelets>),
+enum KubeletSource {
+    Query(Box<Kubelets>),
     NoAccount,
-    No,
+    Disabled,
 }
 
 /// Whether kubelets are asked.
@@ -69,35 +69,35 @@ pub enum KubeletUse {
     Never,
 }
 
-impl Sources {
+impl UsageSources {
     /// Prepares to ask.
     ///
     /// # Errors
     /// When the certificates for the kubelets cannot be used.
-    pub fn new(client: &Client, kubelets: KubeletUse) -> Result<Self, AskError> {
+    pub fn new(client: &Client, kubelets: KubeletUse) -> Result<Self, UsageError> {
         let kubelets = match kubelets {
-            KubeletUse::Ask { trust, account } => Asking::Yes(Box::new(Kubelets::new(client, trust, account)?)),
-            KubeletUse::NoAccount => Asking::NoAccount,
-            KubeletUse::Never => Asking::No,
+            KubeletUse::Ask { trust, account } => KubeletSource::Query(Box::new(Kubelets::new(client, trust, account)?)),
+            KubeletUse::NoAccount => KubeletSource::NoAccount,
+            KubeletUse::Never => KubeletSource::Disabled,
         };
-        Ok(Self { agents: Agents::default(), kubelets, witness: client.witness() })
+        Ok(Self { agents: Agents::default(), kubelets, observer: client.observer() })
     }
 
     /// Asks about the claims of a pod. Every one of them has an answer.
-    pub async fn ask(&self, pod: &Pod<'_>) -> Answers {
-        let mut answers = Answers::new();
+    pub async fn query(&self, pod: &Pod<'_>) -> UsageByClaim {
+        let mut answers = UsageByClaim::new();
         match pod.agent {
-            Some(agent) => match self.agents.ask(pod.namespace, agent).await {
+            Some(agent) => match self.agents.query(pod.namespace, agent).await {
                 Ok(volumes) => {
-                    self.witness.measured("agent", "ok");
-                    by_agent(&mut answers, volumes);
+                    self.observer.usage_requested("agent", "ok");
+                    add_from_agent(&mut answers, volumes);
                 }
-                Err(error) => self.silent(&mut answers, pod, "agent", &error),
+                Err(error) => self.record_failure(&mut answers, pod, "agent", &error),
             },
-            None => all(&mut answers, pod, "the pod has no agent"),
+            None => add_failure(&mut answers, pod, "the pod has no agent"),
         }
-        if open(&answers, pod).next().is_some() {
-            self.ask_kubelet(pod, &mut answers).await;
+        if unmeasured(&answers, pod).next().is_some() {
+            self.query_kubelet(pod, &mut answers).await;
         }
         answers.retain(|claim, _| pod.claims.contains(claim));
         for claim in pod.claims {
@@ -106,35 +106,35 @@ impl Sources {
         answers
     }
 
-    async fn ask_kubelet(&self, pod: &Pod<'_>, answers: &mut Answers) {
+    async fn query_kubelet(&self, pod: &Pod<'_>, answers: &mut UsageByClaim) {
         let (kubelets, node) = match (&self.kubelets, pod.node) {
-            (Asking::Yes(kubelets), Some(node)) => (kubelets, node),
-            (Asking::NoAccount, _) => return all(answers, pod, "kubelet: not asked without --kubelet-account"),
-            (Asking::Yes(_), None) | (Asking::No, _) => return,
+            (KubeletSource::Query(kubelets), Some(node)) => (kubelets, node),
+            (KubeletSource::NoAccount, _) => return add_failure(answers, pod, "kubelet: not asked without --kubelet-account"),
+            (KubeletSource::Query(_), None) | (KubeletSource::Disabled, _) => return,
         };
-        match kubelets.ask(node).await {
+        match kubelets.query(node).await {
             Ok(volumes) => {
-                self.witness.measured("kubelet", "ok");
-                by_kubelet(answers, pod, &volumes);
+                self.observer.usage_requested("kubelet", "ok");
+                add_from_kubelet(answers, pod, &volumes);
             }
-            Err(error) => self.silent(answers, pod, "kubelet", &error),
+            Err(error) => self.record_failure(answers, pod, "kubelet", &error),
         }
     }
 
     /// Adds to what is told of each open claim.
-    fn silent(&self, answers: &mut Answers, pod: &Pod<'_>, who: &'static str, error: &AskError) {
+    fn record_failure(&self, answers: &mut UsageByClaim, pod: &Pod<'_>, who: &'static str, error: &UsageError) {
         let result = error.kind();
-        self.witness.measured(who, result);
-        all(answers, pod, &format!("{who}: {}", chain(error)));
+        self.observer.usage_requested(who, result);
+        add_failure(answers, pod, &format!("{who}: {}", chain(error)));
     }
 }
 
 /// The claims of the pod that nobody has measured yet.
-fn open<'a>(answers: &'a Answers, pod: &Pod<'a>) -> impl Iterator<Item = &'a ClaimName> {
+fn unmeasured<'a>(answers: &'a UsageByClaim, pod: &Pod<'a>) -> impl Iterator<Item = &'a ClaimName> {
     pod.claims.iter().filter(|claim| !matches!(answers.get(*claim), Some(Ok(_))))
 }
 
-fn all(answers: &mut Answers, pod: &Pod<'_>, why: &str) {
+fn add_failure(answers: &mut UsageByClaim, pod: &Pod<'_>, why: &str) {
     for claim in pod.claims {
         match answers.get_mut(claim) {
             Some(Ok(_)) => {}
@@ -147,7 +147,7 @@ fn all(answers: &mut Answers, pod: &Pod<'_>, why: &str) {
 }
 
 /// Of several volumes of one claim the fullest counts.
-fn by_agent(answers: &mut Answers, volumes: Vec<AgentVolume>) {
+fn add_from_agent(answers: &mut UsageByClaim, volumes: Vec<AgentVolume>) {
     for AgentVolume { claim, usage } in volumes {
         match usage {
             Ok(usage) => keep_fuller(answers, usage),
@@ -158,16 +158,16 @@ fn by_agent(answers: &mut Answers, volumes: Vec<AgentVolume>) {
     }
 }
 
-fn by_kubelet(answers: &mut Answers, pod: &Pod<'_>, volumes: &[PodVolume]) {
+fn add_from_kubelet(answers: &mut UsageByClaim, pod: &Pod<'_>, volumes: &[PodVolume]) {
     let of_pod = volumes.iter().filter(|volume| volume.namespace == pod.namespace && volume.pod == pod.name);
-    let wanted: Vec<ClaimName> = open(answers, pod).cloned().collect();
+    let wanted: Vec<ClaimName> = unmeasured(answers, pod).cloned().collect();
     for volume in of_pod.filter(|volume| wanted.contains(&volume.usage.claim)) {
         keep_fuller(answers, volume.usage.clone());
     }
-    all(answers, pod, "kubelet: nothing about this claim yet");
+    add_failure(answers, pod, "kubelet: nothing about this claim yet");
 }
 
-fn keep_fuller(answers: &mut Answers, usage: Usage) {
+fn keep_fuller(answers: &mut UsageByClaim, usage: Usage) {
     match answers.get(&usage.claim) {
         Some(Ok(known)) if known.fullness() >= usage.fullness() => {}
         Some(_) | None => {
@@ -205,18 +205,18 @@ mod tests {
 
     #[test]
     fn the_fullest_volume_of_a_claim_counts() {
-        let mut answers = Answers::new();
+        let mut answers = UsageByClaim::new();
         let of = |used| said("a", Ok(usage("a", used, Source::Agent)));
-        by_agent(&mut answers, vec![of(10), of(90), of(50), said("a", Err("late".into()))]);
+        add_from_agent(&mut answers, vec![of(10), of(90), of(50), said("a", Err("late".into()))]);
         assert_eq!(answers[&ClaimName::from("a")], Ok(usage("a", 90, Source::Agent)));
     }
 
     #[test]
     fn the_kubelet_fills_in_only_what_the_agent_of_this_pod_left_open() {
         let claims = ["a".into(), "b".into(), "c".into(), "d".into()];
-        let mut answers = Answers::new();
+        let mut answers = UsageByClaim::new();
         let by = said("b", Err("hangs".into()));
-        by_agent(&mut answers, vec![said("a", Ok(usage("a", 10, Source::Agent))), by]);
+        add_from_agent(&mut answers, vec![said("a", Ok(usage("a", 10, Source::Agent))), by]);
         let volume = |namespace: &str, pod: &str, claim: &str| PodVolume {
             namespace: namespace.into(),
             pod: pod.into(),
@@ -229,7 +229,7 @@ mod tests {
             volume("shop", "db-1", "d"),
             volume("shop", "db-0", "not-asked-about"),
         ];
-        by_kubelet(&mut answers, &pod(&claims), &volumes);
+        add_from_kubelet(&mut answers, &pod(&claims), &volumes);
         let told: Vec<_> = answers.into_values().map(|answer| answer.map(|usage| usage.source)).collect();
         let nothing = || Err("kubelet: nothing about this claim yet".to_owned());
         assert_eq!(told, [Ok(Source::Agent), Ok(Source::Kubelet), nothing(), nothing()]);
@@ -238,9 +238,9 @@ mod tests {
     #[test]
     fn why_nobody_answered_is_told_in_the_order_of_asking() {
         let claims = ["a".into()];
-        let mut answers = Answers::new();
-        all(&mut answers, &pod(&claims), "agent: nothing came within 2 s");
-        all(&mut answers, &pod(&claims), "kubelet: it answered 403 Forbidden");
+        let mut answers = UsageByClaim::new();
+        add_failure(&mut answers, &pod(&claims), "agent: nothing came within 2 s");
+        add_failure(&mut answers, &pod(&claims), "kubelet: it answered 403 Forbidden");
         let expected = "agent: nothing came within 2 s; kubelet: it answered 403 Forbidden";
         assert_eq!(answers.into_values().next().unwrap().unwrap_err(), expected);
     }

@@ -7,23 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Agents that are asked at the same time, of those who answered last time or were never asked.
-const GOOD: usize = 64;
+const MAX_CONCURRENT: usize = 64;
 /// The same of those who failed: 16 a second when all are silent.
-const DOUBTFUL: usize = 32;
+const MAX_CONCURRENT_FAILING: usize = 32;
 /// Of either kind in one namespace: with answers in milliseconds, thousands a second.
-const OF_NAMESPACE: usize = 8;
+const MAX_CONCURRENT_IN_NAMESPACE: usize = 8;
 /// From this many on, namespaces that nobody is asked in are forgotten.
-const NAMESPACES: usize = 1_000;
+const MAX_NAMESPACES: usize = 1_000;
 
 /// The slots of all namespaces.
 #[derive(Debug)]
 pub(super) struct Slots {
-    good: Kind,
-    doubtful: Kind,
+    healthy: Pool,
+    failing: Pool,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct Pool {
     all: Arc<Semaphore>,
     of_namespaces: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
@@ -37,32 +37,32 @@ pub(super) struct Slot {
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { good: Kind::new(GOOD), doubtful: Kind::new(DOUBTFUL) }
+        Self { healthy: Pool::new(MAX_CONCURRENT), failing: Pool::new(MAX_CONCURRENT_FAILING) }
     }
 }
 
 impl Slots {
     /// Waits for a place. The namespace's own comes first, so that who waits for it takes none of the others'.
-    pub(super) async fn take(&self, namespace: &str, doubtful: bool) -> Slot {
-        let kind = if doubtful { &self.doubtful } else { &self.good };
-        let of_namespace = kind.of(namespace).acquire_owned().await;
+    pub(super) async fn take(&self, namespace: &str, failing: bool) -> Slot {
+        let pool = if failing { &self.failing } else { &self.healthy };
+        let of_namespace = pool.of(namespace).acquire_owned().await;
         // No semaphore is ever closed.
-        Slot { _of_namespace: of_namespace.ok(), _of_all: kind.all.clone().acquire_owned().await.ok() }
+        Slot { _of_namespace: of_namespace.ok(), _of_all: pool.all.clone().acquire_owned().await.ok() }
     }
 }
 
-impl Kind {
+impl Pool {
     fn new(all: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), of_namespaces: Mutex::default() }
     }
 
     fn of(&self, namespace: &str) -> Arc<Semaphore> {
         let mut known = self.of_namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= NAMESPACES {
+        if known.len() >= MAX_NAMESPACES {
             // A permit, and one who waits for it, hold a clone.
             known.retain(|_, slots| Arc::strong_count(slots) > 1);
         }
-        known.entry(namespace.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(OF_NAMESPACE))).clone()
+        known.entry(namespace.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(MAX_CONCURRENT_IN_NAMESPACE))).clone()
     }
 }
 
@@ -72,14 +72,14 @@ mod tests {
 
     use super::*;
 
-    async fn is_free(slots: &Slots, namespace: &str, doubtful: bool) -> bool {
-        tokio::time::timeout(Duration::from_millis(20), slots.take(namespace, doubtful)).await.is_ok()
+    async fn is_free(slots: &Slots, namespace: &str, failing: bool) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), slots.take(namespace, failing)).await.is_ok()
     }
 
-    async fn taken(slots: &Slots, namespace: &str, doubtful: bool, count: usize) -> Vec<Slot> {
+    async fn taken(slots: &Slots, namespace: &str, failing: bool, count: usize) -> Vec<Slot> {
         let mut taken = Vec::new();
         for _ in 0..count {
-            taken.push(slots.take(namespace, doubtful).await);
+            taken.push(slots.take(namespace, failing).await);
         }
         taken
     }
@@ -87,7 +87,7 @@ mod tests {
     #[tokio::test]
     async fn a_namespace_takes_its_own_slots_and_no_others() {
         let slots = Slots::default();
-        let held = taken(&slots, "silent", false, OF_NAMESPACE).await;
+        let held = taken(&slots, "silent", false, MAX_CONCURRENT_IN_NAMESPACE).await;
         assert!(!is_free(&slots, "silent", false).await);
         assert!(is_free(&slots, "shop", false).await);
         drop(held);
@@ -98,8 +98,8 @@ mod tests {
     async fn those_who_failed_however_many_delay_none_who_answers() {
         let slots = Slots::default();
         let mut held = Vec::new();
-        for namespace in 0..DOUBTFUL / OF_NAMESPACE {
-            held.extend(taken(&slots, &namespace.to_string(), true, OF_NAMESPACE).await);
+        for namespace in 0..MAX_CONCURRENT_FAILING / MAX_CONCURRENT_IN_NAMESPACE {
+            held.extend(taken(&slots, &namespace.to_string(), true, MAX_CONCURRENT_IN_NAMESPACE).await);
         }
         assert!(!is_free(&slots, "more", true).await);
         assert!(is_free(&slots, "0", false).await && is_free(&slots, "shop", false).await);
@@ -109,10 +109,10 @@ mod tests {
     async fn namespaces_that_are_gone_are_forgotten() {
         let slots = Slots::default();
         let _held = slots.take("kept", false).await;
-        for namespace in 0..3 * NAMESPACES {
+        for namespace in 0..3 * MAX_NAMESPACES {
             drop(slots.take(&namespace.to_string(), false).await);
         }
-        let known = slots.good.of_namespaces.lock().unwrap();
-        assert!(known.len() <= NAMESPACES && known.contains_key("kept"));
+        let known = slots.healthy.of_namespaces.lock().unwrap();
+        assert!(known.len() <= MAX_NAMESPACES && known.contains_key("kept"));
     }
 }

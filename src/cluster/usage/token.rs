@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::http_get::AskError;
+use super::http_get::UsageError;
 use crate::cluster::client::Client;
 use crate::cluster::client::resources::SERVICE_ACCOUNTS;
 use crate::cluster::clock::since_boot;
@@ -56,7 +56,7 @@ impl Tokens {
     }
 
     /// A token that is good for some minutes. Tasks that ask while one is on its way wait for it.
-    pub(super) async fn get(&self, client: &Client) -> Result<String, AskError> {
+    pub(super) async fn get(&self, client: &Client) -> Result<String, UsageError> {
         let mut last = self.last.lock().await;
         if let Some(token) = last.as_ref().filter(|token| token.is_good(since_boot())) {
             return Ok(token.text.clone());
@@ -64,8 +64,8 @@ impl Tokens {
         let since = since_boot();
         let account = SERVICE_ACCOUNTS.of(&self.account.namespace, &self.account.name);
         let answer = client.token(&account, TOKEN_LIFETIME).await;
-        let answer = answer.map_err(|error| AskError::Token(self.account.to_string(), Box::new(error)))?;
-        let text = answer.ok_or_else(|| AskError::NoAccount(self.account.to_string()))?;
+        let answer = answer.map_err(|error| UsageError::Token(self.account.to_string(), Box::new(error)))?;
+        let text = answer.ok_or_else(|| UsageError::NoAccount(self.account.to_string()))?;
         Ok(last.insert(Token { text, since }).text.clone())
     }
 

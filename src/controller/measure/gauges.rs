@@ -16,15 +16,15 @@ use crate::policy::settings::TemplateSettings;
 use crate::policy::usage::{History, Reading, Unknown, Usage, judge, next_look};
 
 /// The fastest that a volume is taken to be written, in bytes per second: more than the fastest network disk of any cloud.
-const FASTEST_WRITE: u64 = 4 << 30;
+const MAX_WRITE_RATE: u64 = 4 << 30;
 /// Who could not be measured is asked again after this.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// A silence that lasts is passed over this often, so that what must be told of it is.
-const SILENCE_PASSED_AFTER: Duration = Duration::from_secs(30);
+const UNKNOWN_RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
 /// Every other set is passed over this often: what is told of a claim may depend on the time alone.
-const PASSED_AFTER: Duration = Duration::from_secs(60);
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
 /// Waits from this on are shortened by up to a tenth, so that volumes first seen together are not asked together for ever.
-const JITTER_FROM: Duration = Duration::from_secs(10);
+const MIN_JITTERED_WAIT: Duration = Duration::from_secs(10);
 
 /// A claim that grows by usage, with the settings of its template.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ struct Gauge {
     pod: Option<PodKind>,
     due: Timestamp,
     /// What the last pass saw, and when.
-    passed: Option<(Sight, Timestamp)>,
+    reconciled: Option<(Summary, Timestamp)>,
 }
 
 /// What of a pod decides who can be asked.
@@ -71,11 +71,11 @@ struct PodKind {
 
 /// What of a reading matters to a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Sight {
+enum Summary {
     /// It is measured, and far from its thresholds.
-    Calm,
+    BelowThreshold,
     /// It is measured, and over one of them.
-    Crossing,
+    AboveThreshold,
     /// Nobody knows.
     Unknown(Unknown),
 }
@@ -129,7 +129,7 @@ impl Gauges {
             Ok(usage) => {
                 gauge.history.add(&usage);
                 gauge.ran = now;
-                let wait = next_look(&usage, settings.threshold, FASTEST_WRITE);
+                let wait = next_look(&usage, settings.threshold, MAX_WRITE_RATE);
                 match judge(usage, claim, gauge.history.rate()) {
                     Reading::Unknown(why) => gauge.unknown = Some(why),
                     reading @ (Reading::Measured { .. } | Reading::Idle { .. }) => {
@@ -143,13 +143,13 @@ impl Gauges {
                     gauge.ran = gauge.ran.max(ran);
                 }
                 gauge.unknown = Some(why);
-                ASK_AGAIN
+                RETRY_INTERVAL
             }
         };
         gauge.capacity = claim.capacity;
         gauge.pod = pod.map(PodKind::of);
         gauge.due = now.checked_add(spread(name, now, wait)).unwrap_or(Timestamp::MAX);
-        Some(gauge.is_news(&gauge.sight(claim, settings, now), now))
+        Some(gauge.is_news(&gauge.summary(claim, settings, now), now))
     }
 
     /// What is known, for a pass.
@@ -158,7 +158,7 @@ impl Gauges {
         for Wanted { claim, settings } in self.wanted.values().flatten() {
             let reading = match self.known.get_mut(&claim.name) {
                 Some(gauge) => {
-                    gauge.passed = Some((gauge.sight(claim, settings, now), now));
+                    gauge.reconciled = Some((gauge.summary(claim, settings, now), now));
                     gauge.reading(claim, now)
                 }
                 None => Reading::Unknown(Unknown::NotYet),
@@ -184,20 +184,20 @@ impl Gauge {
             capacity: None,
             pod: None,
             due: now,
-            passed: None,
+            reconciled: None,
         }
     }
 
     /// Whether a pass would see something else than the last one, or it is time for one.
-    fn is_news(&self, sight: &Sight, now: Timestamp) -> bool {
-        let Some((seen, at)) = &self.passed else { return true };
+    fn is_news(&self, summary: &Summary, now: Timestamp) -> bool {
+        let Some((seen, at)) = &self.reconciled else { return true };
         let since = Duration::try_from(now.duration_since(*at)).unwrap_or_default();
-        let again = match sight {
-            Sight::Crossing => Duration::ZERO,
-            Sight::Calm => PASSED_AFTER,
-            Sight::Unknown(_) => SILENCE_PASSED_AFTER,
+        let again = match summary {
+            Summary::AboveThreshold => Duration::ZERO,
+            Summary::BelowThreshold => RECONCILE_INTERVAL,
+            Summary::Unknown(_) => UNKNOWN_RECONCILE_INTERVAL,
         };
-        seen != sight || since >= again
+        seen != summary || since >= again
     }
 
     /// The last reading as long as nobody can have changed the volume since; else why there is none.
@@ -224,18 +224,18 @@ impl Gauge {
         kept.filter(|reading| reading.current(claim, now).is_ok()).unwrap_or_else(|| Reading::Unknown(why.clone()))
     }
 
-    fn sight(&self, claim: &Claim, settings: &TemplateSettings, now: Timestamp) -> Sight {
+    fn summary(&self, claim: &Claim, settings: &TemplateSettings, now: Timestamp) -> Summary {
         match self.reading(claim, now).current(claim, now) {
-            Ok((usage, rate)) if reaches_threshold(settings, usage, rate) => Sight::Crossing,
-            Ok(_) => Sight::Calm,
-            Err(why) => Sight::Unknown(why),
+            Ok((usage, rate)) if reaches_threshold(settings, usage, rate) => Summary::AboveThreshold,
+            Ok(_) => Summary::BelowThreshold,
+            Err(why) => Summary::Unknown(why),
         }
     }
 }
 
 /// A long wait, a little shorter by chance: by the name and the moment, so that it is another one each time.
 fn spread(name: &ClaimName, now: Timestamp, wait: Duration) -> Duration {
-    if wait < JITTER_FROM {
+    if wait < MIN_JITTERED_WAIT {
         return wait;
     }
     let mut hash = DefaultHasher::new();

@@ -44,7 +44,7 @@ labels! {
     OfController { controller: &'static str }
     OfQueue { name: &'static str }
     OfRequest { code: String, method: String }
-    OfReader { source: &'static str, result: &'static str }
+    OfUsageRequest { source: &'static str, result: &'static str }
     OfBuild { version: &'static str }
 }
 
@@ -52,13 +52,13 @@ labels! {
 const CONTROLLER: &str = "statefulset";
 
 /// Buckets of a time that should be milliseconds and must not be minutes, in seconds.
-const ABSENT: [f64; 15] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+const ABSENCE_BUCKETS: [f64; 15] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 /// Buckets of a pass over one set.
-const PASS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const RECONCILE_BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 /// Buckets of a resize: milliseconds for a PATCH, minutes for a slow driver.
-const RESIZE: [f64; 13] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+const RESIZE_BUCKETS: [f64; 13] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
-type Times<L> = Series<L, Histogram, fn() -> Histogram>;
+type DurationSeries<L> = Series<L, Histogram, fn() -> Histogram>;
 
 /// A volume: which claim of which set, and the pod that uses it.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ pub struct Volume<'a> {
 
 /// What a volume says of itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Fill {
+pub struct VolumeUsage {
     /// The filesystem's size.
     pub capacity: Bytes,
     /// What is in use.
@@ -90,7 +90,7 @@ pub struct Fill {
 
 /// How a pass over a set ended, in controller-runtime's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
+pub enum ReconcileResult {
     /// Nothing more to do until something changes.
     Success,
     /// To be looked at again after a while.
@@ -114,7 +114,7 @@ pub struct Metrics {
     template_requested: Series<OfTemplate, Gauge>,
     decision: Series<OfDecision, Gauge>,
     resizes: Series<OfResize, Counter>,
-    resize_time: Times<OfPhase>,
+    resize_time: DurationSeries<OfPhase>,
     recreates: Series<OfSet, Counter>,
     absent: Histogram,
     restarts: Counter,
@@ -122,11 +122,11 @@ pub struct Metrics {
     webhook: Series<OfWebhook, Counter>,
     reconciles: Series<OfReconcile, Counter>,
     reconcile_errors: Series<OfController, Counter>,
-    reconcile_time: Times<OfController>,
+    reconcile_time: DurationSeries<OfController>,
     depth: Series<OfQueue, Gauge>,
     requests: Series<OfRequest, Counter>,
     leads: Series<OfQueue, Gauge>,
-    readings: Series<OfReader, Counter>,
+    usage_requests: Series<OfUsageRequest, Counter>,
     events_dropped: Counter,
     build: Series<OfBuild, Gauge>,
     /// Bounds the work of [`Metrics::forget`]: a walk over all series is done by one caller at a time.
@@ -148,19 +148,19 @@ impl Default for Metrics {
             template_requested: Series::default(),
             decision: Series::default(),
             resizes: Series::default(),
-            resize_time: Series::with(|| Histogram::new(RESIZE)),
+            resize_time: Series::with(|| Histogram::new(RESIZE_BUCKETS)),
             recreates: Series::default(),
-            absent: Histogram::new(ABSENT),
+            absent: Histogram::new(ABSENCE_BUCKETS),
             restarts: Counter::default(),
             stuck: Gauge::default(),
             webhook: Series::default(),
             reconciles: Series::default(),
             reconcile_errors: Series::default(),
-            reconcile_time: Series::with(|| Histogram::new(PASS)),
+            reconcile_time: Series::with(|| Histogram::new(RECONCILE_BUCKETS)),
             depth: Series::default(),
             requests: Series::default(),
             leads: Series::default(),
-            readings: Series::default(),
+            usage_requests: Series::default(),
             events_dropped: Counter::default(),
             build: Series::default(),
             forgetting: Mutex::default(),
@@ -183,13 +183,13 @@ impl Metrics {
     }
 
     /// How full a volume is.
-    pub fn volume(&self, volume: Volume<'_>, fill: &Fill) {
+    pub fn volume(&self, volume: Volume<'_>, usage: &VolumeUsage) {
         let labels = volume.labels();
-        self.capacity.of(&labels).set(whole(fill.capacity.0));
-        self.used.of(&labels).set(whole(fill.used.0));
-        self.available.of(&labels).set(whole(fill.available.0));
-        self.read_at.of(&labels).set(fill.at.as_second());
-        if let Some((total, used)) = fill.inodes {
+        self.capacity.of(&labels).set(whole(usage.capacity.0));
+        self.used.of(&labels).set(whole(usage.used.0));
+        self.available.of(&labels).set(whole(usage.available.0));
+        self.read_at.of(&labels).set(usage.at.as_second());
+        if let Some((total, used)) = usage.inodes {
             self.inodes.of(&labels).set(whole(total));
             self.inodes_used.of(&labels).set(whole(used));
         }
@@ -257,16 +257,16 @@ impl Metrics {
     }
 
     /// A pass over a set has ended.
-    pub fn passed(&self, pass: Pass, time: Duration) {
+    pub fn reconciled(&self, outcome: ReconcileResult, time: Duration) {
         let controller = CONTROLLER;
-        let result = match pass {
-            Pass::Success => "success",
-            Pass::RequeueAfter => "requeue_after",
-            Pass::Error => "error",
+        let result = match outcome {
+            ReconcileResult::Success => "success",
+            ReconcileResult::RequeueAfter => "requeue_after",
+            ReconcileResult::Error => "error",
         };
         self.reconciles.of(&OfReconcile { controller, result }).inc();
         self.reconcile_time.of(&OfController { controller }).observe(time.as_secs_f64());
-        if pass == Pass::Error {
+        if outcome == ReconcileResult::Error {
             self.reconcile_errors.of(&OfController { controller }).inc();
         }
     }
@@ -292,8 +292,8 @@ impl Metrics {
     }
 
     /// An agent or kubelet (`source`) was asked: `ok`, `silent`, `refused`, or `resting` when it was left alone.
-    pub fn reading(&self, source: &'static str, result: &'static str) {
-        self.readings.of(&OfReader { source, result }).inc();
+    pub fn usage_requested(&self, source: &'static str, result: &'static str) {
+        self.usage_requests.of(&OfUsageRequest { source, result }).inc();
     }
 
     /// An Event could not be told.
@@ -329,7 +329,7 @@ impl Metrics {
 
     fn register(&mut self) {
         self.register_volumes();
-        self.register_growth();
+        self.register_expansion();
         self.register_operator();
     }
 
@@ -345,10 +345,10 @@ impl Metrics {
         let help = "When the volume was measured last, as Unix time";
         self.add("rso_volume_reading_timestamp_seconds", volume, help, self.read_at.family.clone());
         let help = "Times an agent or a kubelet was asked how full its volumes are";
-        self.add("rso_usage_requests", OfReader::NAMES, help, self.readings.family.clone());
+        self.add("rso_usage_requests", OfUsageRequest::NAMES, help, self.usage_requests.family.clone());
     }
 
-    fn register_growth(&mut self) {
+    fn register_expansion(&mut self) {
         let help = "What the claim asks for";
         self.add("rso_claim_requested_bytes", OfClaim::NAMES, help, self.claim_requested.family.clone());
         let help = "What the template of the set asks for";

@@ -1,7 +1,7 @@
 use super::*;
 
-fn fill(used: u64) -> Fill {
-    Fill {
+fn fill(used: u64) -> VolumeUsage {
+    VolumeUsage {
         capacity: Bytes(100),
         used: Bytes(used),
         available: Bytes(100 - used),
@@ -106,8 +106,8 @@ fn the_time_a_name_was_absent_is_told_from_a_millisecond_to_a_minute() {
 #[test]
 fn dashboards_find_the_names_they_know() {
     let metrics = Metrics::default();
-    metrics.passed(Pass::Error, Duration::from_millis(3));
-    metrics.passed(Pass::RequeueAfter, Duration::from_millis(3));
+    metrics.reconciled(ReconcileResult::Error, Duration::from_millis(3));
+    metrics.reconciled(ReconcileResult::RequeueAfter, Duration::from_millis(3));
     metrics.api_request(&Method::PATCH, "409");
     metrics.leads(true);
     metrics.queued(7);

@@ -35,7 +35,7 @@ fn set(templates: &Value, vector: &Value) -> Value {
     set
 }
 
-fn patched(object: &Value, answer: &Answer) -> Value {
+fn patched(object: &Value, answer: &AdmissionResponse) -> Value {
     let patch = Value::Array(answer.patch.iter().map(Op::to_json).collect());
     let mut object = object.clone();
     json_patch::patch(&mut object, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
@@ -65,7 +65,7 @@ fn the_handler_answers_as_the_vectors_say() {
 fn a_set_without_templates_in_any_spelling_is_left_alone() {
     for spec in [json!({}), json!({"volumeClaimTemplates": []}), json!({"volumeClaimTemplates": null})] {
         for old in [json!({}), json!({"volumeClaimTemplates": []}), json!({"volumeClaimTemplates": null})] {
-            assert_eq!(absorb(&json!({ "spec": spec }), &json!({ "spec": old })), Answer::default());
+            assert_eq!(absorb(&json!({ "spec": spec }), &json!({ "spec": old })), AdmissionResponse::default());
         }
     }
 }
@@ -133,5 +133,5 @@ fn an_object_without_metadata_is_left_to_the_server() {
     let larger = self::template(&json!({"name": "data", "size": "2Gi"}));
     let live = json!({"metadata": {"name": "db"}, "spec": {"volumeClaimTemplates": [template]}});
     let asked = json!({"spec": {"volumeClaimTemplates": [larger]}});
-    assert_eq!(absorb(&asked, &live), Answer::default(), "a patch below what is missing does not apply");
+    assert_eq!(absorb(&asked, &live), AdmissionResponse::default(), "a patch below what is missing does not apply");
 }

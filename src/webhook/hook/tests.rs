@@ -7,7 +7,7 @@ use crate::api::bytes::Bytes;
 /// Everything belongs to a set that grows.
 struct Known;
 
-impl Facts for Known {
+impl Lookup for Known {
     fn siblings(&self, _: &str, _: &ClaimName) -> Option<Siblings> {
         Some(Siblings { template: "data".into(), largest: Bytes::gib(5) })
     }
@@ -31,7 +31,7 @@ fn review(kind: (&str, &str, &str), operation: &str, object: Value, old: Value) 
 }
 
 fn answered(hook: Hook, body: &[u8]) -> (u16, Value) {
-    let answered = hook.answer(Asker::ApiServer, body, &Known);
+    let answered = hook.handle(Caller::ApiServer, body, &Known);
     (answered.code, serde_json::from_slice(&answered.body).expect("an answer that can be read"))
 }
 
@@ -92,7 +92,7 @@ fn every_question_is_allowed_and_a_strange_one_is_warned_about() {
 fn a_stranger_hears_nothing_that_the_question_does_not_say() {
     let check = |hook: Hook, review: Value, same: bool| {
         let body = review.to_string().into_bytes();
-        let [known, stranger] = [Asker::ApiServer, Asker::Anybody].map(|asker| hook.answer(asker, &body, &Known).body);
+        let [known, stranger] = [Caller::ApiServer, Caller::Unverified].map(|caller| hook.handle(caller, &body, &Known).body);
         assert_eq!(known == stranger, same, "{review}");
         assert!(same || String::from_utf8_lossy(&stranger).contains(r#""response":{"allowed":true,"uid":"0-1"}"#));
     };
@@ -111,11 +111,11 @@ fn a_forged_state_is_told_as_an_event_unless_it_is_a_dry_run() {
     let mut forged = set("1Gi");
     forged["metadata"]["annotations"] = json!({REQUESTED: "data=9Ti"});
     let mut review = review(SET, "UPDATE", forged, set("1Gi"));
-    let told_to = |asker, review: &Value| Hook::State.answer(asker, review.to_string().as_bytes(), &Known);
-    let told = |review: &Value| told_to(Asker::ApiServer, review).told;
-    let stranger = told_to(Asker::Anybody, &review);
-    assert_eq!(stranger.told, None, "on the word of anybody");
-    assert_eq!(stranger.body, told_to(Asker::ApiServer, &review).body);
+    let told_to = |caller, review: &Value| Hook::State.handle(caller, review.to_string().as_bytes(), &Known);
+    let told = |review: &Value| told_to(Caller::ApiServer, review).events;
+    let stranger = told_to(Caller::Unverified, &review);
+    assert_eq!(stranger.events, None, "on the word of anybody");
+    assert_eq!(stranger.body, told_to(Caller::ApiServer, &review).body);
     let (set, uid, notes) = told(&review).expect("an Event");
     assert_eq!((set.to_string().as_str(), uid.as_str(), notes.len()), ("ns/db", "u", 1));
     review["request"]["dryRun"] = json!(true);

@@ -22,7 +22,7 @@ fn injected(pod: &Value) -> Option<Value> {
     let patch = Value::Array(answer.patch.iter().map(Op::to_json).collect());
     let mut done = pod.clone();
     json_patch::patch(&mut done, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
-    assert_eq!(inject(&done, "agent:1"), Answer::default(), "asked again, it changes nothing more");
+    assert_eq!(inject(&done, "agent:1"), AdmissionResponse::default(), "asked again, it changes nothing more");
     Some(done)
 }
 
@@ -40,7 +40,7 @@ fn the_agent_measures_what_is_mounted_and_can_do_nothing_else() {
         agent["volumeMounts"],
         json!([
             {"name": "data", "mountPath": "/volumes/0", "readOnly": true},
-            {"name": NO_TOKEN, "mountPath": TOKEN, "readOnly": true},
+            {"name": NO_TOKEN_VOLUME, "mountPath": TOKEN_MOUNT_PATH, "readOnly": true},
         ])
     );
     assert_eq!(agent["restartPolicy"], "Always");
@@ -115,11 +115,11 @@ fn the_qos_class_of_the_pod_stays() {
         assert_eq!(agent["resources"], expected, "{resources:?}");
     };
     let guaranteed = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}});
-    let ours = json!({"requests": {"cpu": CPU, "memory": MEMORY}, "limits": {"cpu": CPU, "memory": MEMORY}});
+    let ours = json!({"requests": {"cpu": AGENT_CPU, "memory": AGENT_MEMORY}, "limits": {"cpu": AGENT_CPU, "memory": AGENT_MEMORY}});
     check(std::slice::from_ref(&guaranteed), Value::Null, ours.clone());
     check(&[guaranteed.clone(), guaranteed.clone()], Value::Null, ours.clone());
     check(&[json!({"limits": {"cpu": "1", "memory": "1Gi"}})], Value::Null, ours);
-    check(&[json!({"requests": {"cpu": "1"}})], Value::Null, json!({"requests": {"cpu": CPU}}));
+    check(&[json!({"requests": {"cpu": "1"}})], Value::Null, json!({"requests": {"cpu": AGENT_CPU}}));
     check(&[guaranteed.clone(), json!({})], Value::Null, Value::Null);
     check(&[json!({})], Value::Null, Value::Null);
     check(&[json!({})], json!({"requests": {"cpu": "1"}}), Value::Null);

@@ -11,55 +11,55 @@ use super::*;
 use crate::cluster::certificate::Material;
 use crate::cluster::clock::now;
 use crate::telemetry::stop::Stopper;
-use crate::webhook::hook::refused;
+use crate::webhook::hook::unprocessed;
 
 /// Says how long the question was and who asked. Of `/state`, everything that it is asked takes long.
 #[derive(Default)]
-struct Measure {
+struct EchoLength {
     codes: Arc<Mutex<Vec<u16>>>,
 }
 
 const LONG: Duration = Duration::from_millis(2_500);
 
-impl Answers for Measure {
-    fn answer(&self, hook: Hook, asker: Asker, body: &[u8]) -> Answered {
+impl ReviewHandler for EchoLength {
+    fn handle(&self, hook: Hook, caller: Caller, body: &[u8]) -> Reply {
         if hook == Hook::State {
             std::thread::sleep(LONG);
         }
-        refused("0-1", 200, &format!("{} bytes of {asker:?}", body.len()))
+        unprocessed("0-1", 200, &format!("{} bytes of {caller:?}", body.len()))
     }
 
-    fn sent(&self, _: Hook, answered: &Answered) {
+    fn replied(&self, _: Hook, answered: &Reply) {
         self.codes.lock().unwrap().push(answered.code);
     }
 }
 
-struct Served {
+struct TestServer {
     address: SocketAddr,
-    shown: Arc<Shown>,
-    known: Arc<Known>,
+    certificate: Arc<ServedCertificate>,
+    tokens: Arc<ApiServerTokens>,
     codes: Arc<Mutex<Vec<u16>>>,
     _stop: Stopper,
 }
 
-async fn served() -> Served {
+async fn test_server() -> TestServer {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (stopper, stop) = Stop::by_hand();
-    let (shown, known, measure) = (Arc::new(Shown::default()), Arc::new(Known::default()), Measure::default());
+    let (certificate, tokens, measure) = (Arc::new(ServedCertificate::default()), Arc::new(ApiServerTokens::default()), EchoLength::default());
     let codes = measure.codes.clone();
-    tokio::spawn(serve(free, shown.clone(), known.clone(), measure, stop));
+    tokio::spawn(serve(free, certificate.clone(), tokens.clone(), measure, stop));
     for _ in 0..100 {
         if TcpStream::connect(free).await.is_ok() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    Served { address: free, shown, known, codes, _stop: stopper }
+    TestServer { address: free, certificate, tokens, codes, _stop: stopper }
 }
 
-impl Served {
+impl TestServer {
     fn shows(&self, material: &Material) {
-        self.shown.show(material.certified(&rustls::crypto::ring::default_provider()).unwrap());
+        self.certificate.set(material.certified(&rustls::crypto::ring::default_provider()).unwrap());
     }
 
     /// What comes of these bytes, over a new connection by a client that trusts the bundle.
@@ -98,18 +98,18 @@ fn warning(answer: &str) -> String {
 
 #[tokio::test]
 async fn a_question_is_answered_whatever_its_length_and_wherever_it_breaks_off() {
-    let server = served().await;
+    let server = test_server().await;
     let material = Material::issue("rso", "ns", now()).unwrap();
     server.shows(&material);
     let says = async |request: Vec<u8>| server.says(&material.bundle, &request).await.unwrap();
     assert!(warning(&says(post("/absorb", 4, b"1234")).await).contains("4 bytes"));
     assert!(warning(&says(post("/absorb", 0, b"")).await).contains("0 bytes"));
-    let long = vec![b'x'; LARGEST + 1];
+    let long = vec![b'x'; MAX_REVIEW_BYTES + 1];
     assert!(warning(&says(post("/absorb", long.len(), &long)).await).contains("over 8 MiB"));
     let asked = Instant::now();
     assert!(warning(&says(post("/absorb", 10, b"1234")).await).contains("in time"));
     assert!(asked.elapsed() < Duration::from_secs(3), "the API server would have given up");
-    assert!(warning(&says(post("/absorb", LARGEST + 1, b"1234")).await).contains("over 8 MiB"));
+    assert!(warning(&says(post("/absorb", MAX_REVIEW_BYTES + 1, b"1234")).await).contains("over 8 MiB"));
     assert_eq!(*server.codes.lock().unwrap(), [200, 200, 413, 408, 413]);
     assert!(says(post("/nothing", 0, b"")).await.starts_with("HTTP/1.1 404"));
     assert!(says(b"GET /absorb HTTP/1.1\r\nhost: rso\r\nconnection: close\r\n\r\n".to_vec()).await.contains(" 405 "));
@@ -117,7 +117,7 @@ async fn a_question_is_answered_whatever_its_length_and_wherever_it_breaks_off()
 
 #[tokio::test]
 async fn a_new_certificate_is_shown_without_a_restart() {
-    let server = served().await;
+    let server = test_server().await;
     let (old, new) = (Material::issue("rso", "ns", now()).unwrap(), Material::issue("rso", "ns", now()).unwrap());
     let request = post("/floor", 1, b"1");
     assert!(server.says(&old.bundle, &request).await.is_err(), "there is none yet");
@@ -130,11 +130,11 @@ async fn a_new_certificate_is_shown_without_a_restart() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_holds_up_nobody() {
-    let server = served().await;
+    let server = test_server().await;
     let material = Material::issue("rso", "ns", now()).unwrap();
     server.shows(&material);
     let mut silent = Vec::new();
-    for _ in 0..3 * PLACES.strangers {
+    for _ in 0..3 * CONNECTION_LIMITS.unverified {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
     assert!(warning(&server.says(&material.bundle, &post("/agent", 1, b"1")).await.unwrap()).contains("1 bytes"));
@@ -146,7 +146,7 @@ fn token() -> (Token, String) {
 
 #[tokio::test]
 async fn who_knows_the_token_is_the_api_server() {
-    let server = served().await;
+    let server = test_server().await;
     let material = Material::issue("rso", "ns", now()).unwrap();
     server.shows(&material);
     let (token, text) = token();
@@ -154,28 +154,28 @@ async fn who_knows_the_token_is_the_api_server() {
         let answer = server.says(&material.bundle, &post(path, 1, b"1")).await.unwrap();
         assert!(warning(&answer).contains(&format!("1 bytes of {expected}")), "{path}: {answer}");
     };
-    check(&format!("/floor/{text}"), "Anybody").await;
-    server.known.believe(BTreeSet::from([token]));
+    check(&format!("/floor/{text}"), "Unverified").await;
+    server.tokens.set(BTreeSet::from([token]));
     check(&format!("/floor/{text}"), "ApiServer").await;
     check(&format!("/floor/{text}?timeout=2s"), "ApiServer").await;
-    check(&format!("/floor/{}", "cd".repeat(32)), "Anybody").await;
-    check("/floor/", "Anybody").await;
-    check("/floor", "Anybody").await;
-    server.known.believe(BTreeSet::new());
-    check(&format!("/floor/{text}"), "Anybody").await;
+    check(&format!("/floor/{}", "cd".repeat(32)), "Unverified").await;
+    check("/floor/", "Unverified").await;
+    check("/floor", "Unverified").await;
+    server.tokens.set(BTreeSet::new());
+    check(&format!("/floor/{text}"), "Unverified").await;
 }
 
 #[tokio::test]
 async fn strangers_who_drip_take_up_their_own_room_and_not_that_of_the_api_server() {
-    let server = served().await;
+    let server = test_server().await;
     let material = Material::issue("rso", "ns", now()).unwrap();
     server.shows(&material);
     let (token, text) = token();
-    server.known.believe(BTreeSet::from([token]));
+    server.tokens.set(BTreeSet::from([token]));
     let mut dripping = Vec::new();
     for _ in 0..20 {
         let mut stream = server.connected(&material.bundle).await.unwrap();
-        stream.write_all(&post("/floor", LARGEST, b"1")).await.unwrap();
+        stream.write_all(&post("/floor", MAX_REVIEW_BYTES, b"1")).await.unwrap();
         dripping.push(stream);
     }
     let asked = Instant::now();
@@ -186,7 +186,7 @@ async fn strangers_who_drip_take_up_their_own_room_and_not_that_of_the_api_serve
 
 #[tokio::test]
 async fn an_answer_that_takes_long_holds_up_neither_the_thread_nor_the_asker() {
-    let server = served().await;
+    let server = test_server().await;
     let material = Material::issue("rso", "ns", now()).unwrap();
     server.shows(&material);
     let asked = Instant::now();
