@@ -1,8 +1,8 @@
-//! What of a review is kept in memory? Only the members that a hook reads, and never more than a budget.
+//! A JSON parser with a memory budget: it keeps only the fields of a review that a hook reads.
 //!
-//! A body is bytes: what it takes is its length. What is parsed takes up to 700 bytes for every `{"":0}`. So what no hook
-//! reads (the pod template of a StatefulSet, managedFields, status) is skipped without a copy, and the rest is counted while
-//! it is read: the first value too many ends it.
+//! An unparsed body takes as much memory as it is long; a parsed one takes up to 700 bytes for every `{"":0}`. Fields
+//! that no hook reads (the Pod template of a StatefulSet, managedFields, status) are therefore skipped without a copy,
+//! and the others are counted while they are read: the first value over the budget ends the parsing.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,16 +12,16 @@ use serde_json::{Map, Number, Value};
 
 use super::hook::Hook;
 
-/// The most values that are kept of one review. A pod of 50 containers with 20 mounts each has 5,000; a StatefulSet of 20
-/// volumeClaimTemplates 600, twice.
+/// The largest number of values of one review that is kept. A Pod of 50 containers with 20 mounts each has 5,000; a
+/// StatefulSet of 20 volumeClaimTemplates has 600, twice.
 pub const MAX_VALUES: usize = 16 << 10;
-/// The most text that is kept of one review: no object is larger than 1.5 MiB, and of two StatefulSets little is read.
+/// The most text of one review that is kept: no object is larger than 1.5 MiB, and little of two StatefulSets is read.
 pub const MAX_TEXT_BYTES: usize = 2 << 20;
 
-/// Parses a review as far as the hook reads it.
+/// Parses the fields of a review that the hook reads.
 ///
 /// # Errors
-/// When it is no JSON, or more would have to be kept than there is room for.
+/// When it is not JSON, or when its content exceeds the budget.
 pub fn parse(body: &[u8], hook: Hook) -> Result<Value, ParseError> {
     let budget = Budget { values: Cell::new(MAX_VALUES), text: Cell::new(MAX_TEXT_BYTES) };
     let mut reader = serde_json::Deserializer::from_slice(body);
@@ -30,18 +30,18 @@ pub fn parse(body: &[u8], hook: Hook) -> Result<Value, ParseError> {
     read.map_err(|error| if budget.is_spent() { ParseError::TooMuch } else { ParseError::Json(error) })
 }
 
-/// Why a review is not kept.
+/// Why a review cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// It is not JSON.
     #[error("{0}")]
     Json(#[source] serde_json::Error),
-    /// It is larger than any review has reason to be.
-    #[error("it has more than {MAX_VALUES} values or {MAX_TEXT_BYTES} bytes to read")]
+    /// It is larger than any review needs to be.
+    #[error("more than {MAX_VALUES} values or {MAX_TEXT_BYTES} bytes to keep")]
     TooMuch,
 }
 
-/// Where in the review a value stands. It says which members matter.
+/// The position of a value in the review. It determines which fields matter.
 #[derive(Clone, Copy, Debug)]
 enum Position {
     Review(Hook),
@@ -54,12 +54,12 @@ enum Position {
     Containers,
     Container,
     Metadata,
-    /// All of it matters.
+    /// All of it is kept.
     Whole,
 }
 
 impl Position {
-    /// The place of a member; none when nobody reads it.
+    /// The position of a field; `None` if no hook reads it.
     fn member(self, key: &str) -> Option<Self> {
         match (self, key) {
             (Self::Review(_), "apiVersion")
@@ -75,7 +75,15 @@ impl Position {
             (Self::StatefulSet, "spec") => Some(Self::StatefulSetSpec),
             (Self::Pod, "spec") => Some(Self::PodSpec),
             (Self::StatefulSet | Self::Claim | Self::Pod, "metadata") => Some(Self::Metadata),
-            (Self::Review(_) | Self::Request(_) | Self::StatefulSet | Self::StatefulSetSpec | Self::Claim | Self::Pod, _)
+            (
+                Self::Review(_)
+                | Self::Request(_)
+                | Self::StatefulSet
+                | Self::StatefulSetSpec
+                | Self::Claim
+                | Self::Pod,
+                _,
+            )
             | (Self::Metadata, "managedFields")
             | (Self::Container, "env" | "envFrom" | "command" | "args" | "lifecycle") => None,
             (Self::Container, key) if key.ends_with("Probe") => None,
@@ -84,7 +92,7 @@ impl Position {
         }
     }
 
-    /// The place of an item.
+    /// The position of an item.
     fn item(self) -> Self {
         match self {
             Self::Containers => Self::Container,
@@ -102,7 +110,7 @@ impl Position {
     }
 }
 
-/// What may still be kept.
+/// The remaining budget.
 struct Budget {
     values: Cell<usize>,
     text: Cell<usize>,
@@ -238,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_hook_reads_is_skipped() {
+    fn fields_that_no_hook_reads_are_skipped() {
         let metadata = json!({"name": "db", "annotations": {"a": "b"}, "managedFields": [{"manager": "x"}]});
         let kept = json!({"name": "db", "annotations": {"a": "b"}});
         let templates =
@@ -263,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_too_much_is_not_kept_and_what_is_skipped_may_be_as_long_as_it_likes() {
+    fn the_budget_limits_kept_values_and_not_skipped_ones() {
         let check = |what: &str, object: String, kept: bool| {
             let body = format!(r#"{{"request":{{"object":{object}}}}}"#);
             let parsed = parse(body.as_bytes(), Hook::Absorb);
@@ -284,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_what_serde_json_would_read() {
+    fn kept_values_are_those_that_serde_json_reads() {
         for text in
             ["null", "true", "-1", "1.5", "18446744073709551615", "\"a\\u0041\"", "[1,[2]]", "{\"a\":{\"b\":null}}"]
         {

@@ -1,11 +1,12 @@
-//! Which certificate is shown, and does the API server trust it? Every replica shows what the Secret holds, as soon as it
-//! holds it; the leader sees to it that the Secret holds one, and that the `caBundle` says so.
+//! The certificate manager: serves the certificate in the Secret, and keeps the Secret and the `caBundle` up to date.
+//! Every replica serves what the Secret holds, as soon as it holds it; the leader issues the certificate and writes the
+//! `caBundle`.
 //!
-//! By which path the API server asks is kept in the same way (see [`crate::cluster::hook_path`]), also where somebody else makes
-//! the certificate.
+//! The path on which the API server calls the webhook is managed in the same way (see [`crate::cluster::hook_path`]),
+//! even if another program issues the certificate.
 //!
-//! A new CA is trusted before anything it signed is shown, and an old one for a day after. A Secret that is deleted or
-//! broken is made anew; the replicas go on with the certificate they have until then.
+//! A new CA is trusted before any certificate that it signed is served, and an old one for a day after. A Secret that
+//! is deleted or invalid is created again; until then, the replicas continue with the certificate that they have.
 
 use std::time::Duration;
 
@@ -21,23 +22,23 @@ use serde_json::{Value, json};
 use super::args::Certificates;
 use super::server::{ApiServerTokens, ServedCertificate};
 use super::{Args, Context};
-use crate::cluster::certificate::{Material, CertificateStep, next};
+use crate::cluster::certificate::{CertificateStep, Material, next};
 use crate::cluster::client::resources::{MUTATING_WEBHOOKS, SECRETS};
 use crate::cluster::client::{Client, Error, Outcome, Patch, Run, chain};
 use crate::cluster::clock::now;
 use crate::cluster::hook_path::{self, TOKEN_BYTES, Token};
 use crate::cluster::lease::Role;
 
-/// The condition of readiness.
+/// The readiness condition.
 pub(super) const READY_CONDITION: &str = "certificate";
-/// Until every API server has heard of a new CA.
+/// The time until every API server uses a new CA.
 const CA_PROPAGATION_DELAY: Duration = Duration::from_secs(3);
-/// Looked at this often, whatever the watches say: certificates grow old in silence.
+/// How often the certificate is checked without an event of a watch: it expires without one.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(3600);
-/// After something could not be written.
+/// The delay after a failed write.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Follows the Secret, and as the leader keeps it. Never ends.
+/// Follows the Secret and, as the leader, manages it. Never ends.
 pub(super) async fn run(context: &Context, args: &Args, certificate: &ServedCertificate, tokens: &ApiServerTokens) {
     let manager = CertificateManager { context, args, certificate, tokens };
     let mut wake = manager.wake();
@@ -54,7 +55,7 @@ pub(super) async fn run(context: &Context, args: &Args, certificate: &ServedCert
             Ok(Reconciled::Stable) => RESYNC_INTERVAL,
             Ok(Reconciled::Requeue) => RETRY_INTERVAL,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the webhook's certificate could not be kept; trying again");
+                tracing::warn!(error = chain(&error), "failed to reconcile the webhook certificate; retrying");
                 RETRY_INTERVAL
             }
         };
@@ -74,7 +75,7 @@ struct CertificateManager<'a> {
 }
 
 impl CertificateManager<'_> {
-    /// Something happened to the Secret or to the configuration.
+    /// Yields when the Secret or the configuration changes.
     fn wake(&self) -> impl Stream<Item = ()> + Unpin + use<> {
         let kube = self.context.client.kube();
         let secrets: Api<Secret> = Api::namespaced(kube.clone(), &self.context.namespace);
@@ -84,49 +85,49 @@ impl CertificateManager<'_> {
         Box::pin(futures::stream::select(secret, configuration))
     }
 
-    /// Shows what there is; as the leader, makes one step towards what should be.
+    /// Serves the certificate in the Secret; as the leader, makes one step towards the desired state.
     async fn reconcile(&self) -> Result<Reconciled, Error> {
         let Args { webhook_name: service, webhook_secret, .. } = self.args;
         let namespace = &self.context.namespace;
         let client = &self.context.client;
         let configuration = client.get(&MUTATING_WEBHOOKS.global(service)).await?;
         let secret = client.get(&SECRETS.of(namespace, webhook_secret)).await?;
-        // Whose questions are believed is known before the first can come.
+        // Accept the tokens before the first request that has one can arrive.
         self.tokens.set(configuration.as_ref().map(hook_path::tokens).unwrap_or_default());
-        self.show(secret.as_ref());
+        self.serve(secret.as_ref());
         if self.context.leadership.role() == Role::Follower {
             return Ok(Reconciled::Stable);
         }
         if let Some(configuration) = &configuration
-            && let Some((token, patch)) = fresh_token().and_then(|fresh| hook_path::completed(configuration, &fresh))
+            && let Some((token, patch)) = new_token().and_then(|fresh| hook_path::completed(configuration, &fresh))
         {
             let Some(permit) = self.context.leadership.permit() else { return Ok(Reconciled::Requeue) };
             self.tokens.set(hook_path::tokens(configuration).into_iter().chain([token]).collect());
             let address = MUTATING_WEBHOOKS.global(service);
             permit.client(client).patch(&address, &Patch::Json(patch), Run::Real).await?;
-            tracing::info!(configuration = service, "the API server has a path that nobody else knows");
+            tracing::info!(configuration = service, "set the secret webhook path");
             return Ok(Reconciled::Requeue);
         }
         if self.args.webhook_certificates == Certificates::External {
             return Ok(Reconciled::Stable);
         }
-        let step = next(secret.as_ref(), &trusted(configuration.as_ref()), service, namespace, now());
+        let step = next(secret.as_ref(), &trusted_bundle(configuration.as_ref()), service, namespace, now());
         let Some(permit) = self.context.leadership.permit() else { return Ok(Reconciled::Requeue) };
         let client = permit.client(client);
         match step {
             CertificateStep::UpToDate => return Ok(Reconciled::Stable),
-            CertificateStep::Trust(bundle) => self.trust(&client, configuration.as_ref(), &bundle).await?,
-            CertificateStep::Trim(material) => self.write(&client, secret, &material).await?,
+            CertificateStep::Trust(bundle) => self.write_ca_bundle(&client, configuration.as_ref(), &bundle).await?,
+            CertificateStep::Trim(material) => self.write_secret(&client, secret, &material).await?,
             CertificateStep::Renew { before } => {
                 drop(permit);
                 self.renew(secret, configuration.as_ref(), &before).await?;
             }
         }
-        // What was written wakes us again; should it not, we look.
+        // The watch of what was written triggers the next iteration; if it does not, the delay does.
         Ok(Reconciled::Requeue)
     }
 
-    fn show(&self, secret: Option<&Value>) {
+    fn serve(&self, secret: Option<&Value>) {
         let Some(secret) = secret else { return };
         let provider = rustls::crypto::ring::default_provider();
         match Material::read(secret).and_then(|material| material.certified(&provider)) {
@@ -135,35 +136,32 @@ impl CertificateManager<'_> {
                 self.context.telemetry.health.condition(READY_CONDITION, true);
             }
             Err(error) => {
-                tracing::warn!(
-                    error = chain(&error),
-                    "the webhook's certificate is broken; the last good one is shown"
-                );
+                tracing::warn!(error = chain(&error), "webhook certificate is invalid; serving the last valid one");
             }
         }
     }
 
-    /// Trust comes first: a replica that shows the new certificate before the API server trusts it would not be believed.
+    /// Writes the `caBundle` first: the API server would reject a replica that serves the new certificate too early.
     async fn renew(&self, secret: Option<Value>, configuration: Option<&Value>, before: &str) -> Result<(), Error> {
         let made = Material::issue(&self.args.webhook_name, &self.context.namespace, now());
         let material = match made {
             Ok(material) => material.trusting_also(before),
             Err(error) => {
-                tracing::error!(error = chain(&error), "the webhook has no certificate");
+                tracing::error!(error = chain(&error), "failed to issue the webhook certificate");
                 return Ok(());
             }
         };
         let Some(permit) = self.context.leadership.permit() else { return Ok(()) };
-        self.trust(&permit.client(&self.context.client), configuration, &material.bundle).await?;
+        self.write_ca_bundle(&permit.client(&self.context.client), configuration, &material.bundle).await?;
         drop(permit);
         if !before.is_empty() {
             tokio::time::sleep(CA_PROPAGATION_DELAY).await;
         }
         let Some(permit) = self.context.leadership.permit() else { return Ok(()) };
-        self.write(&permit.client(&self.context.client), secret, &material).await
+        self.write_secret(&permit.client(&self.context.client), secret, &material).await
     }
 
-    async fn write(&self, client: &Client, secret: Option<Value>, material: &Material) -> Result<(), Error> {
+    async fn write_secret(&self, client: &Client, secret: Option<Value>, material: &Material) -> Result<(), Error> {
         let (namespace, name) = (&self.context.namespace, &self.args.webhook_secret);
         let outcome = match secret {
             Some(mut secret) => {
@@ -182,13 +180,14 @@ impl CertificateManager<'_> {
             }
         };
         if let Outcome::Done(_) = outcome {
-            tracing::info!(secret = name, "the webhook has a new certificate");
+            tracing::info!(secret = name, "stored the new webhook certificate");
         }
         Ok(())
     }
 
-    /// Tells the API server whom to trust. Without a configuration nobody asks us, and there is nobody to tell.
-    async fn trust(&self, client: &Client, configuration: Option<&Value>, bundle: &str) -> Result<(), Error> {
+    /// Writes the CAs to the configuration. Without a configuration, no API server calls us, and there is nothing to
+    /// write.
+    async fn write_ca_bundle(&self, client: &Client, configuration: Option<&Value>, bundle: &str) -> Result<(), Error> {
         let Some(configuration) = configuration else { return Ok(()) };
         let patch = ca_bundle(configuration, bundle);
         let address = MUTATING_WEBHOOKS.global(&self.args.webhook_name);
@@ -196,8 +195,8 @@ impl CertificateManager<'_> {
     }
 }
 
-/// None when there is no randomness, which rustls would not survive either.
-fn fresh_token() -> Option<Token> {
+/// `None` if the random generator fails, in which case rustls fails too.
+fn new_token() -> Option<Token> {
     let mut random = [0; TOKEN_BYTES];
     let provider = rustls::crypto::ring::default_provider();
     provider.secure_random.fill(&mut random).ok().map(|()| Token::new(random))
@@ -208,7 +207,7 @@ fn webhooks(configuration: &Value) -> &[Value] {
 }
 
 /// The bundle that all webhooks of the configuration have, as PEM; empty when they differ.
-fn trusted(configuration: Option<&Value>) -> String {
+fn trusted_bundle(configuration: Option<&Value>) -> String {
     let bundles = configuration.map_or(&[][..], webhooks).iter().map(|hook| &hook["clientConfig"]["caBundle"]);
     let mut bundles = bundles.map(|bundle| bundle.as_str().unwrap_or_default());
     let first = bundles.next().unwrap_or_default();
@@ -217,7 +216,7 @@ fn trusted(configuration: Option<&Value>) -> String {
     pem.filter(|_| same).unwrap_or_default()
 }
 
-/// Sets the bundle of every webhook of the configuration as it was seen.
+/// Sets the bundle of every webhook, if the configuration is unchanged since it was read.
 fn ca_bundle(configuration: &Value, bundle: &str) -> Value {
     let seen = json!({
         "op": "test", "path": "/metadata/resourceVersion", "value": configuration["metadata"]["resourceVersion"],
@@ -242,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_counts_when_all_webhooks_have_it() {
+    fn a_bundle_is_trusted_if_all_webhooks_have_it() {
         let check = |bundles: &[Option<&str>], expected: &str| {
-            assert_eq!(trusted(Some(&configuration(bundles))), expected);
+            assert_eq!(trusted_bundle(Some(&configuration(bundles))), expected);
         };
         check(&[], "");
         check(&[Some("a")], "a");
@@ -252,7 +251,7 @@ mod tests {
         check(&[Some("a"), Some("b")], "");
         check(&[Some("a"), None], "");
         check(&[None, None], "");
-        assert_eq!(trusted(None), "");
+        assert_eq!(trusted_bundle(None), "");
     }
 
     #[test]
@@ -261,7 +260,7 @@ mod tests {
         let patch = ca_bundle(&object, "new");
         let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
         json_patch::patch(&mut object, &patch).unwrap();
-        assert_eq!(trusted(Some(&object)), "new");
+        assert_eq!(trusted_bundle(Some(&object)), "new");
         let mut moved = configuration(&[None]);
         moved["metadata"]["resourceVersion"] = json!("8");
         assert!(json_patch::patch(&mut moved, &patch).is_err());

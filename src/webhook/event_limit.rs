@@ -1,19 +1,19 @@
-//! How many Events may one namespace bring about by what it sends? A bounded number in a window of time, and all together too.
+//! A rate limit for the Events that requests to the webhook cause: per namespace, and in total.
 //!
-//! Each Event is bounded by what it says already (see `cluster::events`), but a StatefulSet that is made again and again is
-//! another object each time.
+//! Repeated Events of one object are limited already (see `cluster::events`), but a StatefulSet that is created again
+//! and again is a new object each time.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The window.
+/// The window of time.
 const LIMIT_WINDOW: Duration = Duration::from_secs(600);
-/// In one window, for one namespace.
+/// Events per window for one namespace.
 const MAX_EVENTS_PER_NAMESPACE: u32 = 20;
-/// In one window, for all: a fraction of the queue of Events, which belongs to what the operator itself has to say.
+/// Events per window in total: a fraction of the queue of Events, most of which is for the operator's own.
 const MAX_EVENTS: u32 = 200;
 
-/// What was told in this window.
+/// The Events of this window.
 #[derive(Debug, Default)]
 pub(super) struct EventLimiter {
     since: Duration,
@@ -22,7 +22,7 @@ pub(super) struct EventLimiter {
 }
 
 impl EventLimiter {
-    /// Whether one more may be told about this namespace; then it counts. `now`: time since boot.
+    /// Whether one more Event about this namespace may be recorded; if so, it counts. `now`: time since boot.
     pub(super) fn allows(&mut self, namespace: &str, now: Duration) -> bool {
         if now.saturating_sub(self.since) >= LIMIT_WINDOW {
             *self = Self { since: now, ..Self::default() };
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_namespace_does_not_use_up_what_the_others_may() {
+    fn one_namespace_does_not_use_up_the_events_of_others() {
         let mut limiter = EventLimiter::default();
         let mut recorded = |namespace: &str, times: u32, at: u64| {
             (0..times).filter(|_| limiter.allows(namespace, Duration::from_secs(at))).count() as u32

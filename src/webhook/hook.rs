@@ -1,4 +1,4 @@
-//! Which hook is asked, and is the question one for it? Bytes in, bytes out; never an error.
+//! The four hooks, and what one does with an AdmissionReview: bytes in, bytes out, never an error.
 
 use super::absorb::{absorb, keep_state};
 use super::floor::{Siblings, floor};
@@ -8,37 +8,37 @@ use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::Note;
 use serde_json::Value;
 
-/// The hooks. Each has its path, its rule in the chart, and its count.
+/// The hooks. Each has its path, its rule in the chart, and its label in the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// Keeps what only the operator writes.
+    /// Protects the annotations that only the operator writes.
     State,
-    /// Absorbs other volumeClaimTemplates.
+    /// Absorbs changed volumeClaimTemplates.
     Absorb,
-    /// Raises new claims to their siblings.
+    /// Raises new PVCs to the size of their siblings.
     Floor,
     /// Adds the agent to new pods.
     Agent,
 }
 
-/// Who asks. [`crate::cluster::hook_path`] tells them apart.
+/// Who sent a request; the token in its path decides (see [`crate::cluster::hook_path`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// The API server, which has verified what it says. It is answered, and what it says is told.
+    /// The API server, which has verified what it sends. It gets a full response, and Events are recorded.
     ApiServer,
-    /// Nobody knows. What follows from the question alone is answered; nothing that the operator knows is, and nothing is told.
+    /// An unknown client. The response follows from its request alone: nothing that the operator knows, and no Event.
     Unverified,
 }
 
-/// What the hooks need to know beyond the question.
+/// What the hooks need to know beyond the request.
 pub trait Lookup {
-    /// The claims that a new one stands beside.
+    /// The existing PVCs of the template of a new PVC.
     fn siblings(&self, namespace: &str, claim: &ClaimName) -> Option<Siblings>;
-    /// The image of the agent, if a pod like this is to have one.
+    /// The image of the agent, if this Pod is to have one.
     fn agent(&self, namespace: &str, pod: &Value) -> Option<&str>;
 }
 
-/// What a stranger hears of.
+/// What is looked up for an unknown client: nothing.
 struct EmptyLookup;
 
 impl Lookup for EmptyLookup {
@@ -51,14 +51,14 @@ impl Lookup for EmptyLookup {
     }
 }
 
-/// An answer, and what is to be told of it.
+/// A response as bytes, with what to count and to record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
     /// The body.
     pub body: Vec<u8>,
-    /// The code for the count: 200, or 4xx when the question had no meaning. What is sent is always 200.
+    /// The code for the metrics: 200, or 4xx if the request was not processed. The HTTP status is always 200.
     pub code: u16,
-    /// For an Event about this set.
+    /// Event messages about this StatefulSet.
     pub events: Option<(SetName, Uid, Vec<Note>)>,
 }
 
@@ -66,7 +66,7 @@ impl Hook {
     /// All hooks.
     pub const ALL: [Self; 4] = [Self::State, Self::Absorb, Self::Floor, Self::Agent];
 
-    /// The label of its count, the first part of its path, and the first label of the webhook's name.
+    /// The label in the metrics, the first part of the path, and the first label of the webhook's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::State => "state",
@@ -76,30 +76,36 @@ impl Hook {
         }
     }
 
-    /// The hook behind a path, and what follows it: the token of who asks, if anything.
+    /// The hook of a path, and what follows it: the token of the caller, if any.
     pub fn at(path: &str) -> Option<(Self, &str)> {
-        let (name, said) = path.strip_prefix('/').map(|path| path.split_once('/').unwrap_or((path, "")))?;
-        Self::ALL.into_iter().find(|hook| hook.as_str() == name).map(|hook| (hook, said))
+        let (name, token) = path.strip_prefix('/').map(|path| path.split_once('/').unwrap_or((path, "")))?;
+        Self::ALL.into_iter().find(|hook| hook.as_str() == name).map(|hook| (hook, token))
     }
 
-    /// Answers a question.
+    /// Handles a request.
     pub fn handle(self, caller: Caller, body: &[u8], lookup: &impl Lookup) -> Reply {
         let request = match read(body, self) {
             Ok(request) => request,
             Err((uid, why)) => return unprocessed(&uid, why.code(), &why.to_string()),
         };
         if !self.accepts(&request) {
-            let text = format!("{} of {} is no question for it", operation_name(request.operation), request.kind);
+            let text = format!(
+                "webhook {} does not handle {} of {}",
+                self.as_str(),
+                operation_name(request.operation),
+                request.kind
+            );
             return unprocessed(&request.uid, 422, &text);
         }
-        let answer = match caller {
+        let response = match caller {
             Caller::ApiServer => self.evaluate(&request, lookup),
             Caller::Unverified => self.evaluate(&request, &EmptyLookup),
         };
-        let body = write(&request.uid, &answer);
+        let body = write(&request.uid, &response);
         let uid = request.old_object["metadata"]["uid"].as_str().map(Uid::new);
-        let tell = caller == Caller::ApiServer && !request.dry_run && !answer.notes.is_empty();
-        let events = uid.filter(|_| tell).map(|uid| (SetName::new(request.namespace, request.name), uid, answer.notes));
+        let record = caller == Caller::ApiServer && !request.dry_run && !response.notes.is_empty();
+        let events =
+            uid.filter(|_| record).map(|uid| (SetName::new(request.namespace, request.name), uid, response.notes));
         Reply { body, code: 200, events }
     }
 
@@ -123,7 +129,9 @@ impl Hook {
             Self::State => keep_state(object, old_object),
             Self::Absorb => absorb(object, old_object),
             Self::Floor => floor(object, lookup.siblings(namespace, &ClaimName::new(name)).as_ref()),
-            Self::Agent => lookup.agent(namespace, object).map_or_else(AdmissionResponse::default, |image| inject(object, image)),
+            Self::Agent => {
+                lookup.agent(namespace, object).map_or_else(AdmissionResponse::default, |image| inject(object, image))
+            }
         }
     }
 }
@@ -137,13 +145,13 @@ fn operation_name(operation: Operation) -> &'static str {
     }
 }
 
-/// Yes, with a word that it was not understood.
+/// An allowing response with a warning that the request was not processed.
 pub fn unprocessed(uid: &str, code: u16, why: &str) -> Reply {
-    let warning = format!("rso let this pass unseen: {why}");
+    let warning = format!("rso allowed this request without processing it: {why}");
     Reply { body: write(uid, &AdmissionResponse::warning(warning)), code, events: None }
 }
 
-/// Yes to a question that was not read to its end.
+/// The same for a body that was not read to its end.
 pub fn unread_body(head: &[u8], code: u16, why: &str) -> Reply {
     unprocessed(&uid_in(head), code, why)
 }

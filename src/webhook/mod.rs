@@ -1,25 +1,28 @@
-//! `rso controller` as admission webhook: any apply succeeds, every new claim fits, every pod is measured.
+//! The admission webhook of `rso controller`: any apply succeeds, every new PVC is large enough, and every Pod is
+//! measured.
 //!
 //! ```text
-//!  API server ──TLS, AdmissionReview──► server ──► hook (pure: object, oldObject, facts from the cache) ──► patch, warnings
+//!  API server ──TLS, AdmissionReview──► server ──► hook (pure: object, oldObject, cache lookups) ──► patch, warnings
 //!                                         ▲
-//!  Secret ──keeper (every replica shows it, the leader renews it and writes the caBundle)──┘
+//!  Secret ──certificate manager (every replica serves it, the leader renews it and writes the caBundle)──┘
 //! ```
 //!
-//! The API server is known by a token in the path of its questions; anybody else hears nothing that the operator knows.
+//! The API server proves itself with a token in the path of its requests; other callers get nothing that the operator
+//! knows.
 //!
-//! Every replica answers. No answer needs a request of ours, none denies anything, and the API server goes on without us
-//! after two or three seconds (`failurePolicy: Ignore`): the worst case is Kubernetes as it is.
+//! Every replica serves the webhook. A response needs no request of our own and never denies anything, and the API
+//! server continues without the webhook after two or three seconds (`failurePolicy: Ignore`): the worst case is
+//! Kubernetes without rso.
 
 pub mod absorb;
-mod event_limit;
 pub mod args;
+pub mod bounded_parse;
+mod certificate_manager;
+mod event_limit;
 pub mod facts;
 pub mod floor;
 pub mod hook;
 pub mod inject;
-mod certificate_manager;
-pub mod bounded_parse;
 pub mod patch;
 pub mod review;
 pub mod server;
@@ -30,11 +33,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::event_limit::EventLimiter;
 pub use self::args::Args;
+use self::event_limit::EventLimiter;
 use self::floor::Siblings;
-use self::hook::{Reply, Caller, Lookup, Hook};
-use self::server::{ReviewHandler, ApiServerTokens, ServeError, ServedCertificate};
+use self::hook::{Caller, Hook, Lookup, Reply};
+use self::server::{ApiServerTokens, ReviewHandler, ServeError, ServedCertificate};
 use self::stuck_agents::StuckAgents;
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::cluster::client::{Address, Client};
@@ -46,9 +49,9 @@ use crate::policy::settings::Limits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::stop::Stop;
 
-/// What was being done, for the `action` of an Event.
+/// The `action` of an Event.
 const EVENT_ACTION: &str = "Admit";
-/// Agents that cannot start are looked for this often.
+/// How often the cache is searched for agents that cannot start.
 const STUCK_AGENT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the webhook shares with the rest of the process.
@@ -60,9 +63,9 @@ pub struct Context {
     pub namespace: String,
     /// Whether this replica may write.
     pub leadership: Leadership,
-    /// What is there.
+    /// The objects in the cluster.
     pub cache: Arc<Cache>,
-    /// Where Events go.
+    /// Records Events.
     pub recorder: Recorder,
     /// Metrics and health.
     pub telemetry: Telemetry,
@@ -70,10 +73,10 @@ pub struct Context {
     pub limits: Limits,
 }
 
-/// Serves until some time after the stop; at once over when no address is given.
+/// Serves until a grace period after the stop. Without an address, it only waits for the stop.
 ///
 /// # Errors
-/// When the port cannot be had.
+/// When the port cannot be bound.
 pub async fn run(args: Args, context: Context, stop: Stop) -> Result<(), ServeError> {
     let Some(address) = args.webhook_address else {
         stop.wait().await;
@@ -91,8 +94,8 @@ pub async fn run(args: Args, context: Context, stop: Stop) -> Result<(), ServeEr
     }
 }
 
-/// A walk over all pods, so not for each question: a set makes its pods one after the other, or all of them before the first
-/// can be stuck.
+/// Searches all Pods, therefore not once a request: a StatefulSet creates its Pods one after the other, or all of them
+/// before the first one can be stuck.
 async fn watch_stuck_agents(context: &Context, agent: Option<&str>, stuck: &StuckAgents) {
     let Some(image) = agent else { return std::future::pending().await };
     loop {
@@ -101,7 +104,7 @@ async fn watch_stuck_agents(context: &Context, agent: Option<&str>, stuck: &Stuc
     }
 }
 
-/// Answers from the cache, counts, and tells.
+/// Handles requests from the cache, counts them, and records Events.
 struct Handler {
     context: Context,
     agent: Option<String>,
@@ -110,7 +113,8 @@ struct Handler {
 }
 
 impl Handler {
-    /// Whether the set is there, and it is this one. An Event about anything else would be written on somebody's word.
+    /// Whether the StatefulSet exists with this UID. An Event about any other object would rest on the word of a
+    /// client.
     fn is_there(&self, set: &SetName, uid: &Uid) -> bool {
         self.context.cache.uid(set).as_ref() == Some(uid)
     }
@@ -130,13 +134,9 @@ impl Lookup for Handler {
         if !facts::is_measured(&self.context.cache, &self.context.limits, namespace, pod) {
             return None;
         }
-        // One pod that waits for its agent is one too many: the kubelet measures the others until that one has gone.
+        // One Pod that waits for its agent is enough: until it is gone, the kubelet measures the other Pods.
         if self.stuck.is_in(namespace, since_boot()) {
-            tracing::warn!(
-                namespace,
-                image,
-                "no agent for a new pod: in this namespace there is one that cannot start"
-            );
+            tracing::warn!(namespace, image, "skipped agent injection: another agent in the namespace cannot start");
             return None;
         }
         Some(image)

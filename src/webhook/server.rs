@@ -1,11 +1,12 @@
-//! Who is answered, and for how long? HTTP/1.1 over TLS, bounded in connections, questions at a time, bytes and time.
+//! The HTTPS server of the webhook: HTTP/1.1 over TLS, with limits on connections, concurrent requests, bytes, and
+//! time.
 //!
-//! The API server keeps its connections open, so a handshake is rare. HTTP/2 is not offered: a single connection whose other
-//! end is gone would hold up every question until it is found dead.
+//! The API server keeps its connections open, so a handshake is rare. HTTP/2 is not offered: a single connection whose
+//! other end is gone would delay every request until it is found dead.
 //!
-//! Anybody in the cluster can reach this port. Who knows the token in the path is the API server; all others share a small
-//! room of their own, so they take neither its place nor its memory. Bodies are bounded in total, one is parsed at a time,
-//! and on a thread of its own.
+//! Any client in the cluster can reach this port. A client that knows the token in the path is the API server; all
+//! others share separate, smaller limits, so they use up neither its connections nor its memory. The total size of all
+//! bodies is limited, and one body is parsed at a time, on a thread of its own.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -27,55 +28,55 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::hook::{Reply, Caller, Hook, unprocessed, unread_body};
+use super::hook::{Caller, Hook, Reply, unprocessed, unread_body};
 use super::review::{MAX_REVIEW_BYTES, uid_in};
 use crate::cluster::hook_path::Token;
-use crate::telemetry::port::{self, Peer, ConnectionLimits};
+use crate::telemetry::port::{self, ConnectionLimits, Peer};
 use crate::telemetry::stop::Stop;
 
-/// Connections at a time: an API server keeps at most 25 idle ones. Each takes up to 64 KiB.
+/// Concurrent connections: an API server keeps at most 25 idle ones. Each takes up to 64 KiB.
 const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits { unverified: 128, verified: 256 };
-/// A connection that has not shown whose it is ends after this.
+/// How long a connection stays open without a request that has the token.
 const UNVERIFIED_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of a head. The API server's has a few hundred bytes.
+/// The largest header. That of the API server has a few hundred bytes.
 const MAX_HEADER_BYTES: usize = 16 << 10;
-/// All bodies together that the API server's questions have at a time: two of the largest. The others wait their turn, within
-/// the deadline.
+/// The total size of the bodies that the API server sends at the same time: two of the largest. Further ones wait,
+/// within the deadline.
 const API_SERVER_BODY_BYTES: usize = 2 * MAX_REVIEW_BYTES;
-/// The same for the questions of anybody else.
+/// The same for unknown clients.
 const UNVERIFIED_BODY_BYTES: usize = MAX_REVIEW_BYTES;
-/// Bodies are counted in pieces of this size.
+/// The unit in which the size of bodies is counted.
 const BODY_UNIT_BYTES: usize = 1 << 10;
-/// The API server waits two or three seconds; later is too late.
+/// The time for a response: the API server waits two or three seconds.
 const RESPONSE_DEADLINE: Duration = Duration::from_millis(1_800);
-/// A handshake takes milliseconds.
+/// The time for a TLS handshake, which takes milliseconds.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// An idle connection is kept longer than the API server does (90 s), so that it is the one that closes.
+/// How long an idle connection is kept: longer than the API server keeps it (90 s), which therefore closes it first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
-/// After the stop, until every API server has heard that this replica is going.
+/// The time after the stop until every API server has learned that this replica is going away.
 const SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(4);
-/// As much of an overlong question is thrown away before it is answered, so that the answer arrives.
+/// How many bytes of an overlong body are read and discarded before the response, which otherwise would not arrive.
 const MAX_DISCARDED_BYTES: usize = 4 * MAX_REVIEW_BYTES;
-/// Of a question that is too long, to find its uid in.
+/// How many bytes of an overlong body are kept to search for its uid.
 const UID_SEARCH_BYTES: usize = 1 << 10;
 
-/// Why the webhook does not answer.
+/// Why the webhook does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The port cannot be had.
-    #[error("failed to listen on {0}; is the port taken?")]
+    /// The port could not be bound.
+    #[error("failed to listen on {0}; check that no other process uses the port")]
     Listen(SocketAddr, #[source] io::Error),
-    /// TLS cannot be set up.
+    /// TLS could not be set up.
     #[error("failed to set up TLS")]
     Tls(#[source] rustls::Error),
 }
 
-/// The certificate that is shown now. Replaced while connections go on.
+/// The certificate that is served. It can be replaced while connections are open.
 #[derive(Debug, Default)]
 pub struct ServedCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl ServedCertificate {
-    /// Shows this one from now on.
+    /// Serves this certificate from now on.
     pub fn set(&self, certified: CertifiedKey) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
     }
@@ -87,12 +88,12 @@ impl ResolvesServerCert for ServedCertificate {
     }
 }
 
-/// The tokens that the API server says. Replaced while connections go on.
+/// The tokens that identify the API server. They can be replaced while connections are open.
 #[derive(Debug, Default)]
 pub struct ApiServerTokens(RwLock<BTreeSet<Token>>);
 
 impl ApiServerTokens {
-    /// Believes these from now on, and no others.
+    /// Accepts these tokens from now on, and no others.
     pub fn set(&self, tokens: BTreeSet<Token>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
@@ -103,12 +104,12 @@ impl ApiServerTokens {
     }
 }
 
-/// Answers the questions to a hook.
+/// Handles the requests to a hook.
 pub trait ReviewHandler: Send + Sync + 'static {
-    /// The answer to the body of a question. May take its time: it is on a thread of its own.
+    /// The response to the body of a request. It may take a while: it runs on a thread of its own.
     fn handle(&self, hook: Hook, caller: Caller, body: &[u8]) -> Reply;
-    /// It is sent now.
-    fn replied(&self, hook: Hook, answered: &Reply);
+    /// Called when the response is sent.
+    fn replied(&self, hook: Hook, reply: &Reply);
 }
 
 struct ServerState<A> {
@@ -116,7 +117,7 @@ struct ServerState<A> {
     tokens: Arc<ApiServerTokens>,
     api_server_bytes: Arc<Semaphore>,
     unverified_bytes: Arc<Semaphore>,
-    /// What is parsed takes more than the body: one at a time.
+    /// Parsing takes more memory than the body: one at a time.
     parse_permit: Arc<Semaphore>,
 }
 
@@ -132,7 +133,7 @@ impl<A> ServerState<A> {
         }
     }
 
-    /// Waits until there is room for a body of that length. None: never, since it is longer than any may be.
+    /// Waits until the budget has space for a body of that length. `None` if it is longer than the limit.
     async fn reserve(&self, caller: Caller, length: usize) -> Option<OwnedSemaphorePermit> {
         let pieces = u32::try_from(length.div_ceil(BODY_UNIT_BYTES)).ok().filter(|_| length <= MAX_REVIEW_BYTES)?;
         let state = match caller {
@@ -143,10 +144,10 @@ impl<A> ServerState<A> {
     }
 }
 
-/// Serves until some time after the stop.
+/// Serves until a grace period after the stop.
 ///
 /// # Errors
-/// When the port cannot be had.
+/// When the port cannot be bound.
 pub async fn serve(
     address: SocketAddr,
     certificate: Arc<ServedCertificate>,
@@ -172,11 +173,16 @@ pub async fn serve(
     Ok(())
 }
 
-async fn handle_connection<A: ReviewHandler>(stream: TcpStream, peer: Peer, acceptor: TlsAcceptor, state: Arc<ServerState<A>>) {
-    // Best effort: answers are small.
+async fn handle_connection<A: ReviewHandler>(
+    stream: TcpStream,
+    peer: Peer,
+    acceptor: TlsAcceptor,
+    state: Arc<ServerState<A>>,
+) {
+    // Best effort: responses are small.
     let _ = stream.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
-        tracing::debug!("a handshake failed");
+        tracing::debug!("TLS handshake failed");
         return;
     };
     let service = service_fn(|request| async { Ok::<_, Infallible>(handle_request(request, &peer, &state).await) });
@@ -189,17 +195,21 @@ async fn handle_connection<A: ReviewHandler>(stream: TcpStream, peer: Peer, acce
         }
     };
     tokio::select! {
-        // A connection that breaks is the other side's affair; it will ask again.
+        // After a connection breaks, the client tries again.
         ended = server.serve_connection(TokioIo::new(stream), service) => {
             if let Err(error) = ended {
-                tracing::debug!(%error, "a connection broke");
+                tracing::debug!(%error, "connection closed with an error");
             }
         }
-        () = unverified => tracing::debug!("a stranger's connection was closed"),
+        () = unverified => tracing::debug!("closed unverified connection"),
     }
 }
 
-async fn handle_request<A: ReviewHandler>(request: Request<Incoming>, peer: &Peer, state: &ServerState<A>) -> Response<Full<Bytes>> {
+async fn handle_request<A: ReviewHandler>(
+    request: Request<Incoming>,
+    peer: &Peer,
+    state: &ServerState<A>,
+) -> Response<Full<Bytes>> {
     let Some((hook, token)) = Hook::at(request.uri().path()) else {
         return plain(StatusCode::NOT_FOUND, "no such hook\n");
     };
@@ -210,9 +220,9 @@ async fn handle_request<A: ReviewHandler>(request: Request<Incoming>, peer: &Pee
     if caller == Caller::ApiServer {
         peer.mark_verified();
     }
-    let answered = handle_review(request.into_body(), hook, caller, state).await;
-    state.handler.replied(hook, &answered);
-    let mut response = Response::new(Full::from(answered.body));
+    let reply = handle_review(request.into_body(), hook, caller, state).await;
+    state.handler.replied(hook, &reply);
+    let mut response = Response::new(Full::from(reply.body));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response
 }
@@ -229,10 +239,10 @@ async fn handle_review<A: ReviewHandler>(
     caller: Caller,
     state: &ServerState<A>,
 ) -> Reply {
-    let too_long = (413, "the review is over 8 MiB");
-    let late = (408, "the review did not come in time");
+    let too_long = (413, "the AdmissionReview is larger than 8 MiB");
+    let late = (408, "the request body did not arrive in time");
     let deadline = Instant::now() + RESPONSE_DEADLINE;
-    // The API server says how long it is. For what does not, room for the longest is taken.
+    // The API server sends the length. Without it, reserve space for the longest body.
     let hint = body.size_hint();
     let length = hint.exact().unwrap_or_else(|| hint.lower().max(MAX_REVIEW_BYTES as u64));
     let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -244,9 +254,9 @@ async fn handle_review<A: ReviewHandler>(
     };
     let (error, place) = match timeout_at(deadline, whole).await {
         Ok((BodyRead::Complete, Some(place))) => (None, Some(place)),
-        Ok((BodyRead::Broken, _)) => (Some((400, "the review did not come whole")), None),
+        Ok((BodyRead::Broken, _)) => (Some((400, "the request body is incomplete")), None),
         Ok((BodyRead::TooLong, _) | (BodyRead::Complete, None)) => (Some(too_long), None),
-        // What says beforehand that it is too long is so, also when it does not come in time.
+        // A body that is announced as too long is so, even if it does not arrive in time.
         Err(_) => (Some(if length > MAX_REVIEW_BYTES { too_long } else { late }), None),
     };
     if let Some((code, why)) = error {
@@ -256,18 +266,18 @@ async fn handle_review<A: ReviewHandler>(
     let (handler, parse_permit) = (state.handler.clone(), state.parse_permit.clone());
     let handled = async {
         let parse_permit = parse_permit.acquire_owned().await;
-        // It ends even when nobody waits for it any more, and gives back only then what it has taken.
+        // This ends even if nobody waits for it anymore, and only then releases what it reserved.
         let parse = move || {
-            let answered = handler.handle(hook, caller, &read);
+            let reply = handler.handle(hook, caller, &read);
             drop((read, parse_permit, place));
-            answered
+            reply
         };
         tokio::task::spawn_blocking(parse).await
     };
     match timeout_at(deadline, handled).await {
-        Ok(Ok(answered)) => answered,
-        Ok(Err(_)) => unprocessed(&uid, 500, "the operator failed to answer"),
-        Err(_) => unprocessed(&uid, late.0, "the operator did not answer in time"),
+        Ok(Ok(reply)) => reply,
+        Ok(Err(_)) => unprocessed(&uid, 500, "the handler failed"),
+        Err(_) => unprocessed(&uid, late.0, "the handler did not finish in time"),
     }
 }
 
@@ -286,7 +296,7 @@ async fn read_body(mut body: impl Body<Data = Bytes> + Unpin, into: &mut Vec<u8>
         if length > MAX_DISCARDED_BYTES {
             break;
         }
-        // As much as there is room for.
+        // As much as there is capacity for.
         let left = into.capacity() - into.len();
         into.extend_from_slice(&data[..data.len().min(left)]);
     }

@@ -1,30 +1,30 @@
-//! Where does a new pod get no agent, because another one waits for its own? In the same namespace, for ten minutes.
+//! The namespaces in which an agent cannot start. New Pods there get no agent for ten minutes.
 //!
-//! An image that a node cannot pull keeps the pod from starting. The first such pod waits until the image can be had or
-//! somebody deletes it; the others of its namespace, and itself when it is made again, start without an agent, and the kubelet
-//! measures them. What one namespace does, with credentials that fail or a pod that only looks like this, costs no other
-//! namespace its agents.
+//! If a node cannot pull the image, the Pod does not start. The first such Pod waits until the image can be pulled or
+//! until the Pod is deleted; the other Pods of its namespace, and its own replacement, start without an agent, and the
+//! kubelet measures them. Nothing in one namespace, such as invalid credentials or a Pod that only resembles this,
+//! affects the agents of another namespace.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// A pod that is deleted for that reason is gone before it is made again, so it is remembered for a while.
+/// How long a namespace is remembered: a stuck Pod that is deleted is gone before its replacement is created.
 const STUCK_AGENT_RETENTION: Duration = Duration::from_secs(600);
 
-/// When such a pod was last seen, by namespace, as time since boot.
+/// The time (since boot) at which a stuck Pod was last observed, by namespace.
 #[derive(Debug, Default)]
 pub(super) struct StuckAgents(Mutex<HashMap<String, Duration>>);
 
 impl StuckAgents {
-    /// These have one now.
+    /// Records the namespaces that have a stuck agent now.
     pub(super) fn record(&self, namespaces: BTreeSet<String>, now: Duration) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, at| is_recent(*at, now));
         seen.extend(namespaces.into_iter().map(|namespace| (namespace, now)));
     }
 
-    /// Whether this one has, or had one lately.
+    /// Whether the namespace has, or recently had, a stuck agent.
     pub(super) fn is_in(&self, namespace: &str, now: Duration) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(namespace).is_some_and(|at| is_recent(*at, now))
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_that_waits_for_its_agent_counts_in_its_namespace_and_for_a_while() {
+    fn a_stuck_agent_counts_in_its_own_namespace_and_for_ten_minutes() {
         let stuck = StuckAgents::default();
         let at = Duration::from_secs;
         stuck.record(BTreeSet::from(["a".to_owned()]), at(100));
