@@ -1,17 +1,17 @@
-//! Is the process alive, and is it ready?
+//! The state behind the liveness and readiness probes.
 //!
-//! Alive: everything that should be heard from regularly has been. A watch that is silent is dead, even if its connection
-//! looks well: the server sends bookmarks every minute and ends each watch after a few, and it is opened again. Ready: what
-//! has to come first has come, and we are not stopping.
+//! Alive: everything that must be active regularly has been. A silent watch counts as dead, even if its connection
+//! seems healthy: the server sends bookmarks every minute and ends each watch after a few, and it is opened again.
+//! Ready: all conditions are met, and the process is not stopping.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A watch that is silent for so long is dead.
+/// A watch without activity for this time counts as dead.
 pub const MAX_WATCH_SILENCE: Duration = Duration::from_secs(600);
 
-/// What is known of the health of the process.
+/// The heartbeats and conditions of the process.
 #[derive(Debug, Default)]
 pub struct Health {
     heartbeats: Mutex<BTreeMap<String, Heartbeat>>,
@@ -24,23 +24,23 @@ struct Heartbeat {
     max_silence: Duration,
 }
 
-/// An answer for a probe: whether it is well, and a line for each thing that was asked.
+/// The result of a probe: whether it succeeds, and a line for each check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeReport {
-    /// Nothing is wrong.
+    /// Whether every check succeeds.
     pub healthy: bool,
-    /// `[+]caches ok`, as the API server's own probes tell it.
+    /// `[+]caches ok`, in the format of the API server's own probes.
     pub lines: Vec<String>,
 }
 
 impl Health {
-    /// A sign of life. From the first on, one is expected at least every `silence`.
+    /// Records activity. From the first call on, a heartbeat is expected at least every `max_silence`.
     pub fn beat(&self, name: &str, max_silence: Duration) {
         self.beat_at(name, max_silence, Instant::now());
     }
 
-    /// States whether something that readiness needs is so. What was never stated is not asked for: state it as `false`
-    /// before the probes begin.
+    /// Sets a readiness condition. Only conditions that were set count: set each one to `false` before the probes
+    /// begin.
     pub fn condition(&self, name: &'static str, met: bool) {
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner).insert(name, met);
     }
@@ -55,7 +55,7 @@ impl Health {
         let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         ProbeReport {
             healthy: conditions.values().all(|met| *met),
-            lines: conditions.iter().map(|(name, met)| line(name, *met, "not yet")).collect(),
+            lines: conditions.iter().map(|(name, met)| line(name, *met, "not ready")).collect(),
         }
     }
 
@@ -74,7 +74,11 @@ impl Health {
         let alive = |heartbeat: &Heartbeat| now.saturating_duration_since(heartbeat.last) <= heartbeat.max_silence;
         let describe = |(name, heartbeat): (&String, &Heartbeat)| {
             let silent = now.saturating_duration_since(heartbeat.last).as_secs();
-            line(name, alive(heartbeat), &format!("silent for {silent} s, at most {} s", heartbeat.max_silence.as_secs()))
+            line(
+                name,
+                alive(heartbeat),
+                &format!("no activity for {silent} s, limit {} s", heartbeat.max_silence.as_secs()),
+            )
         };
         ProbeReport { healthy: heartbeats.values().all(alive), lines: heartbeats.iter().map(describe).collect() }
     }
@@ -89,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_is_death_only_after_its_time() {
+    fn a_silent_watch_is_dead_only_after_its_limit() {
         let health = Health::default();
         let start = Instant::now();
         let check = |after: u64, healthy: bool| {
@@ -104,18 +108,18 @@ mod tests {
         check(600, true);
         check(601, false);
         let report = health.live_at(start + Duration::from_secs(660));
-        assert_eq!(report.lines, ["[-]/api/v1/pods silent for 660 s, at most 600 s", "[+]queue ok"]);
+        assert_eq!(report.lines, ["[-]/api/v1/pods no activity for 660 s, limit 600 s", "[+]queue ok"]);
     }
 
     #[test]
-    fn ready_is_when_all_that_was_named_is_so() {
+    fn the_process_is_ready_when_all_conditions_are_met() {
         let health = Health::default();
         assert!(health.ready().healthy);
         health.condition("caches", false);
         health.condition("certificate", true);
         assert_eq!(
             health.ready(),
-            ProbeReport { healthy: false, lines: vec!["[-]caches not yet".into(), "[+]certificate ok".into()] }
+            ProbeReport { healthy: false, lines: vec!["[-]caches not ready".into(), "[+]certificate ok".into()] }
         );
         health.condition("caches", true);
         assert!(health.ready().healthy);

@@ -1,4 +1,4 @@
-//! How is the operator watched? Logs, metrics, health, and the wish to stop.
+//! What reports on the operator: logs, metrics, and health; and the signal to stop.
 
 pub mod health;
 pub mod logs;
@@ -15,12 +15,12 @@ use self::health::Health;
 use self::registry::Metrics;
 use crate::cluster::client::RequestObserver;
 
-/// What all parts of the operator report to. Cheap to clone.
+/// Where all parts of the operator report to. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Telemetry {
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether all is well.
+    /// The state behind the probes.
     pub health: Arc<Health>,
 }
 

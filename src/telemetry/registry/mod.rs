@@ -1,7 +1,6 @@
-//! What is counted? Every metric of the contract, once, with its labels and its meaning; `docs/reference/metrics.md` is made
-//! from here.
+//! The metrics, each with its labels and its help text; `docs/reference/metrics.md` is generated from here.
 //!
-//! Labels are bounded: by the sets and claims that exist (series go when those go), or by a list.
+//! Labels are bounded: by the existing StatefulSets and PVCs (series are removed with them), or by a list.
 
 mod reference;
 mod series;
@@ -48,54 +47,55 @@ labels! {
     OfBuild { version: &'static str }
 }
 
-/// The `controller` and `name` labels of what every operator dashboard knows.
+/// The `controller` and `name` labels that every dashboard for operators knows.
 const CONTROLLER: &str = "statefulset";
 
-/// Buckets of a time that should be milliseconds and must not be minutes, in seconds.
-const ABSENCE_BUCKETS: [f64; 15] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-/// Buckets of a pass over one set.
+/// Buckets of the time for which a name is absent, in seconds: milliseconds are normal, minutes are not.
+const ABSENCE_BUCKETS: [f64; 15] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+/// Buckets of the duration of a reconciliation.
 const RECONCILE_BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 /// Buckets of a resize: milliseconds for a PATCH, minutes for a slow driver.
 const RESIZE_BUCKETS: [f64; 13] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 type DurationSeries<L> = Series<L, Histogram, fn() -> Histogram>;
 
-/// A volume: which claim of which set, and the pod that uses it.
+/// A volume: a PVC of a StatefulSet, and the Pod that uses it.
 #[derive(Clone, Copy, Debug)]
 pub struct Volume<'a> {
-    /// The set.
+    /// The StatefulSet.
     pub set: &'a SetName,
-    /// The template of the claim.
+    /// The template of the PVC.
     pub template: &'a TemplateName,
-    /// The claim.
+    /// The PVC.
     pub claim: &'a ClaimName,
-    /// The pod.
+    /// The Pod.
     pub pod: &'a str,
 }
 
-/// What a volume says of itself.
+/// The usage of a volume.
 #[derive(Clone, Copy, Debug)]
 pub struct VolumeUsage {
-    /// The filesystem's size.
+    /// The size of the filesystem.
     pub capacity: Bytes,
-    /// What is in use.
+    /// The used space.
     pub used: Bytes,
-    /// What an ordinary user may still write.
+    /// The space that an unprivileged user can still write.
     pub available: Bytes,
-    /// All inodes and those in use, where there is a fixed number.
+    /// All inodes and those in use, if there is a fixed number.
     pub inodes: Option<(u64, u64)>,
     /// When it was measured.
     pub at: Timestamp,
 }
 
-/// How a pass over a set ended, in controller-runtime's words.
+/// The result of a reconciliation, in the words of controller-runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconcileResult {
-    /// Nothing more to do until something changes.
+    /// Nothing to do until something changes.
     Success,
-    /// To be looked at again after a while.
+    /// To be reconciled again after a delay.
     RequeueAfter,
-    /// It failed.
+    /// The reconciliation failed.
     Error,
 }
 
@@ -129,7 +129,7 @@ pub struct Metrics {
     usage_requests: Series<OfUsageRequest, Counter>,
     events_dropped: Counter,
     build: Series<OfBuild, Gauge>,
-    /// Bounds the work of [`Metrics::forget`]: a walk over all series is done by one caller at a time.
+    /// Bounds the work of [`Metrics::forget`]: one caller at a time searches all series.
     forgetting: Mutex<()>,
 }
 
@@ -174,7 +174,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The text for a scrape.
+    /// The text of a scrape.
     pub fn render(&self) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
@@ -182,7 +182,7 @@ impl Metrics {
         text
     }
 
-    /// How full a volume is.
+    /// Sets the usage of a volume.
     pub fn volume(&self, volume: Volume<'_>, usage: &VolumeUsage) {
         let labels = volume.labels();
         self.capacity.of(&labels).set(whole(usage.capacity.0));
@@ -195,7 +195,7 @@ impl Metrics {
         }
     }
 
-    /// What a claim asks for.
+    /// Sets the storage request of a PVC.
     pub fn claim_requested(&self, set: &SetName, template: &TemplateName, claim: &ClaimName, size: Bytes) {
         let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
         let persistentvolumeclaim = claim.to_string();
@@ -203,12 +203,12 @@ impl Metrics {
         self.claim_requested.of(&labels).set(whole(size.0));
     }
 
-    /// What a template of a set asks for.
+    /// Sets the storage request of a template.
     pub fn template_requested(&self, set: &SetName, template: &TemplateName, size: Bytes) {
         self.template_requested.of(&of_template(set, template)).set(whole(size.0));
     }
 
-    /// What was decided for a template and why; takes the place of what was decided before.
+    /// Sets the last decision for a template and its reason; replaces the previous one.
     pub fn decided(&self, set: &SetName, template: &TemplateName, decision: &'static str, reason: Option<Reason>) {
         let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
         let reason = reason.map_or("", Reason::as_str);
@@ -224,39 +224,39 @@ impl Metrics {
         });
     }
 
-    /// A template was grown, or could not be.
+    /// Counts an expansion of a template, or a failed one.
     pub fn resized(&self, set: &SetName, template: &TemplateName, trigger: &'static str, result: &'static str) {
         let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
         self.resizes.of(&OfResize { namespace, statefulset, volume_claim_template, trigger, result }).inc();
     }
 
-    /// How long a phase of a resize took: `patch`, `expand`, `recreate`.
+    /// Observes the duration of a phase of an expansion: `patch`, `expand`, `recreate`.
     pub fn resize_took(&self, phase: &'static str, time: Duration) {
         self.resize_time.of(&OfPhase { phase }).observe(time.as_secs_f64());
     }
 
-    /// A set was recreated, or could not be.
+    /// Counts a recreation of a StatefulSet, or a failed one.
     pub fn recreated(&self, set: &SetName, result: &'static str) {
         let (namespace, statefulset) = (set.namespace.clone(), set.name.clone());
         self.recreates.of(&OfSet { namespace, statefulset, result }).inc();
     }
 
-    /// For how long a name had no set, in one recreate.
+    /// Observes for how long a name had no StatefulSet during one recreation.
     pub fn absent(&self, time: Duration) {
         self.absent.observe(time.as_secs_f64());
     }
 
-    /// Pods that were restarted by something we did.
+    /// Counts Pods that the operator caused to restart.
     pub fn restarts_caused(&self, pods: u64) {
         self.restarts.inc_by(pods);
     }
 
-    /// An admission request was answered.
+    /// Counts an admission request.
     pub fn webhook(&self, webhook: &'static str, code: u16) {
         self.webhook.of(&OfWebhook { webhook, code }).inc();
     }
 
-    /// A pass over a set has ended.
+    /// Counts and observes a reconciliation.
     pub fn reconciled(&self, outcome: ReconcileResult, time: Duration) {
         let controller = CONTROLLER;
         let result = match outcome {
@@ -271,37 +271,38 @@ impl Metrics {
         }
     }
 
-    /// Sets that wait for a pass.
+    /// Sets the number of StatefulSets that wait to be reconciled.
     pub fn queued(&self, depth: usize) {
         self.depth.of(&OfQueue { name: CONTROLLER }).set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
-    /// Recreates that are stuck at this moment.
+    /// Sets the number of recreations that are stuck.
     pub fn stuck(&self, recreates: usize) {
         self.stuck.set(i64::try_from(recreates).unwrap_or(i64::MAX));
     }
 
-    /// A request to the API server was answered.
+    /// Counts a request to the API server.
     pub fn api_request(&self, method: &Method, code: &str) {
         self.requests.of(&OfRequest { code: code.to_owned(), method: method.to_string() }).inc();
     }
 
-    /// Whether this replica leads.
+    /// Sets whether this replica is the leader.
     pub fn leads(&self, leads: bool) {
         self.leads.of(&OfQueue { name: crate::cluster::lease::NAME }).set(i64::from(leads));
     }
 
-    /// An agent or kubelet (`source`) was asked: `ok`, `silent`, `refused`, or `resting` when it was left alone.
+    /// Counts a request to an agent or kubelet (`source`): `ok`, `silent`, `refused`, or `resting` if it was skipped
+    /// after a failure.
     pub fn usage_requested(&self, source: &'static str, result: &'static str) {
         self.usage_requests.of(&OfUsageRequest { source, result }).inc();
     }
 
-    /// An Event could not be told.
+    /// Counts an Event that could not be written.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
     }
 
-    /// Takes away all series of a set that is not there, or not managed, any more.
+    /// Removes all series of a StatefulSet that no longer exists or is no longer managed.
     pub fn forget(&self, set: &SetName) {
         let _one = self.forgetting.lock().unwrap_or_else(PoisonError::into_inner);
         let other = |namespace: &str, name: &str| namespace != set.namespace || name != set.name;
@@ -313,7 +314,7 @@ impl Metrics {
         self.recreates.retain(|labels| other(&labels.namespace, &labels.statefulset));
     }
 
-    /// Takes away the series of a claim that the set has no more: it was scaled down.
+    /// Removes the series of a PVC that no longer belongs to the StatefulSet, which was scaled down.
     pub fn forget_claim(&self, set: &SetName, claim: &ClaimName) {
         let _one = self.forgetting.lock().unwrap_or_else(PoisonError::into_inner);
         let other = |namespace: &str, name: &str| namespace != set.namespace || name != claim.as_str();
@@ -336,65 +337,70 @@ impl Metrics {
     fn register_volumes(&mut self) {
         let volume = OfVolume::NAMES;
         self.add("rso_volume_capacity_bytes", volume, "Size of the filesystem", self.capacity.family.clone());
-        self.add("rso_volume_used_bytes", volume, "What is in use", self.used.family.clone());
-        let help = "What an ordinary user may still write";
+        self.add("rso_volume_used_bytes", volume, "Used space", self.used.family.clone());
+        let help = "Space that an unprivileged user can still write";
         self.add("rso_volume_available_bytes", volume, help, self.available.family.clone());
-        let help = "Inodes of the filesystem, where it has a fixed number of them";
+        let help = "Inodes of the filesystem, if it has a fixed number of them";
         self.add("rso_volume_inodes", volume, help, self.inodes.family.clone());
         self.add("rso_volume_inodes_used", volume, "Inodes in use", self.inodes_used.family.clone());
-        let help = "When the volume was measured last, as Unix time";
+        let help = "Time of the last measurement of the volume, as Unix time";
         self.add("rso_volume_reading_timestamp_seconds", volume, help, self.read_at.family.clone());
-        let help = "Times an agent or a kubelet was asked how full its volumes are";
+        let help = "Requests for the usage of volumes to an agent or a kubelet";
         self.add("rso_usage_requests", OfUsageRequest::NAMES, help, self.usage_requests.family.clone());
     }
 
     fn register_expansion(&mut self) {
-        let help = "What the claim asks for";
+        let help = "Storage request of the PVC";
         self.add("rso_claim_requested_bytes", OfClaim::NAMES, help, self.claim_requested.family.clone());
-        let help = "What the template of the set asks for";
+        let help = "Storage request of the StatefulSet's template";
         self.add("rso_template_requested_bytes", OfTemplate::NAMES, help, self.template_requested.family.clone());
-        let help = "1 for what was decided last, with the reason of the Event, if there was one";
+        let help = "1 for the last decision, with the reason of its Event, if there was one";
         self.add("rso_decision_info", OfDecision::NAMES, help, self.decision.family.clone());
-        let help = "Growths of a template";
+        let help = "Template expansions";
         self.add("rso_resizes", OfResize::NAMES, help, self.resizes.family.clone());
-        let help = "Time that a phase of a growth took";
+        let help = "Duration of a phase of an expansion";
         self.add("rso_resize_duration_seconds", OfPhase::NAMES, help, self.resize_time.family.clone());
-        let help = "Recreates of a set with a larger template";
+        let help = "Recreations of a StatefulSet with a larger template";
         self.add("rso_template_recreates", OfSet::NAMES, help, self.recreates.family.clone());
-        let help = "For how long the name of a set was absent in a recreate";
+        let help = "How long the name of a StatefulSet was absent during a recreation";
         self.add("rso_template_absent_seconds", &[], help, self.absent.clone());
-        let help = "Pods that were restarted by a recreate. Must stay 0; alert on anything else";
+        let help = "Pods that a recreation restarted. Must stay 0; alert on any other value";
         self.add("rso_pod_restarts_caused", &[], help, self.restarts.clone());
-        let help = "Recreates that have been in one phase for more than a minute; the Events of the set say what they wait for";
+        let help = "Recreations that have been in one phase for more than a minute; the Events of the StatefulSet say what they wait for";
         self.add("rso_recreates_stuck", &[], help, self.stuck.clone());
     }
 
     fn register_operator(&mut self) {
-        let help = "Admission requests by the code of the answer";
+        let help = "Admission requests by the code of the response";
         self.add("rso_webhook_requests", OfWebhook::NAMES, help, self.webhook.family.clone());
         let help = "Events that could not be written";
         self.add("rso_events_dropped", &[], help, self.events_dropped.clone());
         self.add("rso_build_info", OfBuild::NAMES, "1, with the version", self.build.family.clone());
-        let help = "Passes over a set by their result";
+        let help = "Reconciliations by result";
         self.add("controller_runtime_reconcile", OfReconcile::NAMES, help, self.reconciles.family.clone());
-        let help = "Passes over a set that failed";
+        let help = "Reconciliations that failed";
         self.add(
             "controller_runtime_reconcile_errors",
             OfController::NAMES,
             help,
             self.reconcile_errors.family.clone(),
         );
-        let help = "Time that a pass over a set took";
+        let help = "Duration of a reconciliation";
         self.add(
             "controller_runtime_reconcile_time_seconds",
             OfController::NAMES,
             help,
             self.reconcile_time.family.clone(),
         );
-        self.add("workqueue_depth", OfQueue::NAMES, "Sets that wait for a pass", self.depth.family.clone());
-        let help = "Requests to the API server by method and code; `<error>` when there was no answer";
+        self.add(
+            "workqueue_depth",
+            OfQueue::NAMES,
+            "StatefulSets that wait to be reconciled",
+            self.depth.family.clone(),
+        );
+        let help = "Requests to the API server by method and code; `<error>` if there was no response";
         self.add("rest_client_requests", OfRequest::NAMES, help, self.requests.family.clone());
-        let help = "1 on the replica that leads, 0 on the others";
+        let help = "1 on the leader, 0 on the other replicas";
         self.add("leader_election_master_status", OfQueue::NAMES, help, self.leads.family.clone());
     }
 
