@@ -1,7 +1,8 @@
-//! What every request to the API server goes through: a deadline, a server-side timeout, a count, a sign of life.
+//! The layer under every request to the API server: a deadline, a server-side timeout, and an observer.
 //!
-//! kube's client has no read timeout (a GET to a black hole never returns) and nothing bounds a body that trickles. So a
-//! deadline runs over the head of every answer, and over the whole body of all but watches, which may live on.
+//! kube's client has no read timeout (a GET to a black hole never returns), and nothing bounds a slow body. The layer
+//! therefore bounds the time to the header of every response, and to the end of every body except that of a watch,
+//! which stays open.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,26 +16,26 @@ use kube::client::Body;
 use tokio::time::Sleep;
 use tower::{BoxError, Layer, Service};
 
-/// How long an ordinary request may take, its body included.
+/// The deadline of an ordinary request, including its body.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long one page of a watch's first list may take. Such a list begins again from its first page when one fails, so a
-/// busy API server gets more time than for an ordinary request; nothing waits for it but the caches.
+/// The deadline of one page of a watch's initial list. If a page fails, the list starts again from its first page, so a
+/// busy API server gets more time than for an ordinary request; only the caches wait for it.
 const LIST_PAGE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Who wants to know about requests: metrics, liveness. Called often; must be quick.
+/// Observes requests, for metrics and liveness. Called often; must be fast.
 pub trait RequestObserver: Send + Sync + 'static {
-    /// A request ended with this HTTP status, or `<error>` when there was no answer (client-go's word).
+    /// A request ended with this HTTP status, or `<error>` without a response (the label of client-go).
     fn request_completed(&self, method: &Method, code: &str);
-    /// The watch of this URL path was opened, or brought something, if only a bookmark. Watches of a single object are not
-    /// told: they come and go.
+    /// The watch on this URL path was opened or received something, if only a bookmark. Watches of a single object are
+    /// not reported: they start and end often.
     fn watch_active(&self, watch: &str);
-    /// An `agent` or a `kubelet` was asked how full its volumes are: `ok`, `silent`, `refused` (its answer is unusable),
-    /// `resting` (it failed a moment ago and was not asked).
+    /// The usage of volumes was requested from an `agent` or a `kubelet`: `ok`, `silent`, `refused` (its response is
+    /// unusable), `resting` (skipped after a recent failure).
     fn usage_requested(&self, who: &'static str, result: &'static str);
 }
 
-/// A witness who looks away.
+/// An observer that ignores everything.
 #[derive(Debug)]
 pub struct NoObserver;
 
@@ -44,12 +45,12 @@ impl RequestObserver for NoObserver {
     fn usage_requested(&self, _who: &'static str, _result: &'static str) {}
 }
 
-/// A request may carry its own deadline in its extensions.
+/// A deadline in the extensions of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnDeadline(pub(super) Duration);
 
 #[derive(Debug, thiserror::Error)]
-#[error("no answer within {:.1} s", .0.as_secs_f64())]
+#[error("no response within {:.1} s", .0.as_secs_f64())]
 struct DeadlineExceeded(Duration);
 
 /// Wraps the inner service of a kube client.
@@ -95,16 +96,16 @@ where
         }
         let method = request.method().clone();
         let observer = self.observer.clone();
-        let answer = self.inner.call(request);
+        let response = self.inner.call(request);
         Box::pin(async move {
             let until = tokio::time::sleep(deadline);
             let mut until = Box::pin(until);
-            let answer = tokio::select! {
-                answer = answer => answer.map_err(Into::into),
+            let response = tokio::select! {
+                response = response => response.map_err(Into::into),
                 () = &mut until => Err(BoxError::from(DeadlineExceeded(deadline))),
             };
-            match &answer {
-                Ok(answer) => observer.request_completed(&method, answer.status().as_str()),
+            match &response {
+                Ok(response) => observer.request_completed(&method, response.status().as_str()),
                 Err(_) => observer.request_completed(&method, "<error>"),
             }
             let limit = match watch {
@@ -115,12 +116,12 @@ where
                 }
                 None => BodyLimit::Until { until, deadline },
             };
-            Ok(answer?.map(|inner| TimedBody { inner, limit }))
+            Ok(response?.map(|inner| TimedBody { inner, limit }))
         })
     }
 }
 
-/// A body under a deadline, or one that tells each sign of life.
+/// A body with a deadline, or one that reports its activity.
 pub(super) struct TimedBody<B> {
     inner: B,
     limit: BodyLimit,
@@ -177,7 +178,7 @@ where
     }
 }
 
-/// What our own client sends has its deadline with it; all else comes from the watches.
+/// Requests of our own client carry their deadline; all others come from watches.
 fn deadline_of<B>(request: &Request<B>) -> Duration {
     match request.extensions().get::<OwnDeadline>() {
         Some(own) => own.0,
@@ -190,13 +191,13 @@ fn is_watch(uri: &Uri) -> bool {
     parameters(uri).any(|pair| matches!(pair, "watch=true" | "watch=1" | "watch"))
 }
 
-/// The path of a watch of many objects; such a watch is opened again whenever it ends, for as long as the program runs.
+/// The path of a watch of many objects; such a watch is opened again whenever it ends, for as long as the process runs.
 fn long_lived_watch(uri: &Uri) -> Option<String> {
     let single = parameters(uri).any(|pair| pair.starts_with("fieldSelector=metadata.name"));
     (!single).then(|| uri.path().to_owned())
 }
 
-/// Asks the server to give up when we do, so that a write is not carried out long after we looked away.
+/// Asks the server to time out when we do; otherwise it could carry out a write long after we gave up.
 fn with_server_timeout(uri: &Uri, deadline: Duration) -> Uri {
     if parameters(uri).any(|pair| pair.starts_with("timeout=")) {
         return uri.clone();
@@ -223,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_is_told_when_we_give_up() {
+    fn the_server_gets_our_timeout() {
         let check = |uri: &str, expected: &str| {
             let uri: Uri = uri.parse().unwrap();
             assert_eq!(with_server_timeout(&uri, REQUEST_DEADLINE).to_string(), expected);
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_a_watched_list_has_more_time_than_an_ordinary_request() {
+    fn a_page_of_a_watched_list_has_a_longer_deadline() {
         let check = |uri: &str, own: Option<Duration>, expected: Duration| {
             let mut request = Request::get(uri).body(()).unwrap();
             own.map(|own| request.extensions_mut().insert(OwnDeadline(own)));
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_watch_outlives_the_deadline() {
+    fn only_a_watch_has_no_deadline() {
         let check = |uri: &str, expected: bool| assert_eq!(is_watch(&uri.parse().unwrap()), expected, "{uri}");
         check("/apis/apps/v1/statefulsets?&watch=true&timeoutSeconds=200", true);
         check("/api/v1/namespaces/a/pods?watch=1", true);
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_watch_of_one_object_alarms_nobody() {
+    fn a_watch_of_one_object_is_not_observed() {
         let check = |uri: &str, expected: Option<&str>| {
             assert_eq!(long_lived_watch(&uri.parse().unwrap()).as_deref(), expected);
         };
