@@ -1,16 +1,17 @@
-//! Who is left alone for a while, because it did not answer? One silent agent costs a request a minute, not one a second.
+//! Exponential backoff for servers that fail: a silent agent costs one request a minute, not one a second.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// The longest rest: a pod that comes back is heard within a minute.
+/// The longest backoff: a server that recovers is noticed within a minute.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// As many are remembered, each some hundred bytes: more than the pods of the largest cluster whose agents nobody reaches.
+/// The largest number of entries, each some hundred bytes: more than the Pods of the largest cluster with unreachable
+/// agents.
 const MAX_ENTRIES: usize = 50_000;
 
-/// Those who failed lately. Times are since boot.
+/// The servers that failed recently. Times are since boot.
 #[derive(Debug)]
 pub(super) struct Backoff<K>(HashMap<K, Failures>);
 
@@ -27,23 +28,24 @@ impl<K> Default for Backoff<K> {
 }
 
 impl<K: Clone + Eq + Hash> Backoff<K> {
-    /// Whether this one is to be left alone.
+    /// Whether this server is not to be queried yet.
     pub(super) fn is_backing_off(&self, who: &K, now: Duration) -> bool {
         self.0.get(who).is_some_and(|failures| now < failures.until)
     }
 
-    /// It answered.
+    /// It responded.
     pub(super) fn succeeded(&mut self, who: &K) {
         self.0.remove(who);
     }
 
-    /// Whether its last answer is one that it owes.
+    /// Whether its last query failed.
     pub(super) fn has_failed(&self, who: &K) -> bool {
         self.0.contains_key(who)
     }
 
-    /// Drops those who were not asked again long after their rest, as pods that are gone; else the quarter whose rest ends
-    /// first. Never all: then every one of them would be asked each second again.
+    /// Drops servers that were not queried again long after their backoff, which probably no longer exist; if that is
+    /// not enough, the quarter whose backoff ends first. Never all: otherwise each of them would be queried every
+    /// second again.
     fn evict(&mut self, now: Duration) {
         self.0.retain(|_, failures| now < failures.until.saturating_add(MAX_BACKOFF));
         if self.0.len() < MAX_ENTRIES {
@@ -55,7 +57,7 @@ impl<K: Clone + Eq + Hash> Backoff<K> {
         self.0.retain(|_, failures| failures.until > first);
     }
 
-    /// It failed: left alone for one second, two, four, … a minute.
+    /// It failed: it is not queried for one second, two, four, … a minute.
     pub(super) fn failed(&mut self, who: &K, now: Duration) {
         if self.0.len() >= MAX_ENTRIES && !self.0.contains_key(who) {
             self.evict(now);
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_fails_is_left_alone_for_longer_each_time_up_to_a_minute() {
+    fn the_backoff_doubles_with_each_failure_up_to_a_minute() {
         let mut backoff = Backoff::default();
         let mut now = Duration::from_secs(1_000);
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_failed_long_ago_are_forgotten_and_the_others_are_not() {
+    fn only_old_failures_are_evicted() {
         let mut backoff = Backoff::default();
         let all = u64::try_from(MAX_ENTRIES).unwrap() * 3;
         for who in 0..all {
@@ -101,6 +103,6 @@ mod tests {
         for who in 0..u64::try_from(MAX_ENTRIES).unwrap() {
             backoff.failed(&who, Duration::from_secs(who / 5_000));
         }
-        assert!(backoff.has_failed(&all), "one that still rests");
+        assert!(backoff.has_failed(&all), "one that is still backing off");
     }
 }

@@ -1,6 +1,7 @@
-//! One GET to a program that may be broken or hostile: bounded in time, in bytes, and in where it may lead.
+//! One HTTP GET to a server that may be broken or hostile, with limits on its time, its bytes, and its address.
 //!
-//! No redirect is followed and nothing is decompressed: the answer is what that address says within its limits, or nothing.
+//! It follows no redirect and decompresses nothing: the result is the response of that address within the limits, or an
+//! error.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,58 +18,58 @@ use tokio::net::TcpStream;
 
 use crate::policy::usage::ReadError;
 
-/// The most that the head of an answer may have; hyper takes no less than 8 KiB.
+/// The largest header of a response; hyper accepts no limit below 8 KiB.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
-/// Why nobody said how full a volume is. Short: it stands in a note behind "no answer".
+/// Why the usage of a volume is unknown. Short: it follows "no answer" in an Event message.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
-    /// Not an address that a pod or node has.
-    #[error("{0} is not the address of a pod or node")]
+    /// Not an address of a Pod or node.
+    #[error("{0} is not the address of a Pod or node")]
     Address(IpAddr),
-    /// It failed a moment ago, and is left alone for a while.
-    #[error("it failed a moment ago")]
+    /// It failed recently, and is not queried for a while.
+    #[error("it failed recently")]
     BackingOff,
-    /// Nobody listens there.
+    /// The connection failed.
     #[error("failed to connect to {0}")]
     Connect(SocketAddr, #[source] io::Error),
-    /// The certificate is not what it should be.
-    #[error("failed to trust {0}; is its certificate signed by the cluster's CA?")]
+    /// The certificate is not trusted.
+    #[error("failed to verify the certificate of {0} with the cluster's CA")]
     Tls(SocketAddr, #[source] io::Error),
-    /// Nothing came in time.
-    #[error("nothing came within {} s", .0.as_secs())]
+    /// No response within the deadline.
+    #[error("no response within {} s", .0.as_secs())]
     Slow(Duration),
-    /// It does not speak HTTP well.
-    #[error("failed to speak HTTP")]
+    /// The response is not valid HTTP.
+    #[error("invalid HTTP response")]
     Http(#[source] hyper::Error),
-    /// It refused.
-    #[error("it answered {0}")]
+    /// The status is an error.
+    #[error("HTTP status {0}")]
     Status(StatusCode),
-    /// The answer is longer than any honest one.
-    #[error("the answer is longer than {0} bytes")]
+    /// The response is longer than any valid one.
+    #[error("the response is longer than {0} bytes")]
     TooLong(usize),
-    /// The answer cannot be read.
-    #[error("the answer cannot be read")]
+    /// The response cannot be parsed.
+    #[error("the response cannot be parsed")]
     Read(#[from] ReadError),
-    /// There is no token for the kubelet; the operator's own is never sent to one.
-    #[error("failed to get a token of ServiceAccount {0}, which may only read statistics")]
+    /// There is no token for the kubelet, which never receives the operator's own.
+    #[error("failed to request a token of ServiceAccount {0}")]
     Token(String, #[source] Box<crate::cluster::client::Error>),
-    /// The same: the ServiceAccount is missing, or the answer has no token.
-    #[error("ServiceAccount {0}, which may only read statistics, is missing; install the chart again")]
+    /// The same: the ServiceAccount is missing, or the response has no token.
+    #[error("ServiceAccount {0} does not exist; install the chart again")]
     NoAccount(String),
-    /// Our own certificates cannot be used.
-    #[error("failed to make a TLS client from the cluster's certificates")]
+    /// The cluster's certificates cannot be used.
+    #[error("failed to create a TLS client from the cluster's certificates")]
     Certificates(#[source] kube::Error),
-    /// The node cannot be looked up.
-    #[error("failed to find the node")]
+    /// The node cannot be read.
+    #[error("failed to get the node")]
     Node(#[source] Box<crate::cluster::client::Error>),
-    /// The node is gone, or has no address.
-    #[error("the node {0} has no address")]
+    /// The node does not exist, or has no address.
+    #[error("node {0} does not exist or has no address")]
     NoAddress(String),
 }
 
 impl UsageError {
-    /// The word for it in the metrics.
+    /// The label in the metrics.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::BackingOff => "resting",
@@ -86,7 +87,7 @@ impl UsageError {
     }
 }
 
-/// What is asked, and what is accepted.
+/// What is requested, and what is accepted.
 pub(super) struct Query<'a> {
     pub(super) path: &'static str,
     pub(super) token: Option<&'a str>,
@@ -94,19 +95,19 @@ pub(super) struct Query<'a> {
     pub(super) largest: usize,
 }
 
-/// Opens a connection to an address that a pod or node can have.
+/// Opens a connection to an address that a Pod or node can have.
 pub(super) async fn connect(to: SocketAddr) -> Result<TcpStream, UsageError> {
-    // 169.254.169.254 and its like tell a cloud's secrets; loopback is our own pod.
+    // 169.254.169.254 and similar addresses serve the credentials of a cloud; loopback is our own Pod.
     if !is_allowed(to.ip()) {
         return Err(UsageError::Address(to.ip()));
     }
     let stream = TcpStream::connect(to).await.map_err(|source| UsageError::Connect(to, source))?;
-    // Best effort: one small request, and the answer is waited for.
+    // Best effort: one small request, and then we wait for the response.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
-/// Asks on a connection and reads the whole answer. The caller bounds the time.
+/// Sends the request on a connection and reads the whole response. The caller bounds the time.
 pub(super) async fn get<T>(connection: T, host: SocketAddr, query: &Query<'_>) -> Result<Bytes, UsageError>
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -121,23 +122,24 @@ where
     let mut client = http1::Builder::new();
     client.max_buf_size(MAX_HEADER_BYTES).max_headers(32);
     let (mut sender, connection) = client.handshake(connection).await.map_err(UsageError::Http)?;
-    let answer = async {
-        let answer = sender.send_request(request(host, query)).await.map_err(UsageError::Http)?;
-        if !(query.accepts)(answer.status()) {
-            return Err(UsageError::Status(answer.status()));
+    let response = async {
+        let response = sender.send_request(request(host, query)).await.map_err(UsageError::Http)?;
+        if !(query.accepts)(response.status()) {
+            return Err(UsageError::Status(response.status()));
         }
-        let body = answer.into_body();
+        let body = response.into_body();
         if body.size_hint().lower() > query.largest as u64 {
             return Err(UsageError::TooLong(query.largest));
         }
         let body = Limited::new(body, query.largest).collect().await;
         body.map(http_body_util::Collected::to_bytes).map_err(|error| unread(error, query.largest))
     };
-    // In this task, so that giving up closes the connection; and no longer than the answer needs.
-    let (mut answer, connection) = (pin!(answer), pin!(connection));
+    // In this task: when the caller gives up, this closes the connection, which lives no longer than the response
+    // needs.
+    let (mut response, connection) = (pin!(response), pin!(connection));
     tokio::select! {
-        answer = &mut answer => answer,
-        _ended = connection => answer.await,
+        response = &mut response => response,
+        _ended = connection => response.await,
     }
 }
 
@@ -188,7 +190,7 @@ mod tests {
         largest: 64,
     };
 
-    /// What comes of an answer, byte for byte; `stays`: the other side keeps the connection open.
+    /// The result of a response, byte for byte; `stays`: the server keeps the connection open.
     async fn answer(text: &str, stays: bool) -> (Result<Bytes, UsageError>, String) {
         let (ours, mut theirs) = duplex(1 << 20);
         let text = text.to_owned();
@@ -197,19 +199,19 @@ mod tests {
             let read = theirs.read(&mut request).await.unwrap();
             theirs.write_all(text.as_bytes()).await.unwrap();
             if stays {
-                // Until we hang up.
+                // Until the client closes the connection.
                 let _ = theirs.read(&mut [0]).await;
             }
             String::from_utf8_lossy(&request[..read]).into_owned()
         });
         let host = SocketAddr::from(([10, 0, 0, 7], 1251));
-        let asked = tokio::time::timeout(Duration::from_millis(300), get(ours, host, &QUERY)).await;
-        let asked = asked.unwrap_or(Err(UsageError::Slow(Duration::from_secs(2))));
-        (asked, other.await.unwrap())
+        let start = tokio::time::timeout(Duration::from_millis(300), get(ours, host, &QUERY)).await;
+        let start = start.unwrap_or(Err(UsageError::Slow(Duration::from_secs(2))));
+        (start, other.await.unwrap())
     }
 
     #[tokio::test]
-    async fn a_good_answer_is_read_and_the_question_is_plain() {
+    async fn a_valid_response_is_read_and_the_request_is_minimal() {
         let (body, request) = answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]", false).await;
         assert_eq!(body.unwrap(), "[]");
         assert_eq!(
@@ -221,11 +223,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hostile_answer_costs_little_and_leads_nowhere() {
+    async fn a_hostile_response_costs_little_and_is_rejected() {
         let check = async |text: String, expected: &str| {
-            let (answer, _) = answer(&text, true).await;
-            let told = format!("{:?}", answer.unwrap_err());
-            assert!(told.starts_with(expected), "{told} for {}", &text[..text.len().min(60)]);
+            let (response, _) = answer(&text, true).await;
+            let error = format!("{:?}", response.unwrap_err());
+            assert!(error.starts_with(expected), "{error} for {}", &text[..text.len().min(60)]);
         };
         check("HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/\r\ncontent-length: 0\r\n\r\n".into(), "Status(302")
             .await;
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_that_a_pod_can_have_are_dialled() {
+    fn only_addresses_that_a_pod_can_have_are_accepted() {
         let check = |ip: &str, expected: bool| assert_eq!(is_allowed(ip.parse().unwrap()), expected, "{ip}");
         check("10.0.0.7", true);
         check("192.168.1.1", true);

@@ -1,8 +1,8 @@
-//! What do the kubelets say? Asked directly, with the right `nodes/stats`; never through `nodes/proxy`, which is a shell in
-//! every pod.
+//! The client of the kubelets. It connects directly, with the permission `nodes/stats`; never through `nodes/proxy`,
+//! which amounts to a shell in every Pod.
 //!
-//! One answer has all pods of a node, so it serves everybody who asks within a while. The kubelet itself computes anew only
-//! every minute or two.
+//! One response has all Pods of a node, so it serves every query for a while. The kubelet itself measures only every
+//! minute or two.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,55 +16,55 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
-use super::http_get::{UsageError, Query, connect, get};
 use super::backoff::Backoff;
+use super::http_get::{Query, UsageError, connect, get};
 use super::token::{Account, Tokens};
 use crate::cluster::client::{Client, resources};
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{MAX_SUMMARY_BODY, PodVolume, read_summary};
 
-/// A large node takes a second or two to add up its volumes.
+/// The deadline of a kubelet: a large node takes a second or two to add up its volumes.
 const KUBELET_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Kubelets that are asked at the same time: an answer may have megabytes.
+/// Kubelets that are queried at the same time: a response may have megabytes.
 const MAX_CONCURRENT_REQUESTS: usize = 4;
 
-/// For so long an answer serves all who ask.
+/// How long one response serves all queries.
 const ANSWER_MAX_AGE: Duration = Duration::from_secs(15);
 
-/// The port, unless the node says otherwise.
+/// The port, unless the node has another one.
 const DEFAULT_PORT: u64 = 10_250;
 
-/// Whether the kubelet must prove that it is the kubelet.
+/// Which certificates of kubelets are accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
-    /// Its certificate is signed by the cluster's CA.
+    /// Those that the cluster's CA signed.
     #[default]
     ClusterCa,
-    /// Any certificate will do, as many clusters leave kubelets with self-signed ones: whoever can answer in the kubelet's
-    /// place reads the token, which is good for statistics alone.
+    /// Any, because in many clusters the certificates of kubelets are self-signed: a server that impersonates a kubelet
+    /// can then read the token, which is valid for statistics alone.
     Anyone,
 }
 
-/// Asks kubelets.
+/// Queries kubelets.
 pub struct Kubelets {
     client: Client,
     tokens: Tokens,
     tls: TlsConnector,
     slots: Semaphore,
-    /// The same for those who failed last time: nodes that are cut off delay no other.
+    /// The same for nodes that failed last time: unreachable nodes delay no others.
     failing: Semaphore,
     nodes: Mutex<HashMap<String, Arc<Node>>>,
     backoff: Mutex<Backoff<String>>,
 }
 
-/// What a kubelet said last, and since when (time since boot). Who asks while it is being asked waits for that answer.
+/// The last response of a kubelet, and its time since boot. A concurrent query waits for the response to the first one.
 #[derive(Default)]
 struct Node(tokio::sync::Mutex<Option<(Duration, Arc<Vec<PodVolume>>)>>);
 
 impl Kubelets {
-    /// Prepares to ask kubelets as this account. A node that somebody has taken over reads what it is sent, so neither the
-    /// client's token nor its certificate is ever sent there.
+    /// Creates a client with the tokens of this account. A compromised node reads what it receives, so it never
+    /// receives the client's own token or certificate.
     ///
     /// # Errors
     /// When the certificates cannot be used.
@@ -88,10 +88,10 @@ impl Kubelets {
         })
     }
 
-    /// All volumes of the pods of a node, as its kubelet sees them.
+    /// All volumes of the Pods of a node, as its kubelet reports them.
     ///
     /// # Errors
-    /// When it does not answer well, or failed a moment ago.
+    /// When it does not respond properly, or failed recently.
     pub async fn query(&self, node: &str) -> Result<Arc<Vec<PodVolume>>, UsageError> {
         let known = self.known(node);
         let mut last = known.0.lock().await;
@@ -105,12 +105,12 @@ impl Kubelets {
         }
         let failing = self.backoff().has_failed(&node.to_owned());
         let _slot = if failing { &self.failing } else { &self.slots }.acquire().await;
-        let asked = since_boot();
-        let answer = tokio::time::timeout(KUBELET_DEADLINE, self.exchange(node)).await;
-        match answer.unwrap_or(Err(UsageError::Slow(KUBELET_DEADLINE))) {
+        let start = since_boot();
+        let response = tokio::time::timeout(KUBELET_DEADLINE, self.exchange(node)).await;
+        match response.unwrap_or(Err(UsageError::Slow(KUBELET_DEADLINE))) {
             Ok(volumes) => {
                 self.backoff().succeeded(&node.to_owned());
-                Ok(last.insert((asked, Arc::new(volumes))).1.clone())
+                Ok(last.insert((start, Arc::new(volumes))).1.clone())
             }
             Err(error) => {
                 *last = None;
@@ -143,7 +143,7 @@ impl Kubelets {
 
     fn known(&self, node: &str) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nodes come and go with every upgrade; those nobody waits for are asked anew.
+        // Nodes come and go with every upgrade; a node that is dropped here is queried again.
         if nodes.len() > 10_000 {
             nodes.clear();
         }
@@ -155,7 +155,7 @@ impl Kubelets {
     }
 }
 
-/// The address on the cluster's own network, and the port that the kubelet has told.
+/// The address on the cluster's own network, and the port that the kubelet reports.
 fn address(node: &Value) -> Option<SocketAddr> {
     let addresses = node["status"]["addresses"].as_array()?;
     let internal = addresses.iter().filter(|address| address["type"] == "InternalIP");
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kubelet_is_asked_on_the_network_of_the_cluster() {
+    fn a_kubelet_is_queried_on_the_network_of_the_cluster() {
         let check = |status: Value, expected: Option<&str>| {
             let found = address(&json!({"status": status})).map(|address| address.to_string());
             assert_eq!(found.as_deref(), expected, "{status}");

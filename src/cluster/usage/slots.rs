@@ -1,18 +1,18 @@
-//! How many are asked at the same time. Who did not answer last time waits among its like, and each namespace among its
-//! own: silent agents, of a tenant whose NetworkPolicy keeps the operator out, take the slots of nobody else.
+//! Limits on concurrent queries: separate for agents that failed last time, and for each namespace. If the
+//! NetworkPolicy of a tenant blocks the operator, its silent agents do not use up the slots of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Agents that are asked at the same time, of those who answered last time or were never asked.
+/// Concurrent queries to agents that responded last time or were never queried.
 const MAX_CONCURRENT: usize = 64;
-/// The same of those who failed: 16 a second when all are silent.
+/// The same for agents that failed: 16 a second if all are silent.
 const MAX_CONCURRENT_FAILING: usize = 32;
-/// Of either kind in one namespace: with answers in milliseconds, thousands a second.
+/// The same in one namespace, of either kind: with responses in milliseconds, thousands a second.
 const MAX_CONCURRENT_IN_NAMESPACE: usize = 8;
-/// From this many on, namespaces that nobody is asked in are forgotten.
+/// At this number, namespaces without queries are evicted.
 const MAX_NAMESPACES: usize = 1_000;
 
 /// The slots of all namespaces.
@@ -28,7 +28,7 @@ struct Pool {
     of_namespaces: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A place, until it is dropped.
+/// A slot, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     _of_all: Option<OwnedSemaphorePermit>,
@@ -42,7 +42,7 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// Waits for a place. The namespace's own comes first, so that who waits for it takes none of the others'.
+    /// Waits for a slot. That of the namespace comes first: a query that waits for it takes no shared one.
     pub(super) async fn take(&self, namespace: &str, failing: bool) -> Slot {
         let pool = if failing { &self.failing } else { &self.healthy };
         let of_namespace = pool.of(namespace).acquire_owned().await;
@@ -59,10 +59,13 @@ impl Pool {
     fn of(&self, namespace: &str) -> Arc<Semaphore> {
         let mut known = self.of_namespaces.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_NAMESPACES {
-            // A permit, and one who waits for it, hold a clone.
+            // A permit, and a query that waits for one, hold a clone.
             known.retain(|_, slots| Arc::strong_count(slots) > 1);
         }
-        known.entry(namespace.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(MAX_CONCURRENT_IN_NAMESPACE))).clone()
+        known
+            .entry(namespace.to_owned())
+            .or_insert_with(|| Arc::new(Semaphore::new(MAX_CONCURRENT_IN_NAMESPACE)))
+            .clone()
     }
 }
 
@@ -85,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_namespace_takes_its_own_slots_and_no_others() {
+    async fn a_namespace_uses_up_only_its_own_slots() {
         let slots = Slots::default();
         let held = taken(&slots, "silent", false, MAX_CONCURRENT_IN_NAMESPACE).await;
         assert!(!is_free(&slots, "silent", false).await);
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_failed_however_many_delay_none_who_answers() {
+    async fn failing_agents_do_not_delay_the_others() {
         let slots = Slots::default();
         let mut held = Vec::new();
         for namespace in 0..MAX_CONCURRENT_FAILING / MAX_CONCURRENT_IN_NAMESPACE {
@@ -106,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn namespaces_that_are_gone_are_forgotten() {
+    async fn unused_namespaces_are_evicted() {
         let slots = Slots::default();
         let _held = slots.take("kept", false).await;
         for namespace in 0..3 * MAX_NAMESPACES {
