@@ -28,7 +28,7 @@ use crate::cluster::departures::Departures;
 use crate::cluster::events;
 use crate::cluster::lease::{self, Election, Role};
 use crate::cluster::observe::Ground;
-use crate::cluster::usage::{Account, UsageError, KubeletUse, UsageSources, Trust};
+use crate::cluster::usage::{Account, KubeletUse, Trust, UsageError, UsageSources};
 use crate::cluster::watch::{self, Change, Changes};
 use crate::policy::drivers::DriverError;
 use crate::recreate::Rules;

@@ -39,7 +39,11 @@ pub(super) fn ended(
     let metrics = &context.telemetry.metrics;
     let next = match ended {
         Ok(next) => {
-            let pass = if matches!(next, Some(Next::After(_))) { ReconcileResult::RequeueAfter } else { ReconcileResult::Success };
+            let pass = if matches!(next, Some(Next::After(_))) {
+                ReconcileResult::RequeueAfter
+            } else {
+                ReconcileResult::Success
+            };
             metrics.reconciled(pass, took);
             next
         }
