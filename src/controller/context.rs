@@ -50,6 +50,6 @@ impl Context {
     /// were ours.
     pub fn forget(&self, set: &SetName) {
         self.measuring.forget(set);
-        self.telemetry.metrics.forget(set);
+        self.telemetry.metrics.remove_statefulset(set);
     }
 }

@@ -167,7 +167,7 @@ fn ended_claims(context: &Context, seen: &Seen, memory: &mut Memory) {
     let claims = seen.claims.values().flatten().map(|claim| claim.name.clone()).collect();
     let before = std::mem::replace(&mut memory.claims, claims);
     for ended in before.difference(&memory.claims) {
-        context.telemetry.metrics.forget_claim(&seen.set.name, ended);
+        context.telemetry.metrics.remove_pvc(&seen.set.name, ended);
     }
 }
 

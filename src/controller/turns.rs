@@ -100,7 +100,7 @@ impl Drop for Ticket {
 impl Line {
     /// The error: the time of the first request.
     fn ask(&mut self, set: &SetName, flights: &[Flight], most: usize, now: Timestamp) -> Result<(), Timestamp> {
-        self.forget(now);
+        self.drop_expired(now);
         if !self.waiting.iter().any(|waiter| waiter.set == *set) {
             self.waiting.push(Waiter { set: set.clone(), since: now, called: None });
         }
@@ -116,7 +116,7 @@ impl Line {
     }
 
     fn call(&mut self, flights: &[Flight], most: usize, now: Timestamp) -> Vec<SetName> {
-        self.forget(now);
+        self.drop_expired(now);
         let first = self.first(flights, most, now);
         let called = self.waiting.iter_mut().filter(|waiter| first.contains(&waiter.set) && waiter.called.is_none());
         called
@@ -147,7 +147,7 @@ impl Line {
         first
     }
 
-    fn forget(&mut self, now: Timestamp) {
+    fn drop_expired(&mut self, now: Timestamp) {
         self.waiting.retain(|waiter| {
             waiter.called.is_none_or(|called| now.duration_since(called).unsigned_abs() < CALL_TIMEOUT)
         });

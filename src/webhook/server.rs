@@ -8,11 +8,12 @@
 //! others share separate, smaller limits, so they use up neither its connections nor its memory. The total size of all
 //! bodies is limited, and one body is parsed at a time, on a thread of its own.
 
-use std::collections::BTreeSet;
+mod credentials;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header};
@@ -21,16 +22,14 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+pub use self::credentials::{ApiServerTokens, ServedCertificate};
 use super::hook::{Caller, Hook, Reply, unprocessed, unread_body};
 use super::review::{MAX_REVIEW_BYTES, uid_in};
-use crate::cluster::hook_path::Token;
 use crate::telemetry::port::{self, ConnectionLimits, Peer};
 use crate::telemetry::stop::Stop;
 
@@ -69,39 +68,6 @@ pub enum ServeError {
     /// TLS could not be set up.
     #[error("failed to set up TLS")]
     Tls(#[source] rustls::Error),
-}
-
-/// The certificate that is served. It can be replaced while connections are open.
-#[derive(Debug, Default)]
-pub struct ServedCertificate(RwLock<Option<Arc<CertifiedKey>>>);
-
-impl ServedCertificate {
-    /// Serves this certificate from now on.
-    pub fn set(&self, certified: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
-    }
-}
-
-impl ResolvesServerCert for ServedCertificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// The tokens that identify the API server. They can be replaced while connections are open.
-#[derive(Debug, Default)]
-pub struct ApiServerTokens(RwLock<BTreeSet<Token>>);
-
-impl ApiServerTokens {
-    /// Accepts these tokens from now on, and no others.
-    pub fn set(&self, tokens: BTreeSet<Token>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens;
-    }
-
-    fn caller(&self, presented: &str) -> Caller {
-        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if tokens.iter().any(|token| token.is(presented)) { Caller::ApiServer } else { Caller::Unverified }
-    }
 }
 
 /// Handles the requests to a hook.

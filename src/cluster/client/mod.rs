@@ -6,28 +6,31 @@
 //! sixteen times on 429, 503, and 504 is off: a POST that was applied but answered with 504 would return 409, and one
 //! call could take a quarter of an hour.
 
+mod connect;
 mod error;
 mod list;
 mod proxy;
+mod request;
 pub mod resources;
+mod response;
 mod transport;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
-use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::response::Status;
+use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use self::transport::{DeadlineLayer, OwnDeadline};
+use self::request::{call, delete_options, effect};
+use self::response::{outcome, retry_after, status};
+use self::transport::OwnDeadline;
 use crate::api::names::Uid;
 
+pub use self::connect::{ConnectError, Source};
 pub use self::error::{Call, Class, Effect, Error, Outcome, chain};
 pub use self::list::{Form, Selector};
 pub use self::proxy::ProxyError;
@@ -36,38 +39,6 @@ pub use self::transport::{NoObserver, REQUEST_DEADLINE, RequestObserver};
 
 /// A larger response is not read: the largest object is 1.5 MiB, and lists are paged.
 const MAX_RESPONSE_BYTES: usize = 8 << 20;
-
-/// Where the credentials of the cluster come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Source {
-    /// A kubeconfig, found as `kubectl` finds it, else the ServiceAccount of the Pod.
-    #[default]
-    Infer,
-    /// This kubeconfig (or the default one) and this context of it (or the current one).
-    Kubeconfig {
-        /// The file; `None`: `$KUBECONFIG`, else `~/.kube/config`.
-        path: Option<PathBuf>,
-        /// The context; `None`: the current one.
-        context: Option<String>,
-    },
-}
-
-/// Why a client cannot be created.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// There is neither a kubeconfig nor a ServiceAccount.
-    #[error("failed to find a cluster; set KUBECONFIG, or run in a Pod whose ServiceAccount token is mounted")]
-    Nowhere(#[source] kube::config::InferConfigError),
-    /// The kubeconfig is invalid.
-    #[error("failed to read the kubeconfig")]
-    Kubeconfig(#[source] kube::config::KubeconfigError),
-    /// The proxy is invalid.
-    #[error(transparent)]
-    Proxy(#[from] ProxyError),
-    /// The TLS configuration or the credentials are invalid.
-    #[error("failed to create a client from the cluster's certificates and credentials")]
-    Build(#[source] kube::Error),
-}
 
 /// Whether a write is a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,16 +96,7 @@ impl Client {
         manager: &'static str,
         observer: Arc<dyn RequestObserver>,
     ) -> Result<Self, ConnectError> {
-        let (mut config, named) = match source {
-            Source::Infer => match kubeconfig(None, None).await {
-                Ok(found) => found,
-                Err(_) => (kube::Config::infer().await.map_err(ConnectError::Nowhere)?, None),
-            },
-            Source::Kubeconfig { path, context } => {
-                kubeconfig(path.as_deref(), context.clone()).await.map_err(ConnectError::Kubeconfig)?
-            }
-        };
-        config.proxy_url = proxy::choose(&config.cluster_url, named.as_deref(), |name| std::env::var(name).ok())?;
+        let config = connect::config(source).await?;
         Self::of(config, manager, observer)
     }
 
@@ -146,13 +108,13 @@ impl Client {
         config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("rso/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, agent));
-        let kube = build(&config, &observer)?;
+        let kube = connect::build(&config, &observer)?;
         Ok(Self { kube, config: Arc::new(config), observer, manager, deadline: REQUEST_DEADLINE, pages: list::pages() })
     }
 
     /// A copy with connections of its own, which no other work delays: for the Lease.
     pub fn with_own_connections(&self) -> Result<Self, ConnectError> {
-        Ok(Self { kube: build(&self.config, &self.observer)?, ..self.clone() })
+        Ok(Self { kube: connect::build(&self.config, &self.observer)?, ..self.clone() })
     }
 
     /// A copy with another deadline for each request, at most [`REQUEST_DEADLINE`].
@@ -300,95 +262,6 @@ impl Client {
             return Ok(Outcome::Done(body));
         }
         outcome(call, &status(code, &body), after)
-    }
-}
-
-/// The kubeconfig and its `proxy-url`.
-async fn kubeconfig(
-    path: Option<&std::path::Path>,
-    context: Option<String>,
-) -> Result<(kube::Config, Option<String>), kube::config::KubeconfigError> {
-    let file = path.map_or_else(Kubeconfig::read, Kubeconfig::read_from)?;
-    let proxy = proxy_of(&file, context.as_ref());
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    Ok((kube::Config::from_custom_kubeconfig(file, &options).await?, proxy))
-}
-
-fn proxy_of(file: &Kubeconfig, context: Option<&String>) -> Option<String> {
-    let context = context.or(file.current_context.as_ref())?;
-    let context = file.contexts.iter().find(|named| named.name == *context)?.context.as_ref()?;
-    file.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()?.proxy_url.clone()
-}
-
-fn build(config: &kube::Config, observer: &Arc<dyn RequestObserver>) -> Result<kube::Client, ConnectError> {
-    let builder = ClientBuilder::try_from(config.clone()).map_err(ConnectError::Build)?;
-    Ok(builder.with_layer(&DeadlineLayer { observer: observer.clone() }).build())
-}
-
-fn call(verb: &'static str, resource: &Resource, subresource: Option<&str>, object: String, effect: Effect) -> Call {
-    // `proxy/disk` is a path below the subresource `proxy`, which is the name in RBAC rules.
-    let part = subresource.and_then(|part| part.split('/').next()).map(|part| format!("/{part}")).unwrap_or_default();
-    let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
-    Call { verb, resource: format!("{}{part}{group}", resource.plural), object, effect }
-}
-
-fn effect(run: Run) -> Effect {
-    match run {
-        Run::Real => Effect::Writes,
-        Run::Dry => Effect::Reads,
-    }
-}
-
-/// `dryRun` is in the body: in the query of a DELETE that has a body, the server ignores it and deletes the object
-/// (observed on 1.37.1).
-fn delete_options(dependents: Dependents, only: &Precondition, run: Run) -> Value {
-    let mut options = json!({
-        "kind": "DeleteOptions",
-        "apiVersion": "v1",
-        "propagationPolicy": match dependents {
-            Dependents::Orphan => "Orphan",
-            Dependents::Background => "Background",
-        },
-    });
-    if run == Run::Dry {
-        options["dryRun"] = json!(["All"]);
-    }
-    if let Some(uid) = &only.uid {
-        options["preconditions"]["uid"] = json!(uid.as_str());
-    }
-    if let Some(version) = &only.resource_version {
-        options["preconditions"]["resourceVersion"] = json!(version);
-    }
-    options
-}
-
-/// `Retry-After` in whole seconds; Kubernetes never sends a date.
-fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// The server's `Status`; of any other body, which a proxy may have sent, the first characters.
-fn status(code: StatusCode, body: &[u8]) -> Status {
-    match serde_json::from_slice::<Status>(body) {
-        Ok(status) if status.code == code.as_u16() => status,
-        Ok(_) | Err(_) => {
-            let words: String = String::from_utf8_lossy(body).trim().chars().take(300).collect();
-            Status::failure(&words, "").with_code(code.as_u16())
-        }
-    }
-}
-
-fn outcome<T>(call: Call, status: &Status, after: Option<Duration>) -> Result<Outcome<T>, Error> {
-    match status.code {
-        404 => Ok(Outcome::NotFound),
-        409 if status.is_already_exists() => Ok(Outcome::AlreadyExists),
-        409 => Ok(Outcome::Conflict(status.message.clone())),
-        _ => {
-            let own = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
-            let own = own.filter(|seconds| *seconds > 0).map(Duration::from_secs);
-            Err(Error::from_status(call, status, after.or(own)))
-        }
     }
 }
 

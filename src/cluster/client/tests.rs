@@ -5,6 +5,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use http::StatusCode;
+use kube::core::response::Status;
 
 fn a_call() -> Call {
     call("delete", &resources::STATEFUL_SETS, None, "statefulsets shop/db".into(), Effect::Writes)
@@ -142,7 +144,7 @@ async fn a_write_without_a_response_has_an_unknown_outcome_and_is_not_repeated()
 }
 
 #[tokio::test]
-async fn a_watch_has_no_deadline_and_its_activity_is_observed() {
+async fn the_body_of_a_watch_has_no_deadline_and_its_activity_is_observed() {
     const BOOKMARKS: &[&str] = &[
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
         "2\r\n{}\r\n",

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_watch_has_no_deadline() {
+    fn only_the_body_of_a_watch_has_no_deadline() {
         let check = |uri: &str, expected: bool| assert_eq!(is_watch(&uri.parse().unwrap()), expected, "{uri}");
         check("/apis/apps/v1/statefulsets?&watch=true&timeoutSeconds=200", true);
         check("/api/v1/namespaces/a/pods?watch=1", true);

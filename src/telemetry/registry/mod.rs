@@ -1,51 +1,34 @@
-//! The metrics, each with its labels and its help text; `docs/reference/metrics.md` is generated from here.
+//! The metrics, their labels, and how they are counted; `docs/reference/metrics.md` is generated from `register.rs`.
 //!
 //! Labels are bounded: by the existing StatefulSets and PVCs (series are removed with them), or by a list.
 
+mod label_sets;
 mod reference;
+mod register;
 mod series;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Registry;
 
-use self::series::{Labels, Series, labels};
+use self::label_sets::{
+    OfBuild, OfClaim, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet, OfTemplate,
+    OfUsageRequest, OfVolume, OfWebhook, of_template,
+};
+use self::series::Series;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::Reason;
 
+pub use self::label_sets::{Volume, VolumeUsage};
 #[cfg(feature = "testing")]
 pub use self::reference::reference;
-
-labels! {
-    OfSet { namespace: String, statefulset: String, result: &'static str }
-    OfTemplate { namespace: String, statefulset: String, volume_claim_template: String }
-    OfClaim { namespace: String, statefulset: String, volume_claim_template: String, persistentvolumeclaim: String }
-    OfVolume {
-        namespace: String, statefulset: String, volume_claim_template: String, persistentvolumeclaim: String, pod: String,
-    }
-    OfDecision {
-        namespace: String, statefulset: String, volume_claim_template: String, decision: &'static str, reason: &'static str,
-    }
-    OfResize {
-        namespace: String, statefulset: String, volume_claim_template: String, trigger: &'static str, result: &'static str,
-    }
-    OfPhase { phase: &'static str }
-    OfWebhook { webhook: &'static str, code: u16 }
-    OfReconcile { controller: &'static str, result: &'static str }
-    OfController { controller: &'static str }
-    OfQueue { name: &'static str }
-    OfRequest { code: String, method: String }
-    OfUsageRequest { source: &'static str, result: &'static str }
-    OfBuild { version: &'static str }
-}
 
 /// The `controller` and `name` labels that every dashboard for operators knows.
 const CONTROLLER: &str = "statefulset";
@@ -59,34 +42,6 @@ const RECONCILE_BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.
 const RESIZE_BUCKETS: [f64; 13] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 type DurationSeries<L> = Series<L, Histogram, fn() -> Histogram>;
-
-/// A volume: a PVC of a StatefulSet, and the Pod that uses it.
-#[derive(Clone, Copy, Debug)]
-pub struct Volume<'a> {
-    /// The StatefulSet.
-    pub set: &'a SetName,
-    /// The template of the PVC.
-    pub template: &'a TemplateName,
-    /// The PVC.
-    pub claim: &'a ClaimName,
-    /// The Pod.
-    pub pod: &'a str,
-}
-
-/// The usage of a volume.
-#[derive(Clone, Copy, Debug)]
-pub struct VolumeUsage {
-    /// The size of the filesystem.
-    pub capacity: Bytes,
-    /// The used space.
-    pub used: Bytes,
-    /// The space that an unprivileged user can still write.
-    pub available: Bytes,
-    /// All inodes and those in use, if there is a fixed number.
-    pub inodes: Option<(u64, u64)>,
-    /// When it was measured.
-    pub at: Timestamp,
-}
 
 /// The result of a reconciliation, in the words of controller-runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +84,8 @@ pub struct Metrics {
     usage_requests: Series<OfUsageRequest, Counter>,
     events_dropped: Counter,
     build: Series<OfBuild, Gauge>,
-    /// Bounds the work of [`Metrics::forget`]: one caller at a time searches all series.
-    forgetting: Mutex<()>,
+    /// Bounds the work of [`Metrics::remove_statefulset`]: one caller at a time searches all series.
+    removing: Mutex<()>,
 }
 
 impl Default for Metrics {
@@ -163,7 +118,7 @@ impl Default for Metrics {
             usage_requests: Series::default(),
             events_dropped: Counter::default(),
             build: Series::default(),
-            forgetting: Mutex::default(),
+            removing: Mutex::default(),
         };
         metrics.register();
         metrics.build.of(&OfBuild { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -303,8 +258,8 @@ impl Metrics {
     }
 
     /// Removes all series of a StatefulSet that no longer exists or is no longer managed.
-    pub fn forget(&self, set: &SetName) {
-        let _one = self.forgetting.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn remove_statefulset(&self, set: &SetName) {
+        let _one = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
         let other = |namespace: &str, name: &str| namespace != set.namespace || name != set.name;
         self.each_volume(|labels| other(&labels.namespace, &labels.statefulset));
         self.claim_requested.retain(|labels| other(&labels.namespace, &labels.statefulset));
@@ -315,8 +270,8 @@ impl Metrics {
     }
 
     /// Removes the series of a PVC that no longer belongs to the StatefulSet, which was scaled down.
-    pub fn forget_claim(&self, set: &SetName, claim: &ClaimName) {
-        let _one = self.forgetting.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn remove_pvc(&self, set: &SetName, claim: &ClaimName) {
+        let _one = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
         let other = |namespace: &str, name: &str| namespace != set.namespace || name != claim.as_str();
         self.each_volume(|labels| other(&labels.namespace, &labels.persistentvolumeclaim));
         self.claim_requested.retain(|labels| other(&labels.namespace, &labels.persistentvolumeclaim));
@@ -326,103 +281,6 @@ impl Metrics {
         for series in [&self.capacity, &self.used, &self.available, &self.inodes, &self.inodes_used, &self.read_at] {
             series.retain(&wanted);
         }
-    }
-
-    fn register(&mut self) {
-        self.register_volumes();
-        self.register_expansion();
-        self.register_operator();
-    }
-
-    fn register_volumes(&mut self) {
-        let volume = OfVolume::NAMES;
-        self.add("rso_volume_capacity_bytes", volume, "Size of the filesystem", self.capacity.family.clone());
-        self.add("rso_volume_used_bytes", volume, "Used space", self.used.family.clone());
-        let help = "Space that an unprivileged user can still write";
-        self.add("rso_volume_available_bytes", volume, help, self.available.family.clone());
-        let help = "Inodes of the filesystem, if it has a fixed number of them";
-        self.add("rso_volume_inodes", volume, help, self.inodes.family.clone());
-        self.add("rso_volume_inodes_used", volume, "Inodes in use", self.inodes_used.family.clone());
-        let help = "Time of the last measurement of the volume, as Unix time";
-        self.add("rso_volume_reading_timestamp_seconds", volume, help, self.read_at.family.clone());
-        let help = "Requests for the usage of volumes to an agent or a kubelet";
-        self.add("rso_usage_requests", OfUsageRequest::NAMES, help, self.usage_requests.family.clone());
-    }
-
-    fn register_expansion(&mut self) {
-        let help = "Storage request of the PVC";
-        self.add("rso_claim_requested_bytes", OfClaim::NAMES, help, self.claim_requested.family.clone());
-        let help = "Storage request of the StatefulSet's template";
-        self.add("rso_template_requested_bytes", OfTemplate::NAMES, help, self.template_requested.family.clone());
-        let help = "1 for the last decision, with the reason of its Event, if there was one";
-        self.add("rso_decision_info", OfDecision::NAMES, help, self.decision.family.clone());
-        let help = "Template expansions";
-        self.add("rso_resizes", OfResize::NAMES, help, self.resizes.family.clone());
-        let help = "Duration of a phase of an expansion";
-        self.add("rso_resize_duration_seconds", OfPhase::NAMES, help, self.resize_time.family.clone());
-        let help = "Recreations of a StatefulSet with a larger template";
-        self.add("rso_template_recreates", OfSet::NAMES, help, self.recreates.family.clone());
-        let help = "How long the name of a StatefulSet was absent during a recreation";
-        self.add("rso_template_absent_seconds", &[], help, self.absent.clone());
-        let help = "Pods that a recreation restarted. Must stay 0; alert on any other value";
-        self.add("rso_pod_restarts_caused", &[], help, self.restarts.clone());
-        let help = "Recreations that have been in one phase for more than a minute; the Events of the StatefulSet say what they wait for";
-        self.add("rso_recreates_stuck", &[], help, self.stuck.clone());
-    }
-
-    fn register_operator(&mut self) {
-        let help = "Admission requests by the code of the response";
-        self.add("rso_webhook_requests", OfWebhook::NAMES, help, self.webhook.family.clone());
-        let help = "Events that could not be written";
-        self.add("rso_events_dropped", &[], help, self.events_dropped.clone());
-        self.add("rso_build_info", OfBuild::NAMES, "1, with the version", self.build.family.clone());
-        let help = "Reconciliations by result";
-        self.add("controller_runtime_reconcile", OfReconcile::NAMES, help, self.reconciles.family.clone());
-        let help = "Reconciliations that failed";
-        self.add(
-            "controller_runtime_reconcile_errors",
-            OfController::NAMES,
-            help,
-            self.reconcile_errors.family.clone(),
-        );
-        let help = "Duration of a reconciliation";
-        self.add(
-            "controller_runtime_reconcile_time_seconds",
-            OfController::NAMES,
-            help,
-            self.reconcile_time.family.clone(),
-        );
-        self.add(
-            "workqueue_depth",
-            OfQueue::NAMES,
-            "StatefulSets that wait to be reconciled",
-            self.depth.family.clone(),
-        );
-        let help = "Requests to the API server by method and code; `<error>` if there was no response";
-        self.add("rest_client_requests", OfRequest::NAMES, help, self.requests.family.clone());
-        let help = "1 on the leader, 0 on the other replicas";
-        self.add("leader_election_master_status", OfQueue::NAMES, help, self.leads.family.clone());
-    }
-
-    fn add(&mut self, name: &'static str, labels: &'static [&'static str], help: &'static str, metric: impl Metric) {
-        self.described.push(reference::Described { name, kind: metric.metric_type(), labels, help });
-        self.registry.register(name, help, metric);
-    }
-}
-
-impl Volume<'_> {
-    fn labels(&self) -> OfVolume {
-        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(self.set, self.template);
-        let (persistentvolumeclaim, pod) = (self.claim.to_string(), self.pod.to_owned());
-        OfVolume { namespace, statefulset, volume_claim_template, persistentvolumeclaim, pod }
-    }
-}
-
-fn of_template(set: &SetName, template: &TemplateName) -> OfTemplate {
-    OfTemplate {
-        namespace: set.namespace.clone(),
-        statefulset: set.name.clone(),
-        volume_claim_template: template.to_string(),
     }
 }
 

@@ -1,3 +1,5 @@
+use jiff::Timestamp;
+
 use super::*;
 
 fn fill(used: u64) -> VolumeUsage {
@@ -64,7 +66,7 @@ fn a_deleted_statefulset_leaves_no_series_behind() {
     let (metrics, db, _) = with_two_statefulsets();
     let before = lines(&metrics.render(), "statefulset=\"db\"").len();
     assert_eq!(before, 6 * 2 + 2 + 4);
-    metrics.forget(&db);
+    metrics.remove_statefulset(&db);
     let text = metrics.render();
     assert_eq!(lines(&text, "\"db\""), Vec::<&str>::new());
     assert_eq!(lines(&text, "statefulset=\"web\"").len(), before);
@@ -73,7 +75,7 @@ fn a_deleted_statefulset_leaves_no_series_behind() {
 #[test]
 fn a_pvc_that_is_scaled_down_leaves_no_series_behind() {
     let (metrics, db, _) = with_two_statefulsets();
-    metrics.forget_claim(&db, &"data-db-1".into());
+    metrics.remove_pvc(&db, &"data-db-1".into());
     let text = metrics.render();
     assert_eq!(lines(&text, "data-db-1"), Vec::<&str>::new());
     assert_eq!(lines(&text, "data-db-0").len(), 7);

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use rustls::RootCertStore;
@@ -10,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::cluster::certificate::Material;
 use crate::cluster::clock::now;
+use crate::cluster::hook_path::Token;
 use crate::telemetry::stop::Stopper;
 use crate::webhook::hook::unprocessed;
 
