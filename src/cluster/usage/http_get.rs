@@ -52,10 +52,10 @@ pub enum UsageError {
     #[error("the response cannot be parsed")]
     Read(#[from] ReadError),
     /// There is no token for the kubelet, which never receives the operator's own.
-    #[error("failed to request a token of ServiceAccount {0}")]
+    #[error("failed to request a token of ServiceAccount {0}, which may only read statistics")]
     Token(String, #[source] Box<crate::cluster::client::Error>),
     /// The same: the ServiceAccount is missing, or the response has no token.
-    #[error("ServiceAccount {0} does not exist; install the chart again")]
+    #[error("ServiceAccount {0}, which may only read statistics, does not exist; install the chart again")]
     NoAccount(String),
     /// The cluster's certificates cannot be used.
     #[error("failed to create a TLS client from the cluster's certificates")]
