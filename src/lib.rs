@@ -15,9 +15,11 @@
 //! | 1 | [`policy`] | How big should a volume be? |
 //! | 1 | [`recreate`] | How does the template catch up? |
 //! | 2 | [`cluster`] | What is there, and how is it changed? The only place that talks to Kubernetes |
-//! | 3 | [`controller`], [`agent`], [`csi`], [`cli`] | The programs: wiring and loops |
+//! | 3 | [`controller`], [`agent`], [`csi`] | The programs and their loops |
 //! | 3 | [`webhook`] | What is changed on its way in? |
 //! | 3 | [`telemetry`] | Logs, metrics, health |
+//! | 4 | [`operator`] | The composition root: controller, webhook and telemetry in one process |
+//! | 5 | [`cli`] | The command line |
 //!
 //! Layers 0 and 1 are pure: no I/O and no clock, `now` is an argument. `docs/architecture.md` tells the rest.
 
@@ -36,7 +38,7 @@ macro_rules! rooms {
     };
 }
 
-rooms! { agent api cli cluster controller csi policy recreate telemetry webhook }
+rooms! { agent api cli cluster controller csi operator policy recreate telemetry webhook }
 
 pub use agent::main as run_agent;
 pub use cli::main as run;

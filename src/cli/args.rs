@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::flags::Connection;
 use super::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
@@ -47,20 +47,9 @@ pub enum Command {
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Run the operator
-    Controller(Box<Controller>),
+    Controller(Box<crate::operator::Args>),
     /// Run the CSI driver for local volumes on this node
     Csi(crate::csi::Args),
-}
-
-/// Arguments of the operator, with those of the webhook, which runs in the same process.
-#[derive(Args, Clone, Debug)]
-pub struct Controller {
-    /// Flags of the operator.
-    #[command(flatten)]
-    pub operator: crate::controller::Args,
-    /// Flags of the webhook.
-    #[command(flatten)]
-    pub webhook: crate::webhook::Args,
 }
 
 /// The tree under the name by which the program was started: `kubectl-rso` is shown as `kubectl rso`.

@@ -21,7 +21,7 @@ pub use flags::Connection;
 
 use self::show::terminal;
 use self::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
-use crate::controller::RunError;
+use crate::operator::RunError;
 
 /// Parses the command line, runs the verb, and turns a failure into a message and an exit code.
 pub fn main(words: Vec<OsString>) -> ExitCode {
@@ -45,7 +45,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         Command::Completions(args) => connection
             .reject_all("completions")
             .and_then(|()| completions::run(&args, args::command(Path::new("rso")), program.as_ref())),
-        Command::Controller(args) => block_on_several(controller(*args, &connection)),
+        Command::Controller(args) => block_on_several(operator(*args, &connection)),
         Command::Csi(args) => block_on(csi(args, &connection)),
     };
     match ended.and_then(terminal::final_exit) {
@@ -57,23 +57,9 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// Runs the operator, with the webhook in the same process.
-async fn controller(args: args::Controller, connection: &Connection) -> Result<Exit, Failure> {
-    let args::Controller { operator, webhook } = args;
-    let source = connection.operator_source()?;
-    let ended = crate::controller::run(operator, &source, |context, stop| {
-        let webhook_context = crate::webhook::Context {
-            client: context.client.clone(),
-            namespace: context.ground.namespace.clone(),
-            leadership: context.leadership.clone(),
-            cache: context.cache.clone(),
-            recorder: context.recorder.clone(),
-            telemetry: context.telemetry.clone(),
-            limits: context.limits.clone(),
-        };
-        async move { crate::webhook::run(webhook, webhook_context, stop).await.map_err(Into::into) }
-    })
-    .await;
+/// Runs the operator.
+async fn operator(args: crate::operator::Args, connection: &Connection) -> Result<Exit, Failure> {
+    let ended = crate::operator::run(args, &connection.operator_source()?).await;
     ended.map(|()| Exit::Success).map_err(operator_failure)
 }
 
@@ -86,9 +72,8 @@ fn operator_failure(error: RunError) -> Failure {
         RunError::Signals(_)
         | RunError::Kubelets(_)
         | RunError::Serve(_)
-        | RunError::Watch
-        | RunError::Beside(_)
-        | RunError::LostLease => Failure::negative(message),
+        | RunError::Controller(_)
+        | RunError::Webhook(_) => Failure::negative(message),
     }
 }
 

@@ -22,6 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("webhook", &["api", "policy", "recreate", "telemetry", "cluster"]),
     ("agent", &["api"]),
     ("csi", &["api", "telemetry"]),
+    // The composition root. Its arguments name the programs; nothing else of the command line does.
+    ("operator", &["api", "policy", "recreate", "telemetry", "cluster", "controller", "webhook"]),
     ("cli", &["api", "policy", "recreate", "telemetry", "cluster"]),
 ];
 
