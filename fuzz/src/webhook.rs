@@ -3,18 +3,18 @@
 use rso::api::bytes::Bytes;
 use rso::api::names::ClaimName;
 use rso::webhook::absorb::{absorb, keep_state};
+use rso::webhook::bounded_parse;
 use rso::webhook::floor::{Siblings, floor};
-use rso::webhook::hook::{Asker, Facts, Hook};
+use rso::webhook::hook::{Caller, Hook, Lookup};
 use rso::webhook::inject::inject;
-use rso::webhook::kept;
 use rso::webhook::patch::Op;
-use rso::webhook::review::{self, Answer};
+use rso::webhook::review::{self, AdmissionResponse};
 use serde_json::{Value, json};
 
 /// Everything belongs to a set that grows, so that every hook has something to do.
 struct Busy;
 
-impl Facts for Busy {
+impl Lookup for Busy {
     fn siblings(&self, _: &str, _: &ClaimName) -> Option<Siblings> {
         Some(Siblings { template: "data".into(), largest: Bytes::gib(5) })
     }
@@ -38,7 +38,7 @@ pub fn a_pair(data: &[u8]) {
 
 /// Bytes in, a review out that allows and whose warnings are short.
 pub fn answer_is_sound(hook: Hook, body: &[u8]) {
-    let answered = hook.answer(Asker::ApiServer, body, &Busy);
+    let answered = hook.handle(Caller::ApiServer, body, &Busy);
     a_stranger_hears_no_more(hook, body, &answered.body);
     only_what_fits_is_kept(hook, body);
     let review: Value = serde_json::from_slice(&answered.body).expect("the answer is JSON");
@@ -59,8 +59,8 @@ pub fn answer_is_sound(hook: Hook, body: &[u8]) {
 
 /// Nothing that is known of claims and pods reaches one who is not the API server, and nothing is told on his word.
 fn a_stranger_hears_no_more(hook: Hook, body: &[u8], known: &[u8]) {
-    let answered = hook.answer(Asker::Anybody, body, &Busy);
-    assert_eq!(answered.told, None);
+    let answered = hook.handle(Caller::Unverified, body, &Busy);
+    assert_eq!(answered.events, None);
     match hook {
         Hook::State | Hook::Absorb => assert_eq!(answered.body, known),
         Hook::Floor | Hook::Agent => {
@@ -72,9 +72,12 @@ fn a_stranger_hears_no_more(hook: Hook, body: &[u8], known: &[u8]) {
 
 /// However long the body is.
 fn only_what_fits_is_kept(hook: Hook, body: &[u8]) {
-    if let Ok(kept) = kept::parse(body, hook) {
+    if let Ok(kept) = bounded_parse::parse(body, hook) {
         let (values, text) = weight(&kept);
-        assert!(values <= kept::MOST_VALUES && text <= kept::MOST_TEXT, "{values} values, {text} bytes");
+        assert!(
+            values <= bounded_parse::MAX_VALUES && text <= bounded_parse::MAX_TEXT_BYTES,
+            "{values} values, {text} bytes"
+        );
     }
 }
 
@@ -136,13 +139,13 @@ pub fn pair_is_sound(object: &Value, old: &Value) {
 const REQUESTED: &str = "/metadata/annotations/resize-statefulset-operator~1requested";
 const TRANSACTION: &str = "/metadata/annotations/resize-statefulset-operator~1transaction";
 
-fn only_touches(answer: &Answer, allowed: &[&str]) {
+fn only_touches(answer: &AdmissionResponse, allowed: &[&str]) {
     for op in &answer.patch {
         assert!(allowed.contains(&op.path()), "{} is none of its business", op.path());
     }
 }
 
-fn applied(object: &Value, answer: &Answer) -> Value {
+fn applied(object: &Value, answer: &AdmissionResponse) -> Value {
     let patch = Value::Array(answer.patch.iter().map(Op::to_json).collect());
     let patch: json_patch::Patch = serde_json::from_value(patch).expect("a patch");
     let mut object = object.clone();

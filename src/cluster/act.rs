@@ -253,7 +253,7 @@ fn unfit(address: &Address, verb: &'static str, error: &crate::recreate::journal
             verb,
             resource: address.resource.plural.to_owned(),
             object: address.to_string(),
-            effect: super::client::Effect::Looks,
+            effect: super::client::Effect::Reads,
         },
         message: chain(error),
     }

@@ -1,8 +1,8 @@
-//! What does the webhook show to the API server, and how long does it hold? A certificate with the CA that signed it, in a
-//! Secret that all replicas read.
+//! The certificate of the webhook with the CA that signed it, in a Secret that all replicas read.
 //!
-//! The key of a CA signs one certificate and is forgotten: it is stored nowhere, and a new certificate always comes with a
-//! new CA. Validity is asked of the verifier that TLS clients use, so no field of a certificate is read by hand.
+//! The key of a CA signs one certificate and is then discarded: it is stored nowhere, and a new certificate always
+//! comes with a new CA. The verifier that TLS clients use checks the validity, so this module parses no field of a
+//! certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,19 +22,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use serde_json::{Value, json};
 
-/// How long a certificate of ours is valid.
-const LASTS: i64 = 90;
-/// It is renewed when it is valid for less than this.
-const RENEW: i64 = 30;
-/// Clocks may differ, and `notBefore` is a date.
-const EARLIER: i64 = 1;
+/// How long an issued certificate is valid.
+const VALIDITY_DAYS: i64 = 90;
+/// A certificate is renewed when it is valid for less than this.
+const RENEWAL_WINDOW_DAYS: i64 = 30;
+/// How far `notBefore` is in the past: clocks may differ, and it is a date.
+const BACKDATED_DAYS: i64 = 1;
 /// CAs that are trusted at the same time, the newest first.
-const MOST_CAS: usize = 3;
+const MAX_CAS: usize = 3;
 
-/// The certificate, its key, and the CAs to be trusted, as PEM. `Debug` does not show the key.
+/// A certificate, its key, and the CAs to trust, as PEM. `Debug` does not show the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Material {
-    /// The CAs, the newest first: what `caBundle` is to hold.
+    /// The CAs, the newest first: the content of `caBundle`.
     pub bundle: String,
     chain: String,
     key: String,
@@ -46,25 +46,25 @@ impl std::fmt::Debug for Material {
     }
 }
 
-/// Why there is nothing to show.
+/// Why there is no usable certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// A member of the Secret is missing or is no text.
-    #[error("the Secret has no readable {0}")]
+    /// A key of the Secret is missing or is not text.
+    #[error("the Secret has no valid {0}")]
     Missing(&'static str),
-    /// The certificate or key cannot be read.
-    #[error("the certificate cannot be read: {0}")]
+    /// The certificate or its key cannot be parsed.
+    #[error("the certificate cannot be parsed: {0}")]
     Pem(#[source] rustls::pki_types::pem::Error),
-    /// Certificate and key do not go together, or are of a kind that TLS does not use.
+    /// The certificate and the key do not match, or TLS does not support them.
     #[error("the certificate cannot be used")]
     Unfit(#[source] rustls::Error),
-    /// Nothing could be signed.
-    #[error("failed to make a certificate")]
+    /// A certificate could not be signed.
+    #[error("failed to issue a certificate")]
     Make(#[source] rcgen::Error),
 }
 
 impl Material {
-    /// Makes a CA and a certificate for the names of a Service, and forgets the CA's key.
+    /// Issues a CA and a certificate for the names of a Service, and discards the CA's key.
     ///
     /// # Errors
     /// When the random generator fails.
@@ -88,10 +88,10 @@ impl Material {
         made().map_err(CertificateError::Make)
     }
 
-    /// Reads the Secret; cert-manager writes the same members, `ca.crt` only when it knows one.
+    /// Reads the Secret; cert-manager writes the same keys, `ca.crt` only if it knows a CA.
     ///
     /// # Errors
-    /// When a member is missing.
+    /// When a key is missing.
     pub fn read(secret: &Value) -> Result<Self, CertificateError> {
         let text = |key: &'static str| {
             let bytes = secret["data"][key].as_str().and_then(|text| STANDARD.decode(text).ok());
@@ -100,18 +100,18 @@ impl Material {
         Ok(Self { bundle: text("ca.crt").unwrap_or_default(), chain: text("tls.crt")?, key: text("tls.key")? })
     }
 
-    /// The members of the Secret.
+    /// The data of the Secret.
     pub fn data(&self) -> Value {
         let encode = |text: &str| STANDARD.encode(text);
         json!({ "ca.crt": encode(&self.bundle), "tls.crt": encode(&self.chain), "tls.key": encode(&self.key) })
     }
 
-    /// The same, with CAs that were trusted before added behind its own: certificates they signed are shown until every
+    /// The same, with previously trusted CAs after its own: certificates that they signed are served until every
     /// replica has the new one.
     #[must_use]
     pub fn trusting_also(mut self, before: &str) -> Self {
         let before: Vec<&str> = split(before).filter(|ca| !self.bundle.contains(ca.trim())).collect();
-        let room = MOST_CAS.saturating_sub(split(&self.bundle).count());
+        let room = MAX_CAS.saturating_sub(split(&self.bundle).count());
         before.into_iter().take(room).for_each(|ca| {
             self.bundle.push_str(ca.trim());
             self.bundle.push('\n');
@@ -126,10 +126,10 @@ impl Material {
         Self { bundle, ..self }
     }
 
-    /// What TLS needs.
+    /// The certificate and key for TLS.
     ///
     /// # Errors
-    /// When certificate and key cannot be used.
+    /// When they cannot be used.
     pub fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, CertificateError> {
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(CertificateError::Pem)?;
@@ -152,7 +152,8 @@ impl Material {
         verifier.verify_server_cert(leaf, others, &name, &[], UnixTime::since_unix_epoch(since)).is_ok()
     }
 
-    /// Whole days for which it will be accepted by whoever trusts its bundle, at most ten years; none when it is not now.
+    /// Whole days for which a client that trusts its bundle accepts it, at most ten years; `None` if it is not accepted
+    /// now.
     pub fn days_left(&self, service: &str, namespace: &str, now: Timestamp) -> Option<u32> {
         let holds = |days: i64| self.is_accepted(&self.bundle, service, namespace, plus_days(now, days));
         if !holds(0) {
@@ -167,37 +168,41 @@ impl Material {
     }
 }
 
-/// What the keeper of the certificate does next.
+/// The next step of the certificate manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// All is well.
-    Rest,
-    /// Make a new one, and go on trusting these CAs.
+pub enum CertificateStep {
+    /// Nothing to do.
+    UpToDate,
+    /// Issue a new certificate, and continue to trust these CAs.
     Renew {
-        /// PEM; empty when nothing was trusted.
+        /// PEM; empty if no CA was trusted.
         before: String,
     },
-    /// The old CAs have been of no use for a day: write this.
+    /// The old CAs have been unused for a day: write this.
     Trim(Material),
-    /// The API server is to trust these CAs.
+    /// Write these CAs to the `caBundle`.
     Trust(String),
 }
 
-/// Decides on the certificate of a Service. `trusted` is the `caBundle` that the API server has, as PEM.
-pub fn next(secret: Option<&Value>, trusted: &str, service: &str, namespace: &str, now: Timestamp) -> Step {
+/// Decides on the certificate of a Service. `trusted` is the current `caBundle`, as PEM.
+pub fn next(secret: Option<&Value>, trusted: &str, service: &str, namespace: &str, now: Timestamp) -> CertificateStep {
     let material = secret.and_then(|secret| Material::read(secret).ok());
-    let Some(material) = material else { return Step::Renew { before: trusted.to_owned() } };
+    let Some(material) = material else { return CertificateStep::Renew { before: trusted.to_owned() } };
     let own = material.clone().trusting_only_its_own();
     let accepted = |days: i64| own.is_accepted(&own.bundle, service, namespace, plus_days(now, days));
-    // The bundle as a whole must hold what the certificate needs, and the newest CA is the one that signed it.
-    if !accepted(0) || !accepted(RENEW) {
+    // The bundle must contain the CA of the certificate, which is the newest one.
+    if !accepted(0) || !accepted(RENEWAL_WINDOW_DAYS) {
         let before = if trusted.is_empty() { &material.bundle } else { trusted };
-        return Step::Renew { before: before.to_owned() };
+        return CertificateStep::Renew { before: before.to_owned() };
     }
-    if own != material && accepted(-EARLIER - 1) {
-        return Step::Trim(own);
+    if own != material && accepted(-BACKDATED_DAYS - 1) {
+        return CertificateStep::Trim(own);
     }
-    if trusted.trim() == material.bundle.trim() { Step::Rest } else { Step::Trust(material.bundle) }
+    if trusted.trim() == material.bundle.trim() {
+        CertificateStep::UpToDate
+    } else {
+        CertificateStep::Trust(material.bundle)
+    }
 }
 
 fn names(service: &str, namespace: &str) -> Vec<String> {
@@ -214,96 +219,15 @@ fn plus_days(now: Timestamp, days: i64) -> Timestamp {
     now.checked_add((days * 24).hours()).unwrap_or(now)
 }
 
-/// Sets for how long it is valid. rcgen has dates of its own.
+/// Sets the period of validity. rcgen has a date type of its own.
 fn valid(certificate: &mut CertificateParams, now: Timestamp) {
     let date = |days: i64| {
         let date = plus_days(now, days).to_zoned(TimeZone::UTC).date();
         rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
     };
-    certificate.not_before = date(-EARLIER);
-    certificate.not_after = date(LASTS);
+    certificate.not_before = date(-BACKDATED_DAYS);
+    certificate.not_after = date(VALIDITY_DAYS);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn now() -> Timestamp {
-        "2026-11-21T15:00:00Z".parse().unwrap()
-    }
-
-    fn secret(material: &Material) -> Value {
-        json!({ "data": material.data() })
-    }
-
-    fn later(days: i64) -> Timestamp {
-        plus_days(now(), days)
-    }
-
-    #[test]
-    fn what_is_issued_is_accepted_for_its_service_and_its_time() {
-        let made = Material::issue("rso", "ns", now()).unwrap();
-        assert_eq!(Material::read(&secret(&made)).unwrap(), made);
-        let check = |service: &str, at: Timestamp, expected: bool| {
-            assert_eq!(made.is_accepted(&made.bundle, service, "ns", at), expected, "{service} {at}");
-        };
-        check("rso", now(), true);
-        check("other", now(), false);
-        check("rso", later(-3), false);
-        check("rso", later(89), true);
-        check("rso", later(91), false);
-        assert_eq!(made.days_left("rso", "ns", now()), Some(89));
-        assert_eq!(made.days_left("rso", "ns", later(95)), None);
-        let other = Material::issue("rso", "ns", now()).unwrap();
-        assert!(!made.is_accepted(&other.bundle, "rso", "ns", now()));
-        assert!(!format!("{made:?}").contains("KEY"));
-    }
-
-    #[test]
-    fn a_renewed_certificate_is_trusted_beside_the_old_one_for_a_day() {
-        let old = Material::issue("rso", "ns", now()).unwrap();
-        let new = Material::issue("rso", "ns", later(61)).unwrap().trusting_also(&old.bundle);
-        assert!(old.is_accepted(&new.bundle, "rso", "ns", later(61)), "a replica that still shows the old one");
-        assert!(new.is_accepted(&new.bundle, "rso", "ns", later(61)));
-        assert_eq!(next(Some(&secret(&new)), &new.bundle, "rso", "ns", later(61)), Step::Rest);
-        let trimmed = match next(Some(&secret(&new)), &new.bundle, "rso", "ns", later(63)) {
-            Step::Trim(trimmed) => trimmed,
-            other @ (Step::Rest | Step::Renew { .. } | Step::Trust(_)) => panic!("{other:?}"),
-        };
-        assert!(!old.is_accepted(&trimmed.bundle, "rso", "ns", later(63)));
-        assert_eq!(
-            next(Some(&secret(&trimmed)), &new.bundle, "rso", "ns", later(63)),
-            Step::Trust(trimmed.bundle.clone())
-        );
-        assert_eq!(new.clone().trusting_also(&new.bundle), new, "no CA twice");
-    }
-
-    #[test]
-    fn what_is_missing_broken_or_about_to_end_is_made_anew() {
-        let made = Material::issue("rso", "ns", now()).unwrap();
-        let other = Material::issue("rso", "ns", now()).unwrap();
-        let renews = |secret: Option<Value>, at: Timestamp| matches!(next(secret.as_ref(), &made.bundle, "rso", "ns", at), Step::Renew { before } if before == made.bundle);
-        assert!(!renews(Some(secret(&made)), now()));
-        assert!(renews(None, now()));
-        assert!(renews(Some(json!({})), now()));
-        assert!(renews(Some(json!({"data": {"tls.crt": "!", "tls.key": "", "ca.crt": ""}})), now()));
-        assert!(renews(Some(secret(&Material { key: other.key.clone(), ..made.clone() })), now()), "another's key");
-        assert!(renews(Some(secret(&Material { bundle: other.bundle, ..made.clone() })), now()), "another's CA");
-        assert!(renews(Some(secret(&Material { chain: "junk".into(), ..made.clone() })), now()));
-        assert!(!renews(Some(secret(&made)), later(58)));
-        assert!(renews(Some(secret(&made)), later(61)));
-        let moved = next(Some(&secret(&made)), &made.bundle, "renamed", "ns", now());
-        assert!(matches!(moved, Step::Renew { .. }), "another Service");
-    }
-
-    #[test]
-    fn the_api_server_is_told_whom_to_trust() {
-        let made = Material::issue("rso", "ns", now()).unwrap();
-        let check = |trusted: &str, expected: Step| {
-            assert_eq!(next(Some(&secret(&made)), trusted, "rso", "ns", now()), expected);
-        };
-        check("", Step::Trust(made.bundle.clone()));
-        check("junk", Step::Trust(made.bundle.clone()));
-        check(&made.bundle, Step::Rest);
-    }
-}
+mod tests;

@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_by_its_kind_and_in_the_words_of_the_server() {
-        let call = || Call { verb: "patch", resource: String::new(), object: String::new(), effect: Effect::Looks };
+        let call = || Call { verb: "patch", resource: String::new(), object: String::new(), effect: Effect::Reads };
         let to = Bytes::gib(2);
         let refused = |message: &str| ended(Err(Error::Refused { call: call(), message: message.into() }), to).unwrap();
         let words = |growth: Growth| {

@@ -1,4 +1,4 @@
-//! What time is it? The only clocks of this layer; whoever decides takes the answer as an argument.
+//! The clocks: the only ones of this layer. Functions that decide take the time as an argument.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Time since the machine started, asleep or not: it never goes back, and a suspended machine does not think that its lease
-/// is fresh when it wakes (which CLOCK_MONOTONIC, and so [`std::time::Instant`], would).
+/// Time since the machine started, including suspension: it never goes back, and a suspended machine does not consider
+/// its Lease valid when it resumes (as it would with CLOCK_MONOTONIC, and therefore [`std::time::Instant`]).
 pub fn since_boot() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Kubernetes' `MicroTime`: exactly six digits, or the server refuses it.
+/// The format of Kubernetes' `MicroTime`: the server requires exactly six digits.
 pub fn micro_time(time: Timestamp) -> String {
     format!("{time:.6}")
 }
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_has_been_up() {
+    fn time_since_boot_is_positive_and_does_not_decrease() {
         let before = since_boot();
         assert!(before > Duration::ZERO && since_boot() >= before);
     }

@@ -1,17 +1,17 @@
-//! How does the webhook know the API server? By a path that nobody else can guess: `/floor/<64 hexadecimal digits>`.
+//! The secret path by which the webhook recognizes the API server: `/floor/<64 hexadecimal digits>`.
 //!
-//! The token stands in the MutatingWebhookConfiguration and nowhere else. The leader writes it, every replica reads it there,
-//! and of all accounts only those that may read that configuration know it: the API server and the cluster's administrators.
-//! The chart leaves the path out, as it does with the caBundle, so no deployment tool writes another one back.
+//! The token is stored in the MutatingWebhookConfiguration and nowhere else. The leader writes it, every replica reads
+//! it there, and only clients that may read that configuration know it: the API server and the cluster's
+//! administrators. The chart omits the path, as it does the caBundle, so no deployment tool overwrites it.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 /// Random bytes in a token.
-pub const RANDOM: usize = 32;
+pub const TOKEN_BYTES: usize = 32;
 
-/// What only the API server says. `Debug` does not show it.
+/// The token that identifies the API server. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(String);
 
@@ -22,21 +22,21 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// Makes a token of random bytes.
-    pub fn new(random: [u8; RANDOM]) -> Self {
+    /// Creates a token from random bytes.
+    pub fn new(random: [u8; TOKEN_BYTES]) -> Self {
         Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Reads a token; none when it is too short to be one of ours, or of other characters.
+    /// Parses a token; `None` if it has another length or other characters.
     pub fn read(text: &str) -> Option<Self> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        (digits && text.len() == 2 * RANDOM).then(|| Self(text.to_owned()))
+        (digits && text.len() == 2 * TOKEN_BYTES).then(|| Self(text.to_owned()))
     }
 
-    /// Whether this is it. Takes the same time whatever is said.
-    pub fn is(&self, said: &str) -> bool {
-        let differences = self.0.bytes().zip(said.bytes()).fold(0, |found, (ours, theirs)| found | (ours ^ theirs));
-        said.len() == self.0.len() && differences == 0
+    /// Compares a text with the token, in constant time.
+    pub fn is(&self, text: &str) -> bool {
+        let differences = self.0.bytes().zip(text.bytes()).fold(0, |found, (ours, theirs)| found | (ours ^ theirs));
+        text.len() == self.0.len() && differences == 0
     }
 }
 
@@ -45,24 +45,24 @@ pub fn tokens(configuration: &Value) -> BTreeSet<Token> {
     webhooks(configuration).filter_map(|(_, hook)| token_of(hook)).collect()
 }
 
-/// The patch that gives every webhook of the configuration the token it has already, or else `fresh`, and that token; none
-/// when each has it. A webhook that leads to no Service was made by somebody else, who knows best.
+/// The patch that gives every webhook of the configuration the token that one of them already has, or else `fresh`, and
+/// that token; `None` if each has it. A webhook without a Service was configured by someone else and is not changed.
 pub fn completed(configuration: &Value, fresh: &Token) -> Option<(Token, Value)> {
     let token = tokens(configuration).into_iter().next().unwrap_or_else(|| fresh.clone());
-    let lacking = webhooks(configuration).filter(|(_, hook)| hook["clientConfig"]["service"].is_object());
-    let lacking = lacking.filter_map(|(index, hook)| {
+    let missing = webhooks(configuration).filter(|(_, hook)| hook["clientConfig"]["service"].is_object());
+    let missing = missing.filter_map(|(index, hook)| {
         let path = format!("/{}/{}", hook_of(hook)?, token.0);
         let place = format!("/webhooks/{index}/clientConfig/service/path");
         let differs = hook["clientConfig"]["service"]["path"] != path;
         differs.then(|| json!({ "op": "add", "path": place, "value": path }))
     });
-    let lacking: Vec<Value> = lacking.collect();
-    if lacking.is_empty() {
+    let missing: Vec<Value> = missing.collect();
+    if missing.is_empty() {
         return None;
     }
     let version = &configuration["metadata"]["resourceVersion"];
     let seen = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version });
-    let patch = [seen].into_iter().chain(lacking).collect();
+    let patch = [seen].into_iter().chain(missing).collect();
     Some((token, patch))
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn token(byte: u8) -> Token {
-        Token::new([byte; RANDOM])
+        Token::new([byte; TOKEN_BYTES])
     }
 
     fn configuration(paths: &[Option<&str>]) -> Value {
@@ -106,23 +106,23 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_what_was_made_and_nothing_like_it() {
+    fn a_token_equals_only_itself() {
         let made = token(0xab);
-        let check = |said: &str, expected: bool| assert_eq!(made.is(said), expected, "{said}");
-        check(&"ab".repeat(RANDOM), true);
-        check(&"ab".repeat(RANDOM - 1), false);
-        check(&"ab".repeat(RANDOM + 1), false);
-        check(&"AB".repeat(RANDOM), false);
+        let check = |text: &str, expected: bool| assert_eq!(made.is(text), expected, "{text}");
+        check(&"ab".repeat(TOKEN_BYTES), true);
+        check(&"ab".repeat(TOKEN_BYTES - 1), false);
+        check(&"ab".repeat(TOKEN_BYTES + 1), false);
+        check(&"AB".repeat(TOKEN_BYTES), false);
         check("", false);
         assert_eq!(Token::read(&made.0), Some(made.clone()));
-        for bad in ["", "ab", &"AB".repeat(RANDOM), &"zz".repeat(RANDOM)] {
+        for bad in ["", "ab", &"AB".repeat(TOKEN_BYTES), &"zz".repeat(TOKEN_BYTES)] {
             assert_eq!(Token::read(bad), None, "{bad}");
         }
         assert!(!format!("{made:?}").contains("ab"));
     }
 
     #[test]
-    fn every_webhook_gets_one_token_and_one_that_is_there_stays() {
+    fn every_webhook_gets_the_same_token_and_an_existing_one_is_kept() {
         let (old, new) = (token(1), token(2));
         let check = |paths: &[Option<&str>], expected: Option<&Token>| {
             let mut object = configuration(paths);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_has_changed_meanwhile_is_not_patched() {
+    fn a_configuration_that_changed_in_the_meantime_is_not_patched() {
         let (_, patch) = completed(&configuration(&[None]), &token(1)).unwrap();
         let mut moved = configuration(&[None]);
         moved["metadata"]["resourceVersion"] = json!("8");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_that_leads_elsewhere_is_left_alone() {
+    fn a_webhook_without_a_service_is_not_changed() {
         let object = json!({"webhooks": [{"name": "floor.x", "clientConfig": {"url": "https://example.com/floor"}}]});
         assert_eq!(completed(&object, &token(1)), None);
     }

@@ -7,7 +7,7 @@ use crate::cluster::client::Client;
 use crate::cluster::events::Recorder;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::Ground;
-use crate::cluster::usage::Sources;
+use crate::cluster::usage::UsageSources;
 use crate::cluster::watch::Cache;
 use crate::policy::drivers::Drivers;
 use crate::policy::settings::Limits;
@@ -26,7 +26,7 @@ pub struct Context {
     /// What is there.
     pub cache: Arc<Cache>,
     /// Who is asked how full a volume is.
-    pub sources: Sources,
+    pub sources: UsageSources,
     /// Where Events go.
     pub recorder: Recorder,
     /// Metrics and health.
@@ -50,6 +50,6 @@ impl Context {
     /// were ours.
     pub fn forget(&self, set: &SetName) {
         self.measuring.forget(set);
-        self.telemetry.metrics.forget(set);
+        self.telemetry.metrics.remove_statefulset(set);
     }
 }

@@ -1,8 +1,9 @@
-//! How full are the volumes now? Asked in tasks of their own, beside the passes: who does not answer delays no pass, and no
-//! other StatefulSet. Asks only for what is due; a pass reads what is known and is triggered when that changes.
+//! The measurement of volume usage, in tasks of its own beside the reconciliations: a silent Pod delays no
+//! reconciliation and no other StatefulSet. It queries only what is due; a reconciliation reads the latest values and
+//! is triggered when they change.
 //!
-//! A volume far from its threshold cannot reach it before the disk has been written at full speed, so that it is looked at
-//! once a minute; one that is near, every second.
+//! A volume far from its threshold cannot reach it in less time than the disk needs at full write speed, so it is
+//! measured once a minute; one close to it, every second.
 
 mod gauges;
 
@@ -24,15 +25,14 @@ use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
 use crate::policy::settings::{Auto, Settings};
 use crate::policy::usage::{Reading, Unknown, Usage};
-use crate::telemetry::registry::{Fill, Volume};
+use crate::telemetry::registry::{Volume, VolumeUsage};
 
-/// StatefulSets that are measured at the same time. Each only waits; how many requests are open is bounded by whom they go
-/// to, in `cluster::usage`.
-const AT_ONCE: usize = 1_024;
-/// A StatefulSet is not measured more often than this, whatever is due.
-const LEAST_WAIT: Duration = Duration::from_millis(100);
+/// StatefulSets that are measured at the same time. Each only waits; `cluster::usage` limits the open requests.
+const MAX_CONCURRENT_STATEFULSETS: usize = 1_024;
+/// The minimum time between two measurements of a StatefulSet.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is measured, for all StatefulSets.
+/// The state of the measurement of all StatefulSets.
 #[derive(Debug)]
 pub struct Measuring {
     sets: Mutex<HashMap<SetName, Gauges>>,
@@ -48,7 +48,7 @@ impl Default for Measuring {
 }
 
 impl Measuring {
-    /// Stops measuring a StatefulSet, until a pass wants it again.
+    /// Stops measuring a StatefulSet, until a reconciliation requests it again.
     pub fn forget(&self, set: &SetName) {
         self.lock().remove(set);
     }
@@ -58,7 +58,8 @@ impl Measuring {
     }
 }
 
-/// What is known of every volume that grows by usage: no request. Volumes whose time has come are asked about meanwhile.
+/// The latest reading of every volume that rso measures, without a request. Volumes that are due are queried in the
+/// background.
 pub(super) fn readings(
     context: &Context,
     seen: &Seen,
@@ -79,61 +80,62 @@ pub(super) fn readings(
     gauges.readings(now)
 }
 
-/// Measures, until it is dropped. `passes`: where a pass is asked for.
-pub(super) async fn run(context: &Arc<Context>, passes: &Triggers) {
+/// Measures until it is dropped. `reconciles`: triggers reconciliations.
+pub(super) async fn run(context: &Arc<Context>, reconciles: &Triggers) {
     let requests = context.measuring.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(requests) = requests else { return std::future::pending().await };
     let work = |set| {
-        let (context, passes) = (context.clone(), passes.clone());
-        async move { look(&context, &passes, &set).await }
+        let (context, reconciles) = (context.clone(), reconciles.clone());
+        async move { measure_due(&context, &reconciles, &set).await }
     };
-    queue::run(requests, AT_ONCE, |_| (), std::future::pending(), work).await;
+    queue::run(requests, MAX_CONCURRENT_STATEFULSETS, |_| (), std::future::pending(), work).await;
 }
 
-/// Asks the pods of one StatefulSet that are due. Answers when the next one is.
-async fn look(context: &Context, passes: &Triggers, set: &SetName) -> Option<Duration> {
+/// Queries the Pods of one StatefulSet that are due. Returns the delay until the next one is.
+async fn measure_due(context: &Context, reconciles: &Triggers, set: &SetName) -> Option<Duration> {
     let now = clock::now();
     let due = context.measuring.lock().get(set)?.due(|ordinal| view(context, set, ordinal, now), now);
-    let mut asked: FuturesUnordered<_> =
-        due.into_iter().map(|(ordinal, claims)| ask(context, set, ordinal, claims)).collect();
-    while let Some(answers) = asked.next().await {
-        if context.take(set, answers)? {
-            passes.now(set.clone());
+    let mut queried: FuturesUnordered<_> =
+        due.into_iter().map(|(ordinal, claims)| query(context, set, ordinal, claims)).collect();
+    while let Some(results) = queried.next().await {
+        if context.take(set, results)? {
+            reconciles.now(set.clone());
         }
     }
     let next = context.measuring.lock().get(set)?.next()?;
-    Some(Duration::try_from(next.duration_since(clock::now())).unwrap_or_default().max(LEAST_WAIT))
+    Some(Duration::try_from(next.duration_since(clock::now())).unwrap_or_default().max(MIN_INTERVAL))
 }
 
-/// What was said about the volumes of one pod.
-struct Answers {
+/// The results for the volumes of one Pod.
+struct PodUsage {
     ordinal: Ordinal,
     pod: Option<PodView>,
     of_claims: Vec<(Claim, Result<Usage, Unknown>)>,
 }
 
 impl Context {
-    /// Takes what was said. Answers whether it is a reason for a pass; none when nobody wants it any more.
-    fn take(&self, set: &SetName, answers: Answers) -> Option<bool> {
+    /// Stores the results. Returns whether they require a reconciliation; `None` if the StatefulSet is no longer
+    /// measured.
+    fn take(&self, set: &SetName, results: PodUsage) -> Option<bool> {
         let now = clock::now();
         let mut sets = self.measuring.lock();
         let gauges = sets.get_mut(set)?;
         let mut news = false;
-        for (claim, answer) in answers.of_claims {
-            let usage = answer.as_ref().ok().cloned();
-            let Some(is_news) = gauges.take(answers.ordinal, &claim.name, answers.pod.as_ref(), answer, now) else {
+        for (claim, result) in results.of_claims {
+            let usage = result.as_ref().ok().cloned();
+            let Some(is_news) = gauges.take(results.ordinal, &claim.name, results.pod.as_ref(), result, now) else {
                 continue;
             };
             news |= is_news;
             if let Some(usage) = usage {
-                count(self, set, &claim, &usage);
+                export(self, set, &claim, &usage);
             }
         }
         Some(news)
     }
 }
 
-/// The claims that grow by usage, by the ordinal of the pod that uses them.
+/// The PVCs that rso measures, by the ordinal of the Pod that uses them.
 fn wanted(seen: &Seen, settings: &Settings) -> ByPod {
     let mut wanted = ByPod::new();
     for (template, claims) in &seen.claims {
@@ -152,36 +154,37 @@ fn view(context: &Context, set: &SetName, ordinal: Ordinal, now: Timestamp) -> O
     context.cache.pod(set, ordinal).map(|pod| PodView::of(&pod, now))
 }
 
-/// Asks about the volumes of one pod.
-async fn ask(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<Claim>) -> Answers {
+/// Queries the usage of the volumes of one Pod.
+async fn query(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<Claim>) -> PodUsage {
     let Some(pod) = view(context, set, ordinal, clock::now()) else {
         let of_claims = claims.into_iter().map(|claim| (claim, Err(Unknown::NoPod))).collect();
-        return Answers { ordinal, pod: None, of_claims };
+        return PodUsage { ordinal, pod: None, of_claims };
     };
-    // An agent is only believed about the volumes of its own pod.
+    // An agent is trusted only about the volumes of its own Pod.
     let names: Vec<ClaimName> =
         claims.iter().map(|claim| claim.name.clone()).filter(|name| pod.claims.contains(name)).collect();
-    let asked = usage::Pod {
+    let queried = usage::Pod {
         namespace: &set.namespace,
         name: &pod_name(set, ordinal),
         agent: pod.agent,
         node: pod.node.as_deref(),
         claims: &names,
     };
-    let mut answers = context.sources.ask(&asked).await;
+    let mut results = context.sources.query(&queried).await;
     let of_claims = claims.into_iter().map(|claim| {
-        let answer = answers.remove(&claim.name);
-        let answer = answer.map_or(Err(Unknown::NoPod), |answer| answer.map_err(|said| pod.unknown(said)));
-        (claim, answer)
+        let result = results.remove(&claim.name);
+        let result = result.map_or(Err(Unknown::NoPod), |result| result.map_err(|why| pod.unknown(why)));
+        (claim, result)
     });
     let of_claims = of_claims.collect();
-    Answers { ordinal, pod: Some(pod), of_claims }
+    PodUsage { ordinal, pod: Some(pod), of_claims }
 }
 
-fn count(context: &Context, set: &SetName, claim: &Claim, usage: &Usage) {
+fn export(context: &Context, set: &SetName, claim: &Claim, usage: &Usage) {
     let pod = pod_name(set, claim.ordinal);
     let volume = Volume { set, template: &claim.template, claim: &claim.name, pod: &pod };
     let inodes = usage.inodes.map(|inodes| (inodes.total, inodes.total.saturating_sub(inodes.free)));
-    let fill = Fill { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
-    context.telemetry.metrics.volume(volume, &fill);
+    let measured =
+        VolumeUsage { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
+    context.telemetry.metrics.volume(volume, &measured);
 }

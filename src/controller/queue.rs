@@ -1,9 +1,10 @@
-//! The queue of sets that wait for a pass.
+//! The queue of StatefulSets that wait to be reconciled.
 //!
-//! One queue for every trigger, keyed by the *name* of a set, so that a set which is absent in the middle of a recreate
-//! is worked on like any other. (kube's `Controller` looks its object up first and skips what is not there.) A key is
-//! worked on by one pass at a time; a trigger that arrives meanwhile makes one more pass afterwards. What is due longest
-//! comes first. (kube's scheduler takes what is due in the order of a hash: under load, some keys always come last.)
+//! There is one queue for every trigger, keyed by the *name* of a StatefulSet, so a StatefulSet that is absent during a
+//! recreation is reconciled like any other. (kube's `Controller` gets the object first and skips it if it does not
+//! exist.) One key is reconciled once at a time; a trigger that arrives in the meantime causes one more reconciliation
+//! afterwards. The key that has been due the longest comes first. (kube's scheduler takes due keys in the order of a
+//! hash: under load, some keys always come last.)
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
@@ -16,49 +17,49 @@ use tokio::time::Instant;
 
 use crate::api::names::SetName;
 
-/// Where triggers are put in: cheap to clone, never blocks.
+/// The input of the queue: cheap to clone, never blocks.
 #[derive(Clone, Debug)]
 pub struct Triggers(mpsc::UnboundedSender<(SetName, Instant)>);
 
-/// The other end of [`Triggers`].
+/// The receiving end of [`Triggers`].
 #[derive(Debug)]
 pub struct Requests(mpsc::UnboundedReceiver<(SetName, Instant)>);
 
-/// Makes the two ends. Memory is bounded by the number of sets: one entry a key.
+/// Creates both ends. Memory is bounded by the number of StatefulSets: one entry a key.
 pub fn triggers() -> (Triggers, Requests) {
     let (send, receive) = mpsc::unbounded();
     (Triggers(send), Requests(receive))
 }
 
 impl Triggers {
-    /// Asks for a pass over this set as soon as possible.
+    /// Requests a reconciliation of this StatefulSet as soon as possible.
     pub fn now(&self, set: SetName) {
         self.after(set, Duration::ZERO);
     }
 
-    /// Asks for a pass over this set in a while; an earlier request stands.
+    /// Requests a reconciliation of this StatefulSet after a delay; an earlier request stands.
     pub fn after(&self, set: SetName, delay: Duration) {
-        // Fails only when the queue has stopped: then nothing is to be worked on any more.
+        // Fails only after the queue has stopped, when nothing is reconciled anymore.
         let _ = self.0.unbounded_send((set, Instant::now() + delay));
     }
 }
 
-/// When a set is due, and which of two that are due at the same moment came first.
+/// When a StatefulSet is due, and the order of entry for those that are due at the same time.
 type Place = (Instant, u64);
 
-/// The sets that wait, each once.
+/// The waiting StatefulSets, each once.
 #[derive(Debug, Default)]
 struct Waiting {
     /// Due in the future.
     later: BTreeMap<Place, SetName>,
-    /// Due, the one that is so longest first.
+    /// Due now, in the order of the time since when.
     due: BTreeMap<Place, SetName>,
     places: HashMap<SetName, Place>,
     entered: u64,
 }
 
 impl Waiting {
-    /// Enters a set; of two requests the earlier one stands.
+    /// Adds a StatefulSet; of two requests, the earlier one stands.
     fn enter(&mut self, set: SetName, at: Instant) {
         if let Some(place) = self.places.get(&set).copied() {
             if place.0 <= at {
@@ -73,13 +74,13 @@ impl Waiting {
         self.later.insert(place, set);
     }
 
-    /// Takes out the set that is due longest, of those that are not busy.
+    /// Removes the StatefulSet that has been due the longest and is not busy.
     fn take(&mut self, now: Instant, busy: &HashSet<SetName>) -> Option<SetName> {
         while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) {
             let (place, set) = first.remove_entry();
             self.due.insert(place, set);
         }
-        // No more are skipped than are busy.
+        // This skips no more entries than are busy.
         let (place, set) = self.due.iter().find(|(_, set)| !busy.contains(*set))?;
         let (place, set) = (*place, set.clone());
         self.due.remove(&place);
@@ -87,36 +88,36 @@ impl Waiting {
         Some(set)
     }
 
-    /// When something else becomes due.
+    /// When the next entry becomes due.
     fn next(&self) -> Option<Instant> {
         self.later.first_key_value().map(|(place, _)| place.0)
     }
 }
 
-/// Works until `stop` resolves, then lets the passes that have begun come to their end.
+/// Runs until `stop` resolves, and then waits for the reconciliations that have begun.
 ///
-/// `work` answers how soon it wants to see the set again; `None`: when something changes. At most `at_most` passes run
-/// at once. `depth` hears how many sets are due and wait.
-pub async fn run<Work, Pass>(
+/// `work` returns the requeue delay; `None`: only a trigger requeues. At most `at_most` reconciliations run at the same
+/// time. `depth` receives the number of StatefulSets that are due and wait.
+pub async fn run<Work, Reconciliation>(
     requests: Requests,
     at_most: usize,
     depth: impl Fn(usize),
     stop: impl Future<Output = ()>,
     mut work: Work,
 ) where
-    Work: FnMut(SetName) -> Pass,
-    Pass: Future<Output = Option<Duration>>,
+    Work: FnMut(SetName) -> Reconciliation,
+    Reconciliation: Future<Output = Option<Duration>>,
 {
     let mut requests = requests.0;
     let mut stop = pin!(stop);
-    let (mut waiting, mut busy, mut passes) = (Waiting::default(), HashSet::new(), FuturesUnordered::new());
+    let (mut waiting, mut busy, mut reconciliations) = (Waiting::default(), HashSet::new(), FuturesUnordered::new());
     loop {
         while busy.len() < at_most
             && let Some(set) = waiting.take(Instant::now(), &busy)
         {
             busy.insert(set.clone());
-            let pass = work(set.clone());
-            passes.push(async move { (set, pass.await) });
+            let reconciliation = work(set.clone());
+            reconciliations.push(async move { (set, reconciliation.await) });
         }
         depth(waiting.due.len());
         let next = waiting.next();
@@ -129,7 +130,7 @@ pub async fn run<Work, Pass>(
         tokio::select! {
             biased;
             () = &mut stop => break,
-            Some((set, soon)) = passes.next() => {
+            Some((set, soon)) = reconciliations.next() => {
                 busy.remove(&set);
                 if let Some(delay) = soon {
                     waiting.enter(set, Instant::now() + delay);
@@ -139,7 +140,7 @@ pub async fn run<Work, Pass>(
             () = due, if busy.len() < at_most => {}
         }
     }
-    while passes.next().await.is_some() {}
+    while reconciliations.next().await.is_some() {}
 }
 
 #[cfg(test)]
@@ -158,9 +159,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_is_never_worked_on_twice_at_once_and_a_late_trigger_is_not_lost() {
+    async fn a_key_is_never_reconciled_twice_at_once_and_a_late_trigger_is_not_lost() {
         let (triggers, requests) = triggers();
-        let (running, most, passes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (running, most, reconciliations) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         for _ in 0..10 {
             triggers.now(set("db"));
         }
@@ -176,24 +177,24 @@ mod tests {
             |_| (),
             stop,
             |_| {
-                let (running, most, passes) = (running.clone(), most.clone(), passes.clone());
+                let (running, most, reconciliations) = (running.clone(), most.clone(), reconciliations.clone());
                 async move {
                     running.set(running.get() + 1);
                     most.set(most.get().max(running.get()));
                     soon().await;
                     running.set(running.get() - 1);
-                    passes.set(passes.get() + 1);
+                    reconciliations.set(reconciliations.get() + 1);
                     None
                 }
             },
         )
         .await;
-        assert_eq!(most.get(), 1, "two passes over one key at once");
-        assert_eq!(passes.get(), 2, "ten triggers at once are one pass, the late one is another");
+        assert_eq!(most.get(), 1, "two reconciliations of one key at once");
+        assert_eq!(reconciliations.get(), 2, "ten triggers at once are one reconciliation, the late one is another");
     }
 
     #[tokio::test]
-    async fn a_pass_that_asks_to_be_seen_again_is() {
+    async fn a_reconciliation_that_returns_a_delay_is_requeued() {
         let (triggers, requests) = triggers();
         let seen = Rc::new(RefCell::new(Vec::new()));
         triggers.now(set("a"));
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_begun_ends_before_the_queue_stops() {
+    async fn running_reconciliations_end_before_the_queue_stops() {
         let (triggers, requests) = triggers();
         let ended = Rc::new(Cell::new(false));
         triggers.now(set("db"));
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_longest_comes_first_and_each_set_once() {
+    fn the_statefulset_that_is_due_longest_comes_first_and_each_one_once() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut waiting = Waiting::default();
@@ -264,19 +265,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn under_load_every_set_is_passed_over_as_often_as_the_others() {
+    async fn under_load_all_statefulsets_are_reconciled_equally_often() {
         let (triggers, requests) = triggers();
         let counts = Rc::new(RefCell::new(HashMap::<String, usize>::new()));
         for n in 0..50 {
             triggers.now(set(&format!("set-{n}")));
         }
         let depth = Rc::new(Cell::new(0));
-        let told = depth.clone();
+        let deepest = depth.clone();
         let stop = tokio::time::sleep(Duration::from_millis(400));
         run(
             requests,
             2,
-            move |waiting| told.set(told.get().max(waiting)),
+            move |waiting| deepest.set(deepest.get().max(waiting)),
             stop,
             |set| {
                 let counts = counts.clone();

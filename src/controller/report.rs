@@ -23,7 +23,7 @@ use crate::cluster::observe::ObserveError;
 use crate::cluster::requests::{self, Record};
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
-use crate::telemetry::registry::Pass;
+use crate::telemetry::registry::ReconcileResult;
 
 /// What was being done, for the `action` of an Event.
 const ACTION: &str = "Resize";
@@ -39,14 +39,18 @@ pub(super) fn ended(
     let metrics = &context.telemetry.metrics;
     let next = match ended {
         Ok(next) => {
-            let pass = if matches!(next, Some(Next::After(_))) { Pass::RequeueAfter } else { Pass::Success };
-            metrics.passed(pass, took);
+            let pass = if matches!(next, Some(Next::After(_))) {
+                ReconcileResult::RequeueAfter
+            } else {
+                ReconcileResult::Success
+            };
+            metrics.reconciled(pass, took);
             next
         }
         Err(error) => {
             memory.errors = memory.errors.saturating_add(1);
             let delay = retry::spread(retry::delay(class(&error), memory.errors), set);
-            metrics.passed(Pass::Error, took);
+            metrics.reconciled(ReconcileResult::Error, took);
             warn!(namespace = set.namespace, statefulset = set.name, error = chain(&error), retry_in = ?delay, "pass failed");
             Some(Next::After(delay))
         }
@@ -163,7 +167,7 @@ fn ended_claims(context: &Context, seen: &Seen, memory: &mut Memory) {
     let claims = seen.claims.values().flatten().map(|claim| claim.name.clone()).collect();
     let before = std::mem::replace(&mut memory.claims, claims);
     for ended in before.difference(&memory.claims) {
-        context.telemetry.metrics.forget_claim(&seen.set.name, ended);
+        context.telemetry.metrics.remove_pvc(&seen.set.name, ended);
     }
 }
 

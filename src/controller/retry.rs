@@ -1,7 +1,7 @@
-//! After an error: how soon is the set looked at again?
+//! Delays before a retry after an error.
 //!
-//! The class of the error decides, not the call that failed. Every delay grows with the errors in a row and is cut, so that
-//! a broken set costs little and a mended one is noticed.
+//! The class of the error determines the delay, not the call that failed. Every delay doubles with consecutive errors,
+//! up to a limit: a failing StatefulSet costs little, and its recovery is noticed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::api::names::SetName;
 use crate::cluster::client::Class;
 
-/// The delay before the next look after so many errors in a row (1: this is the first).
+/// The delay after this number of consecutive errors (1: this is the first).
 pub(super) fn delay(class: Class, in_a_row: u32) -> Duration {
     let (first, longest) = match class {
-        // A write may have happened: looking again is cheap and tells.
+        // A write may have happened: observing again is cheap and settles it.
         Class::Unknown => (Duration::from_millis(200), Duration::from_secs(15)),
         Class::Retry { .. } => (Duration::from_millis(500), Duration::from_secs(30)),
-        // Only a person, or another object, changes that. What they change is mostly watched.
+        // Only a user, or another object, changes this, and most such changes trigger a watch.
         Class::Permanent => (Duration::from_secs(10), Duration::from_secs(300)),
     };
     let doubled = first.saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
@@ -26,14 +26,14 @@ pub(super) fn delay(class: Class, in_a_row: u32) -> Duration {
     doubled.min(longest).max(asked)
 }
 
-/// The delay before a template that could not follow is tried again, when nothing changed meanwhile.
+/// The delay before a deferred template update is tried again, if nothing changes in the meantime.
 pub(super) fn deferral(in_a_row: u32) -> Duration {
     let doubled =
         Duration::from_secs(1).saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
     doubled.min(Duration::from_secs(120))
 }
 
-/// Spreads delays of the same length over a tenth of it, so that sets which failed together do not come back together.
+/// Spreads delays of the same length over a tenth of it: StatefulSets that failed together are not retried together.
 pub(super) fn spread(delay: Duration, set: &SetName) -> Duration {
     let mut hash = DefaultHasher::new();
     set.hash(&mut hash);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_grow_to_their_limit() {
+    fn delays_double_up_to_their_limit() {
         let check = |class, in_a_row, expected| assert_eq!(delay(class, in_a_row), expected, "{class:?} {in_a_row}");
         check(Class::Unknown, 1, Duration::from_millis(200));
         check(Class::Unknown, 3, Duration::from_millis(800));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asks_for_is_kept() {
+    fn the_delay_that_the_server_requests_is_respected() {
         let busy = Class::Retry { after: Some(Duration::from_secs(20)) };
         assert_eq!(delay(busy, 1), Duration::from_secs(20));
         assert_eq!(delay(busy, 10), Duration::from_secs(30));

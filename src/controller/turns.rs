@@ -1,8 +1,9 @@
-//! The turns of recreates: who may begin one, asked before anything is read from the API server.
+//! The concurrency limit of recreations, checked before any request to the API server.
 //!
-//! Whoever may not begin waits in line, in the order in which they asked, and is called when a turn becomes free. That
-//! costs no request and nothing is taken back. What counts is what this process drives itself, and the journals in the
-//! cache. The cache may be late, so the gate of the recreate asks again, consistently.
+//! A StatefulSet that may not begin waits in a line, in the order of its first request, and is triggered when a place
+//! becomes free. This costs no request, and nothing has to be rolled back. The limit counts the recreations that this
+//! process runs, and the journals in the cache. The cache may be stale, so the preflight checks of the recreation check
+//! the limit again, consistently.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +15,11 @@ use tokio::sync::Notify;
 use crate::api::names::SetName;
 use crate::recreate::turn::Flight;
 
-/// Who was called and does not come within this loses the place in line: it wants no recreate any more.
-const ANSWERED: Duration = Duration::from_secs(10);
+/// How long a triggered StatefulSet keeps its place in line: one that does not begin in that time no longer needs a
+/// recreation.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who drives a recreate, and who waits for a turn. Clones are the same.
+/// The recreations that run, and those that wait. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Turns(Arc<Shared>);
 
@@ -27,21 +29,21 @@ struct Shared {
     changed: Notify,
 }
 
-/// The right to drive a recreate; it is given back when this is dropped.
+/// The permission to run a recreation; dropping it frees the place.
 #[derive(Debug)]
 pub struct Ticket {
     turns: Turns,
     set: SetName,
 }
 
-/// The answer to who asks for a turn.
+/// The result of a request to begin.
 #[derive(Debug)]
 pub enum Asked {
-    /// Go on.
+    /// It may begin.
     Granted(Ticket),
-    /// Others are first; the set is called.
+    /// Others are first; the StatefulSet is triggered later.
     Waits {
-        /// Since when.
+        /// The time of the first request.
         since: Timestamp,
     },
 }
@@ -60,7 +62,7 @@ struct Waiter {
 }
 
 impl Turns {
-    /// Asks for a turn, beside these recreates in flight, at most so many at a time.
+    /// Requests to begin a recreation, beside these recreations in flight; at most `most` run at the same time.
     pub fn ask(&self, set: &SetName, flights: &[Flight], most: usize, now: Timestamp) -> Asked {
         match self.lock().ask(set, flights, most, now) {
             Ok(()) => Asked::Granted(Ticket { turns: self.clone(), set: set.clone() }),
@@ -68,17 +70,17 @@ impl Turns {
         }
     }
 
-    /// Calls those whose turn has come.
+    /// The StatefulSets that may begin now, each returned once, to be triggered.
     pub fn call(&self, flights: &[Flight], most: usize, now: Timestamp) -> Vec<SetName> {
         self.lock().call(flights, most, now)
     }
 
-    /// Something changed that may make a turn free.
+    /// Reports a change that may free a place.
     pub fn change(&self) {
         self.0.changed.notify_one();
     }
 
-    /// Waits for such a change.
+    /// Waits for a change that may free a place.
     pub async fn changed(&self) {
         self.0.changed.notified().await;
     }
@@ -96,9 +98,9 @@ impl Drop for Ticket {
 }
 
 impl Line {
-    /// The error: since when it waits.
+    /// The error: the time of the first request.
     fn ask(&mut self, set: &SetName, flights: &[Flight], most: usize, now: Timestamp) -> Result<(), Timestamp> {
-        self.forget(now);
+        self.drop_expired(now);
         if !self.waiting.iter().any(|waiter| waiter.set == *set) {
             self.waiting.push(Waiter { set: set.clone(), since: now, called: None });
         }
@@ -114,7 +116,7 @@ impl Line {
     }
 
     fn call(&mut self, flights: &[Flight], most: usize, now: Timestamp) -> Vec<SetName> {
-        self.forget(now);
+        self.drop_expired(now);
         let first = self.first(flights, most, now);
         let called = self.waiting.iter_mut().filter(|waiter| first.contains(&waiter.set) && waiter.called.is_none());
         called
@@ -125,7 +127,8 @@ impl Line {
             .collect()
     }
 
-    /// Who may begin now: one a namespace, as many as there is room for in the cluster, in the order of the line.
+    /// The StatefulSets that may begin now: one a namespace, and up to the limit in the cluster, in the order of the
+    /// line.
     fn first(&self, flights: &[Flight], most: usize, now: Timestamp) -> BTreeSet<SetName> {
         let holding = flights.iter().filter(|flight| flight.holds_namespace(now)).map(|flight| &flight.set);
         let mut namespaces: HashSet<&str> = holding.chain(&self.running).map(|set| set.namespace.as_str()).collect();
@@ -144,9 +147,10 @@ impl Line {
         first
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        self.waiting
-            .retain(|waiter| waiter.called.is_none_or(|called| now.duration_since(called).unsigned_abs() < ANSWERED));
+    fn drop_expired(&mut self, now: Timestamp) {
+        self.waiting.retain(|waiter| {
+            waiter.called.is_none_or(|called| now.duration_since(called).unsigned_abs() < CALL_TIMEOUT)
+        });
     }
 }
 
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn one_begins_in_a_namespace_and_the_next_in_line_follows_it() {
+    fn one_recreation_runs_in_a_namespace_and_the_next_in_line_follows() {
         let turns = Turns::default();
         let first = granted(&turns, "shop/a", &[], 0);
         assert!(first.is_some());
@@ -184,14 +188,14 @@ mod tests {
         assert!(granted(&turns, "shop/c", &[], 2).is_none());
         assert!(turns.call(&[], 2, at(3)).is_empty());
         drop(first);
-        assert!(granted(&turns, "shop/c", &[], 4).is_none(), "b is in front");
+        assert!(granted(&turns, "shop/c", &[], 4).is_none(), "b is first in line");
         assert_eq!(turns.call(&[], 2, at(4)), [set("shop/b")]);
-        assert!(turns.call(&[], 2, at(5)).is_empty(), "it is called once");
+        assert!(turns.call(&[], 2, at(5)).is_empty(), "it is triggered once");
         assert!(granted(&turns, "shop/b", &[], 5).is_some());
     }
 
     #[test]
-    fn who_was_called_and_does_not_come_does_not_hold_up_the_others() {
+    fn a_triggered_statefulset_that_does_not_begin_does_not_block_the_others() {
         let turns = Turns::default();
         let first = granted(&turns, "shop/a", &[], 0);
         assert!(granted(&turns, "shop/gone", &[], 1).is_none());
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_begin_in_the_cluster_and_stuck_ones_do_not_count() {
+    fn the_limit_in_the_cluster_does_not_count_stuck_recreations() {
         let turns = Turns::default();
         let held = [granted(&turns, "a/db", &[], 0), granted(&turns, "b/db", &[], 0)];
         assert!(held.iter().all(Option::is_some));
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_waits_once_however_often_it_asks_and_since_its_first_time() {
+    fn a_statefulset_has_one_place_in_line_since_its_first_request() {
         let turns = Turns::default();
         let _first = granted(&turns, "shop/a", &[], 0);
         for second in 1..5 {

@@ -10,7 +10,7 @@ use crate::cluster::departures::Departures;
 use crate::cluster::events;
 use crate::cluster::lease::{self, Election};
 use crate::cluster::observe::Ground;
-use crate::cluster::usage::{Account, AskError, KubeletUse, Sources, Trust};
+use crate::cluster::usage::{Account, KubeletUse, Trust, UsageError, UsageSources};
 use crate::cluster::watch::{self, Changes};
 use crate::controller::{self, Context, ControllerError};
 use crate::policy::drivers::DriverError;
@@ -56,7 +56,7 @@ pub enum RunError {
     Connect(#[from] ConnectError),
     /// The TLS client for kubelets could not be built.
     #[error("failed to prepare requests to kubelets; use --no-kubelet to do without them")]
-    Kubelets(#[source] AskError),
+    Kubelets(#[source] UsageError),
     /// The port could not be bound.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -101,7 +101,7 @@ impl Parts {
         let namespace = args.pod_namespace.clone();
         let context = Arc::new(Context {
             ground: Ground { client: client.clone(), namespace, rules: rules(args), departures },
-            sources: Sources::new(&client, kubelets(args)).map_err(RunError::Kubelets)?,
+            sources: UsageSources::new(&client, kubelets(args)).map_err(RunError::Kubelets)?,
             client,
             leadership,
             cache,
@@ -144,8 +144,8 @@ impl Parts {
 }
 
 /// What the webhook shares with the controller.
-fn shared(context: &Context) -> webhook::Ground {
-    webhook::Ground {
+fn shared(context: &Context) -> webhook::Context {
+    webhook::Context {
         client: context.client.clone(),
         namespace: context.ground.namespace.clone(),
         leadership: context.leadership.clone(),

@@ -1,30 +1,30 @@
-//! Where do log lines go, and in which form? To stderr, one JSON object a line unless a person asks for text.
+//! The log: one JSON object a line on stderr, or text.
 
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// One object a line, for programs.
     #[default]
     Json,
-    /// For people.
+    /// Text, for people.
     Text,
 }
 
-/// Without another wish: our own lines from INFO on. kube tells each failed request a second time, as an error of its own.
+/// The default filter: lines from INFO on. kube logs each failed request a second time, as an error of its own.
 pub const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
 
-/// Why logging cannot begin.
+/// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter cannot be read.
-    #[error("failed to read the log filter {0:?}; write for example `info` or `warn,rso=debug`")]
+    /// The filter cannot be parsed.
+    #[error("failed to parse the log filter {0:?}; use for example `info` or `warn,rso=debug`")]
     Filter(String, #[source] tracing_subscriber::filter::ParseError),
-    /// There is a logger already.
+    /// Logging has started already.
     #[error("failed to start logging")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
@@ -36,35 +36,35 @@ impl FromStr for Format {
         match text {
             "json" => Ok(Self::Json),
             "text" => Ok(Self::Text),
-            _ => Err(format!("{text:?} is not a log format; write json or text")),
+            _ => Err(format!("{text:?} is not a log format; use json or text")),
         }
     }
 }
 
-/// Starts logging for the whole process. `filter` is in the language of `RUST_LOG`; empty or `None`: the default.
+/// Starts logging for the whole process. `filter` has the syntax of `RUST_LOG`; empty or `None`: the default.
 ///
 /// # Errors
-/// When the filter cannot be read, or logging has started already.
+/// When the filter cannot be parsed, or logging has started already.
 pub fn init(format: Format, filter: Option<&str>) -> Result<(), LogError> {
     use tracing_subscriber::util::SubscriberInitExt;
     let filter = self::filter(filter)?;
-    // A line that cannot be written is lost: to complain about it would panic, as stderr is where it would complain.
+    // A line that cannot be written is lost: reporting it would panic, because the report would go to stderr too.
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = match format {
         Format::Json => {
             lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()
         }
         Format::Text => {
-            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            lines.compact().with_ansi(colour).finish().try_init()
+            let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            lines.compact().with_ansi(color).finish().try_init()
         }
     };
     started.map_err(LogError::Twice)
 }
 
-fn filter(wish: Option<&str>) -> Result<EnvFilter, LogError> {
-    let wish = wish.filter(|wish| !wish.trim().is_empty()).unwrap_or(DEFAULT_FILTER);
-    EnvFilter::builder().parse(wish).map_err(|error| LogError::Filter(wish.to_owned(), error))
+fn filter(text: Option<&str>) -> Result<EnvFilter, LogError> {
+    let text = text.filter(|text| !text.trim().is_empty()).unwrap_or(DEFAULT_FILTER);
+    EnvFilter::builder().parse(text).map_err(|error| LogError::Filter(text.to_owned(), error))
 }
 
 #[cfg(test)]
@@ -72,10 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_is_read_or_refused_with_an_example() {
-        let check = |wish: Option<&str>, expected: Option<&str>| {
-            let read = filter(wish).map(|filter| filter.to_string());
-            assert_eq!(read.ok().as_deref(), expected, "{wish:?}");
+    fn a_filter_is_parsed_or_rejected_with_an_example() {
+        let check = |text: Option<&str>, expected: Option<&str>| {
+            let read = filter(text).map(|filter| filter.to_string());
+            assert_eq!(read.ok().as_deref(), expected, "{text:?}");
         };
         check(Some("debug"), Some("debug"));
         check(Some("rso=debug"), Some("rso=debug"));

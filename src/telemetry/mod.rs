@@ -1,4 +1,4 @@
-//! How is the operator watched? Logs, metrics, health, and the wish to stop.
+//! What reports on the operator: logs, metrics, and health; and the signal to stop.
 
 pub mod health;
 pub mod logs;
@@ -13,27 +13,27 @@ use http::Method;
 
 use self::health::Health;
 use self::registry::Metrics;
-use crate::cluster::client::Witness;
+use crate::cluster::client::RequestObserver;
 
-/// What all parts of the operator report to. Cheap to clone.
+/// Where all parts of the operator report to. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Telemetry {
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether all is well.
+    /// The state behind the probes.
     pub health: Arc<Health>,
 }
 
-impl Witness for Telemetry {
-    fn answered(&self, method: &Method, code: &str) {
+impl RequestObserver for Telemetry {
+    fn request_completed(&self, method: &Method, code: &str) {
         self.metrics.api_request(method, code);
     }
 
-    fn heard(&self, watch: &str) {
-        self.health.beat(watch, health::WATCH_SILENCE);
+    fn watch_active(&self, watch: &str) {
+        self.health.beat(watch, health::MAX_WATCH_SILENCE);
     }
 
-    fn measured(&self, who: &'static str, result: &'static str) {
-        self.metrics.reading(who, result);
+    fn usage_requested(&self, who: &'static str, result: &'static str) {
+        self.metrics.usage_requested(who, result);
     }
 }

@@ -1,7 +1,7 @@
-//! Who may stay on a port? As many connections as there is memory for, and a newcomer never waits for one that says nothing.
+//! A TCP listener with a limit on connections: a new connection never waits for a silent one.
 //!
-//! Anybody in the cluster can connect. When all places are taken, the connection that has been a stranger for the longest
-//! time is closed: a probe of the kubelet takes milliseconds, and one that only holds a place is always older than it.
+//! Any client in the cluster can connect. At the limit, the oldest unverified connection is closed: a probe of the
+//! kubelet takes milliseconds, and a connection that only occupies a place is always older.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,63 +11,66 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-/// After an accept that failed (no descriptor left), so that it does not spin.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The delay after a failed accept (no file descriptor left), to avoid a busy loop.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Connections at a time.
+/// The limits on concurrent connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Places {
-    /// For those that nobody knows.
-    pub strangers: usize,
-    /// For those that have shown who they are.
-    pub known: usize,
+pub struct ConnectionLimits {
+    /// For unverified clients.
+    pub unverified: usize,
+    /// For verified clients.
+    pub verified: usize,
 }
 
-/// Whoever is at the other end of a connection. Cheap to clone.
+/// The client of a connection. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Guest(Arc<AtomicBool>);
+pub struct Peer(Arc<AtomicBool>);
 
-impl Guest {
-    /// It has shown who it is, and no longer makes room for strangers.
-    pub fn is_known_now(&self) {
+impl Peer {
+    /// Marks the client as verified: its connection is no longer closed to make room for unverified ones.
+    pub fn mark_verified(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has.
-    pub fn is_known(&self) -> bool {
+    /// Whether the client is verified.
+    pub fn is_verified(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 struct Open {
     task: AbortHandle,
-    guest: Guest,
+    peer: Peer,
 }
 
-/// Accepts connections for ever, and lets `converse` go on with each in a task of its own.
-pub async fn accept<F>(listener: &TcpListener, places: Places, converse: impl Fn(TcpStream, Guest) -> F)
-where
+/// Accepts connections forever, and handles each in a task of its own.
+pub async fn accept<F>(
+    listener: &TcpListener,
+    limits: ConnectionLimits,
+    handle_connection: impl Fn(TcpStream, Peer) -> F,
+) where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut open: VecDeque<Open> = VecDeque::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
         open.retain(|connection| !connection.task.is_finished());
-        make_room(&mut open, false, places.strangers);
-        make_room(&mut open, true, places.known);
-        let guest = Guest::default();
-        let task = tokio::spawn(converse(stream, guest.clone())).abort_handle();
-        open.push_back(Open { task, guest });
+        close_oldest(&mut open, false, limits.unverified);
+        close_oldest(&mut open, true, limits.verified);
+        let peer = Peer::default();
+        let task = tokio::spawn(handle_connection(stream, peer.clone())).abort_handle();
+        open.push_back(Open { task, peer });
     }
 }
 
-/// Closes the oldest ones of a kind until there is a free place.
-fn make_room(open: &mut VecDeque<Open>, known: bool, places: usize) {
-    let of_the_kind = |connection: &Open| connection.guest.is_known() == known;
-    while open.iter().filter(|connection| of_the_kind(connection)).count() >= places.max(1) {
+/// Closes the oldest connections of a kind until one more is within the limit.
+fn close_oldest(open: &mut VecDeque<Open>, verified: bool, limit: usize) {
+    let of_the_kind = |connection: &Open| connection.peer.is_verified() == verified;
+    while open.iter().filter(|connection| of_the_kind(connection)).count() >= limit.max(1) {
         let Some(oldest) = open.iter().position(of_the_kind) else { return };
         if let Some(closed) = open.remove(oldest) {
             closed.task.abort();
@@ -81,11 +84,11 @@ mod tests {
 
     use super::*;
 
-    /// Says a byte for each byte it hears; one that hears `k` is known.
-    async fn echo(mut stream: TcpStream, guest: Guest) {
+    /// Echoes each byte; a client that sends `k` is verified.
+    async fn echo(mut stream: TcpStream, peer: Peer) {
         while let Ok(byte) = stream.read_u8().await {
             if byte == b'k' {
-                guest.is_known_now();
+                peer.mark_verified();
             }
             if stream.write_all(&[byte]).await.is_err() {
                 return;
@@ -93,28 +96,28 @@ mod tests {
         }
     }
 
-    async fn answers(stream: &mut TcpStream, byte: u8) -> bool {
+    async fn echoes(stream: &mut TcpStream, byte: u8) -> bool {
         stream.write_all(&[byte]).await.is_ok() && stream.read_u8().await.is_ok()
     }
 
     #[tokio::test]
-    async fn a_newcomer_takes_the_place_of_the_oldest_stranger_and_of_nobody_who_is_known() {
+    async fn a_new_connection_replaces_the_oldest_unverified_one_and_no_verified_one() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { accept(&listener, Places { strangers: 3, known: 2 }, echo).await });
+        tokio::spawn(async move { accept(&listener, ConnectionLimits { unverified: 3, verified: 2 }, echo).await });
         let connect = async || TcpStream::connect(address).await.unwrap();
         let mut known = connect().await;
-        assert!(answers(&mut known, b'k').await);
-        let mut strangers = Vec::new();
+        assert!(echoes(&mut known, b'k').await);
+        let mut unverified = Vec::new();
         for _ in 0..10 {
-            strangers.push(connect().await);
-            assert!(answers(strangers.last_mut().unwrap(), b's').await, "a newcomer waits");
+            unverified.push(connect().await);
+            assert!(echoes(unverified.last_mut().unwrap(), b's').await, "a new connection waits");
         }
         let mut alive = Vec::new();
-        for stranger in &mut strangers {
-            alive.push(answers(stranger, b's').await);
+        for stream in &mut unverified {
+            alive.push(echoes(stream, b's').await);
         }
         assert_eq!(alive.iter().position(|alive| *alive), Some(7), "{alive:?}");
-        assert!(answers(&mut known, b's').await, "one that is known was closed");
+        assert!(echoes(&mut known, b's').await, "a verified connection was closed");
     }
 }

@@ -1,10 +1,11 @@
-//! What becomes of an apply that carries other volumeClaimTemplates than the live set has?
+//! Absorbs a changed volumeClaimTemplate in an apply: keeps the live templates and records the requested size.
 //!
-//! Kubernetes refuses every change of them. So the old ones are put back, which makes the request valid, and a larger size
-//! is written down for the controller, which makes it true in the background. A smaller size is what git says of a volume
-//! that has grown since: it is kept, without an error, so that an image can still be rolled out or back.
+//! Kubernetes rejects every change of the templates. The hook therefore puts the live ones back, which makes the
+//! request valid, and records a larger size for the controller, which applies it in the background. A smaller size is
+//! an outdated size in git of a volume that was expanded since: the hook keeps the current size without an error, so an
+//! image can still be rolled out or rolled back.
 //!
-//! Whatever else differs is left as it is, for Kubernetes to refuse in its own words.
+//! The hook does not change any other difference; Kubernetes rejects it with its own message.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -12,67 +13,67 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::patch::{Op, annotation};
-use super::review::Answer;
+use super::review::AdmissionResponse;
 use crate::api::annotations::{REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Reason};
 
-const TEMPLATES: &str = "/spec/volumeClaimTemplates";
+const TEMPLATES_POINTER: &str = "/spec/volumeClaimTemplates";
 
-/// Answers an UPDATE of a StatefulSet.
-pub fn absorb(object: &Value, old: &Value) -> Answer {
-    let (wanted, live) = (templates(object), templates(old));
-    // Without metadata there is no place to record a request, and the server will not take the object either.
-    if wanted == live || !object["metadata"].is_object() {
-        return Answer::default();
+/// Handles an UPDATE of a StatefulSet.
+pub fn absorb(object: &Value, old: &Value) -> AdmissionResponse {
+    let (requested, live) = (templates(object), templates(old));
+    // Without metadata there is no place to record a request, and the server rejects the object.
+    if requested == live || !object["metadata"].is_object() {
+        return AdmissionResponse::default();
     }
-    match compare(wanted, live) {
-        Err(Foreign::Field(text)) => Answer::warning(text),
-        Err(Foreign::Unreadable) => Answer::default(),
-        Ok(changes) => answer(object, live, &changes),
+    match compare(requested, live) {
+        Err(NotAbsorbed::Field(text)) => AdmissionResponse::warning(text),
+        Err(NotAbsorbed::Unreadable) => AdmissionResponse::default(),
+        Ok(changes) => respond(object, live, &changes),
     }
 }
 
-/// Answers a CREATE or UPDATE whose manifest carries other state of ours than the live set: only the operator and
-/// [`absorb`] write that, so it is put back. Asked before `absorb`, and never again after it.
+/// Handles a CREATE or UPDATE whose manifest changes annotations that only the operator and [`absorb`] write: puts the
+/// live values back. It runs before `absorb`, and never after it.
 ///
-/// To take a request back is a person's right: an annotation that is gone stays gone.
-pub fn keep_state(object: &Value, old: &Value) -> Answer {
-    let mut answer = Answer::default();
+/// A user may withdraw a request: an annotation that is removed stays removed.
+pub fn keep_state(object: &Value, old: &Value) -> AdmissionResponse {
+    let mut response = AdmissionResponse::default();
     for key in [REQUESTED, TRANSACTION] {
         let state = |object: &Value| object["metadata"]["annotations"][key].as_str().map(str::to_owned);
         let (manifest, live) = (state(object), state(old));
         if manifest.is_none() || manifest == live {
             continue;
         }
-        answer.patch.extend(annotation(object, key, live.as_deref()));
+        response.patch.extend(annotation(object, key, live.as_deref()));
         let text = format!("annotation {key} is managed by rso; the value in the manifest is ignored");
-        answer.warnings.push(text.clone());
+        response.warnings.push(text.clone());
         let advice = format!("{text}. To request a size, set resize-statefulset-operator/resize.<template>");
-        answer.notes.push(Note::new(Reason::InvalidAnnotation, "managed", advice).about(key));
+        response.notes.push(Note::new(Reason::InvalidAnnotation, "managed", advice).about(key));
     }
-    answer
+    response
 }
 
-/// What cannot be absorbed.
-enum Foreign {
-    /// A field that Kubernetes will refuse to change.
+/// Why a change cannot be absorbed.
+enum NotAbsorbed {
+    /// A field that Kubernetes rejects a change of.
     Field(String),
-    /// There is no telling what is meant.
+    /// The intent is unclear.
     Unreadable,
 }
 
-/// What is asked of one template.
+/// The requested size of one template.
 struct Change<'a> {
     name: &'a str,
     /// As it is written in the manifest.
-    asked: &'a str,
+    requested: &'a str,
     kept: &'a str,
     order: Ordering,
 }
 
 fn templates(set: &Value) -> &[Value] {
-    set.pointer(TEMPLATES).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    set.pointer(TEMPLATES_POINTER).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn name(template: &Value) -> Option<&str> {
@@ -83,50 +84,52 @@ fn size(template: &Value) -> Option<&str> {
     template["spec"]["resources"]["requests"]["storage"].as_str()
 }
 
-/// Matches the templates by name. What differs must be sizes and order only.
-fn compare<'a>(wanted: &'a [Value], live: &'a [Value]) -> Result<Vec<Change<'a>>, Foreign> {
-    let (wanted, live) = (by_name(wanted)?, by_name(live)?);
-    if let Some(added) = wanted.keys().find(|name| !live.contains_key(*name)) {
-        return Err(Foreign::Field(format!("volumeClaimTemplates: {added} cannot be added to a StatefulSet")));
+/// Matches the templates by name. Only sizes and order may differ.
+fn compare<'a>(requested: &'a [Value], live: &'a [Value]) -> Result<Vec<Change<'a>>, NotAbsorbed> {
+    let (requested, live) = (by_name(requested)?, by_name(live)?);
+    if let Some(added) = requested.keys().find(|name| !live.contains_key(*name)) {
+        return Err(NotAbsorbed::Field(format!("volumeClaimTemplates: {added} cannot be added to a StatefulSet")));
     }
-    if let Some(removed) = live.keys().find(|name| !wanted.contains_key(*name)) {
-        return Err(Foreign::Field(format!("volumeClaimTemplates: {removed} cannot be removed from a StatefulSet")));
+    if let Some(removed) = live.keys().find(|name| !requested.contains_key(*name)) {
+        return Err(NotAbsorbed::Field(format!(
+            "volumeClaimTemplates: {removed} cannot be removed from a StatefulSet"
+        )));
     }
-    wanted.iter().map(|(name, template)| change(name, template, live[name])).collect()
+    requested.iter().map(|(name, template)| compare_template(name, template, live[name])).collect()
 }
 
-fn by_name(templates: &[Value]) -> Result<BTreeMap<&str, &Value>, Foreign> {
+fn by_name(templates: &[Value]) -> Result<BTreeMap<&str, &Value>, NotAbsorbed> {
     let mut named = BTreeMap::new();
     for template in templates {
-        let name = name(template).ok_or(Foreign::Unreadable)?;
+        let name = name(template).ok_or(NotAbsorbed::Unreadable)?;
         if named.insert(name, template).is_some() {
-            return Err(Foreign::Unreadable);
+            return Err(NotAbsorbed::Unreadable);
         }
     }
     Ok(named)
 }
 
-fn change<'a>(name: &'a str, wanted: &'a Value, live: &'a Value) -> Result<Change<'a>, Foreign> {
-    if let Some(field) = difference(&rest(wanted), &rest(live), "") {
-        return Err(Foreign::Field(format!(
+fn compare_template<'a>(name: &'a str, requested: &'a Value, live: &'a Value) -> Result<Change<'a>, NotAbsorbed> {
+    if let Some(field) = difference(&without_size(requested), &without_size(live), "") {
+        return Err(NotAbsorbed::Field(format!(
             "volumeClaimTemplates: {field} of {name} cannot be changed, only its size"
         )));
     }
-    let sizes = size(wanted).zip(size(live)).and_then(|(asked, kept)| {
-        let order = asked.parse::<Bytes>().ok()?.cmp(&kept.parse::<Bytes>().ok()?);
-        Some(Change { name, asked, kept, order })
+    let sizes = size(requested).zip(size(live)).and_then(|(requested, kept)| {
+        let order = requested.parse::<Bytes>().ok()?.cmp(&kept.parse::<Bytes>().ok()?);
+        Some(Change { name, requested, kept, order })
     });
-    sizes.ok_or(Foreign::Unreadable)
+    sizes.ok_or(NotAbsorbed::Unreadable)
 }
 
-/// A template without its size, and without what means nothing.
-fn rest(template: &Value) -> Value {
+/// A template without its size and without insignificant fields.
+fn without_size(template: &Value) -> Value {
     let mut rest = template.clone();
     if let Some(requests) = rest.pointer_mut("/spec/resources/requests").and_then(Value::as_object_mut) {
         requests.remove("storage");
     }
     if let Some(template) = rest.as_object_mut() {
-        // The server fills these in, older ones did not.
+        // Current servers set these fields; older ones did not.
         for key in ["status", "apiVersion", "kind"] {
             template.remove(key);
         }
@@ -138,7 +141,7 @@ fn rest(template: &Value) -> Value {
     rest
 }
 
-/// Takes away empty members: `creationTimestamp: null` says as much as nothing.
+/// Removes empty fields: `creationTimestamp: null` means the same as no field.
 fn prune(value: &mut Value) {
     if let Value::Object(members) = value {
         members.values_mut().for_each(prune);
@@ -146,7 +149,7 @@ fn prune(value: &mut Value) {
     }
 }
 
-/// The path of the first member that differs. Without values.
+/// The path of the first field that differs, without values.
 fn difference(one: &Value, other: &Value, path: &str) -> Option<String> {
     if one == other {
         return None;
@@ -161,41 +164,42 @@ fn difference(one: &Value, other: &Value, path: &str) -> Option<String> {
         .find_map(|(key, one, other)| difference(&one, other, &format!("{path}.{key}")))
 }
 
-fn answer(object: &Value, live: &[Value], changes: &[Change<'_>]) -> Answer {
-    let mut answer = Answer::default();
-    // First the record: what refers to the templates of the request must see them.
+fn respond(object: &Value, live: &[Value], changes: &[Change<'_>]) -> AdmissionResponse {
+    let mut response = AdmissionResponse::default();
+    // First the record: it depends on the templates in the request.
     let record = record(object, changes);
-    answer.patch.extend(annotation(object, REQUESTED, record.as_deref()));
-    answer.patch.push(Op::Replace(TEMPLATES.to_owned(), Value::Array(live.to_vec())));
-    for Change { name, asked, kept, order } in changes {
-        match order {
-            Ordering::Greater => answer.warnings.push(format!("growing {name} {kept} -> {asked} in the background")),
+    response.patch.extend(annotation(object, REQUESTED, record.as_deref()));
+    response.patch.push(Op::Replace(TEMPLATES_POINTER.to_owned(), Value::Array(live.to_vec())));
+    for Change { name, requested, kept, order } in changes {
+        let warning = match order {
+            Ordering::Greater => format!("expanding {name} from {kept} to {requested} in the background"),
             Ordering::Less => {
-                answer.warnings.push(format!("{name}: asked {asked}, kept {kept} (volumes cannot shrink)"));
+                format!("keeping {name} at {kept}: the manifest requests {requested}, and volumes cannot shrink")
             }
-            Ordering::Equal => {}
-        }
+            Ordering::Equal => continue,
+        };
+        response.warnings.push(warning);
     }
     if let Some(record) = record {
-        answer.audit.insert("requested", record);
+        response.audit.insert("requested", record);
     }
-    answer
+    response
 }
 
-/// `data=50Gi,wal=10Gi`: the sizes that were asked for and that the live templates do not have, sorted by name; as they were
-/// written. An earlier request for a template stands until an apply asks for another size.
+/// `data=50Gi,wal=10Gi`: the requested sizes that the live templates do not have, sorted by name, in the notation of
+/// the manifest. An earlier request for a template stands until an apply requests another size.
 fn record(object: &Value, changes: &[Change<'_>]) -> Option<String> {
     let before = object["metadata"]["annotations"][REQUESTED].as_str().unwrap_or_default();
     let before: BTreeMap<&str, &str> = before.split(',').filter_map(|entry| entry.split_once('=')).collect();
     let entry = |change: &Change<'_>| {
         let size = match change.order {
-            Ordering::Greater => change.asked,
+            Ordering::Greater => change.requested,
             Ordering::Less => return None,
             Ordering::Equal => before.get(change.name).copied().filter(|size| is_larger(size, change.kept))?,
         };
         Some(format!("{}={size}", change.name))
     };
-    // Matched by name, so sorted already.
+    // Matched by name, so they are sorted.
     let entries: Vec<String> = changes.iter().filter_map(entry).collect();
     (!entries.is_empty()).then(|| entries.join(","))
 }

@@ -1,15 +1,15 @@
-//! The flags of the webhook.
+//! Flags of the webhook.
 
 use std::net::SocketAddr;
 
-/// Who makes the webhook's certificate.
+/// Who issues the certificate of the webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 #[allow(missing_docs, reason = "clap would make a paragraph of each")]
 pub enum Certificates {
-    /// The operator itself
+    /// The operator
     #[default]
     Own,
-    /// Somebody else, such as cert-manager, who also writes the caBundle
+    /// Another program, such as cert-manager, which also writes the caBundle
     External,
 }
 
@@ -18,19 +18,19 @@ pub enum Certificates {
 #[group(id = "webhook")]
 #[command(next_help_heading = "Admission")]
 pub struct Args {
-    /// Where the API server asks; without it there is no webhook
+    /// Address on which the API server reaches the webhook; without it, the webhook is disabled
     #[arg(long, value_name = "ADDRESS")]
     pub webhook_address: Option<SocketAddr>,
-    /// The Service and the MutatingWebhookConfiguration that lead here
+    /// Name of the Service and of the MutatingWebhookConfiguration of the webhook
     #[arg(long, value_name = "NAME", default_value = "rso")]
     pub webhook_name: String,
-    /// The Secret with the certificate, in the operator's namespace
+    /// Secret with the certificate, in the operator's namespace
     #[arg(long, value_name = "NAME", default_value = "rso-webhook")]
     pub webhook_secret: String,
-    /// Who makes the certificate
-    #[arg(long, value_name = "WHO", value_enum, default_value_t, hide_possible_values = false)]
+    /// Who issues the certificate
+    #[arg(long, value_name = "ISSUER", value_enum, default_value_t, hide_possible_values = false)]
     pub webhook_certificates: Certificates,
-    /// The image of the agent that new pods get; without it they get none
+    /// Image of the agent that is added to new Pods; without it, no agent is added
     #[arg(long, value_name = "IMAGE")]
     pub agent_image: Option<String>,
 }

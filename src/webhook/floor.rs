@@ -1,42 +1,45 @@
-//! How large must a new claim be? As large as its siblings, which may have grown since its template was written.
+//! The minimum size of a new PVC: that of its siblings, which may have been expanded since the template was written.
 //!
-//! A new replica of a set whose template lags behind would start with a volume that the others have outgrown. The claim is
-//! only ever raised, so one that is restored from a snapshot keeps at least the size of the snapshot.
+//! If the template is outdated, a new replica would start with a smaller volume than the others need. The hook only
+//! ever raises a request, so a PVC that is restored from a snapshot keeps at least the size of the snapshot.
 
 use serde_json::{Value, json};
 
 use super::patch::Op;
-use super::review::Answer;
+use super::review::AdmissionResponse;
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 
-const SIZE: &str = "/spec/resources/requests/storage";
+const SIZE_POINTER: &str = "/spec/resources/requests/storage";
 
-/// What the cache says of a claim that does not exist yet.
+/// The existing PVCs of the same template, from the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Siblings {
-    /// The template that all of them are made from.
+    /// The template of all of them.
     pub template: TemplateName,
-    /// What the largest of them asks for.
+    /// The largest request.
     pub largest: Bytes,
 }
 
-/// Answers the CREATE of a claim. `siblings`: none when it belongs to no set that we look after.
-pub fn floor(claim: &Value, siblings: Option<&Siblings>) -> Answer {
-    let Some(Siblings { template, largest }) = siblings else { return Answer::default() };
-    let asked = claim.pointer(SIZE).and_then(Value::as_str).and_then(|text| text.parse::<Bytes>().ok());
-    match asked {
-        Some(asked) if asked < *largest && is_free(&claim["spec"], *largest) => Answer {
-            patch: vec![Op::Replace(SIZE.to_owned(), json!(largest))],
-            warnings: vec![format!("raised from {asked} to {largest}, the size of the other claims of {template}")],
-            ..Answer::default()
+/// Handles the CREATE of a PVC. `siblings`: `None` if it belongs to no StatefulSet that rso manages.
+pub fn floor(claim: &Value, siblings: Option<&Siblings>) -> AdmissionResponse {
+    let Some(Siblings { template, largest }) = siblings else { return AdmissionResponse::default() };
+    let requested = claim.pointer(SIZE_POINTER).and_then(Value::as_str).and_then(|text| text.parse::<Bytes>().ok());
+    match requested {
+        Some(requested) if requested < *largest && is_resizable(&claim["spec"], *largest) => AdmissionResponse {
+            patch: vec![Op::Replace(SIZE_POINTER.to_owned(), json!(largest))],
+            warnings: vec![format!(
+                "raised storage from {requested} to {largest}, the size of the other PVCs of {template}"
+            )],
+            ..AdmissionResponse::default()
         },
-        Some(_) | None => Answer::default(),
+        Some(_) | None => AdmissionResponse::default(),
     }
 }
 
-/// Whether a larger volume can be had: not where a certain volume, or one of a kind made by hand, is meant.
-fn is_free(spec: &Value, size: Bytes) -> bool {
+/// Whether a larger volume can be provided: not if the PVC names a volume, or selects among volumes that an
+/// administrator created.
+fn is_resizable(spec: &Value, size: Bytes) -> bool {
     let certain = spec["volumeName"].as_str().is_some_and(|name| !name.is_empty());
     let by_hand = spec["selector"].is_object() || spec["storageClassName"] == "";
     let limit = spec["resources"]["limits"]["storage"].as_str().map(str::parse::<Bytes>);
@@ -48,12 +51,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_is_raised_to_its_siblings_and_never_lowered() {
+    fn a_pvc_is_raised_to_its_siblings_and_never_lowered() {
         let check = |spec: Value, largest: Option<u64>, expected: Option<&str>| {
             let siblings = largest.map(|gib| Siblings { template: "data".into(), largest: Bytes::gib(gib) });
             let claim = json!({ "spec": spec });
             let patch = floor(&claim, siblings.as_ref()).patch;
-            let expected: Vec<_> = expected.map(|size| Op::Replace(SIZE.into(), json!(size))).into_iter().collect();
+            let expected: Vec<_> =
+                expected.map(|size| Op::Replace(SIZE_POINTER.into(), json!(size))).into_iter().collect();
             assert_eq!(patch, expected, "{claim}");
         };
         let sized = |size: &str| json!({"resources": {"requests": {"storage": size}}});

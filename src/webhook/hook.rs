@@ -1,47 +1,47 @@
-//! Which hook is asked, and is the question one for it? Bytes in, bytes out; never an error.
+//! The four hooks, and what one does with an AdmissionReview: bytes in, bytes out, never an error.
 
 use super::absorb::{absorb, keep_state};
 use super::floor::{Siblings, floor};
 use super::inject::inject;
-use super::review::{Answer, Operation, Request, read, uid_in, write};
+use super::review::{AdmissionRequest, AdmissionResponse, Operation, read, uid_in, write};
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::Note;
 use serde_json::Value;
 
-/// The hooks. Each has its path, its rule in the chart, and its count.
+/// The hooks. Each has its path, its rule in the chart, and its label in the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// Keeps what only the operator writes.
+    /// Protects the annotations that only the operator writes.
     State,
-    /// Absorbs other volumeClaimTemplates.
+    /// Absorbs changed volumeClaimTemplates.
     Absorb,
-    /// Raises new claims to their siblings.
+    /// Raises new PVCs to the size of their siblings.
     Floor,
     /// Adds the agent to new pods.
     Agent,
 }
 
-/// Who asks. [`crate::cluster::hook_path`] tells them apart.
+/// Who sent a request; the token in its path decides (see [`crate::cluster::hook_path`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// The API server, which has verified what it says. It is answered, and what it says is told.
+pub enum Caller {
+    /// The API server, which has verified what it sends. It gets a full response, and Events are recorded.
     ApiServer,
-    /// Nobody knows. What follows from the question alone is answered; nothing that the operator knows is, and nothing is told.
-    Anybody,
+    /// An unknown client. The response follows from its request alone: nothing that the operator knows, and no Event.
+    Unverified,
 }
 
-/// What the hooks need to know beyond the question.
-pub trait Facts {
-    /// The claims that a new one stands beside.
+/// What the hooks need to know beyond the request.
+pub trait Lookup {
+    /// The existing PVCs of the template of a new PVC.
     fn siblings(&self, namespace: &str, claim: &ClaimName) -> Option<Siblings>;
-    /// The image of the agent, if a pod like this is to have one.
+    /// The image of the agent, if this Pod is to have one.
     fn agent(&self, namespace: &str, pod: &Value) -> Option<&str>;
 }
 
-/// What a stranger hears of.
-struct Nothing;
+/// What is looked up for an unknown client: nothing.
+struct EmptyLookup;
 
-impl Facts for Nothing {
+impl Lookup for EmptyLookup {
     fn siblings(&self, _: &str, _: &ClaimName) -> Option<Siblings> {
         None
     }
@@ -51,22 +51,22 @@ impl Facts for Nothing {
     }
 }
 
-/// An answer, and what is to be told of it.
+/// A response as bytes, with what to count and to record.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answered {
+pub struct Reply {
     /// The body.
     pub body: Vec<u8>,
-    /// The code for the count: 200, or 4xx when the question had no meaning. What is sent is always 200.
+    /// The code for the metrics: 200, or 4xx if the request was not processed. The HTTP status is always 200.
     pub code: u16,
-    /// For an Event about this set.
-    pub told: Option<(SetName, Uid, Vec<Note>)>,
+    /// Event messages about this StatefulSet.
+    pub events: Option<(SetName, Uid, Vec<Note>)>,
 }
 
 impl Hook {
     /// All hooks.
     pub const ALL: [Self; 4] = [Self::State, Self::Absorb, Self::Floor, Self::Agent];
 
-    /// The label of its count, the first part of its path, and the first label of the webhook's name.
+    /// The label in the metrics, the first part of the path, and the first label of the webhook's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::State => "state",
@@ -76,59 +76,67 @@ impl Hook {
         }
     }
 
-    /// The hook behind a path, and what follows it: the token of who asks, if anything.
+    /// The hook of a path, and what follows it: the token of the caller, if any.
     pub fn at(path: &str) -> Option<(Self, &str)> {
-        let (name, said) = path.strip_prefix('/').map(|path| path.split_once('/').unwrap_or((path, "")))?;
-        Self::ALL.into_iter().find(|hook| hook.as_str() == name).map(|hook| (hook, said))
+        let (name, token) = path.strip_prefix('/').map(|path| path.split_once('/').unwrap_or((path, "")))?;
+        Self::ALL.into_iter().find(|hook| hook.as_str() == name).map(|hook| (hook, token))
     }
 
-    /// Answers a question.
-    pub fn answer(self, asker: Asker, body: &[u8], facts: &impl Facts) -> Answered {
+    /// Handles a request.
+    pub fn handle(self, caller: Caller, body: &[u8], lookup: &impl Lookup) -> Reply {
         let request = match read(body, self) {
             Ok(request) => request,
-            Err((uid, why)) => return refused(&uid, why.code(), &why.to_string()),
+            Err((uid, why)) => return unprocessed(&uid, why.code(), &why.to_string()),
         };
-        if !self.is_for(&request) {
-            let text = format!("{} of {} is no question for it", told(request.operation), request.kind);
-            return refused(&request.uid, 422, &text);
+        if !self.accepts(&request) {
+            let text = format!(
+                "webhook {} does not handle {} of {}",
+                self.as_str(),
+                operation_name(request.operation),
+                request.kind
+            );
+            return unprocessed(&request.uid, 422, &text);
         }
-        let answer = match asker {
-            Asker::ApiServer => self.judge(&request, facts),
-            Asker::Anybody => self.judge(&request, &Nothing),
+        let response = match caller {
+            Caller::ApiServer => self.evaluate(&request, lookup),
+            Caller::Unverified => self.evaluate(&request, &EmptyLookup),
         };
-        let body = write(&request.uid, &answer);
+        let body = write(&request.uid, &response);
         let uid = request.old_object["metadata"]["uid"].as_str().map(Uid::new);
-        let tell = asker == Asker::ApiServer && !request.dry_run && !answer.notes.is_empty();
-        let told = uid.filter(|_| tell).map(|uid| (SetName::new(request.namespace, request.name), uid, answer.notes));
-        Answered { body, code: 200, told }
+        let record = caller == Caller::ApiServer && !request.dry_run && !response.notes.is_empty();
+        let events =
+            uid.filter(|_| record).map(|uid| (SetName::new(request.namespace, request.name), uid, response.notes));
+        Reply { body, code: 200, events }
     }
 
-    fn is_for(self, request: &Request) -> bool {
+    fn accepts(self, request: &AdmissionRequest) -> bool {
         let kind = (request.kind.group.as_str(), request.kind.version.as_str(), request.kind.kind.as_str());
         let whole = request.object.is_object();
-        let changes = request.operation == Operation::Update && request.old_object.is_object();
-        let makes = request.operation == Operation::Create;
+        let is_update = request.operation == Operation::Update && request.old_object.is_object();
+        let is_create = request.operation == Operation::Create;
         whole
             && match self {
-                Self::State => kind == ("apps", "v1", "StatefulSet") && (makes || changes),
-                Self::Absorb => kind == ("apps", "v1", "StatefulSet") && changes,
-                Self::Floor => kind == ("", "v1", "PersistentVolumeClaim") && makes,
-                Self::Agent => kind == ("", "v1", "Pod") && makes,
+                Self::State => kind == ("apps", "v1", "StatefulSet") && (is_create || is_update),
+                Self::Absorb => kind == ("apps", "v1", "StatefulSet") && is_update,
+                Self::Floor => kind == ("", "v1", "PersistentVolumeClaim") && is_create,
+                Self::Agent => kind == ("", "v1", "Pod") && is_create,
             }
     }
 
-    fn judge(self, request: &Request, facts: &impl Facts) -> Answer {
-        let Request { object, old_object, namespace, name, .. } = request;
+    fn evaluate(self, request: &AdmissionRequest, lookup: &impl Lookup) -> AdmissionResponse {
+        let AdmissionRequest { object, old_object, namespace, name, .. } = request;
         match self {
             Self::State => keep_state(object, old_object),
             Self::Absorb => absorb(object, old_object),
-            Self::Floor => floor(object, facts.siblings(namespace, &ClaimName::new(name)).as_ref()),
-            Self::Agent => facts.agent(namespace, object).map_or_else(Answer::default, |image| inject(object, image)),
+            Self::Floor => floor(object, lookup.siblings(namespace, &ClaimName::new(name)).as_ref()),
+            Self::Agent => {
+                lookup.agent(namespace, object).map_or_else(AdmissionResponse::default, |image| inject(object, image))
+            }
         }
     }
 }
 
-fn told(operation: Operation) -> &'static str {
+fn operation_name(operation: Operation) -> &'static str {
     match operation {
         Operation::Create => "CREATE",
         Operation::Update => "UPDATE",
@@ -137,15 +145,15 @@ fn told(operation: Operation) -> &'static str {
     }
 }
 
-/// Yes, with a word that it was not understood.
-pub fn refused(uid: &str, code: u16, why: &str) -> Answered {
-    let warning = format!("rso let this pass unseen: {why}");
-    Answered { body: write(uid, &Answer::warning(warning)), code, told: None }
+/// An allowing response with a warning that the request was not processed.
+pub fn unprocessed(uid: &str, code: u16, why: &str) -> Reply {
+    let warning = format!("rso allowed this request without processing it: {why}");
+    Reply { body: write(uid, &AdmissionResponse::warning(warning)), code, events: None }
 }
 
-/// Yes to a question that was not read to its end.
-pub fn unread(head: &[u8], code: u16, why: &str) -> Answered {
-    refused(&uid_in(head), code, why)
+/// The same for a body that was not read to its end.
+pub fn unread_body(head: &[u8], code: u16, why: &str) -> Reply {
+    unprocessed(&uid_in(head), code, why)
 }
 
 #[cfg(test)]

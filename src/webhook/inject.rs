@@ -1,41 +1,41 @@
-//! Which pod gets the agent, and how does it look so that the pod behaves as without it?
+//! The agent container that the webhook adds to a Pod, which otherwise behaves as without it.
 //!
-//! The agent is a native sidecar, the first of the init containers: what fails on a full disk is often another init
-//! container (recovery, a copy of the configuration), and the agent answers while that one runs or waits to be restarted.
-//! It mounts what the containers mount, read-only; has no token; and asks for no more than keeps the QoS class of the pod.
-//! It has no probe, so the next init container starts as soon as the agent runs. Never into the set's template: that would
-//! restart pods.
+//! The agent is a native sidecar, the first of the init containers: on a full disk, another init container often fails
+//! (recovery, a copy of the configuration), and the agent responds while that one runs or waits for its restart. The
+//! agent mounts the volumes of the containers read-only, has no token, and requests no more resources than the QoS
+//! class of the Pod allows. It has no probe, so the next init container starts as soon as the agent runs. It is never
+//! added to the StatefulSet's Pod template: that would restart Pods.
 
 use serde_json::{Map, Value, json};
 
 use super::patch::{append, prepend};
-use super::review::Answer;
+use super::review::AdmissionResponse;
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT};
 
-/// Where Kubernetes mounts the token of a pod's account.
-const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Where Kubernetes mounts the ServiceAccount token of a Pod.
+const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// An empty volume that keeps the token out: where something is mounted, Kubernetes mounts no token.
-const NO_TOKEN: &str = "rso-agent-no-token";
+/// An empty volume in place of the token: Kubernetes mounts no token on a path that already has a mount.
+const NO_TOKEN_VOLUME: &str = "rso-agent-no-token";
 
-/// What the agent takes of a node. Measured: under 1 MiB, and no CPU to speak of.
-const CPU: &str = "10m";
-const MEMORY: &str = "16Mi";
+/// The resources of the agent. Measured: under 1 MiB, and almost no CPU.
+const AGENT_CPU: &str = "10m";
+const AGENT_MEMORY: &str = "16Mi";
 
-/// Answers the CREATE of a pod of a set that grows by usage.
-pub fn inject(pod: &Value, image: &str) -> Answer {
+/// Handles the CREATE of a Pod of a StatefulSet that rso measures.
+pub fn inject(pod: &Value, image: &str) -> AdmissionResponse {
     let spec = &pod["spec"];
     let volumes = volumes(spec);
-    if volumes.is_empty() || !is_suited(spec) {
-        return Answer::default();
+    if volumes.is_empty() || !accepts_agent(spec) {
+        return AdmissionResponse::default();
     }
     let shield = has_token(spec);
     let mut patch = Vec::new();
     if shield {
-        patch.push(append(pod, "/spec/volumes", json!({ "name": NO_TOKEN, "downwardAPI": {} })));
+        patch.push(append(pod, "/spec/volumes", json!({ "name": NO_TOKEN_VOLUME, "downwardAPI": {} })));
     }
     patch.push(prepend(pod, "/spec/initContainers", container(spec, image, &volumes, shield)));
-    Answer { patch, ..Answer::default() }
+    AdmissionResponse { patch, ..AdmissionResponse::default() }
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -46,8 +46,8 @@ fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
     list(spec, "initContainers").iter().chain(list(spec, "containers"))
 }
 
-/// The claims that some container has mounted as a filesystem, with the names of their volumes. What is a filesystem for
-/// one container can be none for another; a block device would keep the pod from starting.
+/// The PVCs that some container mounts as a filesystem, with the names of their volumes. A volume can be a filesystem
+/// for one container and not for another; with a block device as a mount, the Pod could not start.
 fn volumes(spec: &Value) -> Vec<(&str, &str)> {
     let mounted =
         |volume: &str| containers(spec).any(|c| list(c, "volumeMounts").iter().any(|mount| mount["name"] == volume));
@@ -58,20 +58,21 @@ fn volumes(spec: &Value) -> Vec<(&str, &str)> {
     claims.filter(|(volume, _)| mounted(volume)).filter(|(_, claim)| seen.insert(*claim)).collect()
 }
 
-/// No agent yet, and nothing that it would be in the way of.
-fn is_suited(spec: &Value) -> bool {
+/// Whether the Pod has no agent yet, and nothing that conflicts with one.
+fn accepts_agent(spec: &Value) -> bool {
     let taken = |c: &Value| {
         c["name"] == AGENT_CONTAINER
             || list(c, "ports").iter().any(|port| port["containerPort"].as_u64() == Some(AGENT_PORT.into()))
     };
-    let shield = list(spec, "volumes").iter().any(|volume| volume["name"] == NO_TOKEN);
+    let shield = list(spec, "volumes").iter().any(|volume| volume["name"] == NO_TOKEN_VOLUME);
     !containers(spec).any(taken) && !shield && spec["hostNetwork"] != true && spec["os"]["name"] != "windows"
 }
 
-/// Whether Kubernetes gives the containers of this pod a token: then it would give one to the agent too.
+/// Whether Kubernetes mounts a token in the containers of this Pod, and therefore in the agent.
 fn has_token(spec: &Value) -> bool {
     let asked_for = spec["automountServiceAccountToken"] != false;
-    asked_for || containers(spec).any(|c| list(c, "volumeMounts").iter().any(|mount| mount["mountPath"] == TOKEN))
+    asked_for
+        || containers(spec).any(|c| list(c, "volumeMounts").iter().any(|mount| mount["mountPath"] == TOKEN_MOUNT_PATH))
 }
 
 fn container(spec: &Value, image: &str, volumes: &[(&str, &str)], shield: bool) -> Value {
@@ -84,7 +85,7 @@ fn container(spec: &Value, image: &str, volumes: &[(&str, &str)], shield: bool) 
         .map(|(index, (volume, _))| json!({ "name": volume, "mountPath": path(index), "readOnly": true }))
         .collect();
     if shield {
-        mounts.push(json!({ "name": NO_TOKEN, "mountPath": TOKEN, "readOnly": true }));
+        mounts.push(json!({ "name": NO_TOKEN_VOLUME, "mountPath": TOKEN_MOUNT_PATH, "readOnly": true }));
     }
     let mut container = json!({
         "name": AGENT_CONTAINER,
@@ -105,8 +106,8 @@ fn container(spec: &Value, image: &str, volumes: &[(&str, &str)], shield: bool) 
     container
 }
 
-/// What Pod Security `restricted` asks for. The image names its user; a pod that says `runAsUser: 0` would overrule it, and
-/// then the agent would not start.
+/// The Pod Security profile `restricted`. The image sets a user; a Pod with `runAsUser: 0` would override it, and the
+/// agent could not start.
 fn security(spec: &Value) -> Value {
     let mut context = json!({
         "allowPrivilegeEscalation": false,
@@ -121,8 +122,8 @@ fn security(spec: &Value) -> Value {
     context
 }
 
-/// Requests and limits for each resource for which every container has some, so that the QoS class stays, and a quota that
-/// demands them is content. A pod that has resources as a whole shares them.
+/// Requests and limits for each resource for which every container has some. This keeps the QoS class and satisfies a
+/// quota that requires them. A Pod with Pod-level resources shares them.
 fn resources(spec: &Value) -> Value {
     let of_the_pod = spec["resources"].as_object().is_some_and(|resources| !resources.is_empty());
     if of_the_pod {
@@ -134,9 +135,9 @@ fn resources(spec: &Value) -> Value {
     };
     let mut resources = Map::new();
     for kind in ["requests", "limits"] {
-        let of_kind: Map<String, Value> = [("cpu", CPU), ("memory", MEMORY)]
+        let of_kind: Map<String, Value> = [("cpu", AGENT_CPU), ("memory", AGENT_MEMORY)]
             .into_iter()
-            // A limit alone is a request too.
+            // A limit without a request is a request too.
             .filter(|(resource, _)| all(kind, resource) || (kind == "requests" && all("limits", resource)))
             .map(|(resource, amount)| (resource.to_owned(), json!(amount)))
             .collect();

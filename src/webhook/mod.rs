@@ -1,42 +1,45 @@
-//! `rso controller` as admission webhook: any apply succeeds, every new claim fits, every pod is measured.
+//! The admission webhook of `rso controller`: any apply succeeds, every new PVC is large enough, and every Pod is
+//! measured.
 //!
 //! ```text
-//!  API server ──TLS, AdmissionReview──► server ──► hook (pure: object, oldObject, facts from the cache) ──► patch, warnings
+//!  API server ──TLS, AdmissionReview──► server ──► hook (pure: object, oldObject, cache lookups) ──► patch, warnings
 //!                                         ▲
-//!  Secret ──keeper (every replica shows it, the leader renews it and writes the caBundle)──┘
+//!  Secret ──certificate manager (every replica serves it, the leader renews it and writes the caBundle)──┘
 //! ```
 //!
-//! The API server is known by a token in the path of its questions; anybody else hears nothing that the operator knows.
+//! The API server proves itself with a token in the path of its requests; other callers get nothing that the operator
+//! knows.
 //!
-//! Every replica answers. No answer needs a request of ours, none denies anything, and the API server goes on without us
-//! after two or three seconds (`failurePolicy: Ignore`): the worst case is Kubernetes as it is.
+//! Every replica serves the webhook. A response needs no request of our own and never denies anything, and the API
+//! server continues without the webhook after two or three seconds (`failurePolicy: Ignore`): the worst case is
+//! Kubernetes without rso.
 
 pub mod absorb;
-mod allowance;
 pub mod args;
+pub mod bounded_parse;
+mod certificate_manager;
+mod event_limit;
 pub mod facts;
 pub mod floor;
 pub mod hook;
 pub mod inject;
-mod keeper;
-pub mod kept;
 pub mod patch;
 pub mod review;
 pub mod server;
-mod stuck;
+mod stuck_agents;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use self::allowance::Allowance;
 pub use self::args::Args;
+use self::event_limit::EventLimiter;
 use self::floor::Siblings;
-use self::hook::{Answered, Asker, Facts, Hook};
+use self::hook::{Caller, Hook, Lookup, Reply};
 pub use self::server::ServeError;
-use self::server::{Answers, Known, Shown};
-use self::stuck::Stuck;
+use self::server::{ApiServerTokens, ReviewHandler, ServedCertificate};
+use self::stuck_agents::StuckAgents;
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::cluster::client::{Address, Client};
 use crate::cluster::clock::{now, since_boot};
@@ -47,23 +50,23 @@ use crate::policy::settings::Limits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::stop::Stop;
 
-/// What was being done, for the `action` of an Event.
-const ACTION: &str = "Admit";
-/// Agents that cannot start are looked for this often.
-const LOOK: Duration = Duration::from_secs(2);
+/// The `action` of an Event.
+const EVENT_ACTION: &str = "Admit";
+/// How often the cache is searched for agents that cannot start.
+const STUCK_AGENT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the webhook shares with the rest of the process.
 #[derive(Clone)]
-pub struct Ground {
+pub struct Context {
     /// Talks to the API server.
     pub client: Client,
     /// The operator's own namespace.
     pub namespace: String,
     /// Whether this replica may write.
     pub leadership: Leadership,
-    /// What is there.
+    /// The objects in the cluster.
     pub cache: Arc<Cache>,
-    /// Where Events go.
+    /// Records Events.
     pub recorder: Recorder,
     /// Metrics and health.
     pub telemetry: Telemetry,
@@ -71,92 +74,89 @@ pub struct Ground {
     pub limits: Limits,
 }
 
-/// Serves until some time after the stop; at once over when no address is given.
+/// Serves until a grace period after the stop. Without an address, it only waits for the stop.
 ///
 /// # Errors
-/// When the port cannot be had.
-pub async fn run(args: Args, ground: Ground, stop: Stop) -> Result<(), ServeError> {
+/// When the port cannot be bound.
+pub async fn run(args: Args, context: Context, stop: Stop) -> Result<(), ServeError> {
     let Some(address) = args.webhook_address else {
         stop.wait().await;
         return Ok(());
     };
-    ground.telemetry.health.condition(keeper::READY, false);
-    let (shown, known) = (Arc::new(Shown::default()), Arc::new(Known::default()));
-    let stuck = Arc::new(Stuck::default());
-    let (agent, told) = (args.agent_image.clone(), Mutex::default());
-    let clerk = Clerk { ground: ground.clone(), agent: agent.clone(), stuck: stuck.clone(), told };
+    context.telemetry.health.condition(certificate_manager::READY_CONDITION, false);
+    let (certificate, tokens) = (Arc::new(ServedCertificate::default()), Arc::new(ApiServerTokens::default()));
+    let stuck = Arc::new(StuckAgents::default());
+    let (agent, event_limiter) = (args.agent_image.clone(), Mutex::default());
+    let handler = Handler { context: context.clone(), agent: agent.clone(), stuck: stuck.clone(), event_limiter };
     tokio::select! {
-        ended = server::serve(address, shown.clone(), known.clone(), clerk, stop) => ended,
-        () = keeper::keep(&ground, &args, &shown, &known) => Ok(()),
-        () = look_for_stuck_agents(&ground, agent.as_deref(), &stuck) => Ok(()),
+        ended = server::serve(address, certificate.clone(), tokens.clone(), handler, stop) => ended,
+        () = certificate_manager::run(&context, &args, &certificate, &tokens) => Ok(()),
+        () = watch_stuck_agents(&context, agent.as_deref(), &stuck) => Ok(()),
     }
 }
 
-/// A walk over all pods, so not for each question: a set makes its pods one after the other, or all of them before the first
-/// can be stuck.
-async fn look_for_stuck_agents(ground: &Ground, agent: Option<&str>, stuck: &Stuck) {
+/// Searches all Pods, therefore not once a request: a StatefulSet creates its Pods one after the other, or all of them
+/// before the first one can be stuck.
+async fn watch_stuck_agents(context: &Context, agent: Option<&str>, stuck: &StuckAgents) {
     let Some(image) = agent else { return std::future::pending().await };
     loop {
-        tokio::time::sleep(LOOK).await;
-        stuck.saw(facts::namespaces_with_stuck_agent(&ground.cache, &ground.limits, image), since_boot());
+        tokio::time::sleep(STUCK_AGENT_POLL_INTERVAL).await;
+        stuck.record(facts::namespaces_with_stuck_agent(&context.cache, &context.limits, image), since_boot());
     }
 }
 
-/// Answers from the cache, counts, and tells.
-struct Clerk {
-    ground: Ground,
+/// Handles requests from the cache, counts them, and records Events.
+struct Handler {
+    context: Context,
     agent: Option<String>,
-    stuck: Arc<Stuck>,
-    told: Mutex<Allowance>,
+    stuck: Arc<StuckAgents>,
+    event_limiter: Mutex<EventLimiter>,
 }
 
-impl Clerk {
-    /// Whether the set is there, and it is this one. An Event about anything else would be written on somebody's word.
+impl Handler {
+    /// Whether the StatefulSet exists with this UID. An Event about any other object would rest on the word of a
+    /// client.
     fn is_there(&self, set: &SetName, uid: &Uid) -> bool {
-        self.ground.cache.uid(set).as_ref() == Some(uid)
+        self.context.cache.uid(set).as_ref() == Some(uid)
     }
 
-    fn may_tell(&self, namespace: &str) -> bool {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).allows(namespace, since_boot())
+    fn may_record_event(&self, namespace: &str) -> bool {
+        self.event_limiter.lock().unwrap_or_else(PoisonError::into_inner).allows(namespace, since_boot())
     }
 }
 
-impl Facts for Clerk {
+impl Lookup for Handler {
     fn siblings(&self, namespace: &str, claim: &ClaimName) -> Option<Siblings> {
-        facts::siblings(&self.ground.cache, &self.ground.limits, namespace, claim)
+        facts::siblings(&self.context.cache, &self.context.limits, namespace, claim)
     }
 
     fn agent(&self, namespace: &str, pod: &Value) -> Option<&str> {
         let image = self.agent.as_deref()?;
-        if !facts::is_measured(&self.ground.cache, &self.ground.limits, namespace, pod) {
+        if !facts::is_measured(&self.context.cache, &self.context.limits, namespace, pod) {
             return None;
         }
-        // One pod that waits for its agent is one too many: the kubelet measures the others until that one has gone.
+        // One Pod that waits for its agent is enough: until it is gone, the kubelet measures the other Pods.
         if self.stuck.is_in(namespace, since_boot()) {
-            tracing::warn!(
-                namespace,
-                image,
-                "no agent for a new pod: in this namespace there is one that cannot start"
-            );
+            tracing::warn!(namespace, image, "skipped agent injection: another agent in the namespace cannot start");
             return None;
         }
         Some(image)
     }
 }
 
-impl Answers for Clerk {
-    fn answer(&self, hook: Hook, asker: Asker, body: &[u8]) -> Answered {
-        hook.answer(asker, body, self)
+impl ReviewHandler for Handler {
+    fn handle(&self, hook: Hook, caller: Caller, body: &[u8]) -> Reply {
+        hook.handle(caller, body, self)
     }
 
-    fn sent(&self, hook: Hook, answered: &Answered) {
-        self.ground.telemetry.metrics.webhook(hook.as_str(), answered.code);
-        if let Some((set, uid, notes)) = &answered.told
+    fn replied(&self, hook: Hook, reply: &Reply) {
+        self.context.telemetry.metrics.webhook(hook.as_str(), reply.code);
+        if let Some((set, uid, notes)) = &reply.events
             && self.is_there(set, uid)
         {
             let subject = Subject { address: Address::set(set), uid: uid.clone() };
-            let notes = notes.iter().filter(|_| self.may_tell(&set.namespace));
-            notes.for_each(|note| self.ground.recorder.record(&subject, ACTION, note, now()));
+            let notes = notes.iter().filter(|_| self.may_record_event(&set.namespace));
+            notes.for_each(|note| self.context.recorder.record(&subject, EVENT_ACTION, note, now()));
         }
     }
 }

@@ -1,23 +1,23 @@
-//! How is an object changed on its way in? RFC 6902 operations that always apply to the object they were made for.
+//! JSON patch operations (RFC 6902) that always apply to the object that they were created for.
 //!
-//! A patch that does not apply is a 500 for the user. So there are no `test` operations, nothing is added below what is
-//! missing, and nothing is replaced or removed that is not there.
+//! A patch that does not apply is a 500 for the user. Therefore, no `test` operations are used, no field is added below
+//! a missing one, and no missing field is replaced or removed.
 
 use serde_json::{Value, json};
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// Sets a member, or inserts an item (`/-`: at the end).
+    /// Sets a field, or inserts an item (`/-`: at the end).
     Add(String, Value),
-    /// Sets what is there.
+    /// Replaces an existing value.
     Replace(String, Value),
-    /// Takes away what is there.
+    /// Removes an existing value.
     Remove(String),
 }
 
 impl Op {
-    /// As it is sent.
+    /// The operation as JSON.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Add(path, value) => json!({ "op": "add", "path": path, "value": value }),
@@ -26,7 +26,7 @@ impl Op {
         }
     }
 
-    /// Where it changes something.
+    /// The path that it changes.
     #[cfg(feature = "testing")]
     pub fn path(&self) -> &str {
         match self {
@@ -35,7 +35,7 @@ impl Op {
     }
 }
 
-/// Sets an annotation of the object, or takes it away; none when it is so already.
+/// Sets or removes an annotation of the object; `None` if it already has that value.
 pub fn annotation(object: &Value, key: &str, value: Option<&str>) -> Option<Op> {
     let annotations = &object["metadata"]["annotations"];
     let path = format!("/metadata/annotations/{}", escape(key));
@@ -47,12 +47,12 @@ pub fn annotation(object: &Value, key: &str, value: Option<&str>) -> Option<Op> 
     }
 }
 
-/// Appends to a list of the object that may be missing.
+/// Appends to a list of the object, which may be missing.
 pub fn append(object: &Value, list: &str, item: Value) -> Op {
     insert(object, list, "-", item)
 }
 
-/// Puts an item before all others of a list that may be missing.
+/// Inserts an item at the start of a list, which may be missing.
 pub fn prepend(object: &Value, list: &str, item: Value) -> Op {
     insert(object, list, "0", item)
 }
@@ -64,7 +64,7 @@ fn insert(object: &Value, list: &str, place: &str, item: Value) -> Op {
     }
 }
 
-/// A key as one piece of a JSON pointer.
+/// Escapes a key as one segment of a JSON pointer.
 pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_annotation_is_set_whether_or_not_there_are_any() {
+    fn an_annotation_is_set_with_or_without_existing_ones() {
         let check = |object: Value, value: Option<&str>, expected: Value| {
             assert_eq!(annotation(&object, "a/b", value).map_or(Value::Null, |op| op.to_json()), expected, "{object}");
         };
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_put_in_whether_or_not_there_is_a_list() {
+    fn an_item_is_inserted_with_or_without_an_existing_list() {
         let check = |object: Value, first: &str, last: &str| {
             assert_eq!(prepend(&object, "/spec/l", json!(1)).path(), first);
             assert_eq!(append(&object, "/spec/l", json!(1)).path(), last);

@@ -1,73 +1,74 @@
-//! What does the API server ask, and how is it answered? `AdmissionReview` of `admission.k8s.io/v1`, in and out.
+//! The `AdmissionReview` of `admission.k8s.io/v1`, as it is read and written.
 //!
-//! Whatever comes, the answer is a review that allows: an error of ours must never stand between a person and the cluster.
-//! The uid of a question that cannot be read is looked for in its text, since the API server refuses an answer without it.
+//! The response always allows: an error of ours must never block a request to the cluster. If a request cannot be
+//! parsed, its uid is searched for in the text, because the API server rejects a response without it.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::bounded_parse::{self, ParseError};
 use super::hook::Hook;
-use super::kept::{self, Fault};
 use super::patch::Op;
 use crate::api::parts::parts;
 use crate::api::reasons::Note;
 
-/// A longer question is not read. The body holds two objects: one that etcd took, 1.5 MiB of protobuf, and one that the API
-/// server took, 3 MiB of JSON. As JSON and with managedFields both are longer, so this is twice as much.
-pub const LARGEST: usize = 8 << 20;
+/// The largest body that is read. It holds two objects: one that etcd accepted, 1.5 MiB of protobuf, and one that the
+/// API server accepted, 3 MiB of JSON. As JSON and with managedFields both are longer, so this is twice as much.
+pub const MAX_REVIEW_BYTES: usize = 8 << 20;
 
-/// The most parts of a body: twice what two StatefulSets of 1.5 MiB have that consist of small maps alone (63,000 empty
-/// tolerations). What is skipped costs no memory, and this keeps what remembers the open brackets small.
-pub const MOST_PARTS: usize = 512 << 10;
+/// The largest number of parts of a body: twice the number in two StatefulSets of 1.5 MiB that consist of small maps
+/// alone (63,000 empty tolerations). Skipped parts cost no memory, and this limit keeps the record of open brackets
+/// small.
+pub const MAX_PARTS: usize = 512 << 10;
 
 /// A uid has 36 characters, a name at most 253.
-const LONGEST_NAME: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
 
-/// Warnings of this length are shown whole by every client.
-const LONGEST_WARNING: usize = 120;
+/// The length of a warning that every client shows in full.
+const MAX_WARNING_CHARS: usize = 120;
 
-/// As far as a uid is looked for in a body that cannot be read: the API server writes it first.
-const HEAD: usize = 1024;
+/// How many bytes of an unparsable body are searched for a uid: the API server writes it first.
+const UID_SEARCH_BYTES: usize = 1024;
 
-/// What is done to the object.
+/// The operation on the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Operation {
-    /// It is new.
+    /// A new object.
     Create,
-    /// It is changed.
+    /// A changed object.
     Update,
-    /// It is taken away.
+    /// A deleted object.
     Delete,
-    /// Something like `exec`.
+    /// A connection, such as `exec`.
     Connect,
 }
 
-/// A question.
+/// The request of a review.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Request {
-    /// Which question this is.
+pub struct AdmissionRequest {
+    /// Identifies the request.
     pub uid: String,
-    /// Of which kind the object is.
+    /// The kind of the object.
     pub kind: Kind,
-    /// What is done to it.
+    /// The operation on the object.
     pub operation: Operation,
-    /// Where it is.
+    /// The namespace of the object.
     #[serde(default)]
     pub namespace: String,
-    /// Its name; empty when the server has still to make one up.
+    /// The name of the object; empty if the server still has to generate it.
     #[serde(default)]
     pub name: String,
-    /// Nothing will be stored.
+    /// Whether nothing will be stored.
     #[serde(default)]
     pub dry_run: bool,
-    /// The object as it is to be.
+    /// The object as requested.
     #[serde(default)]
     pub object: Value,
-    /// The object as it is.
+    /// The object as stored.
     #[serde(default)]
     pub old_object: Value,
 }
@@ -75,13 +76,13 @@ pub struct Request {
 /// A kind with its group and version. Displays as `apps/v1 StatefulSet`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Kind {
-    /// Empty for the core group.
+    /// The group; empty for the core group.
     #[serde(default)]
     pub group: String,
-    /// Such as `v1`.
+    /// The version, such as `v1`.
     #[serde(default)]
     pub version: String,
-    /// Such as `Pod`.
+    /// The kind, such as `Pod`.
     #[serde(default)]
     pub kind: String,
 }
@@ -93,48 +94,48 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// What is answered. Always "yes".
+/// The response of a review. It always allows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
+pub struct AdmissionResponse {
     /// Changes to the object.
     pub patch: Vec<Op>,
-    /// For the person who asked.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// For the audit log, by short keys.
+    /// Audit annotations, by short keys.
     pub audit: BTreeMap<&'static str, String>,
-    /// To be told as an Event about the object, unless it is a dry run.
+    /// Event messages about the object, unless it is a dry run.
     pub notes: Vec<Note>,
 }
 
-impl Answer {
-    /// Yes, with a word to the person.
+impl AdmissionResponse {
+    /// A response with a warning.
     pub fn warning(text: impl Into<String>) -> Self {
         Self { warnings: vec![text.into()], ..Self::default() }
     }
 }
 
-/// Why a question has no meaning.
+/// Why a review is not processed.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum ReviewError {
     /// Not JSON, or not a review.
-    #[error("the review cannot be read: {0}")]
+    #[error("the AdmissionReview cannot be parsed: {0}")]
     Malformed(#[source] serde_json::Error),
-    /// A version of the future, or of the past.
-    #[error("the review is of the unknown version {0}")]
+    /// An unknown version.
+    #[error("unknown AdmissionReview version {0}")]
     Version(String),
-    /// Nothing was asked.
-    #[error("the review asks nothing")]
+    /// No request.
+    #[error("the AdmissionReview has no request")]
     Empty,
-    /// So much that reading it would take more memory than there is for it.
-    #[error("the review has more than {MOST_PARTS} fields and items")]
+    /// Too many parts: reading them would exceed the memory limit.
+    #[error("the AdmissionReview has more than {MAX_PARTS} fields and items")]
     TooManyParts,
-    /// More of it would have to be kept than there is room for.
+    /// Too much content to keep within the budget.
     #[error("the object is too large")]
     TooMuch,
 }
 
-impl Unreadable {
-    /// The code for the count.
+impl ReviewError {
+    /// The code for the metrics.
     pub const fn code(&self) -> u16 {
         match self {
             Self::Malformed(_) | Self::Version(_) | Self::Empty => 400,
@@ -143,46 +144,46 @@ impl Unreadable {
     }
 }
 
-/// Reads a question to a hook, as far as the hook needs it; on failure with its uid, as far as it can be found.
+/// Reads a request to a hook, as far as the hook needs it; on failure with its uid, if it can be found.
 ///
 /// # Errors
-/// When it is no review of a version that is known, or more of it would have to be kept than there is room for.
-pub fn read(body: &[u8], hook: Hook) -> Result<Request, (String, Unreadable)> {
+/// When the body is not a review of a known version, or when its content exceeds the budget.
+pub fn read(body: &[u8], hook: Hook) -> Result<AdmissionRequest, (String, ReviewError)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Review {
         #[serde(default)]
         api_version: String,
-        request: Option<Request>,
+        request: Option<AdmissionRequest>,
     }
     let unread = |why| (uid_in(body), why);
-    if parts(body) > MOST_PARTS {
-        return Err(unread(Unreadable::TooManyParts));
+    if parts(body) > MAX_PARTS {
+        return Err(unread(ReviewError::TooManyParts));
     }
-    let mut review = kept::parse(body, hook).map_err(|fault| {
-        unread(match fault {
-            Fault::Json(error) => Unreadable::Malformed(error),
-            Fault::TooMuch => Unreadable::TooMuch,
+    let mut review = bounded_parse::parse(body, hook).map_err(|error| {
+        unread(match error {
+            ParseError::Json(error) => ReviewError::Malformed(error),
+            ParseError::TooMuch => ReviewError::TooMuch,
         })
     })?;
-    // The objects are moved, not made a second time.
+    // Move the objects instead of copying them.
     let mut object = |key| review.get_mut("request").and_then(|request| request.get_mut(key)).map(Value::take);
     let mut objects = ["object", "oldObject"].map(&mut object);
-    let review: Review = serde_json::from_value(review).map_err(|error| unread(Unreadable::Malformed(error)))?;
+    let review: Review = serde_json::from_value(review).map_err(|error| unread(ReviewError::Malformed(error)))?;
     if review.api_version != "admission.k8s.io/v1" {
-        return Err(unread(Unreadable::Version(review.api_version.chars().take(64).collect())));
+        return Err(unread(ReviewError::Version(review.api_version.chars().take(64).collect())));
     }
-    let mut request = review.request.ok_or_else(|| unread(Unreadable::Empty))?;
-    if [&request.uid, &request.namespace, &request.name].into_iter().any(|text| text.len() > LONGEST_NAME) {
-        return Err(unread(Unreadable::TooMuch));
+    let mut request = review.request.ok_or_else(|| unread(ReviewError::Empty))?;
+    if [&request.uid, &request.namespace, &request.name].into_iter().any(|text| text.len() > MAX_NAME_BYTES) {
+        return Err(unread(ReviewError::TooMuch));
     }
     [request.object, request.old_object] = [0, 1].map(|index| objects[index].take().unwrap_or_default());
     Ok(request)
 }
 
-/// The uid that a body names first.
+/// The first uid in a body.
 pub fn uid_in(body: &[u8]) -> String {
-    let head = String::from_utf8_lossy(&body[..body.len().min(HEAD)]);
+    let head = String::from_utf8_lossy(&body[..body.len().min(UID_SEARCH_BYTES)]);
     let found = head.split_once("\"uid\"").and_then(|(_, rest)| {
         let value = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
         value.split_once('"').map(|(uid, _)| uid.to_owned())
@@ -190,33 +191,31 @@ pub fn uid_in(body: &[u8]) -> String {
     found.filter(|uid| uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')).unwrap_or_default()
 }
 
-/// The answer as it is sent.
-pub fn write(uid: &str, answer: &Answer) -> Vec<u8> {
-    let mut response = json!({ "uid": uid, "allowed": true });
-    if !answer.patch.is_empty() {
+/// The response as bytes.
+pub fn write(uid: &str, response: &AdmissionResponse) -> Vec<u8> {
+    let mut body = json!({ "uid": uid, "allowed": true });
+    if !response.patch.is_empty() {
         use base64::Engine;
-        let patch = Value::Array(answer.patch.iter().map(Op::to_json).collect()).to_string();
-        response["patchType"] = json!("JSONPatch");
-        response["patch"] = json!(base64::engine::general_purpose::STANDARD.encode(patch));
+        let patch = Value::Array(response.patch.iter().map(Op::to_json).collect()).to_string();
+        body["patchType"] = json!("JSONPatch");
+        body["patch"] = json!(base64::engine::general_purpose::STANDARD.encode(patch));
     }
-    if !answer.warnings.is_empty() {
-        response["warnings"] = answer.warnings.iter().map(|warning| shown(warning)).collect();
+    if !response.warnings.is_empty() {
+        body["warnings"] = response.warnings.iter().map(|warning| header_safe(warning)).collect();
     }
-    if !answer.audit.is_empty() {
-        response["auditAnnotations"] = json!(answer.audit);
+    if !response.audit.is_empty() {
+        body["auditAnnotations"] = json!(response.audit);
     }
-    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response })
-        .to_string()
-        .into_bytes()
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": body }).to_string().into_bytes()
 }
 
-/// A warning that fits, without what an HTTP header must not hold.
-fn shown(warning: &str) -> String {
+/// The warning, shortened, and without characters that an HTTP header must not contain.
+fn header_safe(warning: &str) -> String {
     let plain: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if plain.chars().count() <= LONGEST_WARNING {
+    if plain.chars().count() <= MAX_WARNING_CHARS {
         return plain;
     }
-    plain.chars().take(LONGEST_WARNING - 1).chain(['…']).collect()
+    plain.chars().take(MAX_WARNING_CHARS - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -231,33 +230,33 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_read_or_its_uid_is_found() {
+    fn a_request_is_read_or_its_uid_is_found() {
         let check = |body: &str, expected: Result<&str, (&str, &str)>| {
             let read = read(body.as_bytes(), Hook::Absorb);
-            let told = read.map(|request| request.uid).map_err(|(uid, why)| (uid, why.to_string()));
-            match (&told, expected) {
+            let result = read.map(|request| request.uid).map_err(|(uid, why)| (uid, why.to_string()));
+            match (&result, expected) {
                 (Ok(uid), Ok(expected)) => assert_eq!(uid, expected),
                 (Err((uid, why)), Err((expected, words))) => {
                     assert!(uid == expected && why.contains(words), "{body}: {uid} {why}");
                 }
-                (told, expected) => panic!("{body}: {told:?}, not {expected:?}"),
+                (result, expected) => panic!("{body}: {result:?}, not {expected:?}"),
             }
         };
         check(&review("admission.k8s.io/v1").to_string(), Ok("0-1"));
-        check(&review("admission.k8s.io/v1beta1").to_string(), Err(("0-1", "unknown version")));
-        check("", Err(("", "cannot be read")));
-        check("[]", Err(("", "cannot be read")));
-        check("{\"apiVersion\":\"admission.k8s.io/v1\"}", Err(("", "asks nothing")));
-        check("{\"request\": {\"uid\" : \"a-1\", \"object\": ", Err(("a-1", "cannot be read")));
-        check("{\"request\":{\"uid\":\"a\\u0041\"", Err(("", "cannot be read")));
-        check("{\"request\":{\"uid\":7}}", Err(("", "cannot be read")));
-        check(&"[".repeat(100_000), Err(("", "cannot be read")));
+        check(&review("admission.k8s.io/v1beta1").to_string(), Err(("0-1", "unknown AdmissionReview version")));
+        check("", Err(("", "cannot be parsed")));
+        check("[]", Err(("", "cannot be parsed")));
+        check("{\"apiVersion\":\"admission.k8s.io/v1\"}", Err(("", "has no request")));
+        check("{\"request\": {\"uid\" : \"a-1\", \"object\": ", Err(("a-1", "cannot be parsed")));
+        check("{\"request\":{\"uid\":\"a\\u0041\"", Err(("", "cannot be parsed")));
+        check("{\"request\":{\"uid\":7}}", Err(("", "cannot be parsed")));
+        check(&"[".repeat(100_000), Err(("", "cannot be parsed")));
         let named = |uid: &str| review("admission.k8s.io/v1").to_string().replace("0-1", uid);
-        check(&named(&"a".repeat(LONGEST_NAME + 1)), Err(("", "too large")));
+        check(&named(&"a".repeat(MAX_NAME_BYTES + 1)), Err(("", "too large")));
     }
 
     #[test]
-    fn a_bomb_is_not_parsed() {
+    fn a_body_that_would_exhaust_memory_is_not_parsed() {
         let check = |bomb: &str, code: Option<u16>| {
             let head = r#"{"apiVersion":"admission.k8s.io/v1","request":{"uid":"0-1","kind":{},"operation":"UPDATE","object":"#;
             let read = read(format!("{head}{bomb}}}}}").as_bytes(), Hook::Absorb);
@@ -265,23 +264,25 @@ mod tests {
             assert_eq!(failed, code.map(|code| ("0-1".to_owned(), code)), "{}", &bomb[..40]);
         };
         let maps = |count: usize| format!(r#"[{}{{}}]"#, r#"{"":0},"#.repeat(count));
-        check(&maps(MOST_PARTS / 2), Some(413));
-        check(&maps(kept::MOST_VALUES), Some(413));
-        check(&format!(r#"{{"metadata":{{"annotations":{}}}}}"#, maps(kept::MOST_VALUES)), Some(413));
-        check(&"[".repeat(LARGEST - 1024), Some(413));
-        check(&format!("\"{}\"", "x".repeat(kept::MOST_TEXT)), Some(413));
+        check(&maps(MAX_PARTS / 2), Some(413));
+        check(&maps(bounded_parse::MAX_VALUES), Some(413));
+        check(&format!(r#"{{"metadata":{{"annotations":{}}}}}"#, maps(bounded_parse::MAX_VALUES)), Some(413));
+        check(&"[".repeat(MAX_REVIEW_BYTES - 1024), Some(413));
+        check(&format!("\"{}\"", "x".repeat(bounded_parse::MAX_TEXT_BYTES)), Some(413));
         check(&format!(r#"{{"spec":{{"template":{}}}}}"#, maps(126_000)), None);
     }
 
     #[test]
-    fn an_answer_says_what_it_has_to_and_no_more() {
-        let parse = |answer: &Answer| -> Value { serde_json::from_slice(&write("0-1", answer)).unwrap() };
-        assert_eq!(parse(&Answer::default())["response"], json!({"uid": "0-1", "allowed": true}));
+    fn a_response_contains_only_the_fields_that_it_needs() {
+        let parse =
+            |response: &AdmissionResponse| -> Value { serde_json::from_slice(&write("0-1", response)).unwrap() };
+        assert_eq!(parse(&AdmissionResponse::default())["response"], json!({"uid": "0-1", "allowed": true}));
         let long = format!("line\nbreak {}", "é".repeat(200));
-        let warned = parse(&Answer::warning(long));
+        let warned = parse(&AdmissionResponse::warning(long));
         let text = warned["response"]["warnings"][0].as_str().unwrap();
         assert!(text.starts_with("line break é") && text.chars().count() == 120 && text.ends_with('…'));
-        let patched = parse(&Answer { patch: vec![Op::Remove("/a".into())], ..Answer::default() });
+        let patched =
+            parse(&AdmissionResponse { patch: vec![Op::Remove("/a".into())], ..AdmissionResponse::default() });
         assert_eq!(patched["response"]["patchType"], "JSONPatch");
         assert_eq!(patched["response"]["patch"], "W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0=");
     }

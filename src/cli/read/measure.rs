@@ -59,7 +59,7 @@ pub(crate) async fn measure(client: &Client, pods: &[Value], claims: &BTreeMap<K
         let unknown = if used { Unknown::Silent("not measured".into()) } else { Unknown::NoPod };
         measured.readings.insert(key.clone(), Reading::Unknown(unknown));
     }
-    let impatient = client.within(AGENT_TIMEOUT);
+    let impatient = client.with_deadline(AGENT_TIMEOUT);
     let agents =
         stream::iter(users.iter().filter(|user| user.agent.is_some()).map(|user| ask_agent(&impatient, user, claims)));
     measured.add(agents.buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::api::names::SetName;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::Connection;
-use crate::cluster::client::{Client, ConnectError, Error, Nobody, chain};
+use crate::cluster::client::{Client, ConnectError, Error, NoObserver, chain};
 
 /// The field manager of the verbs. It must not begin with `kubectl`: the next `kubectl apply` would take over its fields.
 const FIELD_MANAGER: &str = "rso";
@@ -24,7 +24,7 @@ impl Cluster {
     /// # Errors
     /// If the kubeconfig cannot be used.
     pub(crate) async fn of(connection: &Connection) -> Result<Self, Failure> {
-        let client = Client::connect(&connection.source(), FIELD_MANAGER, Arc::new(Nobody)).await?;
+        let client = Client::connect(&connection.source(), FIELD_MANAGER, Arc::new(NoObserver)).await?;
         let namespace = connection.namespace.clone().unwrap_or_else(|| client.namespace().to_owned());
         Ok(Self { client, namespace })
     }

@@ -1,25 +1,25 @@
-//! What came back, when it was not what was asked for, and what may be done about it?
+//! The results of a request: outcomes, errors, and what the caller may do next.
 
 use std::fmt;
 use std::time::Duration;
 
 use kube::core::response::Status;
 
-/// How a request ended that may meet a world other than expected. None of these is an error: look again and decide.
+/// The result of a request whose preconditions may not hold. None of these is an error: observe again and decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<T> {
-    /// It was done.
+    /// It succeeded.
     Done(T),
-    /// 404: the object, or for a create its namespace, is not there.
+    /// 404: the object, or for a create its namespace, does not exist.
     NotFound,
-    /// 409: a precondition (UID, resourceVersion) did not hold. Carries the server's words.
+    /// 409: a precondition (UID, resourceVersion) did not hold. With the server's message.
     Conflict(String),
-    /// 409 on create: the name is taken, by whomever.
+    /// 409 on create: the name is in use.
     AlreadyExists,
 }
 
 impl<T> Outcome<T> {
-    /// The result, if it was done.
+    /// The result, if it succeeded.
     pub fn done(self) -> Option<T> {
         match self {
             Self::Done(value) => Some(value),
@@ -28,24 +28,24 @@ impl<T> Outcome<T> {
     }
 }
 
-/// What was asked of the API server, for messages: `patch persistentvolumeclaims shop/data-db-0`.
+/// A request to the API server, for messages: `patch persistentvolumeclaims shop/data-db-0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The verb as RBAC names it.
+    /// The verb in RBAC rules.
     pub verb: &'static str,
-    /// The kind as RBAC names it, with group: `statefulsets.apps`.
+    /// The resource in RBAC rules, with its group: `statefulsets.apps`.
     pub resource: String,
-    /// What it was about: `statefulsets shop/db`.
+    /// The object: `statefulsets shop/db`.
     pub object: String,
     /// Whether the server could have changed something.
     pub effect: Effect,
 }
 
-/// Whether a request can change the world.
+/// Whether a request can change an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Reads, and writes with `dryRun`.
-    Looks,
+    Reads,
     /// Writes.
     Writes,
 }
@@ -56,21 +56,21 @@ impl fmt::Display for Call {
     }
 }
 
-/// What a failed request allows.
+/// What the caller may do after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Nothing happened, and it may well work later: not before `after`, if the server said so (at most 60 s).
+    /// Nothing happened, and a retry may succeed: not before `after`, if the server sent it (at most 60 s).
     Retry {
-        /// What the server asked for.
+        /// The delay that the server sent.
         after: Option<Duration>,
     },
-    /// A write may or may not have happened: look before anything else is done.
+    /// A write may or may not have happened: observe before anything else.
     Unknown,
-    /// The same request will fail again until a person, or another request, changes something.
+    /// The same request fails again until a user, or another request, changes something.
     Permanent,
 }
 
-/// A request that failed.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// 401, or 403 by RBAC.
@@ -78,43 +78,43 @@ pub enum Error {
     NotAllowed {
         /// The request.
         call: Call,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// 403 by quota, policy or an admission plugin.
+    /// 403 by a quota, a policy, or an admission plugin.
     #[error("failed to {call}: refused by the cluster: {message}")]
     Refused {
         /// The request.
         call: Call,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// 400, 422 and every other 4xx: the object is not acceptable.
+    /// 400, 422, and every other 4xx: the object is invalid.
     #[error("failed to {call}: the API server does not accept it ({code}): {message}")]
     Invalid {
         /// The request.
         call: Call,
         /// HTTP status.
         code: u16,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// We could not even send it: it does not fit, or cannot be written down. The API server was not asked.
+    /// The request could not be sent: it is too large, or cannot be serialized. The API server did not receive it.
     #[error("failed to {call}: {message}; nothing was sent")]
     Unsent {
         /// The request.
         call: Call,
-        /// Why, in our own words.
+        /// The cause.
         message: String,
     },
     /// 429, and 410 (a list or watch that began too long ago): nothing happened.
-    #[error("failed to {call}: the API server asks to come back later ({code}): {message}")]
+    #[error("failed to {call}: the API server asks to retry later ({code}): {message}")]
     Busy {
         /// The request.
         call: Call,
         /// HTTP status.
         code: u16,
-        /// The server's words.
+        /// The server's message.
         message: String,
         /// `Retry-After`, at most a minute.
         after: Option<Duration>,
@@ -126,44 +126,44 @@ pub enum Error {
         call: Call,
         /// HTTP status.
         code: u16,
-        /// The server's words.
+        /// The server's message.
         message: String,
         /// `Retry-After`, at most a minute.
         after: Option<Duration>,
     },
-    /// No answer, or half of one: network, TLS, credentials plugin, deadline.
+    /// No response, or an incomplete one: network, TLS, credential plugin, deadline.
     #[error("failed to {call}: no answer from the API server; check that it is reachable")]
     NoAnswer {
         /// The request.
         call: Call,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The answer was good but could not be read.
-    #[error("failed to read the answer to {call}")]
+    /// The request succeeded, but its response cannot be parsed.
+    #[error("failed to parse the response to {call}")]
     Unreadable {
         /// The request.
         call: Call,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// A server that asks for more patience than this is asked again anyway.
-pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The largest `Retry-After` that is respected.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Error {
-    /// What may be done next.
+    /// What the caller may do next.
     pub fn class(&self) -> Class {
         match self {
             Self::NotAllowed { .. } | Self::Refused { .. } | Self::Invalid { .. } | Self::Unsent { .. } => {
                 Class::Permanent
             }
             Self::Busy { after, .. } => Class::Retry { after: *after },
-            Self::Server { call, after, .. } => call.unanswered(*after),
-            Self::NoAnswer { call, .. } | Self::Unreadable { call, .. } => call.unanswered(None),
+            Self::Server { call, after, .. } => call.class_without_answer(*after),
+            Self::NoAnswer { call, .. } | Self::Unreadable { call, .. } => call.class_without_answer(None),
         }
     }
 
@@ -181,10 +181,10 @@ impl Error {
         }
     }
 
-    /// Sorts an answer of 400 and above that is no [`Outcome`].
+    /// Maps a status of 400 and above that is not an [`Outcome`] to an error.
     pub(super) fn from_status(call: Call, status: &Status, after: Option<Duration>) -> Self {
         let (code, message) = (status.code, words(status));
-        let after = after.map(|wait| wait.min(LONGEST_RETRY_AFTER));
+        let after = after.map(|wait| wait.min(MAX_RETRY_AFTER));
         match code {
             401 => Self::NotAllowed { call, message },
             403 if is_by_rbac(&call, &message) => Self::NotAllowed { call, message },
@@ -198,15 +198,15 @@ impl Error {
 
 impl Call {
     /// The class of a request that may or may not have been carried out.
-    fn unanswered(&self, after: Option<Duration>) -> Class {
+    fn class_without_answer(&self, after: Option<Duration>) -> Class {
         match self.effect {
-            Effect::Looks => Class::Retry { after },
+            Effect::Reads => Class::Retry { after },
             Effect::Writes => Class::Unknown,
         }
     }
 }
 
-/// The whole chain of an error in one line, `a: b: c`, without saying the same thing twice.
+/// The whole chain of an error on one line, `a: b: c`, without repetitions.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -225,7 +225,7 @@ fn words(status: &Status) -> String {
     if status.message.is_empty() { status.reason.clone() } else { status.message.clone() }
 }
 
-/// RBAC says `User "x" cannot patch resource "y" in API group …`. It only chooses the advice in the message.
+/// RBAC reports `User "x" cannot patch resource "y" in API group …`. This selects only the advice in the message.
 fn is_by_rbac(call: &Call, message: &str) -> bool {
     message.contains(&format!("cannot {} resource", call.verb))
 }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_has_the_class_that_tells_what_may_be_done() {
+    fn each_status_has_a_class() {
         let check = |code, effect, after, expected| {
             assert_eq!(failed(code, "no", effect, after).class(), expected, "{code} {effect:?}");
         };
@@ -260,16 +260,16 @@ mod tests {
         check(422, Effect::Writes, None, Class::Permanent);
         check(429, Effect::Writes, Some(3), retry(Some(3)));
         check(429, Effect::Writes, Some(3600), retry(Some(60)));
-        check(410, Effect::Looks, None, retry(None));
+        check(410, Effect::Reads, None, retry(None));
         check(500, Effect::Writes, None, Class::Unknown);
         check(503, Effect::Writes, Some(1), Class::Unknown);
         check(504, Effect::Writes, None, Class::Unknown);
-        check(503, Effect::Looks, Some(1), retry(Some(1)));
-        check(500, Effect::Looks, None, retry(None));
+        check(503, Effect::Reads, Some(1), retry(Some(1)));
+        check(500, Effect::Reads, None, retry(None));
     }
 
     #[test]
-    fn a_forbidden_request_names_the_right_that_is_missing() {
+    fn a_forbidden_request_names_the_missing_permission() {
         let message = r#"persistentvolumeclaims "data-db-0" is forbidden: User "system:serviceaccount:rso:rso" cannot patch resource "persistentvolumeclaims" in API group "" in the namespace "shop""#;
         let error = failed(403, message, Effect::Writes, None);
         assert!(matches!(error, Error::NotAllowed { .. }));
@@ -279,15 +279,15 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_or_policy_is_not_a_missing_right() {
+    fn a_quota_or_policy_is_not_a_missing_permission() {
         let error = failed(403, "persistentvolumeclaims \"x\" is forbidden: exceeded quota: q", Effect::Writes, None);
         assert!(matches!(error, Error::Refused { .. }));
     }
 
     #[test]
-    fn a_chain_of_errors_is_told_once() {
+    fn a_chain_of_errors_has_no_repetitions() {
         let inner = std::io::Error::other("connection refused");
-        let outer = Error::NoAnswer { call: call(Effect::Looks), source: Box::new(inner) };
+        let outer = Error::NoAnswer { call: call(Effect::Reads), source: Box::new(inner) };
         assert_eq!(
             chain(&outer),
             "failed to patch persistentvolumeclaims shop/data-db-0: no answer from the API server; check that it is reachable: connection refused"

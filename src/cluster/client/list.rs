@@ -1,8 +1,8 @@
-//! Lists that take little memory, however many objects there are and however large they are.
+//! Lists that take little memory, regardless of the number and size of the objects.
 //!
-//! A list is read page by page, consistently, as of one moment. Of each page only the bytes are held: the objects are
-//! parsed one after the other, and what the caller does not keep is gone before the next one is read. A page that is too
-//! large is asked for again with fewer objects, and few pages are read at the same time in the whole process.
+//! A list is read page by page, consistently, at one resourceVersion. Only the bytes of one page are in memory: the
+//! objects are parsed one after the other, and what the caller does not keep is dropped before the next one is parsed.
+//! A page that is too large is requested again with fewer objects, and the process reads few pages at the same time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::resources::segment;
-use super::{Client, Effect, Error, Outcome, Resource, call};
+use super::{Call, Client, Effect, Error, Outcome, Resource, call};
 
-/// Objects on the first page: nobody knows yet how large they are.
-const FIRST_PAGE: usize = 50;
-/// The most objects on a page.
-const LARGEST_PAGE: usize = 500;
-/// A page should have about so many bytes.
-const PAGE_BYTES: usize = 1 << 20;
-/// Pages that are read at the same time, by all that this process does: 32 MiB in the worst case.
-const PAGES_AT_ONCE: usize = 4;
-/// How often a list begins again because the server has forgotten the moment of its first page.
-const RESTARTS: u32 = 2;
+/// Objects on the first page: their size is still unknown.
+const FIRST_PAGE_LIMIT: usize = 50;
+/// The largest number of objects on a page.
+const MAX_PAGE_LIMIT: usize = 500;
+/// The size that a page should have.
+const TARGET_PAGE_BYTES: usize = 1 << 20;
+/// Pages that the process reads at the same time: 32 MiB in the worst case.
+const MAX_CONCURRENT_PAGES: usize = 4;
+/// How often a list starts again because the resourceVersion of its first page has expired.
+const MAX_LIST_RESTARTS: u32 = 2;
 
-/// How much of each object is asked for.
+/// How much of each object is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// All of it.
+    /// The whole object.
     Whole,
-    /// `metadata` only: the server leaves out the rest before it sends.
+    /// `metadata` only: the server omits the rest.
     Metadata,
 }
 
-/// A list as of one moment.
+/// A list at one resourceVersion.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct List {
     /// The objects. Items of a list lack `kind` and `apiVersion`.
     pub items: Vec<Value>,
 }
 
-/// Narrows a list.
+/// Restricts a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selector<'a> {
     /// `key=value,…`.
@@ -53,9 +53,9 @@ pub struct Selector<'a> {
     pub fields: Option<&'a str>,
 }
 
-/// What limits the pages that are read at the same time.
+/// Limits the pages that are read at the same time.
 pub(super) fn pages() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(PAGES_AT_ONCE))
+    Arc::new(Semaphore::new(MAX_CONCURRENT_PAGES))
 }
 
 impl Form {
@@ -68,8 +68,8 @@ impl Form {
 }
 
 impl Client {
-    /// Reads all objects of a kind in one namespace or everywhere, consistently, as of one moment. All of them are in
-    /// memory then: for a person's command, not for the controller.
+    /// Lists the objects of a kind in one namespace or in all, consistently, at one resourceVersion. All of them are in
+    /// memory: for the command line, not for the controller.
     pub async fn list(
         &self,
         resource: &'static Resource,
@@ -80,7 +80,7 @@ impl Client {
         Ok(List { items })
     }
 
-    /// The same, but only what `keep` makes of each object is kept.
+    /// The same, but keeps only what `keep` returns for each object.
     pub async fn select<T>(
         &self,
         resource: &'static Resource,
@@ -89,17 +89,19 @@ impl Client {
         form: Form,
         mut keep: impl FnMut(Value) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
-        let (mut kept, mut next, mut limit, mut restarts) = (Vec::new(), String::new(), FIRST_PAGE, 0);
+        let call = call("list", resource, None, place(resource, namespace), Effect::Reads);
+        let (mut kept, mut next, mut limit, mut restarts) = (Vec::new(), String::new(), FIRST_PAGE_LIMIT, 0);
         loop {
-            // Never closed, so an error cannot be.
-            let _turn = self.pages.acquire().await.ok();
-            let body = match self.page(resource, namespace, selector, form, limit, &next).await {
+            // The semaphore is never closed, so this cannot fail.
+            let _permit = self.pages.acquire().await.ok();
+            let path = page_path(resource, namespace, selector, limit, &next);
+            let body = match self.page(&call, path, form).await {
                 Err(Error::NoAnswer { source, .. }) if source.is::<LengthLimitError>() && limit > 1 => {
                     limit = limit.div_ceil(4);
                     continue;
                 }
-                // The pages are of one moment, or they are of no use.
-                Err(Error::Busy { code: 410, .. }) if !next.is_empty() && restarts < RESTARTS => {
+                // All pages must have the same resourceVersion.
+                Err(Error::Busy { code: 410, .. }) if !next.is_empty() && restarts < MAX_LIST_RESTARTS => {
                     restarts += 1;
                     kept.clear();
                     next.clear();
@@ -108,10 +110,7 @@ impl Client {
                 body => body?,
             };
             let read = read_page(&body, |object| kept.extend(keep(object)));
-            let page = read.map_err(|source| {
-                let object = place(resource, namespace);
-                Error::Unreadable { call: call("list", resource, None, object, Effect::Looks), source }
-            })?;
+            let page = read.map_err(|source| Error::Unreadable { call: call.clone(), source })?;
             next = page.next;
             if next.is_empty() {
                 return Ok(kept);
@@ -120,31 +119,28 @@ impl Client {
         }
     }
 
-    async fn page(
-        &self,
-        resource: &'static Resource,
-        namespace: Option<&str>,
-        selector: Selector<'_>,
-        form: Form,
-        limit: usize,
-        next: &str,
-    ) -> Result<Bytes, Error> {
-        let mut path = format!("{}?limit={limit}", resource.path(namespace));
-        for (key, value) in
-            [("labelSelector", selector.labels), ("fieldSelector", selector.fields), ("continue", Some(next))]
-        {
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
-                path.push_str(&format!("&{key}={}", segment(value)));
-            }
-        }
-        let call = call("list", resource, None, place(resource, namespace), Effect::Looks);
+    async fn page(&self, call: &Call, path: String, form: Form) -> Result<Bytes, Error> {
         match self.exchange(call.clone(), Method::GET, path, form.accept(), None).await? {
             Outcome::Done(page) => Ok(page),
             Outcome::NotFound | Outcome::Conflict(_) | Outcome::AlreadyExists => {
-                Err(Error::Invalid { call, code: 404, message: format!("no such kind: {}", resource.plural) })
+                let message = format!("the API server does not serve {}", call.resource);
+                Err(Error::Invalid { call: call.clone(), code: 404, message })
             }
         }
     }
+}
+
+/// The path and query of a page; `next`: the `continue` token, empty for the first page.
+fn page_path(resource: &Resource, namespace: Option<&str>, selector: Selector<'_>, limit: usize, next: &str) -> String {
+    let mut path = format!("{}?limit={limit}", resource.path(namespace));
+    for (key, value) in
+        [("labelSelector", selector.labels), ("fieldSelector", selector.fields), ("continue", Some(next))]
+    {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            path.push_str(&format!("&{key}={}", segment(value)));
+        }
+    }
+    path
 }
 
 fn place(resource: &Resource, namespace: Option<&str>) -> String {
@@ -152,18 +148,18 @@ fn place(resource: &Resource, namespace: Option<&str>) -> String {
     format!("{} {place}", resource.plural)
 }
 
-/// Objects on the next page, when this one had so many bytes and objects.
+/// Objects on the next page, from the bytes and objects of this one.
 fn next_limit(bytes: usize, count: usize) -> usize {
     let each = bytes.div_ceil(count.max(1)).max(1);
-    (PAGE_BYTES / each).clamp(1, LARGEST_PAGE)
+    (TARGET_PAGE_BYTES / each).clamp(1, MAX_PAGE_LIMIT)
 }
 
-/// What a page says beside its objects.
+/// What a page contains besides its objects.
 #[derive(Debug, Default, PartialEq)]
 struct Page {
     /// `metadata.continue`; empty on the last page.
     next: String,
-    /// Objects.
+    /// The number of objects.
     count: usize,
 }
 
@@ -173,16 +169,16 @@ struct ListMeta {
     next: String,
 }
 
-/// Parses a page and hands over each object as soon as it is parsed.
+/// Parses a page and passes on each object as soon as it is parsed.
 fn read_page(body: &[u8], object: impl FnMut(Value)) -> Result<Page, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let page = reader.deserialize_map(OfPage(object))?;
+    let page = reader.deserialize_map(PageVisitor(object))?;
     reader.end().map(|()| page)
 }
 
-struct OfPage<F>(F);
+struct PageVisitor<F>(F);
 
-impl<'de, F: FnMut(Value)> Visitor<'de> for OfPage<F> {
+impl<'de, F: FnMut(Value)> Visitor<'de> for PageVisitor<F> {
     type Value = Page;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,7 +190,7 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for OfPage<F> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "metadata" => page.next = map.next_value::<ListMeta>()?.next,
-                "items" => page.count = map.next_value_seed(OfItems(&mut self.0))?,
+                "items" => page.count = map.next_value_seed(ItemsVisitor(&mut self.0))?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -202,9 +198,9 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for OfPage<F> {
     }
 }
 
-struct OfItems<'a, F>(&'a mut F);
+struct ItemsVisitor<'a, F>(&'a mut F);
 
-impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for OfItems<'_, F> {
+impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for ItemsVisitor<'_, F> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
@@ -212,7 +208,7 @@ impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for OfItems<'_, F> {
     }
 }
 
-impl<'de, F: FnMut(Value)> Visitor<'de> for OfItems<'_, F> {
+impl<'de, F: FnMut(Value)> Visitor<'de> for ItemsVisitor<'_, F> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -239,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_object_of_a_page_is_handed_over_and_the_rest_is_skipped() {
+    fn each_object_of_a_page_is_passed_on_and_the_rest_is_skipped() {
         let check = |body: &str, names: &[&str], next: &str| {
             let mut seen = Vec::new();
             let page = read_page(body.as_bytes(), |object| seen.push(object["name"].as_str().unwrap().to_owned()));
@@ -256,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_none_is_an_error() {
+    fn an_invalid_page_is_an_error() {
         for body in ["", "[]", "{\"items\":[", "{\"items\":7}", "{\"items\":[{}]} {}"] {
             assert!(read_page(body.as_bytes(), |_| ()).is_err(), "{body}");
         }
     }
 
     #[test]
-    fn large_objects_make_small_pages() {
+    fn large_objects_lead_to_small_pages() {
         let check = |bytes, count, expected| assert_eq!(next_limit(bytes, count), expected, "{bytes} {count}");
         check(50 * 2_000, 50, 500);
         check(50 * 10_000, 50, 104);

@@ -1,77 +1,49 @@
-//! How is the API server asked, so that nothing is repeated in secret, nothing hangs, and every refusal has a meaning?
+//! The client of the API server: it never repeats a request on its own, every request has a deadline, and every error
+//! has a class.
 //!
-//! Objects travel as [`serde_json::Value`]: a typed object written back drops the fields it does not know. kube's own
-//! client lies beneath and serves the watches ([`Client::kube`]); its habit of repeating every verb up to sixteen times on
-//! 429, 503 and 504 is off, since a POST that was applied but answered 504 would come back as 409, and one call could take
-//! a quarter of an hour.
+//! Objects are [`serde_json::Value`]: a typed object that is written back loses the fields that it does not know. It is
+//! built on kube's client, which also serves the watches ([`Client::kube`]). kube's habit of repeating every verb up to
+//! sixteen times on 429, 503, and 504 is off: a POST that was applied but answered with 504 would return 409, and one
+//! call could take a quarter of an hour.
 
+mod connect;
 mod error;
 mod list;
 mod proxy;
+mod request;
 pub mod resources;
+mod response;
 mod transport;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
-use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::response::Status;
+use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use self::transport::{Deadline, Guard};
+use self::request::{call, delete_options, effect};
+use self::response::{outcome, retry_after, status};
+use self::transport::OwnDeadline;
 use crate::api::names::Uid;
 
+pub use self::connect::{ConnectError, Source};
 pub use self::error::{Call, Class, Effect, Error, Outcome, chain};
 pub use self::list::{Form, Selector};
 pub use self::proxy::ProxyError;
 pub use self::resources::{Address, Resource};
-pub use self::transport::{DEADLINE, Nobody, Witness};
+pub use self::transport::{NoObserver, REQUEST_DEADLINE, RequestObserver};
 
-/// An answer larger than this is not read: the largest object is 1.5 MiB, and lists come in pages.
-const LARGEST_ANSWER: usize = 8 << 20;
+/// A larger response is not read: the largest object is 1.5 MiB, and lists are paged.
+const MAX_RESPONSE_BYTES: usize = 8 << 20;
 
-/// Where the cluster is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Source {
-    /// A kubeconfig as `kubectl` would find it, else the service account of the pod.
-    #[default]
-    Infer,
-    /// This kubeconfig (or the usual one) and this context of it (or the current one).
-    Kubeconfig {
-        /// The file; `None`: `$KUBECONFIG`, else `~/.kube/config`.
-        path: Option<PathBuf>,
-        /// The context; `None`: the current one.
-        context: Option<String>,
-    },
-}
-
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// Neither a kubeconfig nor a service account.
-    #[error("failed to find a cluster; set KUBECONFIG, or run in a Pod whose ServiceAccount token is mounted")]
-    Nowhere(#[source] kube::config::InferConfigError),
-    /// The kubeconfig cannot be used.
-    #[error("failed to read the kubeconfig")]
-    Kubeconfig(#[source] kube::config::KubeconfigError),
-    /// The proxy cannot be used.
-    #[error(transparent)]
-    Proxy(#[from] ProxyError),
-    /// TLS or credentials cannot be used.
-    #[error("failed to make a client from the cluster's certificates and credentials")]
-    Build(#[source] kube::Error),
-}
-
-/// For real, or only to learn what would happen.
+/// Whether a write is a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// Carried out.
+    /// The write is stored.
     Real,
     /// `dryRun=All`: admission, validation and quota, but nothing is stored.
     Dry,
@@ -80,27 +52,27 @@ pub enum Run {
 /// The body of a PATCH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Patch {
-    /// RFC 7386.
+    /// A merge patch, RFC 7386.
     Merge(Value),
-    /// RFC 6902.
+    /// A JSON patch, RFC 6902.
     Json(Value),
 }
 
-/// What becomes of the dependents of a deleted object.
+/// The propagation policy of a deletion: what happens to the dependents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dependents {
-    /// They stay, without owner.
+    /// They are kept, without an owner.
     Orphan,
     /// They are deleted afterwards.
     Background,
 }
 
-/// Which object is meant. A precondition that does not hold is [`Outcome::Conflict`].
+/// The preconditions of a deletion. If one does not hold, the result is [`Outcome::Conflict`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Precondition {
-    /// The object of that name must still be this one.
+    /// The UID of the object.
     pub uid: Option<Uid>,
-    /// And unchanged since.
+    /// The resourceVersion of the object.
     pub resource_version: Option<String>,
 }
 
@@ -109,80 +81,77 @@ pub struct Precondition {
 pub struct Client {
     kube: kube::Client,
     config: Arc<kube::Config>,
-    witness: Arc<dyn Witness>,
+    observer: Arc<dyn RequestObserver>,
     manager: &'static str,
     deadline: Duration,
     pages: Arc<Semaphore>,
 }
 
 impl Client {
-    /// Finds the cluster. Nothing is sent yet.
+    /// Creates a client. It sends nothing yet.
     ///
-    /// `manager` names the writer in `managedFields`: `rso-controller`, or `rso` for a person.
+    /// `manager` is the field manager in `managedFields`: `rso-controller`, or `rso` for the command line.
     pub async fn connect(
         source: &Source,
         manager: &'static str,
-        witness: Arc<dyn Witness>,
+        observer: Arc<dyn RequestObserver>,
     ) -> Result<Self, ConnectError> {
-        let (mut config, named) = match source {
-            Source::Infer => match kubeconfig(None, None).await {
-                Ok(found) => found,
-                Err(_) => (kube::Config::infer().await.map_err(ConnectError::Nowhere)?, None),
-            },
-            Source::Kubeconfig { path, context } => {
-                kubeconfig(path.as_deref(), context.clone()).await.map_err(ConnectError::Kubeconfig)?
-            }
-        };
-        config.proxy_url = proxy::choose(&config.cluster_url, named.as_deref(), |name| std::env::var(name).ok())?;
-        Self::of(config, manager, witness)
+        let config = connect::config(source).await?;
+        Self::of(config, manager, observer)
     }
 
-    fn of(mut config: kube::Config, manager: &'static str, witness: Arc<dyn Witness>) -> Result<Self, ConnectError> {
+    fn of(
+        mut config: kube::Config,
+        manager: &'static str,
+        observer: Arc<dyn RequestObserver>,
+    ) -> Result<Self, ConnectError> {
         config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("rso/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, agent));
-        let kube = build(&config, &witness)?;
-        Ok(Self { kube, config: Arc::new(config), witness, manager, deadline: DEADLINE, pages: list::pages() })
+        let kube = connect::build(&config, &observer)?;
+        Ok(Self { kube, config: Arc::new(config), observer, manager, deadline: REQUEST_DEADLINE, pages: list::pages() })
     }
 
-    /// The same with connections of its own, so that no amount of other work delays it: for the lease.
-    pub fn apart(&self) -> Result<Self, ConnectError> {
-        Ok(Self { kube: build(&self.config, &self.witness)?, ..self.clone() })
+    /// A copy with connections of its own, which no other work delays: for the Lease.
+    pub fn with_own_connections(&self) -> Result<Self, ConnectError> {
+        Ok(Self { kube: connect::build(&self.config, &self.observer)?, ..self.clone() })
     }
 
-    /// The same with another limit for each request, at most [`DEADLINE`].
+    /// A copy with another deadline for each request, at most [`REQUEST_DEADLINE`].
     #[must_use]
-    pub fn within(&self, deadline: Duration) -> Self {
-        Self { deadline: deadline.min(DEADLINE), ..self.clone() }
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { deadline: deadline.min(REQUEST_DEADLINE), ..self.clone() }
     }
 
-    /// The same for kube's watchers: under the same deadline (of the head only, for a watch), counted alike.
+    /// The client for kube's watchers: it has the same deadline (for a watch, of the header only) and reports to the
+    /// same observer.
     pub fn kube(&self) -> kube::Client {
         self.kube.clone()
     }
 
-    /// The addresses, certificates and credentials in use.
+    /// The addresses, certificates, and credentials in use.
     pub fn config(&self) -> &kube::Config {
         &self.config
     }
 
-    /// Who is told of requests.
-    pub(super) fn witness(&self) -> Arc<dyn Witness> {
-        self.witness.clone()
+    /// The observer of the requests.
+    pub(super) fn observer(&self) -> Arc<dyn RequestObserver> {
+        self.observer.clone()
     }
 
-    /// The namespace of the kubeconfig's context or of the pod.
+    /// The namespace of the kubeconfig's context or of the Pod.
     pub fn namespace(&self) -> &str {
         self.kube.default_namespace()
     }
 
-    /// Reads one object, consistently (from etcd, not from the server's cache). `None` if it is not there.
+    /// Gets one object with a consistent read (from etcd, not from the server's cache). `None` if it does not exist.
     pub async fn get(&self, object: &Address) -> Result<Option<Value>, Error> {
-        let call = call("get", object.resource, object.subresource, object.to_string(), Effect::Looks);
+        let call = call("get", object.resource, object.subresource, object.to_string(), Effect::Reads);
         Ok(self.send(call, Method::GET, object.path(), None).await?.done())
     }
 
-    /// Makes an object. `fieldValidation=Strict`: a field that the server does not know is an error, not a loss.
+    /// Creates an object. `fieldValidation=Strict`: a field that the server does not know is an error instead of being
+    /// dropped.
     pub async fn create(
         &self,
         resource: &'static Resource,
@@ -204,7 +173,7 @@ impl Client {
         self.send(call, Method::PUT, path, Some(("application/json", with))).await
     }
 
-    /// Changes parts of an object; a `metadata.resourceVersion` or `metadata.uid` in a merge patch is a precondition.
+    /// Patches an object; a `metadata.resourceVersion` or `metadata.uid` in a merge patch is a precondition.
     pub async fn patch(&self, object: &Address, patch: &Patch, run: Run) -> Result<Outcome<Value>, Error> {
         let path = format!("{}?{}", object.path(), self.write_query(run));
         let body = match patch {
@@ -215,8 +184,8 @@ impl Client {
         self.send(call, Method::PATCH, path, Some(body)).await
     }
 
-    /// Deletes an object if it is the one that is meant. The result is the server's answer: the object, while finalizers
-    /// hold it, or a `Status`.
+    /// Deletes an object if the preconditions hold. The result is the server's response: the object, while it has
+    /// finalizers, or a `Status`.
     pub async fn delete(
         &self,
         object: &Address,
@@ -229,14 +198,15 @@ impl Client {
         self.send(call, Method::DELETE, object.path(), Some(("application/json", &body))).await
     }
 
-    /// A token of a ServiceAccount for the API server and kubelets, which lives that long. `None` if there is no such account.
+    /// Requests a token of a ServiceAccount for the API server and kubelets, with that lifetime. `None` if the
+    /// ServiceAccount does not exist.
     pub async fn token(&self, account: &Address, lives: Duration) -> Result<Option<String>, Error> {
         let object = Address { subresource: Some("token"), ..account.clone() };
-        let call = call("create", object.resource, object.subresource, object.to_string(), Effect::Looks);
+        let call = call("create", object.resource, object.subresource, object.to_string(), Effect::Reads);
         let spec = json!({ "expirationSeconds": lives.as_secs() });
         let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
-        let answer = self.send(call, Method::POST, object.path(), Some(("application/json", &body))).await?.done();
-        Ok(answer.as_ref().and_then(|answer| text(answer, "/status/token")).map(str::to_owned))
+        let response = self.send(call, Method::POST, object.path(), Some(("application/json", &body))).await?.done();
+        Ok(response.as_ref().and_then(|response| text(response, "/status/token")).map(str::to_owned))
     }
 
     fn write_query(&self, run: Run) -> String {
@@ -265,7 +235,7 @@ impl Client {
         }
     }
 
-    /// One request and its answer, as bytes.
+    /// Sends one request and returns the response as bytes.
     async fn exchange(
         &self,
         call: Call,
@@ -281,105 +251,17 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, media);
             bytes = serde_json::to_vec(body).map_err(|error| unsent(&error))?;
         }
-        let request = request.extension(Deadline(self.deadline)).body(Body::from(bytes));
+        let request = request.extension(OwnDeadline(self.deadline)).body(Body::from(bytes));
         let request = request.map_err(|error| unsent(&error))?;
-        let unanswered = |source| Error::NoAnswer { call: call.clone(), source };
-        let answer = self.kube.send(request).await.map_err(|source| unanswered(source.into()))?;
-        let (code, after) = (answer.status(), retry_after(answer.headers()));
-        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await.map_err(unanswered)?.to_bytes();
+        let no_response = |source| Error::NoAnswer { call: call.clone(), source };
+        let response = self.kube.send(request).await.map_err(|source| no_response(source.into()))?;
+        let (code, after) = (response.status(), retry_after(response.headers()));
+        let body =
+            Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await.map_err(no_response)?.to_bytes();
         if code.is_success() {
             return Ok(Outcome::Done(body));
         }
         outcome(call, &status(code, &body), after)
-    }
-}
-
-/// The kubeconfig, and its `proxy-url`.
-async fn kubeconfig(
-    path: Option<&std::path::Path>,
-    context: Option<String>,
-) -> Result<(kube::Config, Option<String>), kube::config::KubeconfigError> {
-    let file = path.map_or_else(Kubeconfig::read, Kubeconfig::read_from)?;
-    let proxy = proxy_of(&file, context.as_ref());
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    Ok((kube::Config::from_custom_kubeconfig(file, &options).await?, proxy))
-}
-
-fn proxy_of(file: &Kubeconfig, context: Option<&String>) -> Option<String> {
-    let context = context.or(file.current_context.as_ref())?;
-    let context = file.contexts.iter().find(|named| named.name == *context)?.context.as_ref()?;
-    file.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()?.proxy_url.clone()
-}
-
-fn build(config: &kube::Config, witness: &Arc<dyn Witness>) -> Result<kube::Client, ConnectError> {
-    let builder = ClientBuilder::try_from(config.clone()).map_err(ConnectError::Build)?;
-    Ok(builder.with_layer(&Guard { witness: witness.clone() }).build())
-}
-
-fn call(verb: &'static str, resource: &Resource, subresource: Option<&str>, object: String, effect: Effect) -> Call {
-    // `proxy/disk` is a path below the subresource `proxy`, which is what RBAC knows.
-    let part = subresource.and_then(|part| part.split('/').next()).map(|part| format!("/{part}")).unwrap_or_default();
-    let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
-    Call { verb, resource: format!("{}{part}{group}", resource.plural), object, effect }
-}
-
-fn effect(run: Run) -> Effect {
-    match run {
-        Run::Real => Effect::Writes,
-        Run::Dry => Effect::Looks,
-    }
-}
-
-/// `dryRun` stands in the body: in the query of a DELETE that has a body the server ignores it, and the object is gone
-/// (seen on 1.37.1).
-fn delete_options(dependents: Dependents, only: &Precondition, run: Run) -> Value {
-    let mut options = json!({
-        "kind": "DeleteOptions",
-        "apiVersion": "v1",
-        "propagationPolicy": match dependents {
-            Dependents::Orphan => "Orphan",
-            Dependents::Background => "Background",
-        },
-    });
-    if run == Run::Dry {
-        options["dryRun"] = json!(["All"]);
-    }
-    if let Some(uid) = &only.uid {
-        options["preconditions"]["uid"] = json!(uid.as_str());
-    }
-    if let Some(version) = &only.resource_version {
-        options["preconditions"]["resourceVersion"] = json!(version);
-    }
-    options
-}
-
-/// `Retry-After` in whole seconds; Kubernetes never sends the date form.
-fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// The server's `Status`; a proxy in between may have sent anything, whose first words are kept.
-fn status(code: StatusCode, body: &[u8]) -> Status {
-    match serde_json::from_slice::<Status>(body) {
-        Ok(status) if status.code == code.as_u16() => status,
-        Ok(_) | Err(_) => {
-            let words: String = String::from_utf8_lossy(body).trim().chars().take(300).collect();
-            Status::failure(&words, "").with_code(code.as_u16())
-        }
-    }
-}
-
-fn outcome<T>(call: Call, status: &Status, after: Option<Duration>) -> Result<Outcome<T>, Error> {
-    match status.code {
-        404 => Ok(Outcome::NotFound),
-        409 if status.is_already_exists() => Ok(Outcome::AlreadyExists),
-        409 => Ok(Outcome::Conflict(status.message.clone())),
-        _ => {
-            let own = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
-            let own = own.filter(|seconds| *seconds > 0).map(Duration::from_secs);
-            Err(Error::from_status(call, status, after.or(own)))
-        }
     }
 }
 

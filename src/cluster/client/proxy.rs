@@ -1,28 +1,28 @@
-//! The proxy on the way to the API server: chosen from the kubeconfig, else from the environment, by the rules of `kubectl`.
+//! The proxy to the API server: from the kubeconfig, else from the environment, by the rules of `kubectl`.
 //!
-//! kube reads `HTTPS_PROXY` itself, but asks `NO_PROXY` about the proxy in place of the API server, and inside a pod it reads
-//! neither. Kubelets and agents are on the cluster's own network and are always asked directly.
+//! kube reads `HTTPS_PROXY` itself, but matches `NO_PROXY` against the proxy instead of the API server, and in a Pod it
+//! reads neither. Connections to kubelets and agents, which are on the cluster's own network, never use a proxy.
 
 use std::net::IpAddr;
 
 use http::Uri;
 
-/// Why a proxy that is named cannot be used.
+/// Why a proxy cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// It is no URL. The text is not repeated: it may hold a password.
-    #[error("failed to read {0}; write a URL such as http://proxy.example:3128")]
+    /// It is not a URL. The message does not contain the text, which may include a password.
+    #[error("failed to parse {0}; use a URL such as http://proxy.example:3128")]
     Unreadable(&'static str),
-    /// Another protocol than those we speak.
-    #[error("failed to use {0}: a proxy is asked by http, https or socks5, not by {1:?}")]
+    /// It uses an unsupported protocol.
+    #[error("failed to use {0}: {1:?} is not supported; use http, https, or socks5")]
     Scheme(&'static str, String),
 }
 
-/// Chooses the proxy for an API server, if there is one. `named`: `proxy-url` of the kubeconfig, which counts always.
+/// Chooses the proxy for an API server, if any. `named`: `proxy-url` of the kubeconfig, which always takes precedence.
 /// `variable` reads the environment.
 ///
 /// # Errors
-/// When the proxy that is named cannot be used.
+/// When the proxy cannot be used.
 pub(super) fn choose(
     server: &Uri,
     named: Option<&str>,
@@ -45,18 +45,18 @@ pub(super) fn choose(
     read(text.trim(), name).map(Some)
 }
 
-fn read(text: &str, whence: &'static str) -> Result<Uri, ProxyError> {
+fn read(text: &str, origin: &'static str) -> Result<Uri, ProxyError> {
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let text = text.strip_prefix("socks5h://").map_or(text.clone(), |rest| format!("socks5://{rest}"));
-    let uri: Uri = text.parse().map_err(|_| ProxyError::Unreadable(whence))?;
+    let uri: Uri = text.parse().map_err(|_| ProxyError::Unreadable(origin))?;
     match uri.scheme_str() {
         Some("http" | "https" | "socks5") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        Some("http" | "https" | "socks5") | None => Err(ProxyError::Unreadable(whence)),
-        Some(scheme) => Err(ProxyError::Scheme(whence, scheme.to_owned())),
+        Some("http" | "https" | "socks5") | None => Err(ProxyError::Unreadable(origin)),
+        Some(scheme) => Err(ProxyError::Scheme(origin, scheme.to_owned())),
     }
 }
 
-/// Whether `NO_PROXY` exempts the server. This machine is always exempt.
+/// Whether `NO_PROXY` exempts the server. The local machine is always exempt.
 fn is_direct(server: &Uri, exempt: &str) -> bool {
     let host = server.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("http") { 80 } else { 443 });
@@ -67,7 +67,8 @@ fn is_direct(server: &Uri, exempt: &str) -> bool {
     exempt.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| exempts(entry, &host, address, port))
 }
 
-/// `*`, `10.0.0.0/8`, `10.1.2.3`, `[fd00::1]:6443`, `example.org` with all below it, `.example.org` with only what is below.
+/// `*`, `10.0.0.0/8`, `10.1.2.3`, `[fd00::1]:6443`, `example.org` with its subdomains, `.example.org` with only its
+/// subdomains.
 fn exempts(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
     if entry == "*" {
         return true;
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kubeconfig_comes_before_the_environment_and_the_scheme_of_the_server_chooses_the_variable() {
+    fn the_kubeconfig_has_precedence_and_the_scheme_of_the_server_selects_the_variable() {
         let check = |server, named, variables: &[(&str, &str)], expected: Option<&str>| {
             assert_eq!(
                 chosen(server, named, variables),
@@ -134,25 +135,25 @@ mod tests {
         check("http://api.example:8080", None, &[("HTTP_PROXY", "http://p:3128")], Some("http://p:3128/"));
         check(server, None, &[("HTTPS_PROXY", "socks5h://p:1080")], Some("socks5://p:1080/"));
         check(server, Some("https://k:3129"), &[("HTTPS_PROXY", "http://p:3128")], Some("https://k:3129/"));
-        // What the kubeconfig says counts, whatever the environment exempts.
+        // The kubeconfig takes precedence over every exemption in the environment.
         check(server, Some("http://k:3129"), &[("NO_PROXY", "*")], Some("http://k:3129/"));
         check("https://127.0.0.1:6443", Some("http://k:3129"), &[], Some("http://k:3129/"));
         check(server, Some(""), &[], None);
     }
 
     #[test]
-    fn a_proxy_that_cannot_be_used_is_named_by_its_origin_without_its_password() {
+    fn an_unusable_proxy_is_reported_without_its_password() {
         let check = |named, variables: &[(&str, &str)], expected: &str| {
-            let told = chosen("https://api.example", named, variables).unwrap_err();
-            assert!(told.contains(expected) && !told.contains("secret"), "{told}");
+            let message = chosen("https://api.example", named, variables).unwrap_err();
+            assert!(message.contains(expected) && !message.contains("secret"), "{message}");
         };
         check(None, &[("HTTPS_PROXY", "http://me:secret@p q")], "HTTPS_PROXY");
-        check(None, &[("https_proxy", "ftp://me:secret@p")], "https_proxy: a proxy is asked by http");
+        check(None, &[("https_proxy", "ftp://me:secret@p")], "https_proxy: \"ftp\" is not supported");
         check(Some("http://"), &[], "proxy-url of the kubeconfig");
     }
 
     #[test]
-    fn what_no_proxy_exempts_is_asked_directly() {
+    fn a_server_that_no_proxy_exempts_is_connected_directly() {
         let check = |server: &str, exempt: &str, expected: bool| {
             let variables = [("HTTPS_PROXY", "http://10.9.9.9:3128"), ("NO_PROXY", exempt)];
             assert_eq!(chosen(server, None, &variables).unwrap().is_none(), expected, "{server} {exempt}");

@@ -1,4 +1,4 @@
-//! Where does the API server keep an object? The kinds the project touches, and the URL of each object.
+//! The kinds that the project uses, and the URL of each object.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ const fn resource(group: &'static str, version: &'static str, kind: &'static str
 
 /// StatefulSets.
 pub const STATEFUL_SETS: Resource = resource("apps", "v1", "StatefulSet", "statefulsets");
-/// The revisions of their pod templates.
+/// ControllerRevisions: the revisions of Pod templates.
 pub const CONTROLLER_REVISIONS: Resource = resource("apps", "v1", "ControllerRevision", "controllerrevisions");
 /// ReplicaSets, which adopt Pods by their selector; so do the next three.
 pub const REPLICA_SETS: Resource = resource("apps", "v1", "ReplicaSet", "replicasets");
@@ -39,20 +39,20 @@ pub const CLAIMS: Resource = resource("", "v1", "PersistentVolumeClaim", "persis
 pub const PODS: Resource = resource("", "v1", "Pod", "pods");
 /// ConfigMaps: backups and journals.
 pub const CONFIG_MAPS: Resource = resource("", "v1", "ConfigMap", "configmaps");
-/// ServiceAccounts: the one whose tokens kubelets get.
+/// ServiceAccounts: the one whose tokens kubelets receive.
 pub const SERVICE_ACCOUNTS: Resource = resource("", "v1", "ServiceAccount", "serviceaccounts");
-/// Secrets: the webhook's own certificate.
+/// Secrets: the webhook's certificate.
 pub const SECRETS: Resource = resource("", "v1", "Secret", "secrets");
-/// Where the API server asks the webhook.
+/// MutatingWebhookConfigurations: how the API server calls the webhook.
 pub const MUTATING_WEBHOOKS: Resource =
     resource("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations");
-/// Namespaces: guard owners, termination.
+/// Namespaces: protective owners, termination.
 pub const NAMESPACES: Resource = resource("", "v1", "Namespace", "namespaces");
 /// Nodes: the address of a kubelet.
 pub const NODES: Resource = resource("", "v1", "Node", "nodes");
 /// StorageClasses.
 pub const STORAGE_CLASSES: Resource = resource("storage.k8s.io", "v1", "StorageClass", "storageclasses");
-/// Leases: who leads.
+/// Leases: leader election.
 pub const LEASES: Resource = resource("coordination.k8s.io", "v1", "Lease", "leases");
 /// Events, in the API that has series.
 pub const EVENTS: Resource = resource("events.k8s.io", "v1", "Event", "events");
@@ -63,7 +63,7 @@ impl Resource {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
-    /// The URL path of all of them: in one namespace, or everywhere.
+    /// The URL path of all objects of the kind: in one namespace, or in all.
     pub fn path(&self, namespace: Option<&str>) -> String {
         let root = if self.group.is_empty() { "/api" } else { "/apis" };
         let api = self.api_version();
@@ -73,18 +73,18 @@ impl Resource {
         }
     }
 
-    /// One of them, in a namespace.
+    /// An object in a namespace.
     pub fn of(&'static self, namespace: impl Into<String>, name: impl Into<String>) -> Address {
         Address { resource: self, namespace: Some(namespace.into()), name: name.into(), subresource: None }
     }
 
-    /// One of them, for kinds without a namespace.
+    /// An object of a kind without a namespace.
     pub fn global(&'static self, name: impl Into<String>) -> Address {
         Address { resource: self, namespace: None, name: name.into(), subresource: None }
     }
 }
 
-/// One object by kind, namespace and name. Displays as `statefulsets shop/db`.
+/// An object by kind, namespace, and name. Displays as `statefulsets shop/db`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// Its kind.
@@ -93,7 +93,7 @@ pub struct Address {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
-    /// A part with its own rights: `status`.
+    /// The subresource: `status`.
     pub subresource: Option<&'static str>,
 }
 
@@ -103,7 +103,7 @@ impl Address {
         STATEFUL_SETS.of(&set.namespace, &set.name)
     }
 
-    /// A claim.
+    /// A PVC.
     pub fn claim(namespace: &str, claim: &ClaimName) -> Self {
         CLAIMS.of(namespace, claim.as_str())
     }
@@ -132,7 +132,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A name as one piece of a path. Names from the server never need it; names that a person typed might.
+/// A name as one segment of a path. Names from the server never need it; names from a command line might.
 pub(super) fn segment(name: &str) -> String {
     if matches!(name, "." | "..") {
         return name.replace('.', "%2E");
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_path_and_a_phrase() {
+    fn an_address_has_a_path_and_a_text() {
         let check = |address: Address, path: &str, phrase: &str| {
             assert_eq!(address.path(), path);
             assert_eq!(address.to_string(), phrase);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_leave_its_place_in_the_path() {
+    fn a_name_cannot_leave_its_segment_of_the_path() {
         let check = |name: &str, expected: &str| assert_eq!(segment(name), expected);
         check("db-0.x", "db-0.x");
         check("../secrets", "..%2Fsecrets");

@@ -5,13 +5,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use http::StatusCode;
+use kube::core::response::Status;
 
 fn a_call() -> Call {
     call("delete", &resources::STATEFUL_SETS, None, "statefulsets shop/db".into(), Effect::Writes)
 }
 
 #[test]
-fn a_dry_delete_says_so_in_its_body() {
+fn a_dry_run_of_a_deletion_has_dry_run_in_its_body() {
     let only = Precondition { uid: Some("u-1".into()), resource_version: Some("7".into()) };
     assert_eq!(
         delete_options(Dependents::Orphan, &only, Run::Dry),
@@ -27,7 +29,7 @@ fn a_dry_delete_says_so_in_its_body() {
 }
 
 #[test]
-fn the_two_meanings_of_409_are_told_apart() {
+fn the_two_meanings_of_409_are_distinguished() {
     let check = |reason: &str, expected: Outcome<Value>| {
         let status = Status::failure("words", reason).with_code(409);
         assert_eq!(outcome(a_call(), &status, None).unwrap(), expected, "{reason}");
@@ -38,7 +40,7 @@ fn the_two_meanings_of_409_are_told_apart() {
 }
 
 #[test]
-fn patience_is_read_from_the_header_or_else_from_the_status() {
+fn the_retry_delay_is_from_the_header_or_else_from_the_status() {
     let check = |header: Option<&'static str>, own: u32, expected: Option<u64>| {
         let mut headers = http::HeaderMap::new();
         if let Some(value) = header {
@@ -59,7 +61,7 @@ fn patience_is_read_from_the_header_or_else_from_the_status() {
 }
 
 #[test]
-fn an_answer_that_is_no_status_keeps_its_first_words() {
+fn the_start_of_a_response_without_a_status_is_kept() {
     let read = status(StatusCode::BAD_GATEWAY, b" <html>bad gateway</html>\n");
     assert_eq!((read.code, read.message.as_str()), (502, "<html>bad gateway</html>"));
     let lying = status(StatusCode::BAD_GATEWAY, br#"{"kind":"Status","code":404,"message":"gone"}"#);
@@ -67,31 +69,31 @@ fn an_answer_that_is_no_status_keeps_its_first_words() {
 }
 
 #[test]
-fn a_right_is_named_as_rbac_names_it() {
+fn a_call_names_the_resource_as_rbac_does() {
     let check = |resource: &Resource, part: Option<&str>, expected: &str| {
-        assert_eq!(call("get", resource, part, String::new(), Effect::Looks).resource, expected);
+        assert_eq!(call("get", resource, part, String::new(), Effect::Reads).resource, expected);
     };
     check(&resources::CLAIMS, None, "persistentvolumeclaims");
     check(&resources::STATEFUL_SETS, Some("status"), "statefulsets/status.apps");
     check(&resources::NODES, Some("proxy/stats/summary"), "nodes/proxy");
 }
 
-/// What the witness was told.
+/// Records what it observes.
 #[derive(Default)]
-struct Ears(Mutex<Vec<String>>);
+struct RecordingObserver(Mutex<Vec<String>>);
 
-impl Witness for Ears {
-    fn answered(&self, method: &Method, code: &str) {
+impl RequestObserver for RecordingObserver {
+    fn request_completed(&self, method: &Method, code: &str) {
         self.0.lock().unwrap().push(format!("{method} {code}"));
     }
-    fn heard(&self, watch: &str) {
+    fn watch_active(&self, watch: &str) {
         self.0.lock().unwrap().push(watch.to_owned());
     }
-    fn measured(&self, _who: &'static str, _result: &'static str) {}
+    fn usage_requested(&self, _who: &'static str, _result: &'static str) {}
 }
 
-/// A connection that brings these pieces, one every 100 ms, and then silence. No API server: only the network at its worst.
-async fn slow_line(pieces: &'static [&'static str]) -> (Client, Arc<Ears>) {
+/// A connection that sends these pieces, one every 100 ms, and then nothing. Not an API server: only a bad network.
+async fn slow_line(pieces: &'static [&'static str]) -> (Client, Arc<RecordingObserver>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
@@ -109,40 +111,40 @@ async fn slow_line(pieces: &'static [&'static str]) -> (Client, Arc<Ears>) {
             });
         }
     });
-    let ears: Arc<Ears> = Arc::default();
-    let client = Client::of(kube::Config::new(url), "rso-test", ears.clone()).unwrap();
-    (client.within(Duration::from_millis(350)), ears)
+    let observed: Arc<RecordingObserver> = Arc::default();
+    let client = Client::of(kube::Config::new(url), "rso-test", observed.clone()).unwrap();
+    (client.with_deadline(Duration::from_millis(350)), observed)
 }
 
 #[tokio::test]
-async fn silence_and_a_trickle_end_at_the_deadline() {
+async fn silent_and_slow_responses_end_at_the_deadline() {
     const SILENT: &[&str] = &[];
     const TRICKLE: &[&str] = &["HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "\"a\"", ":", "1", ",", "\"b\"", ":"];
     for (pieces, counted) in [(SILENT, "GET <error>"), (TRICKLE, "GET 200")] {
-        let (client, ears) = slow_line(pieces).await;
+        let (client, observed) = slow_line(pieces).await;
         let start = Instant::now();
         let error = client.get(&resources::NODES.global("n")).await.unwrap_err();
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(300) && took < Duration::from_millis(900), "{took:?}");
         assert_eq!(error.class(), Class::Retry { after: None });
-        assert!(chain(&error).contains("no answer within"), "{}", chain(&error));
-        assert_eq!(*ears.0.lock().unwrap(), [counted]);
+        assert!(chain(&error).contains("no response within"), "{}", chain(&error));
+        assert_eq!(*observed.0.lock().unwrap(), [counted]);
     }
 }
 
 #[tokio::test]
-async fn a_write_without_an_answer_is_of_unknown_outcome_and_is_not_repeated() {
+async fn a_write_without_a_response_has_an_unknown_outcome_and_is_not_repeated() {
     let gateway = &["HTTP/1.1 504 Gateway Timeout\r\nconnection: close\r\ncontent-length: 4\r\n\r\nlate"];
-    let (client, ears) = slow_line(gateway).await;
+    let (client, observed) = slow_line(gateway).await;
     let error = client.create(&resources::CONFIG_MAPS, Some("a"), &json!({}), Run::Real).await.unwrap_err();
     assert_eq!(error.class(), Class::Unknown);
     let dry = client.create(&resources::CONFIG_MAPS, Some("a"), &json!({}), Run::Dry).await.unwrap_err();
     assert_eq!(dry.class(), Class::Retry { after: None });
-    assert_eq!(*ears.0.lock().unwrap(), ["POST 504", "POST 504"]);
+    assert_eq!(*observed.0.lock().unwrap(), ["POST 504", "POST 504"]);
 }
 
 #[tokio::test]
-async fn a_watch_outlives_the_deadline_and_each_sign_of_life_is_heard() {
+async fn the_body_of_a_watch_has_no_deadline_and_its_activity_is_observed() {
     const BOOKMARKS: &[&str] = &[
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
         "2\r\n{}\r\n",
@@ -153,11 +155,11 @@ async fn a_watch_outlives_the_deadline_and_each_sign_of_life_is_heard() {
         "2\r\n{}\r\n",
         "0\r\n\r\n",
     ];
-    let (client, ears) = slow_line(BOOKMARKS).await;
-    let request = Request::get("/api/v1/pods?watch=true").extension(Deadline(Duration::from_millis(350)));
-    let answer = client.kube().send(request.body(Body::empty()).unwrap()).await.unwrap();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let (client, observed) = slow_line(BOOKMARKS).await;
+    let request = Request::get("/api/v1/pods?watch=true").extension(OwnDeadline(Duration::from_millis(350)));
+    let response = client.kube().send(request.body(Body::empty()).unwrap()).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body.len(), 12);
-    let heard = ears.0.lock().unwrap();
-    assert_eq!((heard[0].as_str(), heard[1].as_str(), heard.len()), ("GET 200", "/api/v1/pods", 8));
+    let seen = observed.0.lock().unwrap();
+    assert_eq!((seen[0].as_str(), seen[1].as_str(), seen.len()), ("GET 200", "/api/v1/pods", 8));
 }

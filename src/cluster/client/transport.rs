@@ -1,7 +1,8 @@
-//! What every request to the API server goes through: a deadline, a server-side timeout, a count, a sign of life.
+//! The layer under every request to the API server: a deadline, a server-side timeout, and an observer.
 //!
-//! kube's client has no read timeout (a GET to a black hole never returns) and nothing bounds a body that trickles. So a
-//! deadline runs over the head of every answer, and over the whole body of all but watches, which may live on.
+//! kube's client has no read timeout (a GET to a black hole never returns), and nothing bounds a slow body. The layer
+//! therefore bounds the time to the header of every response, and to the end of every body except that of a watch,
+//! which stays open.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,63 +16,63 @@ use kube::client::Body;
 use tokio::time::Sleep;
 use tower::{BoxError, Layer, Service};
 
-/// How long an ordinary request may take, its body included.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// The deadline of an ordinary request, including its body.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long one page of a watch's first list may take. Such a list begins again from its first page when one fails, so a
-/// busy API server gets more time than for an ordinary request; nothing waits for it but the caches.
-const PAGE_DEADLINE: Duration = Duration::from_secs(60);
+/// The deadline of one page of a watch's initial list. If a page fails, the list starts again from its first page, so a
+/// busy API server gets more time than for an ordinary request; only the caches wait for it.
+const LIST_PAGE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Who wants to know about requests: metrics, liveness. Called often; must be quick.
-pub trait Witness: Send + Sync + 'static {
-    /// A request ended with this HTTP status, or `<error>` when there was no answer (client-go's word).
-    fn answered(&self, method: &Method, code: &str);
-    /// The watch of this URL path was opened, or brought something, if only a bookmark. Watches of a single object are not
-    /// told: they come and go.
-    fn heard(&self, watch: &str);
-    /// An `agent` or a `kubelet` was asked how full its volumes are: `ok`, `silent`, `refused` (its answer is unusable),
-    /// `resting` (it failed a moment ago and was not asked).
-    fn measured(&self, who: &'static str, result: &'static str);
+/// Observes requests, for metrics and liveness. Called often; must be fast.
+pub trait RequestObserver: Send + Sync + 'static {
+    /// A request ended with this HTTP status, or `<error>` without a response (the label of client-go).
+    fn request_completed(&self, method: &Method, code: &str);
+    /// The watch on this URL path was opened or received something, if only a bookmark. Watches of a single object are
+    /// not reported: they start and end often.
+    fn watch_active(&self, watch: &str);
+    /// The usage of volumes was requested from an `agent` or a `kubelet`: `ok`, `silent`, `refused` (its response is
+    /// unusable), `resting` (skipped after a recent failure).
+    fn usage_requested(&self, who: &'static str, result: &'static str);
 }
 
-/// A witness who looks away.
+/// An observer that ignores everything.
 #[derive(Debug)]
-pub struct Nobody;
+pub struct NoObserver;
 
-impl Witness for Nobody {
-    fn answered(&self, _method: &Method, _code: &str) {}
-    fn heard(&self, _watch: &str) {}
-    fn measured(&self, _who: &'static str, _result: &'static str) {}
+impl RequestObserver for NoObserver {
+    fn request_completed(&self, _method: &Method, _code: &str) {}
+    fn watch_active(&self, _watch: &str) {}
+    fn usage_requested(&self, _who: &'static str, _result: &'static str) {}
 }
 
-/// A request may carry its own deadline in its extensions.
+/// A deadline in the extensions of a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline(pub(super) Duration);
+pub(super) struct OwnDeadline(pub(super) Duration);
 
 #[derive(Debug, thiserror::Error)]
-#[error("no answer within {:.1} s", .0.as_secs_f64())]
-struct TooSlow(Duration);
+#[error("no response within {:.1} s", .0.as_secs_f64())]
+struct DeadlineExceeded(Duration);
 
 /// Wraps the inner service of a kube client.
 #[derive(Clone)]
-pub(super) struct Guard {
-    pub(super) witness: Arc<dyn Witness>,
+pub(super) struct DeadlineLayer {
+    pub(super) observer: Arc<dyn RequestObserver>,
 }
 
-impl<S> Layer<S> for Guard {
-    type Service = Guarded<S>;
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = DeadlineService<S>;
 
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { inner, witness: self.witness.clone() }
+    fn layer(&self, inner: S) -> DeadlineService<S> {
+        DeadlineService { inner, observer: self.observer.clone() }
     }
 }
 
-pub(super) struct Guarded<S> {
+pub(super) struct DeadlineService<S> {
     inner: S,
-    witness: Arc<dyn Witness>,
+    observer: Arc<dyn RequestObserver>,
 }
 
-impl<S, B> Service<Request<Body>> for Guarded<S>
+impl<S, B> Service<Request<Body>> for DeadlineService<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
@@ -79,7 +80,7 @@ where
     B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<Watched<B>>;
+    type Response = Response<TimedBody<B>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -88,63 +89,63 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let watch = is_watch(request.uri()).then(|| lasting(request.uri()));
+        let watch = is_watch(request.uri()).then(|| long_lived_watch(request.uri()));
         let deadline = deadline_of(&request);
         if watch.is_none() {
             *request.uri_mut() = with_server_timeout(request.uri(), deadline);
         }
         let method = request.method().clone();
-        let witness = self.witness.clone();
-        let answer = self.inner.call(request);
+        let observer = self.observer.clone();
+        let response = self.inner.call(request);
         Box::pin(async move {
             let until = tokio::time::sleep(deadline);
             let mut until = Box::pin(until);
-            let answer = tokio::select! {
-                answer = answer => answer.map_err(Into::into),
-                () = &mut until => Err(BoxError::from(TooSlow(deadline))),
+            let response = tokio::select! {
+                response = response => response.map_err(Into::into),
+                () = &mut until => Err(BoxError::from(DeadlineExceeded(deadline))),
             };
-            match &answer {
-                Ok(answer) => witness.answered(&method, answer.status().as_str()),
-                Err(_) => witness.answered(&method, "<error>"),
+            match &response {
+                Ok(response) => observer.request_completed(&method, response.status().as_str()),
+                Err(_) => observer.request_completed(&method, "<error>"),
             }
             let limit = match watch {
                 Some(watch) => {
-                    let hearing = Hearing { watch, witness };
-                    hearing.heard();
-                    Limit::None(hearing)
+                    let activity = WatchActivity { watch, observer };
+                    activity.report();
+                    BodyLimit::None(activity)
                 }
-                None => Limit::Until { until, deadline },
+                None => BodyLimit::Until { until, deadline },
             };
-            Ok(answer?.map(|inner| Watched { inner, limit }))
+            Ok(response?.map(|inner| TimedBody { inner, limit }))
         })
     }
 }
 
-/// A body under a deadline, or one that tells each sign of life.
-pub(super) struct Watched<B> {
+/// A body with a deadline, or one that reports its activity.
+pub(super) struct TimedBody<B> {
     inner: B,
-    limit: Limit,
+    limit: BodyLimit,
 }
 
-enum Limit {
+enum BodyLimit {
     Until { until: Pin<Box<Sleep>>, deadline: Duration },
-    None(Hearing),
+    None(WatchActivity),
 }
 
-struct Hearing {
+struct WatchActivity {
     watch: Option<String>,
-    witness: Arc<dyn Witness>,
+    observer: Arc<dyn RequestObserver>,
 }
 
-impl Hearing {
-    fn heard(&self) {
+impl WatchActivity {
+    fn report(&self) {
         if let Some(watch) = &self.watch {
-            self.witness.heard(watch);
+            self.observer.watch_active(watch);
         }
     }
 }
 
-impl<B> HttpBody for Watched<B>
+impl<B> HttpBody for TimedBody<B>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -154,16 +155,16 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
-            if let (Some(Ok(_)), Limit::None(hearing)) = (&frame, &self.limit) {
-                hearing.heard();
+            if let (Some(Ok(_)), BodyLimit::None(activity)) = (&frame, &self.limit) {
+                activity.report();
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         match &mut self.limit {
-            Limit::None(_) => Poll::Pending,
-            Limit::Until { until, deadline } => {
+            BodyLimit::None(_) => Poll::Pending,
+            BodyLimit::Until { until, deadline } => {
                 ready!(until.as_mut().poll(context));
-                Poll::Ready(Some(Err(TooSlow(*deadline).into())))
+                Poll::Ready(Some(Err(DeadlineExceeded(*deadline).into())))
             }
         }
     }
@@ -177,12 +178,12 @@ where
     }
 }
 
-/// What our own client sends has its deadline with it; all else comes from the watches.
+/// Requests of our own client carry their deadline; all others come from watches.
 fn deadline_of<B>(request: &Request<B>) -> Duration {
-    match request.extensions().get::<Deadline>() {
+    match request.extensions().get::<OwnDeadline>() {
         Some(own) => own.0,
-        None if is_watch(request.uri()) => DEADLINE,
-        None => PAGE_DEADLINE,
+        None if is_watch(request.uri()) => REQUEST_DEADLINE,
+        None => LIST_PAGE_DEADLINE,
     }
 }
 
@@ -190,13 +191,13 @@ fn is_watch(uri: &Uri) -> bool {
     parameters(uri).any(|pair| matches!(pair, "watch=true" | "watch=1" | "watch"))
 }
 
-/// The path of a watch of many objects; such a watch is opened again whenever it ends, for as long as the program runs.
-fn lasting(uri: &Uri) -> Option<String> {
+/// The path of a watch of many objects; such a watch is opened again whenever it ends, for as long as the process runs.
+fn long_lived_watch(uri: &Uri) -> Option<String> {
     let single = parameters(uri).any(|pair| pair.starts_with("fieldSelector=metadata.name"));
     (!single).then(|| uri.path().to_owned())
 }
 
-/// Asks the server to give up when we do, so that a write is not carried out long after we looked away.
+/// Asks the server to time out when we do; otherwise it could carry out a write long after we gave up.
 fn with_server_timeout(uri: &Uri, deadline: Duration) -> Uri {
     if parameters(uri).any(|pair| pair.starts_with("timeout=")) {
         return uri.clone();
@@ -223,10 +224,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_is_told_when_we_give_up() {
+    fn the_server_gets_our_timeout() {
         let check = |uri: &str, expected: &str| {
             let uri: Uri = uri.parse().unwrap();
-            assert_eq!(with_server_timeout(&uri, DEADLINE).to_string(), expected);
+            assert_eq!(with_server_timeout(&uri, REQUEST_DEADLINE).to_string(), expected);
         };
         check("/api/v1/pods", "/api/v1/pods?timeout=10s");
         check("/api/v1/pods?", "/api/v1/pods?timeout=10s");
@@ -236,19 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_a_watched_list_has_more_time_than_an_ordinary_request() {
+    fn a_page_of_a_watched_list_has_a_longer_deadline() {
         let check = |uri: &str, own: Option<Duration>, expected: Duration| {
             let mut request = Request::get(uri).body(()).unwrap();
-            own.map(|own| request.extensions_mut().insert(Deadline(own)));
+            own.map(|own| request.extensions_mut().insert(OwnDeadline(own)));
             assert_eq!(deadline_of(&request), expected, "{uri}");
         };
-        check("/api/v1/pods?&limit=10", None, PAGE_DEADLINE);
-        check("/api/v1/pods?&watch=true", None, DEADLINE);
+        check("/api/v1/pods?&limit=10", None, LIST_PAGE_DEADLINE);
+        check("/api/v1/pods?&watch=true", None, REQUEST_DEADLINE);
         check("/api/v1/pods?limit=10", Some(Duration::from_secs(2)), Duration::from_secs(2));
     }
 
     #[test]
-    fn only_a_watch_outlives_the_deadline() {
+    fn only_the_body_of_a_watch_has_no_deadline() {
         let check = |uri: &str, expected: bool| assert_eq!(is_watch(&uri.parse().unwrap()), expected, "{uri}");
         check("/apis/apps/v1/statefulsets?&watch=true&timeoutSeconds=200", true);
         check("/api/v1/namespaces/a/pods?watch=1", true);
@@ -257,9 +258,9 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_watch_of_one_object_alarms_nobody() {
+    fn a_watch_of_one_object_is_not_observed() {
         let check = |uri: &str, expected: Option<&str>| {
-            assert_eq!(lasting(&uri.parse().unwrap()).as_deref(), expected);
+            assert_eq!(long_lived_watch(&uri.parse().unwrap()).as_deref(), expected);
         };
         check("/apis/apps/v1/statefulsets?watch=true", Some("/apis/apps/v1/statefulsets"));
         check("/apis/apps/v1/namespaces/a/statefulsets?watch=true&fieldSelector=metadata.name%3Ddb", None);

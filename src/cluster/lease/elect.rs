@@ -1,86 +1,87 @@
-//! Who leads? A pure answer from the record in the cluster and from how long *we* have seen it unchanged.
+//! The decision of the leader election, from the record in the Lease and from how long *we* have observed it unchanged.
 //!
-//! The times written in a lease are for people: they come from another machine's clock. Own code, because the crates that
-//! exist take an expired lease without a resourceVersion, so that two candidates can both win.
+//! The times in a Lease are informational: they come from the clock of another machine. This is our own code because
+//! the existing crates take over an expired Lease without a resourceVersion, so two candidates can both win.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How long a lease holds after its last renewal.
-pub const LEASE: Duration = Duration::from_secs(15);
-/// A leader that has not renewed for so long steps down.
+/// How long the Lease is valid after its last renewal.
+pub const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// How long a leader tries to renew before it steps down.
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// Between two renewals.
-pub const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// Between two looks of a follower: a released lease is taken within a second.
-pub const LOOK_EVERY: Duration = Duration::from_millis(700);
-/// What two machines' clocks may drift apart within one lease, with room for a slow thread.
-pub(super) const SKEW: Duration = Duration::from_secs(1);
+/// The interval between two renewals.
+pub const RENEW_INTERVAL: Duration = Duration::from_secs(2);
+/// The interval between two reads of a follower: a released Lease is acquired within a second.
+pub const FOLLOWER_POLL_INTERVAL: Duration = Duration::from_millis(700);
+/// The largest drift between the clocks of two machines during one Lease, with a margin for a slow thread.
+pub(super) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-/// The lease as somebody last wrote it.
+/// The Lease as it was last written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Who holds it; `None` if it was released.
+    /// The holder; `None` if it was released.
     pub holder: Option<String>,
-    /// How long the holder wants it to hold.
-    pub lasts: Duration,
-    /// Which write this was.
+    /// The duration that the holder wrote.
+    pub duration: Duration,
+    /// The version of the record.
     pub resource_version: String,
 }
 
-/// A record, and since when (time since boot) we have been seeing it unchanged.
+/// A record, and how long (since which time since boot) we have observed it unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObservedRecord {
     /// The record.
     pub record: Record,
-    /// When we first saw this version of it.
+    /// When we first observed this version of it.
     pub since: Duration,
 }
 
-/// What a candidate does next.
+/// The next step of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// There is no lease: make it.
+pub enum ElectionStep {
+    /// There is no Lease: create it.
     Create,
-    /// It is free or has run out: write our name over exactly this version.
-    Take,
-    /// It is ours: renew exactly this version.
+    /// It is free or has expired: replace exactly this version with our identity.
+    Acquire,
+    /// We hold it: renew exactly this version.
     Renew,
-    /// Somebody else holds it.
+    /// Another candidate holds it.
     Follow,
 }
 
-/// Decides from what was seen; `now` is time since boot, `me` must be unique to this process.
-pub fn elect(seen: Option<&Seen>, me: &str, now: Duration) -> Step {
-    let Some(Seen { record, since }) = seen else { return Step::Create };
+/// Decides from what was observed; `now` is time since boot, and `me` must be unique to this process.
+pub fn elect(observed: Option<&ObservedRecord>, me: &str, now: Duration) -> ElectionStep {
+    let Some(ObservedRecord { record, since }) = observed else { return ElectionStep::Create };
     match &record.holder {
-        None => Step::Take,
-        Some(holder) if holder == me => Step::Renew,
-        Some(_) if now >= since.saturating_add(record.lasts) => Step::Take,
-        Some(_) => Step::Follow,
+        None => ElectionStep::Acquire,
+        Some(holder) if holder == me => ElectionStep::Renew,
+        Some(_) if now >= since.saturating_add(record.duration) => ElectionStep::Acquire,
+        Some(_) => ElectionStep::Follow,
     }
 }
 
-/// The longest that a write issued `now` may be given, so that it cannot land after another has taken the lease: it reaches
-/// the server within that time, and the server works on it for at most that time again. `None`: it is too late.
+/// The longest deadline of a write issued `now` that cannot take effect after another candidate has acquired the Lease:
+/// the write reaches the server within that time, and the server processes it for at most that time again. `None`: it
+/// is too late.
 pub fn time_to_write(expiry: Duration, now: Duration) -> Option<Duration> {
-    let time = expiry.saturating_sub(SKEW).saturating_sub(now) / 2;
+    let time = expiry.saturating_sub(MAX_CLOCK_SKEW).saturating_sub(now) / 2;
     (time >= Duration::from_secs(1)).then_some(time)
 }
 
 impl Record {
-    /// Reads a Lease object. What is missing makes it expire by our own measure, not at once.
+    /// Reads a Lease object. With missing fields, it expires after our own duration, not immediately.
     pub fn read(lease: &Value) -> Self {
         let spec = &lease["spec"];
         let holder = spec["holderIdentity"].as_str().filter(|holder| !holder.is_empty());
-        let lasts = spec["leaseDurationSeconds"].as_u64().map_or(LEASE, Duration::from_secs);
+        let duration = spec["leaseDurationSeconds"].as_u64().map_or(LEASE_DURATION, Duration::from_secs);
         let version = lease["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-        Self { holder: holder.map(Into::into), lasts, resource_version: version.to_owned() }
+        Self { holder: holder.map(Into::into), duration, resource_version: version.to_owned() }
     }
 }
 
-/// The lease as `holder` writes it over `before`, whose resourceVersion stays as the precondition. `now` is a MicroTime.
+/// The Lease as `holder` writes it over `before`, whose resourceVersion is the precondition. `now` is a MicroTime.
 pub(super) fn written(before: &Value, holder: &str, now: &str) -> Value {
     let mut lease = before.clone();
     let held_before = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
@@ -91,12 +92,12 @@ pub(super) fn written(before: &Value, holder: &str, now: &str) -> Value {
         spec["leaseTransitions"] = json!(transitions.saturating_add(1));
     }
     spec["holderIdentity"] = json!(holder);
-    spec["leaseDurationSeconds"] = json!(LEASE.as_secs());
+    spec["leaseDurationSeconds"] = json!(LEASE_DURATION.as_secs());
     spec["renewTime"] = json!(now);
     lease
 }
 
-/// The lease given back: nobody holds it, and whoever looks next may take it.
+/// The released Lease: it has no holder, and the next candidate may acquire it.
 pub(super) fn released(before: &Value, now: &str) -> Value {
     let mut lease = before.clone();
     lease["spec"]["holderIdentity"] = json!("");
@@ -105,7 +106,7 @@ pub(super) fn released(before: &Value, now: &str) -> Value {
     lease
 }
 
-/// A lease that was never there.
+/// A new Lease.
 pub(super) fn first(name: &str, namespace: &str, holder: &str, now: &str) -> Value {
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1",
@@ -126,27 +127,27 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn seen(holder: Option<&str>, since: Duration) -> Seen {
+    fn observed(holder: Option<&str>, since: Duration) -> ObservedRecord {
         let holder = holder.map(Into::into);
-        Seen { record: Record { holder, lasts: LEASE, resource_version: "7".into() }, since }
+        ObservedRecord { record: Record { holder, duration: LEASE_DURATION, resource_version: "7".into() }, since }
     }
 
     #[test]
-    fn a_candidate_waits_until_it_has_seen_the_same_record_for_a_whole_lease() {
+    fn a_candidate_waits_until_it_has_observed_the_same_record_for_a_whole_lease() {
         let check = |holder: Option<&str>, since, now, expected| {
-            assert_eq!(elect(Some(&seen(holder, since)), "me", now), expected, "{holder:?} {since:?} {now:?}");
+            assert_eq!(elect(Some(&observed(holder, since)), "me", now), expected, "{holder:?} {since:?} {now:?}");
         };
-        check(None, s(100), s(100), Step::Take);
-        check(Some("other"), s(100), s(100), Step::Follow);
-        check(Some("other"), s(100), s(115) - Duration::from_nanos(1), Step::Follow);
-        check(Some("other"), s(100), s(115), Step::Take);
-        check(Some("me"), s(100), s(100), Step::Renew);
-        check(Some("me"), s(100), s(500), Step::Renew);
-        assert_eq!(elect(None, "me", s(5)), Step::Create);
+        check(None, s(100), s(100), ElectionStep::Acquire);
+        check(Some("other"), s(100), s(100), ElectionStep::Follow);
+        check(Some("other"), s(100), s(115) - Duration::from_nanos(1), ElectionStep::Follow);
+        check(Some("other"), s(100), s(115), ElectionStep::Acquire);
+        check(Some("me"), s(100), s(100), ElectionStep::Renew);
+        check(Some("me"), s(100), s(500), ElectionStep::Renew);
+        assert_eq!(elect(None, "me", s(5)), ElectionStep::Create);
     }
 
     #[test]
-    fn a_write_gets_less_time_the_older_the_renewal() {
+    fn a_write_gets_less_time_with_an_older_renewal() {
         let check = |now, expected| assert_eq!(time_to_write(s(115), s(now)), expected);
         check(100, Some(s(7)));
         check(104, Some(s(5)));
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_written_over_what_was_there_and_nothing_else_is_lost() {
+    fn a_written_lease_keeps_all_other_fields() {
         let before = json!({
             "metadata": {"name": "rso", "resourceVersion": "7", "labels": {"a": "b"}},
             "spec": {"holderIdentity": "other", "leaseTransitions": 3, "leaseDurationSeconds": 15, "strategy": "x"},
@@ -173,30 +174,32 @@ mod tests {
         assert_eq!(renewed["spec"]["leaseTransitions"], 4);
         assert_eq!((&renewed["spec"]["acquireTime"], &renewed["spec"]["renewTime"]), (&json!("T"), &json!("U")));
         assert_eq!(
-            elect(Some(&Seen { record: Record::read(&released(&renewed, "V")), since: s(0) }), "x", s(0)),
-            Step::Take
+            elect(Some(&ObservedRecord { record: Record::read(&released(&renewed, "V")), since: s(0) }), "x", s(0)),
+            ElectionStep::Acquire
         );
     }
 
     #[test]
-    fn a_lease_without_a_spec_is_free() {
+    fn a_lease_without_a_spec_has_no_holder() {
         let record = Record::read(&json!({"metadata": {"resourceVersion": "1"}}));
-        assert_eq!(record, Record { holder: None, lasts: LEASE, resource_version: "1".into() });
+        assert_eq!(record, Record { holder: None, duration: LEASE_DURATION, resource_version: "1".into() });
     }
 
     proptest! {
-        /// The point of it all: nobody takes the lease while a write of the old leader can still land.
+        /// The purpose of it all: no candidate acquires the Lease while a write of the old leader can still take
+        /// effect.
         #[test]
-        fn no_write_can_land_after_another_has_taken_over(
-            renewed in 0_u64..1_000_000, looked in 0_u64..20_000, wrote in 0_u64..40_000, took in 0_u64..60_000,
+        fn no_write_can_take_effect_after_another_candidate_leads(
+            renewed in 0_u64..1_000_000, polled in 0_u64..20_000, wrote in 0_u64..40_000, took in 0_u64..60_000,
         ) {
             let ms = Duration::from_millis;
-            // The leader sent its renewal at `renewed`; the follower saw it some time after, and takes it some time later.
-            let (sent, since) = (ms(renewed), ms(renewed + looked));
+            // The leader sent its renewal at `renewed`; the follower observed it some time after, and acquires it some
+            // time later.
+            let (sent, since) = (ms(renewed), ms(renewed + polled));
             let (write, take) = (sent + ms(wrote), since + ms(took));
-            let Some(limit) = time_to_write(sent + LEASE, write) else { return Ok(()) };
-            if elect(Some(&seen(Some("leader"), since)), "follower", take) == Step::Take {
-                prop_assert!(write + limit + limit + SKEW <= take);
+            let Some(limit) = time_to_write(sent + LEASE_DURATION, write) else { return Ok(()) };
+            if elect(Some(&observed(Some("leader"), since)), "follower", take) == ElectionStep::Acquire {
+                prop_assert!(write + limit + limit + MAX_CLOCK_SKEW <= take);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What do the agents in the pods say?
+//! The client of the agents in the Pods.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -6,58 +6,58 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::ask::{AskError, Question, ask, connect};
-use super::rest::Resting;
+use super::backoff::Backoff;
+use super::http_get::{Query, UsageError, connect, get};
 use super::slots::Slots;
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{AgentVolume, MAX_AGENT_BODY, read_agent};
 
-/// An agent answers within milliseconds; one whose filesystem hangs does not answer at all.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// The deadline of an agent. It responds within milliseconds; one whose filesystem hangs does not respond at all.
+const AGENT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Asks agents.
+/// Queries agents.
 #[derive(Debug, Default)]
 pub struct Agents {
     slots: Slots,
-    resting: Mutex<Resting<SocketAddr>>,
+    backoff: Mutex<Backoff<SocketAddr>>,
 }
 
 impl Agents {
-    /// Asks the agent at the address of a pod that we know, of that namespace.
+    /// Queries the agent at the address of a known Pod in that namespace.
     ///
     /// # Errors
-    /// When it does not answer well, or failed a moment ago.
-    pub async fn ask(&self, namespace: &str, agent: SocketAddr) -> Result<Vec<AgentVolume>, AskError> {
-        if self.resting().rests(&agent, since_boot()) {
-            return Err(AskError::Resting);
+    /// When it does not respond properly, or failed recently.
+    pub async fn query(&self, namespace: &str, agent: SocketAddr) -> Result<Vec<AgentVolume>, UsageError> {
+        if self.backoff().is_backing_off(&agent, since_boot()) {
+            return Err(UsageError::BackingOff);
         }
-        let doubtful = self.resting().is_doubtful(&agent);
-        // The time in the queue does not count against the agent.
-        let _slot = self.slots.take(namespace, doubtful).await;
-        let answer = tokio::time::timeout(DEADLINE, exchange(agent)).await;
-        let answer = answer.unwrap_or(Err(AskError::Slow(DEADLINE)));
-        match &answer {
-            Ok(_) => self.resting().answered(&agent),
-            Err(_) => self.resting().failed(&agent, since_boot()),
+        let failing = self.backoff().has_failed(&agent);
+        // The time in the queue does not count towards the deadline.
+        let _slot = self.slots.take(namespace, failing).await;
+        let response = tokio::time::timeout(AGENT_DEADLINE, exchange(agent)).await;
+        let response = response.unwrap_or(Err(UsageError::Slow(AGENT_DEADLINE)));
+        match &response {
+            Ok(_) => self.backoff().succeeded(&agent),
+            Err(_) => self.backoff().failed(&agent, since_boot()),
         }
-        answer
+        response
     }
 
-    fn resting(&self) -> std::sync::MutexGuard<'_, Resting<SocketAddr>> {
-        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backoff(&self) -> std::sync::MutexGuard<'_, Backoff<SocketAddr>> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn exchange(agent: SocketAddr) -> Result<Vec<AgentVolume>, AskError> {
-    let question = Question {
+async fn exchange(agent: SocketAddr) -> Result<Vec<AgentVolume>, UsageError> {
+    let query = Query {
         path: "/disk",
         token: None,
-        // 500: some volume could not be read; the answer says which, and the others are good.
+        // 500: a volume could not be measured; the response names it, and the others are valid.
         accepts: |code| matches!(code, StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR),
         largest: MAX_AGENT_BODY,
     };
-    // When it was asked: what it says may be newer, never older.
+    // The time of the request: the values may be newer, never older.
     let at = now();
-    let body = ask(connect(agent).await?, agent, &question).await?;
+    let body = get(connect(agent).await?, agent, &query).await?;
     Ok(read_agent(&body, at)?)
 }

@@ -1,8 +1,8 @@
-//! What do the kubelets say? Asked directly, with the right `nodes/stats`; never through `nodes/proxy`, which is a shell in
-//! every pod.
+//! The client of the kubelets. It connects directly, with the permission `nodes/stats`; never through `nodes/proxy`,
+//! which amounts to a shell in every Pod.
 //!
-//! One answer has all pods of a node, so it serves everybody who asks within a while. The kubelet itself computes anew only
-//! every minute or two.
+//! One response has all Pods of a node, so it serves every query for a while. The kubelet itself measures only every
+//! minute or two.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,59 +16,59 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
-use super::ask::{AskError, Question, ask, connect};
-use super::rest::Resting;
+use super::backoff::Backoff;
+use super::http_get::{Query, UsageError, connect, get};
 use super::token::{Account, Tokens};
 use crate::cluster::client::{Client, resources};
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{MAX_SUMMARY_BODY, PodVolume, read_summary};
 
-/// A large node takes a second or two to add up its volumes.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// The deadline of a kubelet: a large node takes a second or two to add up its volumes.
+const KUBELET_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Kubelets that are asked at the same time: an answer may have megabytes.
-const AT_ONCE: usize = 4;
+/// Kubelets that are queried at the same time: a response may have megabytes.
+const MAX_CONCURRENT_REQUESTS: usize = 4;
 
-/// For so long an answer serves all who ask.
-const FRESH: Duration = Duration::from_secs(15);
+/// How long one response serves all queries.
+const ANSWER_MAX_AGE: Duration = Duration::from_secs(15);
 
-/// The port, unless the node says otherwise.
-const PORT: u64 = 10_250;
+/// The port, unless the node has another one.
+const DEFAULT_PORT: u64 = 10_250;
 
-/// Whether the kubelet must prove that it is the kubelet.
+/// Which certificates of kubelets are accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
-    /// Its certificate is signed by the cluster's CA.
+    /// Those that the cluster's CA signed.
     #[default]
     ClusterCa,
-    /// Any certificate will do, as many clusters leave kubelets with self-signed ones: whoever can answer in the kubelet's
-    /// place reads the token, which is good for statistics alone.
+    /// Any, because in many clusters the certificates of kubelets are self-signed: a server that impersonates a kubelet
+    /// can then read the token, which is valid for statistics alone.
     Anyone,
 }
 
-/// Asks kubelets.
+/// Queries kubelets.
 pub struct Kubelets {
     client: Client,
     tokens: Tokens,
     tls: TlsConnector,
     slots: Semaphore,
-    /// The same for those who failed last time: nodes that are cut off delay no other.
-    doubtful: Semaphore,
+    /// The same for nodes that failed last time: unreachable nodes delay no others.
+    failing: Semaphore,
     nodes: Mutex<HashMap<String, Arc<Node>>>,
-    resting: Mutex<Resting<String>>,
+    backoff: Mutex<Backoff<String>>,
 }
 
-/// What a kubelet said last, and since when (time since boot). Who asks while it is being asked waits for that answer.
+/// The last response of a kubelet, and its time since boot. A concurrent query waits for the response to the first one.
 #[derive(Default)]
 struct Node(tokio::sync::Mutex<Option<(Duration, Arc<Vec<PodVolume>>)>>);
 
 impl Kubelets {
-    /// Prepares to ask kubelets as this account. A node that somebody has taken over reads what it is sent, so neither the
-    /// client's token nor its certificate is ever sent there.
+    /// Creates a client with the tokens of this account. A compromised node reads what it receives, so it never
+    /// receives the client's own token or certificate.
     ///
     /// # Errors
     /// When the certificates cannot be used.
-    pub fn new(client: &Client, trust: Trust, account: Account) -> Result<Self, AskError> {
+    pub fn new(client: &Client, trust: Trust, account: Account) -> Result<Self, UsageError> {
         let mut config = client.config().clone();
         config.tls_server_name = None;
         config.auth_info = kube::config::AuthInfo::default();
@@ -76,66 +76,66 @@ impl Kubelets {
             Trust::ClusterCa => {}
             Trust::Anyone => config.accept_invalid_certs = true,
         }
-        let tls = config.rustls_client_config().map_err(AskError::Certificates)?;
+        let tls = config.rustls_client_config().map_err(UsageError::Certificates)?;
         Ok(Self {
             client: client.clone(),
             tokens: Tokens::of(account),
             tls: TlsConnector::from(Arc::new(tls)),
-            slots: Semaphore::new(AT_ONCE),
-            doubtful: Semaphore::new(AT_ONCE),
+            slots: Semaphore::new(MAX_CONCURRENT_REQUESTS),
+            failing: Semaphore::new(MAX_CONCURRENT_REQUESTS),
             nodes: Mutex::default(),
-            resting: Mutex::default(),
+            backoff: Mutex::default(),
         })
     }
 
-    /// All volumes of the pods of a node, as its kubelet sees them.
+    /// All volumes of the Pods of a node, as its kubelet reports them.
     ///
     /// # Errors
-    /// When it does not answer well, or failed a moment ago.
-    pub async fn ask(&self, node: &str) -> Result<Arc<Vec<PodVolume>>, AskError> {
+    /// When it does not respond properly, or failed recently.
+    pub async fn query(&self, node: &str) -> Result<Arc<Vec<PodVolume>>, UsageError> {
         let known = self.known(node);
         let mut last = known.0.lock().await;
         if let Some((at, volumes)) = &*last
-            && since_boot() < at.saturating_add(FRESH)
+            && since_boot() < at.saturating_add(ANSWER_MAX_AGE)
         {
             return Ok(volumes.clone());
         }
-        if self.resting().rests(&node.to_owned(), since_boot()) {
-            return Err(AskError::Resting);
+        if self.backoff().is_backing_off(&node.to_owned(), since_boot()) {
+            return Err(UsageError::BackingOff);
         }
-        let doubtful = self.resting().is_doubtful(&node.to_owned());
-        let _slot = if doubtful { &self.doubtful } else { &self.slots }.acquire().await;
-        let asked = since_boot();
-        let answer = tokio::time::timeout(DEADLINE, self.exchange(node)).await;
-        match answer.unwrap_or(Err(AskError::Slow(DEADLINE))) {
+        let failing = self.backoff().has_failed(&node.to_owned());
+        let _slot = if failing { &self.failing } else { &self.slots }.acquire().await;
+        let start = since_boot();
+        let response = tokio::time::timeout(KUBELET_DEADLINE, self.exchange(node)).await;
+        match response.unwrap_or(Err(UsageError::Slow(KUBELET_DEADLINE))) {
             Ok(volumes) => {
-                self.resting().answered(&node.to_owned());
-                Ok(last.insert((asked, Arc::new(volumes))).1.clone())
+                self.backoff().succeeded(&node.to_owned());
+                Ok(last.insert((start, Arc::new(volumes))).1.clone())
             }
             Err(error) => {
                 *last = None;
-                self.resting().failed(&node.to_owned(), since_boot());
+                self.backoff().failed(&node.to_owned(), since_boot());
                 Err(error)
             }
         }
     }
 
-    async fn exchange(&self, node: &str) -> Result<Vec<PodVolume>, AskError> {
+    async fn exchange(&self, node: &str) -> Result<Vec<PodVolume>, UsageError> {
         let object = self.client.get(&resources::NODES.global(node)).await;
-        let object = object.map_err(|error| AskError::Node(Box::new(error)))?.unwrap_or_default();
-        let kubelet = address(&object).ok_or_else(|| AskError::NoAddress(node.to_owned()))?;
+        let object = object.map_err(|error| UsageError::Node(Box::new(error)))?.unwrap_or_default();
+        let kubelet = address(&object).ok_or_else(|| UsageError::NoAddress(node.to_owned()))?;
         let token = self.tokens.get(&self.client).await?;
         let stream = connect(kubelet).await?;
         let name = ServerName::IpAddress(kubelet.ip().into());
-        let stream = self.tls.connect(name, stream).await.map_err(|source| AskError::Tls(kubelet, source))?;
-        let question = Question {
+        let stream = self.tls.connect(name, stream).await.map_err(|source| UsageError::Tls(kubelet, source))?;
+        let query = Query {
             path: "/stats/summary",
             token: Some(&token),
             accepts: |code| code == StatusCode::OK,
             largest: MAX_SUMMARY_BODY,
         };
-        let body = ask(stream, kubelet, &question).await;
-        if matches!(body, Err(AskError::Status(StatusCode::UNAUTHORIZED))) {
+        let body = get(stream, kubelet, &query).await;
+        if matches!(body, Err(UsageError::Status(StatusCode::UNAUTHORIZED))) {
             self.tokens.refused(&token).await;
         }
         Ok(read_summary(&body?, now())?)
@@ -143,25 +143,25 @@ impl Kubelets {
 
     fn known(&self, node: &str) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nodes come and go with every upgrade; those nobody waits for are asked anew.
+        // Nodes come and go with every upgrade; a node that is dropped here is queried again.
         if nodes.len() > 10_000 {
             nodes.clear();
         }
         nodes.entry(node.to_owned()).or_default().clone()
     }
 
-    fn resting(&self) -> std::sync::MutexGuard<'_, Resting<String>> {
-        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backoff(&self) -> std::sync::MutexGuard<'_, Backoff<String>> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The address on the cluster's own network, and the port that the kubelet has told.
+/// The address on the cluster's own network, and the port that the kubelet reports.
 fn address(node: &Value) -> Option<SocketAddr> {
     let addresses = node["status"]["addresses"].as_array()?;
     let internal = addresses.iter().filter(|address| address["type"] == "InternalIP");
     let ip: IpAddr = internal.filter_map(|address| address["address"].as_str()?.parse().ok()).next()?;
     let port = &node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
-    let port = u16::try_from(port.as_u64().filter(|port| *port != 0).unwrap_or(PORT)).ok()?;
+    let port = u16::try_from(port.as_u64().filter(|port| *port != 0).unwrap_or(DEFAULT_PORT)).ok()?;
     Some(SocketAddr::new(ip, port))
 }
 
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kubelet_is_asked_on_the_network_of_the_cluster() {
+    fn a_kubelet_is_queried_on_the_network_of_the_cluster() {
         let check = |status: Value, expected: Option<&str>| {
             let found = address(&json!({"status": status})).map(|address| address.to_string());
             assert_eq!(found.as_deref(), expected, "{status}");

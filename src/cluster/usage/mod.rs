@@ -1,10 +1,10 @@
-//! How full are the volumes of a pod? Its agent is asked first, then the kubelet of its node. What they say is only passed on
-//! for claims that the pod really has; whether it is plausible is for `policy::usage` to judge.
+//! The usage of the volumes of a Pod, from its agent or else from the kubelet of its node. Only values for PVCs of the
+//! Pod are returned; `policy::usage` decides whether they are plausible.
 
 mod agents;
-mod ask;
+mod backoff;
+mod http_get;
 mod kubelets;
-mod rest;
 mod slots;
 mod token;
 
@@ -12,166 +12,170 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::client::{Client, Witness, chain};
+use super::client::{Client, RequestObserver, chain};
 use crate::api::names::ClaimName;
 use crate::policy::usage::{AgentVolume, PodVolume, Usage};
 
 pub use self::agents::Agents;
-pub use self::ask::AskError;
+pub use self::http_get::UsageError;
 pub use self::kubelets::{Kubelets, Trust};
 pub use self::token::Account;
 
-/// A pod whose volumes are asked about.
+/// A Pod whose volumes are measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Pod<'a> {
     /// Its namespace.
     pub namespace: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// Where its agent listens, if it has one: the pod's IP from its status, and the port.
+    /// The address of its agent, if it has one: the Pod IP from its status, and the port.
     pub agent: Option<SocketAddr>,
     /// The node it runs on.
     pub node: Option<&'a str>,
-    /// The claims it uses, those that are asked about.
+    /// Those of its PVCs that are measured.
     pub claims: &'a [ClaimName],
 }
 
-/// For each claim what was said of it, or why nothing was.
-pub type Answers = BTreeMap<ClaimName, Result<Usage, String>>;
+/// For each PVC its usage, or why it is unknown.
+pub type UsageByClaim = BTreeMap<ClaimName, Result<Usage, String>>;
 
-/// Whom to ask.
-pub struct Sources {
+/// The sources of volume usage.
+pub struct UsageSources {
     agents: Agents,
-    kubelets: Asking,
-    witness: Arc<dyn Witness>,
+    kubelets: KubeletSource,
+    observer: Arc<dyn RequestObserver>,
 }
 
-/// How kubelets are asked.
-enum Asking {
-    Yes(Box<Kubelets>),
+/// How kubelets are queried.
+enum KubeletSource {
+    Query(Box<Kubelets>),
     NoAccount,
-    No,
+    Disabled,
 }
 
-/// Whether kubelets are asked.
+/// Whether kubelets are queried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KubeletUse {
-    /// Those of pods without a good answer from an agent.
+    /// Those of Pods without a good response from an agent.
     Ask {
-        /// Whom to believe.
+        /// Which certificates to accept.
         trust: Trust,
-        /// Whose token they get.
+        /// The account of the token.
         account: Account,
     },
     /// Never: there is no account for it.
     NoAccount,
-    /// Never: nobody wants it.
+    /// Never: it is disabled.
     Never,
 }
 
-impl Sources {
-    /// Prepares to ask.
+impl UsageSources {
+    /// Creates the clients.
     ///
     /// # Errors
     /// When the certificates for the kubelets cannot be used.
-    pub fn new(client: &Client, kubelets: KubeletUse) -> Result<Self, AskError> {
+    pub fn new(client: &Client, kubelets: KubeletUse) -> Result<Self, UsageError> {
         let kubelets = match kubelets {
-            KubeletUse::Ask { trust, account } => Asking::Yes(Box::new(Kubelets::new(client, trust, account)?)),
-            KubeletUse::NoAccount => Asking::NoAccount,
-            KubeletUse::Never => Asking::No,
-        };
-        Ok(Self { agents: Agents::default(), kubelets, witness: client.witness() })
-    }
-
-    /// Asks about the claims of a pod. Every one of them has an answer.
-    pub async fn ask(&self, pod: &Pod<'_>) -> Answers {
-        let mut answers = Answers::new();
-        match pod.agent {
-            Some(agent) => match self.agents.ask(pod.namespace, agent).await {
-                Ok(volumes) => {
-                    self.witness.measured("agent", "ok");
-                    by_agent(&mut answers, volumes);
-                }
-                Err(error) => self.silent(&mut answers, pod, "agent", &error),
-            },
-            None => all(&mut answers, pod, "the pod has no agent"),
-        }
-        if open(&answers, pod).next().is_some() {
-            self.ask_kubelet(pod, &mut answers).await;
-        }
-        answers.retain(|claim, _| pod.claims.contains(claim));
-        for claim in pod.claims {
-            answers.entry(claim.clone()).or_insert_with(|| Err("nobody spoke of this claim".to_owned()));
-        }
-        answers
-    }
-
-    async fn ask_kubelet(&self, pod: &Pod<'_>, answers: &mut Answers) {
-        let (kubelets, node) = match (&self.kubelets, pod.node) {
-            (Asking::Yes(kubelets), Some(node)) => (kubelets, node),
-            (Asking::NoAccount, _) => return all(answers, pod, "kubelet: not asked without --kubelet-account"),
-            (Asking::Yes(_), None) | (Asking::No, _) => return,
-        };
-        match kubelets.ask(node).await {
-            Ok(volumes) => {
-                self.witness.measured("kubelet", "ok");
-                by_kubelet(answers, pod, &volumes);
+            KubeletUse::Ask { trust, account } => {
+                KubeletSource::Query(Box::new(Kubelets::new(client, trust, account)?))
             }
-            Err(error) => self.silent(answers, pod, "kubelet", &error),
+            KubeletUse::NoAccount => KubeletSource::NoAccount,
+            KubeletUse::Never => KubeletSource::Disabled,
+        };
+        Ok(Self { agents: Agents::default(), kubelets, observer: client.observer() })
+    }
+
+    /// Queries the usage of the PVCs of a Pod. Each PVC gets a result.
+    pub async fn query(&self, pod: &Pod<'_>) -> UsageByClaim {
+        let mut results = UsageByClaim::new();
+        match pod.agent {
+            Some(agent) => match self.agents.query(pod.namespace, agent).await {
+                Ok(volumes) => {
+                    self.observer.usage_requested("agent", "ok");
+                    add_from_agent(&mut results, volumes);
+                }
+                Err(error) => self.record_failure(&mut results, pod, "agent", &error),
+            },
+            None => add_failure(&mut results, pod, "the Pod has no agent"),
+        }
+        if unmeasured(&results, pod).next().is_some() {
+            self.query_kubelet(pod, &mut results).await;
+        }
+        results.retain(|claim, _| pod.claims.contains(claim));
+        for claim in pod.claims {
+            results.entry(claim.clone()).or_insert_with(|| Err("no source reported this PVC".to_owned()));
+        }
+        results
+    }
+
+    async fn query_kubelet(&self, pod: &Pod<'_>, results: &mut UsageByClaim) {
+        let (kubelets, node) = match (&self.kubelets, pod.node) {
+            (KubeletSource::Query(kubelets), Some(node)) => (kubelets, node),
+            (KubeletSource::NoAccount, _) => {
+                return add_failure(results, pod, "kubelet: not queried without --kubelet-account");
+            }
+            (KubeletSource::Query(_), None) | (KubeletSource::Disabled, _) => return,
+        };
+        match kubelets.query(node).await {
+            Ok(volumes) => {
+                self.observer.usage_requested("kubelet", "ok");
+                add_from_kubelet(results, pod, &volumes);
+            }
+            Err(error) => self.record_failure(results, pod, "kubelet", &error),
         }
     }
 
-    /// Adds to what is told of each open claim.
-    fn silent(&self, answers: &mut Answers, pod: &Pod<'_>, who: &'static str, error: &AskError) {
+    /// Adds the error to the result of each PVC that is not measured.
+    fn record_failure(&self, results: &mut UsageByClaim, pod: &Pod<'_>, who: &'static str, error: &UsageError) {
         let result = error.kind();
-        self.witness.measured(who, result);
-        all(answers, pod, &format!("{who}: {}", chain(error)));
+        self.observer.usage_requested(who, result);
+        add_failure(results, pod, &format!("{who}: {}", chain(error)));
     }
 }
 
-/// The claims of the pod that nobody has measured yet.
-fn open<'a>(answers: &'a Answers, pod: &Pod<'a>) -> impl Iterator<Item = &'a ClaimName> {
-    pod.claims.iter().filter(|claim| !matches!(answers.get(*claim), Some(Ok(_))))
+/// The PVCs of the Pod that are not measured yet.
+fn unmeasured<'a>(results: &'a UsageByClaim, pod: &Pod<'a>) -> impl Iterator<Item = &'a ClaimName> {
+    pod.claims.iter().filter(|claim| !matches!(results.get(*claim), Some(Ok(_))))
 }
 
-fn all(answers: &mut Answers, pod: &Pod<'_>, why: &str) {
+fn add_failure(results: &mut UsageByClaim, pod: &Pod<'_>, why: &str) {
     for claim in pod.claims {
-        match answers.get_mut(claim) {
+        match results.get_mut(claim) {
             Some(Ok(_)) => {}
             Some(Err(before)) => *before = format!("{before}; {why}"),
             None => {
-                answers.insert(claim.clone(), Err(why.to_owned()));
+                results.insert(claim.clone(), Err(why.to_owned()));
             }
         }
     }
 }
 
-/// Of several volumes of one claim the fullest counts.
-fn by_agent(answers: &mut Answers, volumes: Vec<AgentVolume>) {
+/// If several volumes have the same PVC, the fullest counts.
+fn add_from_agent(results: &mut UsageByClaim, volumes: Vec<AgentVolume>) {
     for AgentVolume { claim, usage } in volumes {
         match usage {
-            Ok(usage) => keep_fuller(answers, usage),
+            Ok(usage) => keep_fuller(results, usage),
             Err(why) => {
-                answers.entry(claim).or_insert_with(|| Err(format!("agent: {why}")));
+                results.entry(claim).or_insert_with(|| Err(format!("agent: {why}")));
             }
         }
     }
 }
 
-fn by_kubelet(answers: &mut Answers, pod: &Pod<'_>, volumes: &[PodVolume]) {
+fn add_from_kubelet(results: &mut UsageByClaim, pod: &Pod<'_>, volumes: &[PodVolume]) {
     let of_pod = volumes.iter().filter(|volume| volume.namespace == pod.namespace && volume.pod == pod.name);
-    let wanted: Vec<ClaimName> = open(answers, pod).cloned().collect();
+    let wanted: Vec<ClaimName> = unmeasured(results, pod).cloned().collect();
     for volume in of_pod.filter(|volume| wanted.contains(&volume.usage.claim)) {
-        keep_fuller(answers, volume.usage.clone());
+        keep_fuller(results, volume.usage.clone());
     }
-    all(answers, pod, "kubelet: nothing about this claim yet");
+    add_failure(results, pod, "kubelet: no data for this PVC yet");
 }
 
-fn keep_fuller(answers: &mut Answers, usage: Usage) {
-    match answers.get(&usage.claim) {
+fn keep_fuller(results: &mut UsageByClaim, usage: Usage) {
+    match results.get(&usage.claim) {
         Some(Ok(known)) if known.fullness() >= usage.fullness() => {}
         Some(_) | None => {
-            answers.insert(usage.claim.clone(), Ok(usage));
+            results.insert(usage.claim.clone(), Ok(usage));
         }
     }
 }
@@ -199,24 +203,24 @@ mod tests {
         Pod { namespace: "shop", name: "db-0", agent: None, node: None, claims }
     }
 
-    fn said(claim: &str, usage: Result<Usage, String>) -> AgentVolume {
+    fn reported(claim: &str, usage: Result<Usage, String>) -> AgentVolume {
         AgentVolume { claim: claim.into(), usage }
     }
 
     #[test]
-    fn the_fullest_volume_of_a_claim_counts() {
-        let mut answers = Answers::new();
-        let of = |used| said("a", Ok(usage("a", used, Source::Agent)));
-        by_agent(&mut answers, vec![of(10), of(90), of(50), said("a", Err("late".into()))]);
-        assert_eq!(answers[&ClaimName::from("a")], Ok(usage("a", 90, Source::Agent)));
+    fn the_fullest_volume_of_a_pvc_counts() {
+        let mut results = UsageByClaim::new();
+        let of = |used| reported("a", Ok(usage("a", used, Source::Agent)));
+        add_from_agent(&mut results, vec![of(10), of(90), of(50), reported("a", Err("late".into()))]);
+        assert_eq!(results[&ClaimName::from("a")], Ok(usage("a", 90, Source::Agent)));
     }
 
     #[test]
-    fn the_kubelet_fills_in_only_what_the_agent_of_this_pod_left_open() {
+    fn the_kubelet_measures_only_what_the_agent_of_this_pod_did_not() {
         let claims = ["a".into(), "b".into(), "c".into(), "d".into()];
-        let mut answers = Answers::new();
-        let by = said("b", Err("hangs".into()));
-        by_agent(&mut answers, vec![said("a", Ok(usage("a", 10, Source::Agent))), by]);
+        let mut results = UsageByClaim::new();
+        let by = reported("b", Err("hangs".into()));
+        add_from_agent(&mut results, vec![reported("a", Ok(usage("a", 10, Source::Agent))), by]);
         let volume = |namespace: &str, pod: &str, claim: &str| PodVolume {
             namespace: namespace.into(),
             pod: pod.into(),
@@ -227,21 +231,21 @@ mod tests {
             volume("shop", "db-0", "b"),
             volume("other", "db-0", "c"),
             volume("shop", "db-1", "d"),
-            volume("shop", "db-0", "not-asked-about"),
+            volume("shop", "db-0", "not-start-about"),
         ];
-        by_kubelet(&mut answers, &pod(&claims), &volumes);
-        let told: Vec<_> = answers.into_values().map(|answer| answer.map(|usage| usage.source)).collect();
-        let nothing = || Err("kubelet: nothing about this claim yet".to_owned());
-        assert_eq!(told, [Ok(Source::Agent), Ok(Source::Kubelet), nothing(), nothing()]);
+        add_from_kubelet(&mut results, &pod(&claims), &volumes);
+        let sources: Vec<_> = results.into_values().map(|response| response.map(|usage| usage.source)).collect();
+        let nothing = || Err("kubelet: no data for this PVC yet".to_owned());
+        assert_eq!(sources, [Ok(Source::Agent), Ok(Source::Kubelet), nothing(), nothing()]);
     }
 
     #[test]
-    fn why_nobody_answered_is_told_in_the_order_of_asking() {
+    fn failures_are_listed_in_the_order_of_the_queries() {
         let claims = ["a".into()];
-        let mut answers = Answers::new();
-        all(&mut answers, &pod(&claims), "agent: nothing came within 2 s");
-        all(&mut answers, &pod(&claims), "kubelet: it answered 403 Forbidden");
-        let expected = "agent: nothing came within 2 s; kubelet: it answered 403 Forbidden";
-        assert_eq!(answers.into_values().next().unwrap().unwrap_err(), expected);
+        let mut results = UsageByClaim::new();
+        add_failure(&mut results, &pod(&claims), "agent: no response within 2 s");
+        add_failure(&mut results, &pod(&claims), "kubelet: HTTP status 403 Forbidden");
+        let expected = "agent: no response within 2 s; kubelet: HTTP status 403 Forbidden";
+        assert_eq!(results.into_values().next().unwrap().unwrap_err(), expected);
     }
 }

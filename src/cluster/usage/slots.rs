@@ -1,34 +1,34 @@
-//! How many are asked at the same time. Who did not answer last time waits among its like, and each namespace among its
-//! own: silent agents, of a tenant whose NetworkPolicy keeps the operator out, take the slots of nobody else.
+//! Limits on concurrent queries: separate for agents that failed last time, and for each namespace. If the
+//! NetworkPolicy of a tenant blocks the operator, its silent agents do not use up the slots of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Agents that are asked at the same time, of those who answered last time or were never asked.
-const GOOD: usize = 64;
-/// The same of those who failed: 16 a second when all are silent.
-const DOUBTFUL: usize = 32;
-/// Of either kind in one namespace: with answers in milliseconds, thousands a second.
-const OF_NAMESPACE: usize = 8;
-/// From this many on, namespaces that nobody is asked in are forgotten.
-const NAMESPACES: usize = 1_000;
+/// Concurrent queries to agents that responded last time or were never queried.
+const MAX_CONCURRENT: usize = 64;
+/// The same for agents that failed: 16 a second if all are silent.
+const MAX_CONCURRENT_FAILING: usize = 32;
+/// The same in one namespace, of either kind: with responses in milliseconds, thousands a second.
+const MAX_CONCURRENT_IN_NAMESPACE: usize = 8;
+/// At this number, namespaces without queries are evicted.
+const MAX_NAMESPACES: usize = 1_000;
 
 /// The slots of all namespaces.
 #[derive(Debug)]
 pub(super) struct Slots {
-    good: Kind,
-    doubtful: Kind,
+    healthy: Pool,
+    failing: Pool,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct Pool {
     all: Arc<Semaphore>,
     of_namespaces: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A place, until it is dropped.
+/// A slot, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     _of_all: Option<OwnedSemaphorePermit>,
@@ -37,32 +37,35 @@ pub(super) struct Slot {
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { good: Kind::new(GOOD), doubtful: Kind::new(DOUBTFUL) }
+        Self { healthy: Pool::new(MAX_CONCURRENT), failing: Pool::new(MAX_CONCURRENT_FAILING) }
     }
 }
 
 impl Slots {
-    /// Waits for a place. The namespace's own comes first, so that who waits for it takes none of the others'.
-    pub(super) async fn take(&self, namespace: &str, doubtful: bool) -> Slot {
-        let kind = if doubtful { &self.doubtful } else { &self.good };
-        let of_namespace = kind.of(namespace).acquire_owned().await;
+    /// Waits for a slot. That of the namespace comes first: a query that waits for it takes no shared one.
+    pub(super) async fn take(&self, namespace: &str, failing: bool) -> Slot {
+        let pool = if failing { &self.failing } else { &self.healthy };
+        let of_namespace = pool.of(namespace).acquire_owned().await;
         // No semaphore is ever closed.
-        Slot { _of_namespace: of_namespace.ok(), _of_all: kind.all.clone().acquire_owned().await.ok() }
+        Slot { _of_namespace: of_namespace.ok(), _of_all: pool.all.clone().acquire_owned().await.ok() }
     }
 }
 
-impl Kind {
+impl Pool {
     fn new(all: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), of_namespaces: Mutex::default() }
     }
 
     fn of(&self, namespace: &str) -> Arc<Semaphore> {
         let mut known = self.of_namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= NAMESPACES {
-            // A permit, and one who waits for it, hold a clone.
+        if known.len() >= MAX_NAMESPACES {
+            // A permit, and a query that waits for one, hold a clone.
             known.retain(|_, slots| Arc::strong_count(slots) > 1);
         }
-        known.entry(namespace.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(OF_NAMESPACE))).clone()
+        known
+            .entry(namespace.to_owned())
+            .or_insert_with(|| Arc::new(Semaphore::new(MAX_CONCURRENT_IN_NAMESPACE)))
+            .clone()
     }
 }
 
@@ -72,22 +75,22 @@ mod tests {
 
     use super::*;
 
-    async fn is_free(slots: &Slots, namespace: &str, doubtful: bool) -> bool {
-        tokio::time::timeout(Duration::from_millis(20), slots.take(namespace, doubtful)).await.is_ok()
+    async fn is_free(slots: &Slots, namespace: &str, failing: bool) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), slots.take(namespace, failing)).await.is_ok()
     }
 
-    async fn taken(slots: &Slots, namespace: &str, doubtful: bool, count: usize) -> Vec<Slot> {
+    async fn taken(slots: &Slots, namespace: &str, failing: bool, count: usize) -> Vec<Slot> {
         let mut taken = Vec::new();
         for _ in 0..count {
-            taken.push(slots.take(namespace, doubtful).await);
+            taken.push(slots.take(namespace, failing).await);
         }
         taken
     }
 
     #[tokio::test]
-    async fn a_namespace_takes_its_own_slots_and_no_others() {
+    async fn a_namespace_uses_up_only_its_own_slots() {
         let slots = Slots::default();
-        let held = taken(&slots, "silent", false, OF_NAMESPACE).await;
+        let held = taken(&slots, "silent", false, MAX_CONCURRENT_IN_NAMESPACE).await;
         assert!(!is_free(&slots, "silent", false).await);
         assert!(is_free(&slots, "shop", false).await);
         drop(held);
@@ -95,24 +98,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_failed_however_many_delay_none_who_answers() {
+    async fn failing_agents_do_not_delay_the_others() {
         let slots = Slots::default();
         let mut held = Vec::new();
-        for namespace in 0..DOUBTFUL / OF_NAMESPACE {
-            held.extend(taken(&slots, &namespace.to_string(), true, OF_NAMESPACE).await);
+        for namespace in 0..MAX_CONCURRENT_FAILING / MAX_CONCURRENT_IN_NAMESPACE {
+            held.extend(taken(&slots, &namespace.to_string(), true, MAX_CONCURRENT_IN_NAMESPACE).await);
         }
         assert!(!is_free(&slots, "more", true).await);
         assert!(is_free(&slots, "0", false).await && is_free(&slots, "shop", false).await);
     }
 
     #[tokio::test]
-    async fn namespaces_that_are_gone_are_forgotten() {
+    async fn unused_namespaces_are_evicted() {
         let slots = Slots::default();
         let _held = slots.take("kept", false).await;
-        for namespace in 0..3 * NAMESPACES {
+        for namespace in 0..3 * MAX_NAMESPACES {
             drop(slots.take(&namespace.to_string(), false).await);
         }
-        let known = slots.good.of_namespaces.lock().unwrap();
-        assert!(known.len() <= NAMESPACES && known.contains_key("kept"));
+        let known = slots.healthy.of_namespaces.lock().unwrap();
+        assert!(known.len() <= MAX_NAMESPACES && known.contains_key("kept"));
     }
 }

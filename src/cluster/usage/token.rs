@@ -1,19 +1,19 @@
-//! The token that kubelets get: of a ServiceAccount that may read statistics and nothing else, and never the operator's own,
-//! with which a node that somebody has taken over could change StatefulSets everywhere.
+//! The token for kubelets: of a ServiceAccount that may read statistics and nothing else. It is never the operator's
+//! own, with which a compromised node could change StatefulSets everywhere.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::ask::AskError;
+use super::http_get::UsageError;
 use crate::cluster::client::Client;
 use crate::cluster::client::resources::SERVICE_ACCOUNTS;
 use crate::cluster::clock::since_boot;
 
-/// The shortest that an API server gives.
+/// The shortest lifetime that an API server accepts.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(600);
 
-/// A token that is older is not used: clocks differ, and the kubelet takes its time.
+/// The age at which a token is renewed: clocks differ, and the kubelet takes a while.
 const TOKEN_RENEWAL_AGE: Duration = Duration::from_secs(300);
 
 /// A ServiceAccount, bound to `get` on `nodes/stats` alone.
@@ -31,13 +31,13 @@ impl std::fmt::Display for Account {
     }
 }
 
-/// Tokens of one account.
+/// The tokens of one ServiceAccount.
 pub(super) struct Tokens {
     account: Account,
     last: Mutex<Option<Token>>,
 }
 
-/// A token, and since when it is there (time since boot).
+/// A token, and the time (since boot) at which it was requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Token {
     text: String,
@@ -55,21 +55,21 @@ impl Tokens {
         Self { account, last: Mutex::default() }
     }
 
-    /// A token that is good for some minutes. Tasks that ask while one is on its way wait for it.
-    pub(super) async fn get(&self, client: &Client) -> Result<String, AskError> {
+    /// A token that is valid for some minutes. Concurrent callers wait for the same request.
+    pub(super) async fn get(&self, client: &Client) -> Result<String, UsageError> {
         let mut last = self.last.lock().await;
         if let Some(token) = last.as_ref().filter(|token| token.is_good(since_boot())) {
             return Ok(token.text.clone());
         }
         let since = since_boot();
         let account = SERVICE_ACCOUNTS.of(&self.account.namespace, &self.account.name);
-        let answer = client.token(&account, TOKEN_LIFETIME).await;
-        let answer = answer.map_err(|error| AskError::Token(self.account.to_string(), Box::new(error)))?;
-        let text = answer.ok_or_else(|| AskError::NoAccount(self.account.to_string()))?;
+        let response = client.token(&account, TOKEN_LIFETIME).await;
+        let response = response.map_err(|error| UsageError::Token(self.account.to_string(), Box::new(error)))?;
+        let text = response.ok_or_else(|| UsageError::NoAccount(self.account.to_string()))?;
         Ok(last.insert(Token { text, since }).text.clone())
     }
 
-    /// A kubelet does not know this token: the account was made again.
+    /// A kubelet rejected this token: the ServiceAccount was recreated.
     pub(super) async fn refused(&self, token: &str) {
         self.last.lock().await.take_if(|last| last.text == token);
     }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_token_that_was_refused_is_dropped() {
+    async fn only_the_rejected_token_is_dropped() {
         let account = Account { namespace: "rso-system".into(), name: "rso-kubelet".into() };
         let tokens = Tokens::of(account);
         *tokens.last.lock().await = Some(Token { text: "new".into(), since: Duration::ZERO });

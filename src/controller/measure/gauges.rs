@@ -1,5 +1,5 @@
-//! What is remembered of the volumes of one StatefulSet: what was measured last, when to look again, and whether a new
-//! reading is a reason for a pass. Pure: the time and the pods are arguments.
+//! The readings of the volumes of one StatefulSet: the last one, when the next one is due, and whether a new one
+//! requires a reconciliation. Pure: the time and the Pods are arguments.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,28 +15,29 @@ use crate::policy::decide::reaches_threshold;
 use crate::policy::settings::TemplateSettings;
 use crate::policy::usage::{History, Reading, Unknown, Usage, judge, next_look};
 
-/// The fastest that a volume is taken to be written, in bytes per second: more than the fastest network disk of any cloud.
-const FASTEST_WRITE: u64 = 4 << 30;
-/// Who could not be measured is asked again after this.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// A silence that lasts is passed over this often, so that what must be told of it is.
-const SILENCE_PASSED_AFTER: Duration = Duration::from_secs(30);
-/// Every other set is passed over this often: what is told of a claim may depend on the time alone.
-const PASSED_AFTER: Duration = Duration::from_secs(60);
-/// Waits from this on are shortened by up to a tenth, so that volumes first seen together are not asked together for ever.
-const JITTER_FROM: Duration = Duration::from_secs(10);
+/// The assumed maximum write rate, in bytes per second: more than the fastest network disk of any cloud.
+const MAX_WRITE_RATE: u64 = 4 << 30;
+/// The delay after a failed measurement.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a volume of unknown usage is reconciled, to report it when it must be.
+const UNKNOWN_RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often every other volume is reconciled: its report may depend on the time alone.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
+/// Waits from this length on are shortened by up to a tenth: volumes that were first observed together are not always
+/// queried together.
+const MIN_JITTERED_WAIT: Duration = Duration::from_secs(10);
 
-/// A claim that grows by usage, with the settings of its template.
+/// A PVC that rso measures, with the settings of its template.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) claim: Claim,
     pub(super) settings: TemplateSettings,
 }
 
-/// The claims that are measured, by the ordinal of the pod that uses them.
+/// The PVCs that rso measures, by the ordinal of the Pod that uses them.
 pub(super) type ByPod = BTreeMap<Ordinal, Vec<Wanted>>;
 
-/// What is remembered of the volumes of one StatefulSet.
+/// The readings of the volumes of one StatefulSet.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     wanted: ByPod,
@@ -46,48 +47,48 @@ pub(super) struct Gauges {
 #[derive(Debug)]
 struct Gauge {
     history: History,
-    /// The last reading that was measured.
+    /// The last successful reading.
     measured: Option<Reading>,
-    /// Why the last look found nothing.
+    /// Why the last query failed.
     unknown: Option<Unknown>,
-    /// When a container other than the agent ran last, as far as was seen.
+    /// When a container other than the agent last ran, as far as it was observed.
     ran: Timestamp,
-    /// The claim's capacity then: when it is another one now, the reading is of the past.
+    /// The capacity of the PVC at that time: if it has changed, the reading is outdated.
     capacity: Option<Bytes>,
-    /// What the pod was like then: when that is another one now, somebody else can be asked.
+    /// The Pod at that time: if it has changed, another source may respond.
     pod: Option<PodKind>,
     due: Timestamp,
-    /// What the last pass saw, and when.
-    passed: Option<(Sight, Timestamp)>,
+    /// What the last reconciliation saw, and when.
+    reconciled: Option<(Summary, Timestamp)>,
 }
 
-/// What of a pod decides who can be asked.
+/// The properties of a Pod that determine which sources can be queried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PodKind {
     uid: String,
-    answers: bool,
+    responds: bool,
     placed: bool,
 }
 
-/// What of a reading matters to a pass.
+/// The part of a reading that matters to a reconciliation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Sight {
-    /// It is measured, and far from its thresholds.
-    Calm,
-    /// It is measured, and over one of them.
-    Crossing,
-    /// Nobody knows.
+enum Summary {
+    /// It is measured, and below its thresholds.
+    BelowThreshold,
+    /// It is measured, and above one of them.
+    AboveThreshold,
+    /// It is unknown.
     Unknown(Unknown),
 }
 
 impl PodKind {
     fn of(pod: &PodView) -> Self {
-        Self { uid: pod.uid.clone(), answers: pod.agent.is_some(), placed: pod.node.is_some() }
+        Self { uid: pod.uid.clone(), responds: pod.agent.is_some(), placed: pod.node.is_some() }
     }
 }
 
 impl Gauges {
-    /// Takes over what a pass wants measured, and forgets the rest. Answers whether somebody is to be asked now.
+    /// Replaces the PVCs to measure, and drops the readings of all others. Returns whether a query is due now.
     pub(super) fn want(&mut self, wanted: ByPod, pods: impl Fn(Ordinal) -> Option<PodView>, now: Timestamp) -> bool {
         let names: std::collections::HashSet<&ClaimName> =
             wanted.values().flatten().map(|wanted| &wanted.claim.name).collect();
@@ -96,7 +97,7 @@ impl Gauges {
         !self.due(pods, now).is_empty()
     }
 
-    /// The pods to be asked now, each with the claims that are asked about.
+    /// The Pods to query now, each with its PVCs.
     pub(super) fn due(&self, pods: impl Fn(Ordinal) -> Option<PodView>, now: Timestamp) -> Vec<(Ordinal, Vec<Claim>)> {
         let due = self.wanted.iter().filter(|(ordinal, wanted)| {
             let pod = pods(**ordinal).as_ref().map(PodKind::of);
@@ -105,31 +106,33 @@ impl Gauges {
         due.map(|(ordinal, wanted)| (*ordinal, wanted.iter().map(|wanted| wanted.claim.clone()).collect())).collect()
     }
 
-    /// Whether its time has come: also when the volume has grown since, or nobody could tell and the pod is another now.
+    /// Whether a query is due: also if the volume was expanded since, or if its usage is unknown and the Pod has
+    /// changed.
     fn is_due(&self, claim: &Claim, pod: Option<&PodKind>, now: Timestamp) -> bool {
         self.known.get(&claim.name).is_none_or(|gauge| {
-            let can_tell_now = gauge.unknown.is_some() && pod.is_some() && gauge.pod.as_ref() != pod;
-            gauge.due <= now || gauge.capacity != claim.capacity || can_tell_now
+            let has_new_source = gauge.unknown.is_some() && pod.is_some() && gauge.pod.as_ref() != pod;
+            gauge.due <= now || gauge.capacity != claim.capacity || has_new_source
         })
     }
 
-    /// Takes the answer about one claim. Answers whether it is a reason for a pass; none when nobody wants it any more.
+    /// Stores the result for one PVC. Returns whether it requires a reconciliation; `None` if the PVC is no longer
+    /// measured.
     pub(super) fn take(
         &mut self,
         ordinal: Ordinal,
         name: &ClaimName,
         pod: Option<&PodView>,
-        answer: Result<Usage, Unknown>,
+        result: Result<Usage, Unknown>,
         now: Timestamp,
     ) -> Option<bool> {
         let mut of_pod = self.wanted.get(&ordinal).into_iter().flatten();
         let Wanted { claim, settings } = of_pod.find(|wanted| wanted.claim.name == *name)?;
         let gauge = self.known.entry(name.clone()).or_insert_with(|| Gauge::new(now));
-        let wait = match answer {
+        let wait = match result {
             Ok(usage) => {
                 gauge.history.add(&usage);
                 gauge.ran = now;
-                let wait = next_look(&usage, settings.threshold, FASTEST_WRITE);
+                let wait = next_look(&usage, settings.threshold, MAX_WRITE_RATE);
                 match judge(usage, claim, gauge.history.rate()) {
                     Reading::Unknown(why) => gauge.unknown = Some(why),
                     reading @ (Reading::Measured { .. } | Reading::Idle { .. }) => {
@@ -143,22 +146,22 @@ impl Gauges {
                     gauge.ran = gauge.ran.max(ran);
                 }
                 gauge.unknown = Some(why);
-                ASK_AGAIN
+                RETRY_INTERVAL
             }
         };
         gauge.capacity = claim.capacity;
         gauge.pod = pod.map(PodKind::of);
         gauge.due = now.checked_add(spread(name, now, wait)).unwrap_or(Timestamp::MAX);
-        Some(gauge.is_news(&gauge.sight(claim, settings, now), now))
+        Some(gauge.is_news(&gauge.summary(claim, settings, now), now))
     }
 
-    /// What is known, for a pass.
+    /// The readings for a reconciliation.
     pub(super) fn readings(&mut self, now: Timestamp) -> BTreeMap<ClaimName, Reading> {
         let mut readings = BTreeMap::new();
         for Wanted { claim, settings } in self.wanted.values().flatten() {
             let reading = match self.known.get_mut(&claim.name) {
                 Some(gauge) => {
-                    gauge.passed = Some((gauge.sight(claim, settings, now), now));
+                    gauge.reconciled = Some((gauge.summary(claim, settings, now), now));
                     gauge.reading(claim, now)
                 }
                 None => Reading::Unknown(Unknown::NotYet),
@@ -168,7 +171,7 @@ impl Gauges {
         readings
     }
 
-    /// When somebody is to be asked next.
+    /// When the next query is due.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.known.values().map(|gauge| gauge.due).min()
     }
@@ -184,36 +187,36 @@ impl Gauge {
             capacity: None,
             pod: None,
             due: now,
-            passed: None,
+            reconciled: None,
         }
     }
 
-    /// Whether a pass would see something else than the last one, or it is time for one.
-    fn is_news(&self, sight: &Sight, now: Timestamp) -> bool {
-        let Some((seen, at)) = &self.passed else { return true };
+    /// Whether a reconciliation would see something else than the last one, or is due anyway.
+    fn is_news(&self, summary: &Summary, now: Timestamp) -> bool {
+        let Some((seen, at)) = &self.reconciled else { return true };
         let since = Duration::try_from(now.duration_since(*at)).unwrap_or_default();
-        let again = match sight {
-            Sight::Crossing => Duration::ZERO,
-            Sight::Calm => PASSED_AFTER,
-            Sight::Unknown(_) => SILENCE_PASSED_AFTER,
+        let again = match summary {
+            Summary::AboveThreshold => Duration::ZERO,
+            Summary::BelowThreshold => RECONCILE_INTERVAL,
+            Summary::Unknown(_) => UNKNOWN_RECONCILE_INTERVAL,
         };
-        seen != sight || since >= again
+        seen != summary || since >= again
     }
 
-    /// The last reading as long as nobody can have changed the volume since; else why there is none.
+    /// The last reading, as long as the volume cannot have changed since; otherwise why there is none.
     fn reading(&self, claim: &Claim, now: Timestamp) -> Reading {
         let Some(why) = &self.unknown else {
             return self.measured.clone().unwrap_or(Reading::Unknown(Unknown::NotYet));
         };
         let measured = self.measured.clone();
         let kept = match why {
-            // Nothing runs that could have changed it, or not since long.
+            // Nothing that could have changed it runs, or only for a short time.
             Unknown::NoPod | Unknown::NotYet | Unknown::NotRunning(_) => {
                 measured.map(|reading| reading.idle_since(self.ran))
             }
-            // A silence may pass: the last answer counts for as long as its source keeps.
+            // The failure may be temporary: the last reading counts until it is too old for its source.
             Unknown::Silent(_) => measured,
-            // It answers, and what it says now cannot be believed.
+            // The source responds, and its response is not plausible.
             Unknown::BlockMode
             | Unknown::Stale
             | Unknown::BeforeGrowth
@@ -224,18 +227,18 @@ impl Gauge {
         kept.filter(|reading| reading.current(claim, now).is_ok()).unwrap_or_else(|| Reading::Unknown(why.clone()))
     }
 
-    fn sight(&self, claim: &Claim, settings: &TemplateSettings, now: Timestamp) -> Sight {
+    fn summary(&self, claim: &Claim, settings: &TemplateSettings, now: Timestamp) -> Summary {
         match self.reading(claim, now).current(claim, now) {
-            Ok((usage, rate)) if reaches_threshold(settings, usage, rate) => Sight::Crossing,
-            Ok(_) => Sight::Calm,
-            Err(why) => Sight::Unknown(why),
+            Ok((usage, rate)) if reaches_threshold(settings, usage, rate) => Summary::AboveThreshold,
+            Ok(_) => Summary::BelowThreshold,
+            Err(why) => Summary::Unknown(why),
         }
     }
 }
 
-/// A long wait, a little shorter by chance: by the name and the moment, so that it is another one each time.
+/// A long wait, shortened by a pseudo-random part of the name and the time, which differs each time.
 fn spread(name: &ClaimName, now: Timestamp, wait: Duration) -> Duration {
-    if wait < JITTER_FROM {
+    if wait < MIN_JITTERED_WAIT {
         return wait;
     }
     let mut hash = DefaultHasher::new();

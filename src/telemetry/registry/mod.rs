@@ -1,101 +1,56 @@
-//! What is counted? Every metric of the contract, once, with its labels and its meaning; `docs/reference/metrics.md` is made
-//! from here.
+//! The metrics, their labels, and how they are counted; `docs/reference/metrics.md` is generated from `register.rs`.
 //!
-//! Labels are bounded: by the sets and claims that exist (series go when those go), or by a list.
+//! Labels are bounded: by the existing StatefulSets and PVCs (series are removed with them), or by a list.
 
+mod label_sets;
 mod reference;
+mod register;
 mod series;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Registry;
 
-use self::series::{Labels, Series, labels};
+use self::label_sets::{
+    OfBuild, OfClaim, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet, OfTemplate,
+    OfUsageRequest, OfVolume, OfWebhook, of_template,
+};
+use self::series::Series;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::Reason;
 
+pub use self::label_sets::{Volume, VolumeUsage};
 #[cfg(feature = "testing")]
 pub use self::reference::reference;
 
-labels! {
-    OfSet { namespace: String, statefulset: String, result: &'static str }
-    OfTemplate { namespace: String, statefulset: String, volume_claim_template: String }
-    OfClaim { namespace: String, statefulset: String, volume_claim_template: String, persistentvolumeclaim: String }
-    OfVolume {
-        namespace: String, statefulset: String, volume_claim_template: String, persistentvolumeclaim: String, pod: String,
-    }
-    OfDecision {
-        namespace: String, statefulset: String, volume_claim_template: String, decision: &'static str, reason: &'static str,
-    }
-    OfResize {
-        namespace: String, statefulset: String, volume_claim_template: String, trigger: &'static str, result: &'static str,
-    }
-    OfPhase { phase: &'static str }
-    OfWebhook { webhook: &'static str, code: u16 }
-    OfReconcile { controller: &'static str, result: &'static str }
-    OfController { controller: &'static str }
-    OfQueue { name: &'static str }
-    OfRequest { code: String, method: String }
-    OfReader { source: &'static str, result: &'static str }
-    OfBuild { version: &'static str }
-}
-
-/// The `controller` and `name` labels of what every operator dashboard knows.
+/// The `controller` and `name` labels that every dashboard for operators knows.
 const CONTROLLER: &str = "statefulset";
 
-/// Buckets of a time that should be milliseconds and must not be minutes, in seconds.
-const ABSENT: [f64; 15] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-/// Buckets of a pass over one set.
-const PASS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+/// Buckets of the time for which a name is absent, in seconds: milliseconds are normal, minutes are not.
+const ABSENCE_BUCKETS: [f64; 15] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+/// Buckets of the duration of a reconciliation.
+const RECONCILE_BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 /// Buckets of a resize: milliseconds for a PATCH, minutes for a slow driver.
-const RESIZE: [f64; 13] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+const RESIZE_BUCKETS: [f64; 13] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
-type Times<L> = Series<L, Histogram, fn() -> Histogram>;
+type DurationSeries<L> = Series<L, Histogram, fn() -> Histogram>;
 
-/// A volume: which claim of which set, and the pod that uses it.
-#[derive(Clone, Copy, Debug)]
-pub struct Volume<'a> {
-    /// The set.
-    pub set: &'a SetName,
-    /// The template of the claim.
-    pub template: &'a TemplateName,
-    /// The claim.
-    pub claim: &'a ClaimName,
-    /// The pod.
-    pub pod: &'a str,
-}
-
-/// What a volume says of itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Fill {
-    /// The filesystem's size.
-    pub capacity: Bytes,
-    /// What is in use.
-    pub used: Bytes,
-    /// What an ordinary user may still write.
-    pub available: Bytes,
-    /// All inodes and those in use, where there is a fixed number.
-    pub inodes: Option<(u64, u64)>,
-    /// When it was measured.
-    pub at: Timestamp,
-}
-
-/// How a pass over a set ended, in controller-runtime's words.
+/// The result of a reconciliation, in the words of controller-runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// Nothing more to do until something changes.
+pub enum ReconcileResult {
+    /// Nothing to do until something changes.
     Success,
-    /// To be looked at again after a while.
+    /// To be reconciled again after a delay.
     RequeueAfter,
-    /// It failed.
+    /// The reconciliation failed.
     Error,
 }
 
@@ -114,7 +69,7 @@ pub struct Metrics {
     template_requested: Series<OfTemplate, Gauge>,
     decision: Series<OfDecision, Gauge>,
     resizes: Series<OfResize, Counter>,
-    resize_time: Times<OfPhase>,
+    resize_time: DurationSeries<OfPhase>,
     recreates: Series<OfSet, Counter>,
     absent: Histogram,
     restarts: Counter,
@@ -122,15 +77,15 @@ pub struct Metrics {
     webhook: Series<OfWebhook, Counter>,
     reconciles: Series<OfReconcile, Counter>,
     reconcile_errors: Series<OfController, Counter>,
-    reconcile_time: Times<OfController>,
+    reconcile_time: DurationSeries<OfController>,
     depth: Series<OfQueue, Gauge>,
     requests: Series<OfRequest, Counter>,
     leads: Series<OfQueue, Gauge>,
-    readings: Series<OfReader, Counter>,
+    usage_requests: Series<OfUsageRequest, Counter>,
     events_dropped: Counter,
     build: Series<OfBuild, Gauge>,
-    /// Bounds the work of [`Metrics::forget`]: a walk over all series is done by one caller at a time.
-    forgetting: Mutex<()>,
+    /// Bounds the work of [`Metrics::remove_statefulset`]: one caller at a time searches all series.
+    removing: Mutex<()>,
 }
 
 impl Default for Metrics {
@@ -148,22 +103,22 @@ impl Default for Metrics {
             template_requested: Series::default(),
             decision: Series::default(),
             resizes: Series::default(),
-            resize_time: Series::with(|| Histogram::new(RESIZE)),
+            resize_time: Series::with(|| Histogram::new(RESIZE_BUCKETS)),
             recreates: Series::default(),
-            absent: Histogram::new(ABSENT),
+            absent: Histogram::new(ABSENCE_BUCKETS),
             restarts: Counter::default(),
             stuck: Gauge::default(),
             webhook: Series::default(),
             reconciles: Series::default(),
             reconcile_errors: Series::default(),
-            reconcile_time: Series::with(|| Histogram::new(PASS)),
+            reconcile_time: Series::with(|| Histogram::new(RECONCILE_BUCKETS)),
             depth: Series::default(),
             requests: Series::default(),
             leads: Series::default(),
-            readings: Series::default(),
+            usage_requests: Series::default(),
             events_dropped: Counter::default(),
             build: Series::default(),
-            forgetting: Mutex::default(),
+            removing: Mutex::default(),
         };
         metrics.register();
         metrics.build.of(&OfBuild { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -174,7 +129,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The text for a scrape.
+    /// The text of a scrape.
     pub fn render(&self) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
@@ -182,20 +137,20 @@ impl Metrics {
         text
     }
 
-    /// How full a volume is.
-    pub fn volume(&self, volume: Volume<'_>, fill: &Fill) {
+    /// Sets the usage of a volume.
+    pub fn volume(&self, volume: Volume<'_>, usage: &VolumeUsage) {
         let labels = volume.labels();
-        self.capacity.of(&labels).set(whole(fill.capacity.0));
-        self.used.of(&labels).set(whole(fill.used.0));
-        self.available.of(&labels).set(whole(fill.available.0));
-        self.read_at.of(&labels).set(fill.at.as_second());
-        if let Some((total, used)) = fill.inodes {
+        self.capacity.of(&labels).set(whole(usage.capacity.0));
+        self.used.of(&labels).set(whole(usage.used.0));
+        self.available.of(&labels).set(whole(usage.available.0));
+        self.read_at.of(&labels).set(usage.at.as_second());
+        if let Some((total, used)) = usage.inodes {
             self.inodes.of(&labels).set(whole(total));
             self.inodes_used.of(&labels).set(whole(used));
         }
     }
 
-    /// What a claim asks for.
+    /// Sets the storage request of a PVC.
     pub fn claim_requested(&self, set: &SetName, template: &TemplateName, claim: &ClaimName, size: Bytes) {
         let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
         let persistentvolumeclaim = claim.to_string();
@@ -203,12 +158,12 @@ impl Metrics {
         self.claim_requested.of(&labels).set(whole(size.0));
     }
 
-    /// What a template of a set asks for.
+    /// Sets the storage request of a template.
     pub fn template_requested(&self, set: &SetName, template: &TemplateName, size: Bytes) {
         self.template_requested.of(&of_template(set, template)).set(whole(size.0));
     }
 
-    /// What was decided for a template and why; takes the place of what was decided before.
+    /// Sets the last decision for a template and its reason; replaces the previous one.
     pub fn decided(&self, set: &SetName, template: &TemplateName, decision: &'static str, reason: Option<Reason>) {
         let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
         let reason = reason.map_or("", Reason::as_str);
@@ -224,86 +179,87 @@ impl Metrics {
         });
     }
 
-    /// A template was grown, or could not be.
+    /// Counts an expansion of a template, or a failed one.
     pub fn resized(&self, set: &SetName, template: &TemplateName, trigger: &'static str, result: &'static str) {
         let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
         self.resizes.of(&OfResize { namespace, statefulset, volume_claim_template, trigger, result }).inc();
     }
 
-    /// How long a phase of a resize took: `patch`, `expand`, `recreate`.
+    /// Observes the duration of a phase of an expansion: `patch`, `expand`, `recreate`.
     pub fn resize_took(&self, phase: &'static str, time: Duration) {
         self.resize_time.of(&OfPhase { phase }).observe(time.as_secs_f64());
     }
 
-    /// A set was recreated, or could not be.
+    /// Counts a recreation of a StatefulSet, or a failed one.
     pub fn recreated(&self, set: &SetName, result: &'static str) {
         let (namespace, statefulset) = (set.namespace.clone(), set.name.clone());
         self.recreates.of(&OfSet { namespace, statefulset, result }).inc();
     }
 
-    /// For how long a name had no set, in one recreate.
+    /// Observes for how long a name had no StatefulSet during one recreation.
     pub fn absent(&self, time: Duration) {
         self.absent.observe(time.as_secs_f64());
     }
 
-    /// Pods that were restarted by something we did.
+    /// Counts Pods that the operator caused to restart.
     pub fn restarts_caused(&self, pods: u64) {
         self.restarts.inc_by(pods);
     }
 
-    /// An admission request was answered.
+    /// Counts an admission request.
     pub fn webhook(&self, webhook: &'static str, code: u16) {
         self.webhook.of(&OfWebhook { webhook, code }).inc();
     }
 
-    /// A pass over a set has ended.
-    pub fn passed(&self, pass: Pass, time: Duration) {
+    /// Counts and observes a reconciliation.
+    pub fn reconciled(&self, outcome: ReconcileResult, time: Duration) {
         let controller = CONTROLLER;
-        let result = match pass {
-            Pass::Success => "success",
-            Pass::RequeueAfter => "requeue_after",
-            Pass::Error => "error",
+        let result = match outcome {
+            ReconcileResult::Success => "success",
+            ReconcileResult::RequeueAfter => "requeue_after",
+            ReconcileResult::Error => "error",
         };
         self.reconciles.of(&OfReconcile { controller, result }).inc();
         self.reconcile_time.of(&OfController { controller }).observe(time.as_secs_f64());
-        if pass == Pass::Error {
+        if outcome == ReconcileResult::Error {
             self.reconcile_errors.of(&OfController { controller }).inc();
         }
     }
 
-    /// Sets that wait for a pass.
+    /// Sets the number of StatefulSets that wait to be reconciled.
     pub fn queued(&self, depth: usize) {
         self.depth.of(&OfQueue { name: CONTROLLER }).set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
-    /// Recreates that are stuck at this moment.
+    /// Sets the number of recreations that are stuck.
     pub fn stuck(&self, recreates: usize) {
         self.stuck.set(i64::try_from(recreates).unwrap_or(i64::MAX));
     }
 
-    /// A request to the API server was answered.
+    /// Counts a request to the API server.
     pub fn api_request(&self, method: &Method, code: &str) {
         self.requests.of(&OfRequest { code: code.to_owned(), method: method.to_string() }).inc();
     }
 
-    /// Whether this replica leads.
+    /// Sets whether this replica is the leader.
     pub fn leads(&self, leads: bool) {
         self.leads.of(&OfQueue { name: crate::cluster::lease::NAME }).set(i64::from(leads));
     }
 
-    /// An agent or kubelet (`source`) was asked: `ok`, `silent`, `refused`, or `resting` when it was left alone.
-    pub fn reading(&self, source: &'static str, result: &'static str) {
-        self.readings.of(&OfReader { source, result }).inc();
+    /// Counts a request to an agent or kubelet (`source`): `ok`, `silent`, `refused`, or `resting` if it was skipped
+    /// after a failure.
+    pub fn usage_requested(&self, source: &'static str, result: &'static str) {
+        self.usage_requests.of(&OfUsageRequest { source, result }).inc();
     }
 
-    /// An Event could not be told.
+    /// Counts an Event that could not be written.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
     }
 
-    /// Takes away all series of a set that is not there, or not managed, any more.
-    pub fn forget(&self, set: &SetName) {
-        let _one = self.forgetting.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Removes all series of a StatefulSet that no longer exists or is no longer managed.
+    pub fn remove_statefulset(&self, set: &SetName) {
+        let _one = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
         let other = |namespace: &str, name: &str| namespace != set.namespace || name != set.name;
         self.each_volume(|labels| other(&labels.namespace, &labels.statefulset));
         self.claim_requested.retain(|labels| other(&labels.namespace, &labels.statefulset));
@@ -313,9 +269,9 @@ impl Metrics {
         self.recreates.retain(|labels| other(&labels.namespace, &labels.statefulset));
     }
 
-    /// Takes away the series of a claim that the set has no more: it was scaled down.
-    pub fn forget_claim(&self, set: &SetName, claim: &ClaimName) {
-        let _one = self.forgetting.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Removes the series of a PVC that no longer belongs to the StatefulSet, which was scaled down.
+    pub fn remove_pvc(&self, set: &SetName, claim: &ClaimName) {
+        let _one = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
         let other = |namespace: &str, name: &str| namespace != set.namespace || name != claim.as_str();
         self.each_volume(|labels| other(&labels.namespace, &labels.persistentvolumeclaim));
         self.claim_requested.retain(|labels| other(&labels.namespace, &labels.persistentvolumeclaim));
@@ -325,98 +281,6 @@ impl Metrics {
         for series in [&self.capacity, &self.used, &self.available, &self.inodes, &self.inodes_used, &self.read_at] {
             series.retain(&wanted);
         }
-    }
-
-    fn register(&mut self) {
-        self.register_volumes();
-        self.register_growth();
-        self.register_operator();
-    }
-
-    fn register_volumes(&mut self) {
-        let volume = OfVolume::NAMES;
-        self.add("rso_volume_capacity_bytes", volume, "Size of the filesystem", self.capacity.family.clone());
-        self.add("rso_volume_used_bytes", volume, "What is in use", self.used.family.clone());
-        let help = "What an ordinary user may still write";
-        self.add("rso_volume_available_bytes", volume, help, self.available.family.clone());
-        let help = "Inodes of the filesystem, where it has a fixed number of them";
-        self.add("rso_volume_inodes", volume, help, self.inodes.family.clone());
-        self.add("rso_volume_inodes_used", volume, "Inodes in use", self.inodes_used.family.clone());
-        let help = "When the volume was measured last, as Unix time";
-        self.add("rso_volume_reading_timestamp_seconds", volume, help, self.read_at.family.clone());
-        let help = "Times an agent or a kubelet was asked how full its volumes are";
-        self.add("rso_usage_requests", OfReader::NAMES, help, self.readings.family.clone());
-    }
-
-    fn register_growth(&mut self) {
-        let help = "What the claim asks for";
-        self.add("rso_claim_requested_bytes", OfClaim::NAMES, help, self.claim_requested.family.clone());
-        let help = "What the template of the set asks for";
-        self.add("rso_template_requested_bytes", OfTemplate::NAMES, help, self.template_requested.family.clone());
-        let help = "1 for what was decided last, with the reason of the Event, if there was one";
-        self.add("rso_decision_info", OfDecision::NAMES, help, self.decision.family.clone());
-        let help = "Growths of a template";
-        self.add("rso_resizes", OfResize::NAMES, help, self.resizes.family.clone());
-        let help = "Time that a phase of a growth took";
-        self.add("rso_resize_duration_seconds", OfPhase::NAMES, help, self.resize_time.family.clone());
-        let help = "Recreates of a set with a larger template";
-        self.add("rso_template_recreates", OfSet::NAMES, help, self.recreates.family.clone());
-        let help = "For how long the name of a set was absent in a recreate";
-        self.add("rso_template_absent_seconds", &[], help, self.absent.clone());
-        let help = "Pods that were restarted by a recreate. Must stay 0; alert on anything else";
-        self.add("rso_pod_restarts_caused", &[], help, self.restarts.clone());
-        let help = "Recreates that have been in one phase for more than a minute; the Events of the set say what they wait for";
-        self.add("rso_recreates_stuck", &[], help, self.stuck.clone());
-    }
-
-    fn register_operator(&mut self) {
-        let help = "Admission requests by the code of the answer";
-        self.add("rso_webhook_requests", OfWebhook::NAMES, help, self.webhook.family.clone());
-        let help = "Events that could not be written";
-        self.add("rso_events_dropped", &[], help, self.events_dropped.clone());
-        self.add("rso_build_info", OfBuild::NAMES, "1, with the version", self.build.family.clone());
-        let help = "Passes over a set by their result";
-        self.add("controller_runtime_reconcile", OfReconcile::NAMES, help, self.reconciles.family.clone());
-        let help = "Passes over a set that failed";
-        self.add(
-            "controller_runtime_reconcile_errors",
-            OfController::NAMES,
-            help,
-            self.reconcile_errors.family.clone(),
-        );
-        let help = "Time that a pass over a set took";
-        self.add(
-            "controller_runtime_reconcile_time_seconds",
-            OfController::NAMES,
-            help,
-            self.reconcile_time.family.clone(),
-        );
-        self.add("workqueue_depth", OfQueue::NAMES, "Sets that wait for a pass", self.depth.family.clone());
-        let help = "Requests to the API server by method and code; `<error>` when there was no answer";
-        self.add("rest_client_requests", OfRequest::NAMES, help, self.requests.family.clone());
-        let help = "1 on the replica that leads, 0 on the others";
-        self.add("leader_election_master_status", OfQueue::NAMES, help, self.leads.family.clone());
-    }
-
-    fn add(&mut self, name: &'static str, labels: &'static [&'static str], help: &'static str, metric: impl Metric) {
-        self.described.push(reference::Described { name, kind: metric.metric_type(), labels, help });
-        self.registry.register(name, help, metric);
-    }
-}
-
-impl Volume<'_> {
-    fn labels(&self) -> OfVolume {
-        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(self.set, self.template);
-        let (persistentvolumeclaim, pod) = (self.claim.to_string(), self.pod.to_owned());
-        OfVolume { namespace, statefulset, volume_claim_template, persistentvolumeclaim, pod }
-    }
-}
-
-fn of_template(set: &SetName, template: &TemplateName) -> OfTemplate {
-    OfTemplate {
-        namespace: set.namespace.clone(),
-        statefulset: set.name.clone(),
-        volume_claim_template: template.to_string(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The reference page of the metrics, made from the registry itself.
+//! The reference page of the metrics, generated from the registry.
 
 #[cfg(feature = "testing")]
 use std::fmt::Write;
@@ -8,9 +8,9 @@ use prometheus_client::metrics::MetricType;
 #[cfg(feature = "testing")]
 use super::Metrics;
 
-/// A metric for the page.
+/// A metric on the page.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only the page is made from it"))]
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "used only for the page"))]
 pub(super) struct Described {
     pub(super) name: &'static str,
     pub(super) kind: MetricType,
@@ -20,7 +20,7 @@ pub(super) struct Described {
 
 #[cfg(feature = "testing")]
 impl Described {
-    /// As it is scraped: OpenMetrics adds `_total` to counters.
+    /// The name in a scrape: OpenMetrics adds `_total` to counters.
     pub(super) fn scraped(&self) -> String {
         match self.kind {
             MetricType::Counter => format!("{}_total", self.name),
@@ -43,8 +43,9 @@ impl Described {
 pub fn reference() -> String {
     let mut page = String::from(
         "# Metrics\n\n<!-- Made from src/telemetry/registry by `make gen`; do not edit. -->\n\n\
-         Served on port 8080 at `/metrics`, in the OpenMetrics text format. Sizes are bytes, times seconds. Series of a set or \
-         a claim end when it does.\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n",
+         Served on port 8080 at `/metrics`, in the OpenMetrics text format.\n\
+         Sizes are bytes, and times are seconds.\n\
+         The series of a StatefulSet or PVC are removed with it.\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n",
     );
     for metric in Metrics::default().described {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();

@@ -1,5 +1,4 @@
-//! One metric with labels whose series can be taken away again, so that the memory of it does not grow with every set and
-//! claim there ever was.
+//! A metric with labels whose series can be removed: the existing StatefulSets and PVCs bound its memory.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -24,13 +23,13 @@ macro_rules! labels {
 
 pub(super) use labels;
 
-/// A label set that knows its names.
+/// A label set that lists its names.
 pub(super) trait Labels: Clone + Debug + Eq + Hash + EncodeLabelSet + Send + Sync + 'static {
-    /// As in the exposition, in order.
+    /// The names, in the order of the exposition.
     const NAMES: &'static [&'static str];
 }
 
-/// See the module.
+/// A metric and its known label sets.
 #[derive(Debug)]
 pub(super) struct Series<L: Labels, M, C = fn() -> M> {
     pub(super) family: Family<L, M, C>,
@@ -48,7 +47,7 @@ impl<L: Labels, M: Clone, C: MetricConstructor<M>> Series<L, M, C> {
         Self { family: Family::new_with_constructor(constructor), known: Mutex::default() }
     }
 
-    /// The metric of these labels, made if there is none.
+    /// The metric of these labels, created if there is none.
     pub(super) fn of(&self, labels: &L) -> M {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains(labels) {
@@ -57,7 +56,7 @@ impl<L: Labels, M: Clone, C: MetricConstructor<M>> Series<L, M, C> {
         self.family.get_or_create_owned(labels)
     }
 
-    /// Takes away the series that are not wanted any more. A walk over all of them.
+    /// Removes the series that are not wanted. Searches all of them.
     pub(super) fn retain(&self, mut wanted: impl FnMut(&L) -> bool) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|labels| {
             let keep = wanted(labels);

@@ -1,7 +1,9 @@
+use jiff::Timestamp;
+
 use super::*;
 
-fn fill(used: u64) -> Fill {
-    Fill {
+fn fill(used: u64) -> VolumeUsage {
+    VolumeUsage {
         capacity: Bytes(100),
         used: Bytes(used),
         available: Bytes(100 - used),
@@ -10,7 +12,7 @@ fn fill(used: u64) -> Fill {
     }
 }
 
-fn with_two_sets() -> (Metrics, SetName, SetName) {
+fn with_two_statefulsets() -> (Metrics, SetName, SetName) {
     let metrics = Metrics::default();
     let (db, web) = (SetName::new("shop", "db"), SetName::new("shop", "web"));
     for set in [&db, &web] {
@@ -34,8 +36,8 @@ fn lines<'a>(text: &'a str, part: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_reading_is_scraped_under_the_names_of_the_contract() {
-    let (metrics, ..) = with_two_sets();
+fn a_measurement_is_exported_under_its_documented_names() {
+    let (metrics, ..) = with_two_statefulsets();
     let text = metrics.render();
     let at = r#"{namespace="shop",statefulset="db",volume_claim_template="data",persistentvolumeclaim="data-db-0",pod="db-0"}"#;
     for (name, value) in [
@@ -52,7 +54,7 @@ fn a_reading_is_scraped_under_the_names_of_the_contract() {
 }
 
 #[test]
-fn what_must_stay_zero_is_scraped_from_the_start() {
+fn metrics_that_must_stay_zero_are_exported_from_the_start() {
     let text = Metrics::default().render();
     assert!(text.contains("rso_pod_restarts_caused_total 0\n"), "{text}");
     assert!(text.contains("leader_election_master_status{name=\"rso\"} 0\n"), "{text}");
@@ -60,20 +62,20 @@ fn what_must_stay_zero_is_scraped_from_the_start() {
 }
 
 #[test]
-fn a_set_that_is_gone_leaves_no_series_behind() {
-    let (metrics, db, _) = with_two_sets();
+fn a_deleted_statefulset_leaves_no_series_behind() {
+    let (metrics, db, _) = with_two_statefulsets();
     let before = lines(&metrics.render(), "statefulset=\"db\"").len();
     assert_eq!(before, 6 * 2 + 2 + 4);
-    metrics.forget(&db);
+    metrics.remove_statefulset(&db);
     let text = metrics.render();
     assert_eq!(lines(&text, "\"db\""), Vec::<&str>::new());
     assert_eq!(lines(&text, "statefulset=\"web\"").len(), before);
 }
 
 #[test]
-fn a_claim_that_was_scaled_away_leaves_no_series_behind() {
-    let (metrics, db, _) = with_two_sets();
-    metrics.forget_claim(&db, &"data-db-1".into());
+fn a_pvc_that_is_scaled_down_leaves_no_series_behind() {
+    let (metrics, db, _) = with_two_statefulsets();
+    metrics.remove_pvc(&db, &"data-db-1".into());
     let text = metrics.render();
     assert_eq!(lines(&text, "data-db-1"), Vec::<&str>::new());
     assert_eq!(lines(&text, "data-db-0").len(), 7);
@@ -81,7 +83,7 @@ fn a_claim_that_was_scaled_away_leaves_no_series_behind() {
 
 #[test]
 fn a_template_has_one_decision_at_a_time() {
-    let (metrics, db, _) = with_two_sets();
+    let (metrics, db, _) = with_two_statefulsets();
     metrics.decided(&db, &"data".into(), "Keep", None);
     let text = metrics.render();
     assert_eq!(
@@ -94,7 +96,7 @@ fn a_template_has_one_decision_at_a_time() {
 }
 
 #[test]
-fn the_time_a_name_was_absent_is_told_from_a_millisecond_to_a_minute() {
+fn the_absence_of_a_name_has_buckets_from_a_millisecond_to_a_minute() {
     let metrics = Metrics::default();
     metrics.absent(Duration::from_millis(15));
     let text = metrics.render();
@@ -104,10 +106,10 @@ fn the_time_a_name_was_absent_is_told_from_a_millisecond_to_a_minute() {
 }
 
 #[test]
-fn dashboards_find_the_names_they_know() {
+fn dashboards_find_the_standard_names() {
     let metrics = Metrics::default();
-    metrics.passed(Pass::Error, Duration::from_millis(3));
-    metrics.passed(Pass::RequeueAfter, Duration::from_millis(3));
+    metrics.reconciled(ReconcileResult::Error, Duration::from_millis(3));
+    metrics.reconciled(ReconcileResult::RequeueAfter, Duration::from_millis(3));
     metrics.api_request(&Method::PATCH, "409");
     metrics.leads(true);
     metrics.queued(7);
@@ -128,7 +130,7 @@ fn dashboards_find_the_names_they_know() {
 }
 
 #[test]
-fn the_reference_names_every_metric_that_can_be_scraped() {
+fn the_reference_lists_every_exported_metric() {
     let page = reference();
     for metric in Metrics::default().described {
         assert!(page.contains(&format!("| `{}` |", metric.scraped())));

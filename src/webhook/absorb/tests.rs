@@ -35,47 +35,47 @@ fn set(templates: &Value, vector: &Value) -> Value {
     set
 }
 
-fn patched(object: &Value, answer: &Answer) -> Value {
-    let patch = Value::Array(answer.patch.iter().map(Op::to_json).collect());
+fn patched(object: &Value, response: &AdmissionResponse) -> Value {
+    let patch = Value::Array(response.patch.iter().map(Op::to_json).collect());
     let mut object = object.clone();
     json_patch::patch(&mut object, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
     object
 }
 
 #[test]
-fn the_handler_answers_as_the_vectors_say() {
+fn the_hook_responds_as_the_vectors_require() {
     let vectors: Vec<Value> = serde_json::from_str(include_str!("../../../tests/vectors/absorb.json")).unwrap();
     for vector in vectors {
         let case = &vector["case"];
-        let (live, asked) = (set(&vector["live"], &vector), set(&vector["asked"], &vector));
-        let answer = absorb(&asked, &live);
-        let done = patched(&asked, &answer);
+        let (live, requested) = (set(&vector["live"], &vector), set(&vector["asked"], &vector));
+        let response = absorb(&requested, &live);
+        let done = patched(&requested, &response);
         let kept = done["spec"]["volumeClaimTemplates"] == live["spec"]["volumeClaimTemplates"];
         assert_eq!(json!(kept), vector["kept"], "{case}");
         let requested = &done["metadata"]["annotations"][REQUESTED];
         let expected = if vector["kept"] == true { &vector["requested"] } else { &vector["recorded"] };
         assert_eq!(requested, expected, "{case}");
-        assert_eq!(json!(answer.warnings), vector["warnings"], "{case}");
-        assert!(answer.warnings.iter().all(|warning| !warning.contains("immutable")), "{case}");
-        assert_eq!(absorb(&done, &live).patch, [], "{case}: asked again, it changes nothing more");
+        assert_eq!(json!(response.warnings), vector["warnings"], "{case}");
+        assert!(response.warnings.iter().all(|warning| !warning.contains("immutable")), "{case}");
+        assert_eq!(absorb(&done, &live).patch, [], "{case}: a second call changes nothing");
     }
 }
 
 #[test]
-fn a_set_without_templates_in_any_spelling_is_left_alone() {
+fn a_statefulset_without_templates_is_not_changed() {
     for spec in [json!({}), json!({"volumeClaimTemplates": []}), json!({"volumeClaimTemplates": null})] {
         for old in [json!({}), json!({"volumeClaimTemplates": []}), json!({"volumeClaimTemplates": null})] {
-            assert_eq!(absorb(&json!({ "spec": spec }), &json!({ "spec": old })), Answer::default());
+            assert_eq!(absorb(&json!({ "spec": spec }), &json!({ "spec": old })), AdmissionResponse::default());
         }
     }
 }
 
 #[test]
-fn what_cannot_be_read_is_left_for_kubernetes() {
-    let check = |asked: Value| {
+fn templates_that_cannot_be_parsed_are_left_for_kubernetes_to_reject() {
+    let check = |requested: Value| {
         let with = |templates| json!({"spec": {"volumeClaimTemplates": templates}});
         let live = with(json!([template(&json!({"name": "data", "size": "1Gi"}))]));
-        assert_eq!(absorb(&with(asked), &live).patch, []);
+        assert_eq!(absorb(&with(requested), &live).patch, []);
     };
     check(json!([template(&json!({"name": "data", "size": "1GB"}))]));
     check(json!([template(&json!({"name": "data"}))]));
@@ -89,7 +89,7 @@ fn what_cannot_be_read_is_left_for_kubernetes() {
 }
 
 #[test]
-fn what_the_server_fills_in_makes_no_difference() {
+fn fields_with_server_defaults_make_no_difference() {
     let full = template(&json!({"name": "data", "size": "1Gi"}));
     let mut terse = template(&json!({"name": "data", "size": "2Gi"}));
     for key in ["status", "apiVersion", "kind"] {
@@ -104,34 +104,34 @@ fn what_the_server_fills_in_makes_no_difference() {
 }
 
 #[test]
-fn state_that_a_manifest_brings_along_is_not_believed() {
+fn operator_annotations_in_a_manifest_are_ignored() {
     let check = |manifest: Option<&str>, live: Option<&str>, expected: Option<&str>, warned: bool| {
         let with = |value: Option<&str>| match value {
             Some(value) => json!({"metadata": {"annotations": {REQUESTED: value}}}),
             None => json!({"metadata": {}}),
         };
-        let answer = keep_state(&with(manifest), &with(live));
-        let done = patched(&with(manifest), &answer);
+        let response = keep_state(&with(manifest), &with(live));
+        let done = patched(&with(manifest), &response);
         assert_eq!(done["metadata"]["annotations"][REQUESTED].as_str(), expected);
-        assert_eq!(!answer.warnings.is_empty(), warned);
-        assert_eq!(answer.notes.len(), usize::from(warned));
-        assert!(answer.warnings.iter().all(|text| text.chars().count() <= 120));
+        assert_eq!(!response.warnings.is_empty(), warned);
+        assert_eq!(response.notes.len(), usize::from(warned));
+        assert!(response.warnings.iter().all(|text| text.chars().count() <= 120));
     };
     check(None, None, None, false);
     check(Some("data=1Ti"), None, None, true);
     check(Some("data=1Ti"), Some("data=2Gi"), Some("data=2Gi"), true);
     check(Some("data=2Gi"), Some("data=2Gi"), Some("data=2Gi"), false);
-    // A person takes a request back.
+    // A user withdraws a request.
     check(None, Some("data=2Gi"), None, false);
     let new = json!({"metadata": {"annotations": {REQUESTED: "a=1", format!("{PREFIX}transaction"): "x"}}});
     assert_eq!(patched(&new, &keep_state(&new, &Value::Null))["metadata"]["annotations"], json!({}));
 }
 
 #[test]
-fn an_object_without_metadata_is_left_to_the_server() {
+fn an_object_without_metadata_is_left_for_the_server_to_reject() {
     let template = template(&json!({"name": "data", "size": "1Gi"}));
     let larger = self::template(&json!({"name": "data", "size": "2Gi"}));
     let live = json!({"metadata": {"name": "db"}, "spec": {"volumeClaimTemplates": [template]}});
-    let asked = json!({"spec": {"volumeClaimTemplates": [larger]}});
-    assert_eq!(absorb(&asked, &live), Answer::default(), "a patch below what is missing does not apply");
+    let requested = json!({"spec": {"volumeClaimTemplates": [larger]}});
+    assert_eq!(absorb(&requested, &live), AdmissionResponse::default(), "a patch below what is missing does not apply");
 }

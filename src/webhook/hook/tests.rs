@@ -4,10 +4,10 @@ use super::*;
 use crate::api::annotations::REQUESTED;
 use crate::api::bytes::Bytes;
 
-/// Everything belongs to a set that grows.
-struct Known;
+/// Every object belongs to a StatefulSet that rso manages.
+struct EverythingManaged;
 
-impl Facts for Known {
+impl Lookup for EverythingManaged {
     fn siblings(&self, _: &str, _: &ClaimName) -> Option<Siblings> {
         Some(Siblings { template: "data".into(), largest: Bytes::gib(5) })
     }
@@ -30,9 +30,9 @@ fn review(kind: (&str, &str, &str), operation: &str, object: Value, old: Value) 
     })
 }
 
-fn answered(hook: Hook, body: &[u8]) -> (u16, Value) {
-    let answered = hook.answer(Asker::ApiServer, body, &Known);
-    (answered.code, serde_json::from_slice(&answered.body).expect("an answer that can be read"))
+fn handled(hook: Hook, body: &[u8]) -> (u16, Value) {
+    let reply = hook.handle(Caller::ApiServer, body, &EverythingManaged);
+    (reply.code, serde_json::from_slice(&reply.body).expect("a response that can be parsed"))
 }
 
 fn set(size: &str) -> Value {
@@ -64,15 +64,18 @@ fn a_hook_is_found_by_its_path() {
 }
 
 #[test]
-fn every_question_is_allowed_and_a_strange_one_is_warned_about() {
+fn every_request_is_allowed_and_an_unexpected_one_gets_a_warning() {
     let check = |hook: Hook, review: Value, code: u16, patched: bool| {
-        let (seen, answer) = answered(hook, review.to_string().as_bytes());
-        let response = &answer["response"];
+        let (seen, review_response) = handled(hook, review.to_string().as_bytes());
+        let response = &review_response["response"];
         assert_eq!(seen, code, "{review}");
         assert_eq!(response["allowed"], true);
         assert_eq!(response["uid"], "0-1");
-        assert_eq!(response["patch"].is_string(), patched, "{answer}");
-        assert_eq!(code != 200, response["warnings"][0].as_str().is_some_and(|text| text.contains("unseen")));
+        assert_eq!(response["patch"].is_string(), patched, "{review_response}");
+        assert_eq!(
+            code != 200,
+            response["warnings"][0].as_str().is_some_and(|text| text.contains("without processing it"))
+        );
     };
     check(Hook::Absorb, review(SET, "UPDATE", set("2Gi"), set("1Gi")), 200, true);
     check(Hook::Absorb, review(SET, "UPDATE", set("1Gi"), set("1Gi")), 200, false);
@@ -89,12 +92,13 @@ fn every_question_is_allowed_and_a_strange_one_is_warned_about() {
 }
 
 #[test]
-fn a_stranger_hears_nothing_that_the_question_does_not_say() {
+fn an_unverified_caller_learns_nothing_beyond_its_request() {
     let check = |hook: Hook, review: Value, same: bool| {
         let body = review.to_string().into_bytes();
-        let [known, stranger] = [Asker::ApiServer, Asker::Anybody].map(|asker| hook.answer(asker, &body, &Known).body);
-        assert_eq!(known == stranger, same, "{review}");
-        assert!(same || String::from_utf8_lossy(&stranger).contains(r#""response":{"allowed":true,"uid":"0-1"}"#));
+        let [verified, unverified] =
+            [Caller::ApiServer, Caller::Unverified].map(|caller| hook.handle(caller, &body, &EverythingManaged).body);
+        assert_eq!(verified == unverified, same, "{review}");
+        assert!(same || String::from_utf8_lossy(&unverified).contains(r#""response":{"allowed":true,"uid":"0-1"}"#));
     };
     let claim = json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}});
     check(Hook::Floor, review(("", "v1", "PersistentVolumeClaim"), "CREATE", claim, Value::Null), false);
@@ -107,17 +111,17 @@ fn a_stranger_hears_nothing_that_the_question_does_not_say() {
 }
 
 #[test]
-fn a_forged_state_is_told_as_an_event_unless_it_is_a_dry_run() {
+fn a_forged_annotation_is_recorded_as_an_event_unless_it_is_a_dry_run() {
     let mut forged = set("1Gi");
     forged["metadata"]["annotations"] = json!({REQUESTED: "data=9Ti"});
     let mut review = review(SET, "UPDATE", forged, set("1Gi"));
-    let told_to = |asker, review: &Value| Hook::State.answer(asker, review.to_string().as_bytes(), &Known);
-    let told = |review: &Value| told_to(Asker::ApiServer, review).told;
-    let stranger = told_to(Asker::Anybody, &review);
-    assert_eq!(stranger.told, None, "on the word of anybody");
-    assert_eq!(stranger.body, told_to(Asker::ApiServer, &review).body);
-    let (set, uid, notes) = told(&review).expect("an Event");
+    let handle = |caller, review: &Value| Hook::State.handle(caller, review.to_string().as_bytes(), &EverythingManaged);
+    let events = |review: &Value| handle(Caller::ApiServer, review).events;
+    let unverified = handle(Caller::Unverified, &review);
+    assert_eq!(unverified.events, None, "for an unverified caller");
+    assert_eq!(unverified.body, handle(Caller::ApiServer, &review).body);
+    let (set, uid, notes) = events(&review).expect("an Event");
     assert_eq!((set.to_string().as_str(), uid.as_str(), notes.len()), ("ns/db", "u", 1));
     review["request"]["dryRun"] = json!(true);
-    assert_eq!(told(&review), None);
+    assert_eq!(events(&review), None);
 }

@@ -14,15 +14,15 @@ fn pod(spec: Value) -> Value {
 }
 
 fn injected(pod: &Value) -> Option<Value> {
-    let answer = inject(pod, "agent:1");
-    assert!(answer.patch.iter().all(is_allowed));
-    if answer.patch.is_empty() {
+    let response = inject(pod, "agent:1");
+    assert!(response.patch.iter().all(is_allowed));
+    if response.patch.is_empty() {
         return None;
     }
-    let patch = Value::Array(answer.patch.iter().map(Op::to_json).collect());
+    let patch = Value::Array(response.patch.iter().map(Op::to_json).collect());
     let mut done = pod.clone();
     json_patch::patch(&mut done, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
-    assert_eq!(inject(&done, "agent:1"), Answer::default(), "asked again, it changes nothing more");
+    assert_eq!(inject(&done, "agent:1"), AdmissionResponse::default(), "a second call changes nothing");
     Some(done)
 }
 
@@ -33,14 +33,14 @@ fn agent(spec: Value) -> Value {
 }
 
 #[test]
-fn the_agent_measures_what_is_mounted_and_can_do_nothing_else() {
+fn the_agent_mounts_the_volumes_read_only_and_has_no_permissions() {
     let agent = agent(json!({}));
     assert_eq!(agent["args"], json!(["--volume=data-db-0=/volumes/0"]));
     assert_eq!(
         agent["volumeMounts"],
         json!([
             {"name": "data", "mountPath": "/volumes/0", "readOnly": true},
-            {"name": NO_TOKEN, "mountPath": TOKEN, "readOnly": true},
+            {"name": NO_TOKEN_VOLUME, "mountPath": TOKEN_MOUNT_PATH, "readOnly": true},
         ])
     );
     assert_eq!(agent["restartPolicy"], "Always");
@@ -64,20 +64,20 @@ fn the_agent_comes_first_of_the_init_containers_and_the_others_keep_their_order(
 }
 
 #[test]
-fn what_an_init_container_alone_mounts_is_measured_too() {
+fn a_volume_that_only_an_init_container_mounts_is_measured() {
     let prepare = json!([{"name": "prepare", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]);
     let agent = agent(json!({"initContainers": prepare, "containers": [{"name": "db"}]}));
     assert_eq!(agent["args"], json!(["--volume=data-db-0=/volumes/0"]));
 }
 
 #[test]
-fn a_pod_that_asks_for_no_token_needs_no_shield() {
+fn a_pod_without_a_token_needs_no_volume_in_its_place() {
     let done = injected(&pod(json!({"automountServiceAccountToken": false}))).unwrap();
     assert_eq!(done["spec"]["volumes"].as_array().unwrap().len(), 1);
 }
 
 #[test]
-fn only_a_pod_with_a_mounted_claim_gets_an_agent() {
+fn only_a_pod_with_a_mounted_pvc_gets_an_agent() {
     let check = |spec: Value, expected: bool| assert_eq!(injected(&pod(spec.clone())).is_some(), expected, "{spec}");
     check(json!({}), true);
     check(json!({"volumes": []}), false);
@@ -93,7 +93,7 @@ fn only_a_pod_with_a_mounted_claim_gets_an_agent() {
 }
 
 #[test]
-fn a_claim_under_two_names_is_measured_once() {
+fn a_pvc_with_two_volume_names_is_measured_once() {
     let agent = agent(json!({
         "containers": [{"name": "db", "volumeMounts": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}],
         "volumes": [
@@ -115,11 +115,11 @@ fn the_qos_class_of_the_pod_stays() {
         assert_eq!(agent["resources"], expected, "{resources:?}");
     };
     let guaranteed = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}});
-    let ours = json!({"requests": {"cpu": CPU, "memory": MEMORY}, "limits": {"cpu": CPU, "memory": MEMORY}});
+    let ours = json!({"requests": {"cpu": AGENT_CPU, "memory": AGENT_MEMORY}, "limits": {"cpu": AGENT_CPU, "memory": AGENT_MEMORY}});
     check(std::slice::from_ref(&guaranteed), Value::Null, ours.clone());
     check(&[guaranteed.clone(), guaranteed.clone()], Value::Null, ours.clone());
     check(&[json!({"limits": {"cpu": "1", "memory": "1Gi"}})], Value::Null, ours);
-    check(&[json!({"requests": {"cpu": "1"}})], Value::Null, json!({"requests": {"cpu": CPU}}));
+    check(&[json!({"requests": {"cpu": "1"}})], Value::Null, json!({"requests": {"cpu": AGENT_CPU}}));
     check(&[guaranteed.clone(), json!({})], Value::Null, Value::Null);
     check(&[json!({})], Value::Null, Value::Null);
     check(&[json!({})], json!({"requests": {"cpu": "1"}}), Value::Null);
@@ -127,7 +127,7 @@ fn the_qos_class_of_the_pod_stays() {
 }
 
 #[test]
-fn a_pod_of_root_does_not_make_root_of_the_agent() {
+fn the_agent_does_not_run_as_root_in_a_pod_that_does() {
     let user = |context: Value| agent(json!({ "securityContext": context }))["securityContext"]["runAsUser"].clone();
     assert_eq!(user(json!({"runAsUser": 0})), 65532);
     assert_eq!(user(json!({"runAsUser": 999})), Value::Null);

@@ -5,17 +5,38 @@ use std::path::Path;
 use super::words;
 use crate::tree;
 
-/// The rooms of `src/` that are checked. Add a room when it is rewritten.
-const ROOMS: &[&str] = &["src/cli"];
+/// The rooms of `src/` that are checked, folders and files. Add one when it is rewritten.
+const ROOMS: &[&str] = &[
+    "src/cli",
+    "src/cluster/certificate.rs",
+    "src/cluster/client",
+    "src/cluster/clock.rs",
+    "src/cluster/hook_path.rs",
+    "src/cluster/lease",
+    "src/cluster/usage",
+    "src/controller/args.rs",
+    "src/controller/measure",
+    "src/controller/measure.rs",
+    "src/controller/queue.rs",
+    "src/controller/retry.rs",
+    "src/controller/turns.rs",
+    "src/telemetry",
+    "src/webhook",
+];
 
-/// Verbs whose help is in rooms that are not rewritten yet.
-const NOT_YET: &[&str] = &["controller", "csi"];
+/// Files of these rooms that are not rewritten yet.
+const NOT_YET: &[&str] = &["src/webhook/facts.rs"];
 
 #[test]
 fn the_rooms_are_in_the_words_of_the_field() {
-    let files = ROOMS.iter().flat_map(|room| tree::files(room, "rs"));
-    let found: Vec<String> =
-        files.filter(|file| !file.ends_with("/tests.rs")).flat_map(|file| in_file(&file)).collect();
+    let files = ROOMS.iter().flat_map(|room| {
+        let is_file = room.ends_with(".rs");
+        if is_file { vec![(*room).to_owned()] } else { tree::files(room, "rs") }
+    });
+    let found: Vec<String> = files
+        .filter(|file| !file.ends_with("/tests.rs") && !NOT_YET.contains(&file.as_str()))
+        .flat_map(|file| in_file(&file))
+        .collect();
     assert!(found.is_empty(), "words that the field does not use:\n{}", found.join("\n"));
 }
 
@@ -71,8 +92,7 @@ fn help(command: &clap::Command, path: &str) -> Vec<(String, String)> {
         texts.extend(values.iter().filter_map(|value| Some(value.get_help()?.to_string())));
     }
     let mut all: Vec<_> = texts.into_iter().map(|text| (path.to_owned(), text)).collect();
-    let verbs = command.get_subcommands().filter(|verb| !NOT_YET.contains(&verb.get_name()));
-    all.extend(verbs.flat_map(|verb| help(verb, &format!("{path} {}", verb.get_name()))));
+    all.extend(command.get_subcommands().flat_map(|verb| help(verb, &format!("{path} {}", verb.get_name()))));
     all
 }
 

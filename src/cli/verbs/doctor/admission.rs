@@ -9,7 +9,7 @@ use crate::cluster::certificate::Material;
 use crate::cluster::client::resources::{MUTATING_WEBHOOKS, SECRETS};
 use crate::cluster::client::{Address, Error, Outcome, Patch, Resource, Run};
 use crate::cluster::clock::now;
-use crate::cluster::hook_path::{RANDOM, Token, completed};
+use crate::cluster::hook_path::{TOKEN_BYTES, Token, completed};
 
 const POLICIES: Resource = Resource {
     group: "admissionregistration.k8s.io",
@@ -77,7 +77,7 @@ fn certificate_finding(secret: Option<&Value>, webhook: &Value, service: &str, n
                    tool ignore caBundle of the MutatingWebhookConfiguration.";
         return Finding::problem(ABOUT, what, fix);
     }
-    if completed(webhook, &Token::new([0; RANDOM])).is_some() {
+    if completed(webhook, &Token::new([0; TOKEN_BYTES])).is_some() {
         let what = "a webhook has no secret path, so the operator cannot identify the API server and does not change new PVCs and Pods";
         let fix = "The leading replica writes it within seconds. If it changes back, another tool overwrites it: make that \
                    tool ignore clientConfig.service.path of the MutatingWebhookConfiguration.";

@@ -3,7 +3,7 @@ use crate::policy::samples::{at, claim, usage};
 use crate::policy::settings::{Auto, Limits};
 use crate::policy::usage::Failing;
 
-/// Far from its threshold it is looked at once a minute.
+/// A volume of this size, far from its threshold, is measured once a minute.
 const SIZE: Bytes = Bytes::gib(1_000);
 
 fn settings() -> TemplateSettings {
@@ -17,7 +17,7 @@ fn wanted(claims: &[Claim]) -> ByPod {
     claims.iter().map(one).collect()
 }
 
-/// The pod of ordinal 0, that `ran` last at that second.
+/// The Pod of ordinal 0, which last `ran` at that second.
 fn pod(uid: &str, ran: Option<i64>) -> PodView {
     PodView {
         namespace: "shop".to_owned(),
@@ -42,21 +42,21 @@ fn not_running() -> Unknown {
     })
 }
 
-/// The volume is so full at second 0.
+/// A volume with this usage at second 0.
 fn measured(percent: u64) -> Gauges {
     let mut gauges = Gauges::default();
     let claim = claim(0, SIZE);
     gauges.want(wanted(std::slice::from_ref(&claim)), |_| None, at(0));
-    assert_eq!(answered(&mut gauges, Some(&pod("a", Some(0))), Ok(usage(&claim, percent)), 0), Some(true));
+    assert_eq!(store(&mut gauges, Some(&pod("a", Some(0))), Ok(usage(&claim, percent)), 0), Some(true));
     gauges.readings(at(0));
     gauges
 }
 
-fn answered(gauges: &mut Gauges, pod: Option<&PodView>, answer: Result<Usage, Unknown>, second: i64) -> Option<bool> {
-    gauges.take(Ordinal(0), &"data-db-0".into(), pod, answer, at(second))
+fn store(gauges: &mut Gauges, pod: Option<&PodView>, result: Result<Usage, Unknown>, second: i64) -> Option<bool> {
+    gauges.take(Ordinal(0), &"data-db-0".into(), pod, result, at(second))
 }
 
-/// What is known of the volume at that second.
+/// The reading of the volume at that second.
 fn known(gauges: &mut Gauges, second: i64) -> Result<u32, Unknown> {
     let readings = gauges.readings(at(second));
     let current = readings[&ClaimName::from("data-db-0")].current(&claim(0, SIZE), at(second));
@@ -64,15 +64,15 @@ fn known(gauges: &mut Gauges, second: i64) -> Result<u32, Unknown> {
 }
 
 #[test]
-fn a_volume_is_asked_about_when_it_is_due_has_grown_or_has_another_pod_that_can_tell() {
-    let check = |answer: Result<u64, Unknown>, size: Bytes, later: i64, uid: &str, expected: bool| {
+fn a_volume_is_queried_when_it_is_due_was_expanded_or_has_another_pod() {
+    let check = |result: Result<u64, Unknown>, size: Bytes, later: i64, uid: &str, expected: bool| {
         let mut gauges = Gauges::default();
         let first = claim(0, SIZE);
-        assert!(gauges.want(wanted(std::slice::from_ref(&first)), |_| None, at(0)), "what is new is asked about");
-        let told = format!("{answer:?} {size} {later} {uid}");
-        answered(&mut gauges, Some(&pod("a", Some(0))), answer.map(|percent| usage(&first, percent)), 0);
+        assert!(gauges.want(wanted(std::slice::from_ref(&first)), |_| None, at(0)), "a new volume is queried");
+        let context = format!("{result:?} {size} {later} {uid}");
+        store(&mut gauges, Some(&pod("a", Some(0))), result.map(|percent| usage(&first, percent)), 0);
         let now_wanted = wanted(&[claim(0, size)]);
-        assert_eq!(gauges.want(now_wanted, |_| Some(pod(uid, Some(0))), at(later)), expected, "{told}");
+        assert_eq!(gauges.want(now_wanted, |_| Some(pod(uid, Some(0))), at(later)), expected, "{context}");
     };
     check(Ok(10), SIZE, 1, "a", false);
     check(Ok(10), SIZE, 60, "a", true);
@@ -84,29 +84,29 @@ fn a_volume_is_asked_about_when_it_is_due_has_grown_or_has_another_pod_that_can_
 }
 
 #[test]
-fn what_nobody_wants_any_more_is_forgotten() {
+fn volumes_that_are_no_longer_measured_are_dropped() {
     let mut gauges = measured(10);
     gauges.want(ByPod::new(), |_| None, at(1));
     assert_eq!((gauges.next(), gauges.readings(at(1)).len()), (None, 0));
-    assert_eq!(answered(&mut gauges, None, Ok(usage(&claim(0, SIZE), 99)), 2), None);
+    assert_eq!(store(&mut gauges, None, Ok(usage(&claim(0, SIZE), 99)), 2), None);
 }
 
 #[test]
-fn the_last_reading_is_kept_as_long_as_nothing_can_have_freed_space() {
+fn the_last_reading_counts_as_long_as_nothing_can_have_freed_space() {
     let check = |why: &Unknown, pod: Option<PodView>, second: i64, expected: Result<u32, Unknown>| {
         let mut gauges = measured(99);
-        answered(&mut gauges, pod.as_ref(), Err(why.clone()), second);
+        store(&mut gauges, pod.as_ref(), Err(why.clone()), second);
         assert_eq!(known(&mut gauges, second), expected, "{why:?} {pod:?} {second}");
     };
     let day = 86_400;
     check(&Unknown::NoPod, None, day, Ok(99));
     check(&not_running(), Some(pod("b", None)), day, Ok(99));
     check(&not_running(), Some(pod("b", Some(120))), day, Ok(99));
-    // It ran since, for longer than a reading keeps.
+    // It ran since, for longer than a reading is valid.
     check(&not_running(), Some(pod("b", Some(181))), day, Err(not_running()));
     check(&Unknown::NotYet, Some(pod("b", Some(100))), 100, Ok(99));
     check(&Unknown::NotYet, Some(pod("b", Some(181))), 181, Err(Unknown::NotYet));
-    // Something runs, and nobody says what it does.
+    // A container runs, and its usage is unknown.
     let silent = Unknown::Silent("refused".to_owned());
     check(&silent, Some(pod("a", Some(10))), 10, Ok(99));
     check(&silent, Some(pod("a", Some(181))), 181, Err(silent.clone()));
@@ -114,23 +114,23 @@ fn the_last_reading_is_kept_as_long_as_nothing_can_have_freed_space() {
 }
 
 #[test]
-fn a_reading_from_before_a_growth_is_not_kept_whatever_runs() {
+fn a_reading_from_before_an_expansion_does_not_count() {
     let mut gauges = measured(99);
     let grown = Claim { resized_at: Some(at(30)), ..claim(0, SIZE) };
     gauges.want(wanted(std::slice::from_ref(&grown)), |_| None, at(40));
-    answered(&mut gauges, None, Err(not_running()), 40);
+    store(&mut gauges, None, Err(not_running()), 40);
     let readings = gauges.readings(at(40));
     assert_eq!(readings[&grown.name].current(&grown, at(40)).map(|_| ()), Err(not_running()));
 }
 
 #[test]
-fn a_pass_is_asked_for_when_it_would_see_something_else_or_it_is_time() {
-    let check = |before: u64, answer: Result<u64, Unknown>, second: i64, expected: bool| {
+fn a_reconciliation_is_requested_when_the_reading_changes_or_it_is_due() {
+    let check = |before: u64, result: Result<u64, Unknown>, second: i64, expected: bool| {
         let mut gauges = measured(before);
-        let told = format!("{before} {answer:?} {second}");
-        let answer = answer.map(|percent| Usage { at: at(second), ..usage(&claim(0, SIZE), percent) });
+        let context = format!("{before} {result:?} {second}");
+        let result = result.map(|percent| Usage { at: at(second), ..usage(&claim(0, SIZE), percent) });
         let ran = pod("a", Some(second));
-        assert_eq!(answered(&mut gauges, Some(&ran), answer, second), Some(expected), "{told}");
+        assert_eq!(store(&mut gauges, Some(&ran), result, second), Some(expected), "{context}");
     };
     check(10, Ok(11), 5, false);
     check(10, Ok(79), 59, false);
@@ -143,17 +143,17 @@ fn a_pass_is_asked_for_when_it_would_see_something_else_or_it_is_time() {
 }
 
 #[test]
-fn a_silence_that_lasts_is_passed_over_twice_a_minute() {
+fn a_volume_of_unknown_usage_is_reconciled_twice_a_minute() {
     let mut gauges = measured(10);
     let silent = || Err(Unknown::NotIsolated);
-    assert_eq!(answered(&mut gauges, None, silent(), 10), Some(true));
+    assert_eq!(store(&mut gauges, None, silent(), 10), Some(true));
     gauges.readings(at(10));
-    assert_eq!(answered(&mut gauges, None, silent(), 20), Some(false));
-    assert_eq!(answered(&mut gauges, None, silent(), 40), Some(true));
+    assert_eq!(store(&mut gauges, None, silent(), 20), Some(false));
+    assert_eq!(store(&mut gauges, None, silent(), 40), Some(true));
 }
 
 #[test]
-fn long_waits_differ_so_that_not_all_are_asked_in_the_same_second() {
+fn long_waits_differ_and_not_all_volumes_are_queried_in_the_same_second() {
     let waits = |seconds: u64| -> std::collections::BTreeSet<Duration> {
         (0..200).map(|i| spread(&ClaimName::new(format!("data-db-{i}")), at(0), Duration::from_secs(seconds))).collect()
     };

@@ -16,7 +16,7 @@ async fn an_apply_with_a_larger_size_grows_the_volumes_and_no_pod_restarts() {
         let set = applied(space, &small("400Mi").manifest()).await;
         let before = set.facts().await;
         let ran = send(space, &["apply"], &small("500Mi").manifest()).await;
-        assert!(ran.err.contains("growing data 400Mi -> 500Mi in the background"), "{}", ran.err);
+        assert!(ran.err.contains("expanding data from 400Mi to 500Mi in the background"), "{}", ran.err);
         ran.ok();
         reaches(&set, "500Mi").await;
         let after = set.facts().await;
@@ -37,7 +37,11 @@ async fn a_set_that_outgrew_git_takes_every_other_change() {
         set.asks("resize-0", "500Mi").await;
         set.reaches("data", "500Mi").await;
         let ran = send(space, &["apply"], &with_note("400Mi", "two")).await;
-        assert!(ran.err.contains("data: asked 400Mi, kept 500Mi (volumes cannot shrink)"), "{}", ran.err);
+        assert!(
+            ran.err.contains("keeping data at 500Mi: the manifest requests 400Mi, and volumes cannot shrink"),
+            "{}",
+            ran.err
+        );
         ran.ok();
         set.is_ready().await;
         let now = set.object().await.unwrap();

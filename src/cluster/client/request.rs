@@ -1,0 +1,50 @@
+//! The parts of a request: its description for messages, and the options of a deletion.
+
+use serde_json::{Value, json};
+
+use super::{Call, Dependents, Effect, Precondition, Resource, Run};
+
+/// The description of a request.
+pub(super) fn call(
+    verb: &'static str,
+    resource: &Resource,
+    subresource: Option<&str>,
+    object: String,
+    effect: Effect,
+) -> Call {
+    // `proxy/disk` is a path below the subresource `proxy`, which is the name in RBAC rules.
+    let part = subresource.and_then(|part| part.split('/').next()).map(|part| format!("/{part}")).unwrap_or_default();
+    let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+    Call { verb, resource: format!("{}{part}{group}", resource.plural), object, effect }
+}
+
+/// The effect of a write.
+pub(super) fn effect(run: Run) -> Effect {
+    match run {
+        Run::Real => Effect::Writes,
+        Run::Dry => Effect::Reads,
+    }
+}
+
+/// `dryRun` is in the body: in the query of a DELETE that has a body, the server ignores it and deletes the object
+/// (observed on 1.37.1).
+pub(super) fn delete_options(dependents: Dependents, only: &Precondition, run: Run) -> Value {
+    let mut options = json!({
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "propagationPolicy": match dependents {
+            Dependents::Orphan => "Orphan",
+            Dependents::Background => "Background",
+        },
+    });
+    if run == Run::Dry {
+        options["dryRun"] = json!(["All"]);
+    }
+    if let Some(uid) = &only.uid {
+        options["preconditions"]["uid"] = json!(uid.as_str());
+    }
+    if let Some(version) = &only.resource_version {
+        options["preconditions"]["resourceVersion"] = json!(version);
+    }
+    options
+}

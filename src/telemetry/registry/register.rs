@@ -1,0 +1,94 @@
+//! The registration of every metric: its name, its labels, and its help text.
+
+use prometheus_client::registry::Metric;
+
+use super::label_sets::{
+    OfBuild, OfClaim, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet, OfTemplate,
+    OfUsageRequest, OfVolume, OfWebhook,
+};
+use super::series::Labels;
+use super::{Metrics, reference};
+
+impl Metrics {
+    /// Registers every metric.
+    pub(super) fn register(&mut self) {
+        self.register_volumes();
+        self.register_expansion();
+        self.register_operator();
+    }
+
+    fn register_volumes(&mut self) {
+        let volume = OfVolume::NAMES;
+        self.add("rso_volume_capacity_bytes", volume, "Size of the filesystem", self.capacity.family.clone());
+        self.add("rso_volume_used_bytes", volume, "Used space", self.used.family.clone());
+        let help = "Space that an unprivileged user can still write";
+        self.add("rso_volume_available_bytes", volume, help, self.available.family.clone());
+        let help = "Inodes of the filesystem, if it has a fixed number of them";
+        self.add("rso_volume_inodes", volume, help, self.inodes.family.clone());
+        self.add("rso_volume_inodes_used", volume, "Inodes in use", self.inodes_used.family.clone());
+        let help = "Time of the last measurement of the volume, as Unix time";
+        self.add("rso_volume_reading_timestamp_seconds", volume, help, self.read_at.family.clone());
+        let help = "Requests for the usage of volumes to an agent or a kubelet";
+        self.add("rso_usage_requests", OfUsageRequest::NAMES, help, self.usage_requests.family.clone());
+    }
+
+    fn register_expansion(&mut self) {
+        let help = "Storage request of the PVC";
+        self.add("rso_claim_requested_bytes", OfClaim::NAMES, help, self.claim_requested.family.clone());
+        let help = "Storage request of the StatefulSet's template";
+        self.add("rso_template_requested_bytes", OfTemplate::NAMES, help, self.template_requested.family.clone());
+        let help = "1 for the last decision, with the reason of its Event, if there was one";
+        self.add("rso_decision_info", OfDecision::NAMES, help, self.decision.family.clone());
+        let help = "Template expansions";
+        self.add("rso_resizes", OfResize::NAMES, help, self.resizes.family.clone());
+        let help = "Duration of a phase of an expansion";
+        self.add("rso_resize_duration_seconds", OfPhase::NAMES, help, self.resize_time.family.clone());
+        let help = "Recreations of a StatefulSet with a larger template";
+        self.add("rso_template_recreates", OfSet::NAMES, help, self.recreates.family.clone());
+        let help = "How long the name of a StatefulSet was absent during a recreation";
+        self.add("rso_template_absent_seconds", &[], help, self.absent.clone());
+        let help = "Pods that a recreation restarted. Must stay 0; alert on any other value";
+        self.add("rso_pod_restarts_caused", &[], help, self.restarts.clone());
+        let help = "Recreations that have been in one phase for more than a minute; the Events of the StatefulSet say what they wait for";
+        self.add("rso_recreates_stuck", &[], help, self.stuck.clone());
+    }
+
+    fn register_operator(&mut self) {
+        let help = "Admission requests by the code of the response";
+        self.add("rso_webhook_requests", OfWebhook::NAMES, help, self.webhook.family.clone());
+        let help = "Events that could not be written";
+        self.add("rso_events_dropped", &[], help, self.events_dropped.clone());
+        self.add("rso_build_info", OfBuild::NAMES, "1, with the version", self.build.family.clone());
+        let help = "Reconciliations by result";
+        self.add("controller_runtime_reconcile", OfReconcile::NAMES, help, self.reconciles.family.clone());
+        let help = "Reconciliations that failed";
+        self.add(
+            "controller_runtime_reconcile_errors",
+            OfController::NAMES,
+            help,
+            self.reconcile_errors.family.clone(),
+        );
+        let help = "Duration of a reconciliation";
+        self.add(
+            "controller_runtime_reconcile_time_seconds",
+            OfController::NAMES,
+            help,
+            self.reconcile_time.family.clone(),
+        );
+        self.add(
+            "workqueue_depth",
+            OfQueue::NAMES,
+            "StatefulSets that wait to be reconciled",
+            self.depth.family.clone(),
+        );
+        let help = "Requests to the API server by method and code; `<error>` if there was no response";
+        self.add("rest_client_requests", OfRequest::NAMES, help, self.requests.family.clone());
+        let help = "1 on the leader, 0 on the other replicas";
+        self.add("leader_election_master_status", OfQueue::NAMES, help, self.leads.family.clone());
+    }
+
+    fn add(&mut self, name: &'static str, labels: &'static [&'static str], help: &'static str, metric: impl Metric) {
+        self.described.push(reference::Described { name, kind: metric.metric_type(), labels, help });
+        self.registry.register(name, help, metric);
+    }
+}
