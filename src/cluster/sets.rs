@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use crate::api::annotations::{HOLD, TRANSACTION};
+use crate::api::annotations::{HOLD, REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
+use crate::api::requested::{self, Remaining};
 
 /// A set as far as its volumes go.
 #[derive(Clone, Debug)]
@@ -76,6 +77,12 @@ impl SetView {
         self.templates.iter().map(|template| template.name.clone()).collect()
     }
 
+    /// What of the `requested` annotation is left to do.
+    pub fn remaining_requests(&self) -> Remaining {
+        let live = |name: &str| self.templates.iter().find(|template| template.name.as_str() == name)?.size;
+        self.annotations.get(REQUESTED).map_or(Remaining::None, |text| requested::remaining(text, live))
+    }
+
     /// The claims that the replicas of the set have of this template.
     pub fn claims_of<'a>(&'a self, template: &'a TemplateName) -> impl Iterator<Item = (Ordinal, ClaimName)> + 'a {
         self.ordinals.clone().map(Ordinal).map(|ordinal| (ordinal, ClaimName::of(template, &self.name, ordinal)))
@@ -87,10 +94,10 @@ fn non_negative(number: i32) -> u32 {
 }
 
 fn template(claim: &PersistentVolumeClaim) -> Option<Template> {
-    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: requested(claim) })
+    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: storage_request(claim) })
 }
 
-fn requested(claim: &PersistentVolumeClaim) -> Option<Bytes> {
+fn storage_request(claim: &PersistentVolumeClaim) -> Option<Bytes> {
     claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
 }
 
@@ -128,5 +135,31 @@ mod tests {
         assert_eq!(claims, ["data-db-5", "data-db-6"]);
         assert_eq!(set.templates[0].size, Some(Bytes(1_000_000_000)));
         assert_eq!(set.templates[1].size, None);
+    }
+
+    #[test]
+    fn a_request_is_open_until_the_template_has_its_size() {
+        let check = |recorded: Option<&str>, expected: Remaining| {
+            let mut set = json!({
+                "metadata": {"name": "db", "namespace": "ns", "uid": "1"},
+                "spec": {"serviceName": "db", "selector": {}, "template": {}, "volumeClaimTemplates": [
+                    {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "50Gi"}}}},
+                    {"metadata": {"name": "wal"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}},
+                ]},
+            });
+            if let Some(recorded) = recorded {
+                set["metadata"]["annotations"] = json!({ REQUESTED: recorded });
+            }
+            let view = SetView::of(&serde_json::from_value(set).unwrap()).unwrap();
+            assert_eq!(view.remaining_requests(), expected, "{recorded:?}");
+        };
+        check(None, Remaining::None);
+        check(Some("data"), Remaining::None);
+        check(Some("data=much"), Remaining::None);
+        check(Some("data=60Gi"), Remaining::All("data=60Gi".into()));
+        check(Some("data=60Gi,wal=2Gi"), Remaining::All("data=60Gi,wal=2Gi".into()));
+        check(Some("data=50Gi,wal=2Gi"), Remaining::Part(Some("wal=2Gi".into())));
+        check(Some("data=51200Mi"), Remaining::Part(None));
+        check(Some("gone=1Gi"), Remaining::Part(None));
     }
 }

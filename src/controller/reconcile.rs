@@ -20,10 +20,11 @@ use super::turns::Asked;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::Note;
+use crate::api::requested::Remaining;
 use crate::cluster::claims::{self, Growth, OrLess};
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
-use crate::cluster::requests::{self, Record, Shortened};
+use crate::cluster::requests::{self, Shortened};
 use crate::policy::claim::{Claim, refusal};
 use crate::policy::decide::{Trigger, decide};
 use crate::policy::settings::{Settings, concerns_us};
@@ -277,15 +278,15 @@ async fn act(
     }
 }
 
-/// Takes requests that have come true out of the set's record.
+/// Removes fulfilled requests from the `requested` annotation.
 async fn tidy(context: &Context, seen: &Seen) -> Result<Next, ObserveError> {
-    let Record::Done(left) = requests::record(&seen.set) else { return Ok(Next::Change) };
+    let Remaining::Part(left) = seen.set.remaining_requests() else { return Ok(Next::Change) };
     Ok(match requests::shorten(&context.client, &context.leadership, &seen.set, left.as_deref()).await? {
         Shortened::Settled => Next::Change,
         // Not worth a word: what was asked for has been done, and the record is only not taken out yet.
         Shortened::Changed => Next::After(Duration::from_secs(600)),
         // The watch tells of the version that was in the way; but it may have done so before.
-        Shortened::Moved => Next::After(Duration::from_secs(1)),
+        Shortened::Conflict => Next::After(Duration::from_secs(1)),
     })
 }
 

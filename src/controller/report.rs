@@ -16,11 +16,11 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName};
 use crate::api::reasons::{Note, Reason, Severity};
 use crate::api::refusal::{Kind, Refusal};
+use crate::api::requested::Remaining;
 use crate::cluster::claims::Growth;
 use crate::cluster::client::{Address, Class, chain};
 use crate::cluster::events::Subject;
 use crate::cluster::observe::ObserveError;
-use crate::cluster::requests::{self, Record};
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
 use crate::telemetry::registry::Pass;
@@ -123,7 +123,7 @@ pub(super) fn problems(context: &Context, seen: &Seen, problems: &[Note], now: T
 
 /// The sizes that an apply requested and the webhook recorded.
 pub(super) fn absorbed(context: &Context, seen: &Seen, now: Timestamp) {
-    if let Record::Open(record) = requests::record(&seen.set) {
+    if let Remaining::All(record) = seen.set.remaining_requests() {
         let text = format!(
             "an apply requests {record}; rso recorded the size, expands the PVCs, and then updates the template"
         );

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::settings::{Auto, Increase, TemplateSync};
 use crate::api::bytes::{Bytes, Percent};
+use crate::api::requested;
 
 /// The most characters of a value that are shown.
 const SHOWN: usize = 64;
@@ -106,13 +107,13 @@ pub(super) fn kind(text: &str) -> Meaning<String> {
     Err("must be the kind of the owner, such as Postgresql".to_owned())
 }
 
-/// `data=50Gi,wal=10Gi`.
+/// `data=50Gi,wal=10Gi`: the templates with their sizes.
 pub(super) fn requested(text: &str) -> Meaning<Vec<(&str, Bytes)>> {
-    let entry = |part| {
-        let (template, quantity) = str::split_once(part, '=').ok_or("must be <template>=<quantity>,…")?;
-        Ok((template, some_size(quantity)?))
-    };
-    text.split(',').map(entry).collect()
+    let sized = requested::entries(text).map(|entry| {
+        let entry = entry.map_err(|error| error.to_string())?;
+        Ok((entry.template, some_size(entry.quantity)?))
+    });
+    sized.collect()
 }
 
 /// How many single letters must be changed, added or removed to make one word of the other.

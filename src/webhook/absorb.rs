@@ -16,6 +16,7 @@ use super::review::Answer;
 use crate::api::annotations::{REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Reason};
+use crate::api::requested::{self, Entry};
 
 const TEMPLATES: &str = "/spec/volumeClaimTemplates";
 
@@ -182,26 +183,15 @@ fn answer(object: &Value, live: &[Value], changes: &[Change<'_>]) -> Answer {
     answer
 }
 
-/// `data=50Gi,wal=10Gi`: the sizes that were asked for and that the live templates do not have, sorted by name; as they were
-/// written. An earlier request for a template stands until an apply asks for another size.
+/// The `requested` annotation after this apply: the sizes that the live templates do not have, sorted by name.
 fn record(object: &Value, changes: &[Change<'_>]) -> Option<String> {
     let before = object["metadata"]["annotations"][REQUESTED].as_str().unwrap_or_default();
-    let before: BTreeMap<&str, &str> = before.split(',').filter_map(|entry| entry.split_once('=')).collect();
-    let entry = |change: &Change<'_>| {
-        let size = match change.order {
-            Ordering::Greater => change.asked,
-            Ordering::Less => return None,
-            Ordering::Equal => before.get(change.name).copied().filter(|size| is_larger(size, change.kept))?,
-        };
-        Some(format!("{}={size}", change.name))
-    };
     // Matched by name, so sorted already.
-    let entries: Vec<String> = changes.iter().filter_map(entry).collect();
-    (!entries.is_empty()).then(|| entries.join(","))
-}
-
-fn is_larger(size: &str, than: &str) -> bool {
-    matches!((size.parse::<Bytes>(), than.parse::<Bytes>()), (Ok(size), Ok(than)) if size > than)
+    let applied = changes.iter().filter_map(|change| {
+        let entry = Entry { template: change.name, quantity: change.asked };
+        Some((entry, change.kept.parse().ok()?))
+    });
+    requested::merge(before, applied)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::api::annotations::REQUESTED;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
+use crate::api::requested;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, Output};
 use crate::cli::read::reach::Cluster;
@@ -140,11 +141,7 @@ fn drift(set: &Value, claims: &[Value], applied: Option<&Value>) -> Vec<Drift> {
         let of_claims = of_claims
             .filter(|claim| ClaimName::new(text(claim, "name")).ordinal_of(&template, &name).is_some())
             .filter_map(|claim| claim["spec"]["resources"]["requests"]["storage"].as_str()?.parse::<Bytes>().ok());
-        let entry = |entry: &str| {
-            let (name, size) = entry.split_once('=')?;
-            if name == template.as_str() { size.parse::<Bytes>().ok() } else { None }
-        };
-        let should = of_claims.chain(requested.split(',').filter_map(entry)).fold(live, Bytes::max);
+        let should = of_claims.chain(requested::largest(requested, template.as_str())).fold(live, Bytes::max);
         let git = git.as_ref().and_then(|git| git.get(&template).copied());
         Drift { set: name.clone(), template, git, should }
     });
