@@ -1,13 +1,62 @@
-//! Values of annotations: how each is parsed, and how an invalid one is shown to a person.
+//! Values of annotations: their types, how each is parsed, and how an invalid one is shown to a person.
 
 use std::time::Duration;
 
-use super::settings::{Auto, Increase, TemplateSync};
+use crate::api::annotations::{PREFIX, REQUESTED};
 use crate::api::bytes::{Bytes, Percent};
 use crate::api::requested;
 
 /// The most characters of a value that are shown.
 const SHOWN: usize = 64;
+
+/// Whether a template is expanded by usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auto {
+    /// No.
+    #[default]
+    Off,
+    /// Only recommended: the Events say what would be done.
+    Recommend,
+    /// Yes.
+    On,
+}
+
+/// When the template of a StatefulSet is updated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TemplateSync {
+    /// Whenever its PVCs are larger.
+    #[default]
+    Always,
+    /// When a person or an apply requested a larger size.
+    OnUserChange,
+    /// Never.
+    Never,
+}
+
+/// The size of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Increase {
+    /// A share of the present capacity.
+    Share(Percent),
+    /// That much.
+    Size(Bytes),
+}
+
+/// A requested size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The size.
+    pub size: Bytes,
+    /// The annotation that requests it, without the prefix.
+    pub key: String,
+}
+
+impl Request {
+    /// Whether it is from an apply that the webhook absorbed, not from an annotation that a person wrote.
+    pub fn is_from_apply(&self) -> bool {
+        REQUESTED.strip_prefix(PREFIX) == Some(self.key.as_str())
+    }
+}
 
 /// Why a value has no meaning, for a person. Bounded, however long the value.
 pub(super) type Meaning<T> = Result<T, String>;
