@@ -14,6 +14,7 @@
 //! | 0 | [`api`] | What are things called? |
 //! | 1 | [`policy`] | How big should a volume be? |
 //! | 1 | [`recreate`] | How does the template catch up? |
+//! | 1 | [`workload`] | Which PVCs belong together, and what is the next step for them? |
 //! | 2 | [`cluster`] | What is there, and how is it changed? The only place that talks to Kubernetes |
 //! | 3 | [`controller`], [`agent`], [`csi`], [`cli`] | The programs: wiring and loops |
 //! | 3 | [`webhook`] | What is changed on its way in? |
@@ -36,7 +37,7 @@ macro_rules! rooms {
     };
 }
 
-rooms! { agent api cli cluster controller csi policy recreate telemetry webhook }
+rooms! { agent api cli cluster controller csi policy recreate telemetry webhook workload }
 
 pub use agent::main as run_agent;
 pub use cli::main as run;

@@ -1,4 +1,4 @@
-//! Layer 2: what is there, and how is it changed? The only place that talks to Kubernetes and to what runs in it.
+//! Layer 2: what exists, and how is it changed? The only place that talks to Kubernetes and to what runs in it.
 
 pub mod act;
 pub mod certificate;
@@ -13,6 +13,5 @@ pub mod lease;
 pub mod observe;
 pub mod pods;
 pub mod requests;
-pub mod sets;
 pub mod usage;
 pub mod watch;

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::client::{Address, Client, Error, Outcome, Patch, Run};
 use super::lease::Leadership;
-use super::sets::SetView;
 use crate::api::annotations::REQUESTED;
+use crate::workload::statefulset::SetView;
 
 /// How an attempt to shorten the annotation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! A cache is only looked at; nothing is written on its word alone. A claim is grown with the resourceVersion that was
 //! seen, and a recreate reads everything again, consistently.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -15,15 +16,20 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::claims::only_the_sizer;
 use super::clock::since_boot;
 use super::departures::Departures;
 use super::pods;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
+use crate::policy::claim::Class;
 use crate::recreate::turn::Flight;
+use crate::workload::claims::{class, only_the_sizer};
+use crate::workload::snapshot::Objects;
+use crate::workload::statefulset::SetView;
 
 /// Some load balancers drop a watch that was silent for 240 s; the server ends ours before that.
 const WATCH_SECONDS: u32 = 200;
@@ -280,24 +286,13 @@ impl Cache {
             && self.journals.ready().await
     }
 
-    /// The set, if there is one.
-    pub fn set(&self, set: &SetName) -> Option<Arc<StatefulSet>> {
+    /// The StatefulSet, if it exists.
+    pub fn set(&self, set: &SetName) -> Option<SetView> {
+        SetView::of(self.object(set)?.as_ref())
+    }
+
+    fn object(&self, set: &SetName) -> Option<Arc<StatefulSet>> {
         self.sets.get(&ObjectRef::new(&set.name).within(&set.namespace))
-    }
-
-    /// The claim, if there is one.
-    pub fn claim(&self, namespace: &str, claim: &ClaimName) -> Option<Arc<PersistentVolumeClaim>> {
-        self.claims.get(&ObjectRef::new(claim.as_str()).within(namespace))
-    }
-
-    /// The storage class, if there is one.
-    pub fn class(&self, name: &str) -> Option<Arc<StorageClass>> {
-        self.classes.get(&ObjectRef::new(name))
-    }
-
-    /// Whether storage classes are read at all: not with rights in some namespaces only.
-    pub fn reads_classes(&self) -> bool {
-        !self.classes.0.is_empty()
     }
 
     /// The pod of that ordinal, if there is one.
@@ -342,28 +337,43 @@ impl Cache {
         // Every end of the stem that begins after a dash may be the name of a set.
         stem.match_indices('-')
             .map(|(dash, _)| SetName::new(namespace, &stem[dash + 1..]))
-            .filter(|set| self.set(set).is_some())
+            .filter(|set| self.object(set).is_some())
             .collect()
-    }
-
-    /// The claims of this template that belong to no ordinal of the range: what scaling down has left. A walk over the
-    /// claims of all watched namespaces, so only asked for when something is about to change.
-    pub fn leftovers(
-        &self,
-        set: &SetName,
-        template: &TemplateName,
-        ordinals: &std::ops::Range<u32>,
-    ) -> Vec<Arc<PersistentVolumeClaim>> {
-        let outside = |claim: &PersistentVolumeClaim| {
-            let name = ClaimName::new(claim.metadata.name.clone().unwrap_or_default());
-            claim.metadata.namespace.as_deref() == Some(set.namespace.as_str())
-                && name.ordinal_of(template, set).is_some_and(|ordinal| !ordinals.contains(&ordinal.0))
-        };
-        self.claims.all().filter(|claim| outside(claim)).collect()
     }
 
     /// The UID of the set, if there is one.
     pub fn uid(&self, set: &SetName) -> Option<Uid> {
-        self.set(set)?.metadata.uid.clone().map(Uid::new)
+        self.object(set)?.metadata.uid.clone().map(Uid::new)
     }
+}
+
+/// The objects of a snapshot. To find retained PVCs is a walk over the PVCs of all watched namespaces.
+impl Objects for Cache {
+    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Cow<'_, Value>> {
+        let claim = self.claims.get(&ObjectRef::new(name.as_str()).within(namespace))?;
+        Some(Cow::Owned(untyped(claim.as_ref())))
+    }
+
+    fn retained(&self, set: &SetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
+        let is_retained = |claim: &PersistentVolumeClaim| {
+            let (namespace, name) = (claim.metadata.namespace.as_deref(), claim.metadata.name.as_deref());
+            set.is_retained(namespace.unwrap_or_default(), &name.unwrap_or_default().into(), template)
+        };
+        let retained = self.claims.all().filter(|claim| is_retained(claim));
+        retained.map(|claim| Cow::Owned(untyped(claim.as_ref()))).collect()
+    }
+
+    fn class(&self, name: &str) -> Option<Class> {
+        self.classes.get(&ObjectRef::new(name)).map(|found| class(&untyped(found.as_ref())))
+    }
+
+    /// Not with rights in some namespaces only.
+    fn has_classes(&self) -> bool {
+        !self.classes.0.is_empty()
+    }
+}
+
+fn untyped(object: &impl Serialize) -> Value {
+    // A struct of strings and maps always serializes; if ever not, every part is missing, and the PVC is not changed.
+    serde_json::to_value(object).unwrap_or_default()
 }

@@ -15,16 +15,16 @@ use jiff::Timestamp;
 
 use self::gauges::{ByPod, Gauges, Wanted};
 use super::context::Context;
-use super::look::Seen;
 use super::queue::{self, Requests, Triggers};
 use crate::api::names::{ClaimName, Ordinal, SetName, pod_name};
 use crate::cluster::clock;
 use crate::cluster::pods::PodView;
 use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
-use crate::policy::settings::{Auto, Settings};
+use crate::policy::settings::Auto;
 use crate::policy::usage::{Reading, Unknown, Usage};
 use crate::telemetry::registry::{Fill, Volume};
+use crate::workload::snapshot::Workload;
 
 /// StatefulSets that are measured at the same time. Each only waits; how many requests are open is bounded by whom they go
 /// to, in `cluster::usage`.
@@ -59,14 +59,9 @@ impl Measuring {
 }
 
 /// What is known of every volume that grows by usage: no request. Volumes whose time has come are asked about meanwhile.
-pub(super) fn readings(
-    context: &Context,
-    seen: &Seen,
-    settings: &Settings,
-    now: Timestamp,
-) -> BTreeMap<ClaimName, Reading> {
-    let set = &seen.set.name;
-    let wanted = wanted(seen, settings);
+pub(super) fn readings(context: &Context, workload: &Workload, now: Timestamp) -> BTreeMap<ClaimName, Reading> {
+    let set = &workload.set.name;
+    let wanted = wanted(workload);
     if wanted.is_empty() {
         context.measuring.forget(set);
         return BTreeMap::new();
@@ -134,13 +129,10 @@ impl Context {
 }
 
 /// The claims that grow by usage, by the ordinal of the pod that uses them.
-fn wanted(seen: &Seen, settings: &Settings) -> ByPod {
+fn wanted(workload: &Workload) -> ByPod {
     let mut wanted = ByPod::new();
-    for (template, claims) in &seen.claims {
-        let Some(settings) = settings.templates.get(template).filter(|settings| settings.auto != Auto::Off) else {
-            continue;
-        };
-        for claim in claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
+    for (group, settings) in workload.configured().filter(|(_, settings)| settings.auto != Auto::Off) {
+        for claim in group.claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
             let of_pod = wanted.entry(claim.ordinal).or_default();
             of_pod.push(Wanted { claim: claim.clone(), settings: settings.clone() });
         }

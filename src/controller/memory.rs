@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::cluster::client::Class;
-use crate::cluster::sets::SetView;
+use crate::workload::statefulset::SetView;
 use crate::policy::claim::Refusal;
 use crate::policy::decide::Trigger;
 use crate::recreate::{Ending, Report};

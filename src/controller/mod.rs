@@ -2,10 +2,8 @@
 
 pub mod args;
 pub mod context;
-mod look;
 mod measure;
 pub mod memory;
-pub mod plan;
 pub mod queue;
 pub mod reconcile;
 pub mod recreate;

@@ -9,10 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::context::Context;
-use super::look::{self, Seen};
 use super::measure;
 use super::memory::{About, Growing, HeldBack, Memory};
-use super::plan::{self, Plan, Step, Template};
 use super::recreate::{self, Advance};
 use super::report;
 use super::retry;
@@ -27,10 +25,14 @@ use crate::cluster::observe::ObserveError;
 use crate::cluster::requests::{self, Shortened};
 use crate::policy::claim::{Claim, refusal};
 use crate::policy::decide::{Trigger, decide};
-use crate::policy::settings::{Settings, concerns_us};
+use crate::policy::settings::TemplateSettings;
 use crate::policy::usage::Reading;
 use crate::recreate::turn::Flight;
 use crate::recreate::{Ending, Intent, Phase, Report};
+use crate::workload::group::VolumeGroup;
+use crate::workload::plan::{self, Plan, Step, Template};
+use crate::workload::snapshot::{Workload, has_protected_retained};
+use crate::workload::statefulset::SetView;
 
 /// The caches have what a recreate made within this; if not, the next look changes nothing either.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -80,31 +82,39 @@ async fn pass(
     now: Timestamp,
 ) -> Result<Option<Next>, ObserveError> {
     let unfinished = unfinished(context, name, memory, now).await?; // client, if a recreate is in flight
-    let Some(mut seen) = look::look(&context.cache, name) else { return Ok(unfinished.or_none()) }; // cache
-    seen.remember_growths(&context.memories, now);
-    if !concerns_us(&seen.set.annotations, &seen.set.labels) || seen.set.deleting {
+    let Some(set) = context.cache.set(name).filter(|set| set.is_managed() && !set.deleting) else {
         return Ok(unfinished.or_none());
-    }
-    let set = &seen.set;
-    let (settings, problems) = Settings::read(&set.annotations, &set.labels, &set.template_names(), &context.limits); // pure
-    report::problems(context, &seen, &problems, now);
-    report::absorbed(context, &seen, now);
-    if settings.paused {
+    };
+    let workload = snapshot(context, set, now); // cache
+    report::problems(context, &workload, now);
+    report::absorbed(context, &workload, now);
+    if workload.settings.paused {
         context.measuring.forget(name);
         return Ok(Some(unfinished.or_change()));
     }
-    let readings = measure::readings(context, &seen, &settings, now); // what is known; asked beside the passes
-    remember(memory, &seen, now);
-    let templates = decided(context, &seen, &settings, &readings, now); // pure
+    let readings = measure::readings(context, &workload, now); // what is known; measured apart
+    remember(memory, &workload, now);
+    let templates = decided(context, &workload, &readings, now); // pure
     let is_held = |claim: &ClaimName| memory.held_back.get(claim).is_some_and(|held| held.until > now);
     let plan = plan::plan(&templates, &memory.refused, is_held, now); // pure
-    report::planned(context, &seen, &templates, &plan, memory, now);
+    report::planned(context, &workload, &templates, &plan, memory, now);
     if matches!(unfinished, Unfinished::Busy(_)) && !matches!(plan.step, Step::Grow { .. }) {
         return Ok(Some(unfinished.or_change()));
     }
-    let next = act(context, &seen, &settings, plan, memory, now).await?; // client, one write or one recreate
+    let next = act(context, &workload, plan, memory, now).await?; // client, one write or one recreate
     let nexts = [next, unfinished.or_change(), held_back(memory, now)];
     Ok(Some(soonest(nexts)))
+}
+
+/// Reads what belongs to a StatefulSet, with the expansions that this leader remembers: an annotation can have been removed.
+fn snapshot(context: &Context, set: SetView, now: Timestamp) -> Workload {
+    let mut workload = Workload::read(context.cache.as_ref(), set, &context.limits);
+    for claim in workload.claims_mut() {
+        if let Some(at) = context.memories.grown_at(&claim.uid) {
+            claim.remember_growth(at, now);
+        }
+    }
+    workload
 }
 
 /// What is in flight from before.
@@ -139,15 +149,15 @@ async fn unfinished(
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Unfinished, ObserveError> {
-    let set = look::look(&context.cache, name);
-    let marked = set.as_ref().is_some_and(|seen| seen.set.marked);
+    let set = context.cache.set(name);
+    let marked = set.as_ref().is_some_and(|set| set.marked);
     let journals = context.cache.journals_of(name);
     if !marked && journals.is_empty() {
         return Ok(Unfinished::Nothing);
     }
     // Guards are in the way of a set, or a pod, that is to be deleted together with its claims.
     let is_in_the_way = || match &set {
-        Some(seen) => seen.has_guarded_leftover(&context.cache),
+        Some(set) => has_protected_retained(context.cache.as_ref(), set),
         None => context.ground.departures.of(name, clock::since_boot()).is_some(),
     };
     let left = guards_left(&journals, context.ground.rules.guard_for, now);
@@ -156,7 +166,7 @@ async fn unfinished(
     }
     let about = About {
         what: format!("{journals:?}"),
-        resource_version: set.as_ref().map(|seen| seen.set.resource_version.clone()).unwrap_or_default(),
+        resource_version: set.as_ref().map(|set| set.resource_version.clone()).unwrap_or_default(),
     };
     // A set that is absent is brought back as soon as that can be done.
     if let Some(left) = memory.stalled.left(&about, now).filter(|_| set.is_some()) {
@@ -220,11 +230,9 @@ async fn advance(
 }
 
 /// What the last look taught: sizes that a driver refused, claims that are on their way.
-fn remember(memory: &mut Memory, seen: &Seen, now: Timestamp) {
-    memory
-        .held_back
-        .retain(|name, held| held.until > now || seen.claims.values().flatten().any(|claim| claim.name == *name));
-    for claim in seen.claims.values().flatten() {
+fn remember(memory: &mut Memory, workload: &Workload, now: Timestamp) {
+    memory.held_back.retain(|name, held| held.until > now || workload.claims().any(|claim| claim.name == *name));
+    for claim in workload.claims() {
         match refusal(claim, memory.refused.get(&claim.name), now) {
             Some(refused) => memory.refused.insert(claim.name.clone(), refused),
             None => memory.refused.remove(&claim.name),
@@ -239,49 +247,45 @@ fn remember(memory: &mut Memory, seen: &Seen, now: Timestamp) {
 
 fn decided<'a>(
     context: &Context,
-    seen: &Seen,
-    settings: &'a Settings,
+    workload: &'a Workload,
     readings: &BTreeMap<ClaimName, Reading>,
     now: Timestamp,
 ) -> Vec<Template<'a>> {
-    let decided = |template: &crate::cluster::sets::Template| {
-        let settings = settings.templates.get(&template.name)?;
-        let claims = seen.claims.get(&template.name).cloned().unwrap_or_default();
-        let provisioner = claims.iter().find_map(|claim| claim.class.as_ref()).map(|class| class.provisioner.as_str());
-        let driver = context.drivers.get(provisioner.unwrap_or_default());
-        let decision = decide(settings, &driver, template.size?, &claims, readings, now);
-        // Only where something is about to change is it worth to look for what scaling down has left.
-        let leftovers = match decision.template {
-            Some(_) => look::leftovers(&context.cache, &seen.set, &template.name),
+    let decided = |(group, settings): (&'a VolumeGroup, &'a TemplateSettings)| {
+        let driver = group.driver(&context.drivers);
+        let claims = group.claims.clone();
+        let decision = decide(settings, &driver, group.template.size?, &claims, readings, now);
+        // Retained PVCs are worth their walk only if something is about to change.
+        let retained = match decision.template {
+            Some(_) => VolumeGroup::retained(context.cache.as_ref(), &workload.set, &group.template),
             None => Vec::new(),
         };
-        Some(Template { settings, driver, decision, claims, leftovers })
+        Some(Template { settings, driver, decision, claims, retained })
     };
-    seen.set.templates.iter().filter_map(decided).collect()
+    workload.configured().filter_map(decided).collect()
 }
 
 async fn act(
     context: &Context,
-    seen: &Seen,
-    settings: &Settings,
+    workload: &Workload,
     plan: Plan,
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Next, ObserveError> {
     match plan.step {
-        Step::Rest => tidy(context, seen).await,
+        Step::Rest => tidy(context, workload).await,
         Step::Grow { claim, to, trigger, is_full } => {
             let or_less = if is_full { OrLess::Yes } else { OrLess::No };
-            grow(context, seen, &claim, (to, or_less), trigger, memory, now).await
+            grow(context, workload, &claim, (to, or_less), trigger, memory, now).await
         }
-        Step::Sync(targets) => follow(context, seen, settings, targets, memory, now).await,
+        Step::Sync(targets) => follow(context, workload, targets, memory, now).await,
     }
 }
 
 /// Removes fulfilled requests from the `requested` annotation.
-async fn tidy(context: &Context, seen: &Seen) -> Result<Next, ObserveError> {
-    let Remaining::Part(left) = seen.set.remaining_requests() else { return Ok(Next::Change) };
-    Ok(match requests::shorten(&context.client, &context.leadership, &seen.set, left.as_deref()).await? {
+async fn tidy(context: &Context, workload: &Workload) -> Result<Next, ObserveError> {
+    let Remaining::Part(left) = workload.set.remaining_requests() else { return Ok(Next::Change) };
+    Ok(match requests::shorten(&context.client, &context.leadership, &workload.set, left.as_deref()).await? {
         Shortened::Settled => Next::Change,
         // Not worth a word: what was asked for has been done, and the record is only not taken out yet.
         Shortened::Changed => Next::After(Duration::from_secs(600)),
@@ -292,16 +296,16 @@ async fn tidy(context: &Context, seen: &Seen) -> Result<Next, ObserveError> {
 
 async fn grow(
     context: &Context,
-    seen: &Seen,
+    workload: &Workload,
     claim: &Claim,
     wanted: (Bytes, OrLess),
     trigger: Trigger,
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Next, ObserveError> {
-    let namespace = &seen.set.name.namespace;
+    let namespace = &workload.set.name.namespace;
     let growth = claims::grow(&context.client, &context.leadership, namespace, claim, wanted, now).await?;
-    report::grown(context, seen, claim, wanted.0, trigger, &growth, now);
+    report::grown(context, workload, claim, wanted.0, trigger, &growth, now);
     Ok(match growth {
         Growth::Committed { .. } => {
             context.memories.grew(claim.uid.clone(), now);
@@ -326,16 +330,15 @@ async fn grow(
 /// Lets the templates follow their claims.
 async fn follow(
     context: &Context,
-    seen: &Seen,
-    settings: &Settings,
+    workload: &Workload,
     targets: BTreeMap<TemplateName, Bytes>,
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Next, ObserveError> {
-    let name = &seen.set.name;
+    let name = &workload.set.name;
     let about = About {
-        what: format!("{} {targets:?} {:?}", seen.set.uid, settings.allow_owner),
-        resource_version: seen.set.resource_version.clone(),
+        what: format!("{} {targets:?} {:?}", workload.set.uid, workload.settings.allow_owner),
+        resource_version: workload.set.resource_version.clone(),
     };
     if let Some(left) = memory.deferral.left(&about, now) {
         return Ok(Next::After(left));
@@ -343,7 +346,7 @@ async fn follow(
     if let Some(left) = memory.taken_back.as_ref().and_then(|held| held.left(now)) {
         return Ok(Next::After(left));
     }
-    if let Some(again) = context.memories.forbids(&targets, &seen.set, now) {
+    if let Some(again) = context.memories.forbids(&targets, &workload.set, now) {
         let (note, delay) = report::not_again(&again);
         report::note(context, name, &note, now);
         return Ok(delay);
@@ -359,10 +362,10 @@ async fn follow(
     };
     let intent = Intent {
         set: name.clone(),
-        uid: Some(seen.set.uid.clone()),
+        uid: Some(workload.set.uid.clone()),
         reason: reason(&targets),
         targets,
-        allow_owner: settings.allow_owner.clone(),
+        allow_owner: workload.settings.allow_owner.clone(),
     };
     Ok(match advance(context, name, Some(&intent), now).await? {
         Advance::Ended(report) => {

@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use super::look::Seen;
 use super::memory::{Again, Growing, Memory};
-use super::plan::{Plan, Template};
 use super::reconcile::Next;
 use super::recreate::{Advance, Advanced};
 use super::retry;
@@ -24,6 +22,8 @@ use crate::cluster::observe::ObserveError;
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
 use crate::telemetry::registry::Pass;
+use crate::workload::plan::{Plan, Template};
+use crate::workload::snapshot::Workload;
 
 /// What was being done, for the `action` of an Event.
 const ACTION: &str = "Resize";
@@ -109,79 +109,79 @@ pub(super) fn not_again(again: &Again) -> (Note, Next) {
 }
 
 /// Annotations that have no effect, and PVCs that cannot be read.
-pub(super) fn problems(context: &Context, seen: &Seen, problems: &[Note], now: Timestamp) {
-    problems.iter().for_each(|problem| of_set(context, seen, problem, now));
-    for unreadable in &seen.unreadable {
+pub(super) fn problems(context: &Context, workload: &Workload, now: Timestamp) {
+    workload.problems.iter().for_each(|problem| of_set(context, workload, problem, now));
+    for unreadable in workload.groups.iter().flat_map(|group| &group.unreadable) {
         warn!(
-            namespace = seen.set.name.namespace,
-            statefulset = seen.set.name.name,
-            error = unreadable,
+            namespace = workload.set.name.namespace,
+            statefulset = workload.set.name.name,
+            error = unreadable.to_string(),
             "skipped unreadable PVC"
         );
     }
 }
 
 /// The sizes that an apply requested and the webhook recorded.
-pub(super) fn absorbed(context: &Context, seen: &Seen, now: Timestamp) {
-    if let Remaining::All(record) = seen.set.remaining_requests() {
+pub(super) fn absorbed(context: &Context, workload: &Workload, now: Timestamp) {
+    if let Remaining::All(record) = workload.set.remaining_requests() {
         let text = format!(
             "an apply requests {record}; rso recorded the size, expands the PVCs, and then updates the template"
         );
-        of_set(context, seen, &Note::new(Reason::RequestAbsorbed, record, text), now);
+        of_set(context, workload, &Note::new(Reason::RequestAbsorbed, record, text), now);
     }
 }
 
 /// What was decided and planned, and which PVCs are expanded meanwhile.
 pub(super) fn planned(
     context: &Context,
-    seen: &Seen,
+    workload: &Workload,
     templates: &[Template<'_>],
     plan: &Plan,
     memory: &mut Memory,
     now: Timestamp,
 ) {
     for note in plan.of_the_set.iter().filter(|note| memory.standing.is_told(None, note, now)) {
-        of_set(context, seen, note, now);
+        of_set(context, workload, note, now);
     }
-    let known = || templates.iter().flat_map(|template| template.claims.iter().chain(&template.leftovers));
+    let known = || templates.iter().flat_map(|template| template.claims.iter().chain(&template.retained));
     for (name, note) in plan.of_claims.iter().filter(|(name, note)| memory.standing.is_told(Some(name), note, now)) {
         if let Some(claim) = known().find(|claim| claim.name == *name) {
-            of_claim(context, seen, claim, note, now);
+            of_claim(context, workload, claim, note, now);
         }
     }
-    ended_claims(context, seen, memory);
-    templates.iter().for_each(|template| measured(context, seen, template));
-    for claim in seen.claims.values().flatten().filter(|claim| claim.is_done()) {
+    ended_claims(context, workload, memory);
+    templates.iter().for_each(|template| measured(context, workload, template));
+    for claim in workload.claims().filter(|claim| claim.is_done()) {
         if let Some(growing) = memory.growing.remove(&claim.name) {
-            arrived(context, seen, claim, &growing, now);
+            arrived(context, workload, claim, &growing, now);
         }
     }
 }
 
 /// Ends the series of PVCs that scaling down took out of the StatefulSet: their last values would remain for ever.
-fn ended_claims(context: &Context, seen: &Seen, memory: &mut Memory) {
-    let claims = seen.claims.values().flatten().map(|claim| claim.name.clone()).collect();
+fn ended_claims(context: &Context, workload: &Workload, memory: &mut Memory) {
+    let claims = workload.claims().map(|claim| claim.name.clone()).collect();
     let before = std::mem::replace(&mut memory.claims, claims);
     for ended in before.difference(&memory.claims) {
-        context.telemetry.metrics.forget_claim(&seen.set.name, ended);
+        context.telemetry.metrics.forget_claim(&workload.set.name, ended);
     }
 }
 
 /// How an attempt to expand a PVC ended.
 pub(super) fn grown(
     context: &Context,
-    seen: &Seen,
+    workload: &Workload,
     claim: &Claim,
     wanted: Bytes,
     trigger: Trigger,
     growth: &Growth,
     now: Timestamp,
 ) {
-    let set = &seen.set.name;
+    let set = &workload.set.name;
     let result = match growth {
         Growth::Committed { to, less } => {
             if let Some(refusal) = less {
-                of_claim(context, seen, claim, &less_than_wanted(claim, wanted, *to, refusal), now);
+                of_claim(context, workload, claim, &less_than_wanted(claim, wanted, *to, refusal), now);
             }
             info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %claim.requested, %to,
                   trigger = trigger.as_str(), "requested PVC expansion");
@@ -192,7 +192,7 @@ pub(super) fn grown(
             return;
         }
         Growth::Refused(refusal) => {
-            of_claim(context, seen, claim, &refused(claim, wanted, refusal), now);
+            of_claim(context, workload, claim, &refused(claim, wanted, refusal), now);
             result(refusal)
         }
     };
@@ -207,18 +207,18 @@ pub(super) fn note(context: &Context, set: &SetName, note: &Note, now: Timestamp
     }
 }
 
-fn of_set(context: &Context, seen: &Seen, note: &Note, now: Timestamp) {
-    log(&seen.set.name, None, note);
-    let subject = Subject { address: Address::set(&seen.set.name), uid: seen.set.uid.clone() };
+fn of_set(context: &Context, workload: &Workload, note: &Note, now: Timestamp) {
+    log(&workload.set.name, None, note);
+    let subject = Subject { address: Address::set(&workload.set.name), uid: workload.set.uid.clone() };
     context.recorder.record(&subject, ACTION, note, now);
 }
 
 /// On the PVC and on its StatefulSet, so that `kubectl describe` of either shows it.
-fn of_claim(context: &Context, seen: &Seen, claim: &Claim, note: &Note, now: Timestamp) {
-    log(&seen.set.name, Some(&claim.name), note);
-    let set = Subject { address: Address::set(&seen.set.name), uid: seen.set.uid.clone() };
+fn of_claim(context: &Context, workload: &Workload, claim: &Claim, note: &Note, now: Timestamp) {
+    log(&workload.set.name, Some(&claim.name), note);
+    let set = Subject { address: Address::set(&workload.set.name), uid: workload.set.uid.clone() };
     context.recorder.record(&set, ACTION, note, now);
-    let address = Address::claim(&seen.set.name.namespace, &claim.name);
+    let address = Address::claim(&workload.set.name.namespace, &claim.name);
     context.recorder.record(&Subject { address, uid: claim.uid.clone() }, ACTION, note, now);
 }
 
@@ -273,8 +273,8 @@ fn log(set: &SetName, claim: Option<&ClaimName>, note: &Note) {
     }
 }
 
-fn measured(context: &Context, seen: &Seen, template: &Template<'_>) {
-    let (metrics, set, name) = (&context.telemetry.metrics, &seen.set.name, &template.settings.name);
+fn measured(context: &Context, workload: &Workload, template: &Template<'_>) {
+    let (metrics, set, name) = (&context.telemetry.metrics, &workload.set.name, &template.settings.name);
     let reason = match template.decision.verdict {
         Verdict::Refuse(reason) => Some(reason),
         Verdict::Keep | Verdict::Grow { .. } | Verdict::Recommend { .. } => {
@@ -282,7 +282,7 @@ fn measured(context: &Context, seen: &Seen, template: &Template<'_>) {
         }
     };
     metrics.decided(set, name, template.decision.verdict.as_str(), reason);
-    if let Some(size) = seen.set.templates.iter().find(|known| known.name == *name).and_then(|known| known.size) {
+    if let Some(size) = workload.set.templates.iter().find(|known| known.name == *name).and_then(|known| known.size) {
         metrics.template_requested(set, name, size);
     }
     for claim in &template.claims {
@@ -290,15 +290,15 @@ fn measured(context: &Context, seen: &Seen, template: &Template<'_>) {
     }
 }
 
-fn arrived(context: &Context, seen: &Seen, claim: &Claim, growing: &Growing, now: Timestamp) {
+fn arrived(context: &Context, workload: &Workload, claim: &Claim, growing: &Growing, now: Timestamp) {
     let to = claim.capacity.unwrap_or(claim.requested);
     if to <= growing.from {
         return;
     }
     let took = Duration::try_from(now.duration_since(growing.since)).unwrap_or_default();
     let text = format!("expanded PVC {} from {} to {to}, its filesystem too", claim.name, growing.from);
-    of_claim(context, seen, claim, &Note::new(Reason::ClaimExpanded, to, text).about(&claim.name), now);
-    let set = &seen.set.name;
+    of_claim(context, workload, claim, &Note::new(Reason::ClaimExpanded, to, text).about(&claim.name), now);
+    let set = &workload.set.name;
     info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %growing.from, %to, ?took, "PVC expanded");
     context.telemetry.metrics.resized(set, &growing.template, growing.trigger.as_str(), "expanded");
     context.telemetry.metrics.resize_took("expand", took);

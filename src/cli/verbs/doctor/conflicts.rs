@@ -9,7 +9,7 @@ use super::Context;
 use super::findings::Finding;
 use crate::cluster::client::resources::PODS;
 use crate::cluster::client::{Error, Resource};
-use crate::cluster::sets::SetView;
+use crate::workload::statefulset::SetView;
 use crate::recreate::rivals::selects;
 
 const REPLICA_SETS: Resource = Resource { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets" };
