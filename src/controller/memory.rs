@@ -8,13 +8,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
+use crate::api::reasons::Note;
 use crate::cluster::client::Class;
+use crate::workload::snapshot::Workload;
 use crate::workload::statefulset::SetView;
 use crate::policy::claim::Refusal;
 use crate::policy::decide::Trigger;
 use crate::recreate::{Ending, Report};
 
-use super::retry;
+use super::requeue;
 use super::standing::Standing;
 
 /// What is remembered of one set.
@@ -40,6 +42,15 @@ pub struct Memory {
     pub deferral: Deferral,
 }
 
+impl Memory {
+    /// The PVCs that the StatefulSet had at the last reconciliation and has no more.
+    pub fn ended_claims(&mut self, workload: &Workload) -> Vec<ClaimName> {
+        let claims = workload.claims().map(|claim| claim.name.clone()).collect();
+        let before = std::mem::replace(&mut self.claims, claims);
+        before.difference(&self.claims).cloned().collect()
+    }
+}
+
 /// The last recreate of a StatefulSet. The same one does not follow itself: an admission policy, or a controller that owns
 /// the StatefulSet, would make it an endless loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +74,25 @@ pub enum Again {
     Never,
     /// Somebody keeps creating the StatefulSet with the smaller size: later each time.
     After(Duration),
+}
+
+impl Again {
+    /// The Event message that says why.
+    pub fn note(self) -> Note {
+        match self {
+            Self::Never => Note::blocked(
+                "size-reverted",
+                "rso recreated the StatefulSet with larger templates, and an admission policy or a controller reverted the \
+                 size. rso does not recreate it again until its spec or the requested size changes; raise the size there, or \
+                 exempt this StatefulSet",
+            ),
+            Self::After(_) => Note::blocked(
+                "recreated-smaller",
+                "another client keeps creating the StatefulSet with the smaller size after rso updated its template. Set the \
+                 size in its manifest or in the object that owns it; rso retries later each time",
+            ),
+        }
+    }
 }
 
 /// After the second recreate to the same sizes, the next one waits this long, then twice as long, and so on.
@@ -113,7 +143,7 @@ impl HeldBack {
     /// It was refused once more.
     pub fn again(before: Option<&Self>, now: Timestamp) -> Self {
         let in_a_row = before.map_or(0, |held| held.in_a_row).saturating_add(1);
-        let until = now.checked_add(retry::delay(Class::Permanent, in_a_row)).unwrap_or(Timestamp::MAX);
+        let until = now.checked_add(requeue::delay(Class::Permanent, in_a_row)).unwrap_or(Timestamp::MAX);
         Self { in_a_row, until }
     }
 
@@ -166,7 +196,7 @@ impl Deferral {
     /// How long to wait before `about` is tried, if at all.
     pub fn left(&self, about: &About, now: Timestamp) -> Option<Duration> {
         let refused = self.about.as_ref().filter(|refused| refused.what == about.what)?;
-        let delay = retry::deferral(self.in_a_row);
+        let delay = requeue::deferral(self.in_a_row);
         let delay = if refused == about { delay } else { delay.min(AFTER_A_CHANGE) };
         let left = delay.saturating_sub(Duration::try_from(now.duration_since(self.since)).unwrap_or_default());
         (!left.is_zero()).then_some(left)
@@ -177,7 +207,7 @@ impl Deferral {
         self.in_a_row = if self.about.as_ref() == Some(&about) { self.in_a_row.saturating_add(1) } else { 1 };
         self.since = now;
         self.about = Some(about);
-        retry::deferral(self.in_a_row)
+        requeue::deferral(self.in_a_row)
     }
 
     /// It went through.

@@ -2,14 +2,17 @@
 
 pub mod args;
 pub mod context;
+mod expand;
 mod measure;
 pub mod memory;
+mod pass;
 pub mod queue;
 pub mod reconcile;
 pub mod recreate;
 mod report;
-mod retry;
+mod requeue;
 mod standing;
+mod sync;
 pub mod turns;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is told of a pass: the one exit to Events, metrics and the log.
+//! The report of a reconciliation: the one exit to Events, metrics, and the log. It decides nothing.
 
 use std::time::Duration;
 
@@ -6,17 +6,15 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use super::memory::{Again, Growing, Memory};
-use super::reconcile::Next;
 use super::recreate::{Advance, Advanced};
-use super::retry;
+use super::requeue::Next;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName};
 use crate::api::reasons::{Note, Reason, Severity};
 use crate::api::refusal::{Kind, Refusal};
 use crate::api::requested::Remaining;
 use crate::cluster::claims::Growth;
-use crate::cluster::client::{Address, Class, chain};
+use crate::cluster::client::{Address, chain};
 use crate::cluster::events::Subject;
 use crate::cluster::observe::ObserveError;
 use crate::policy::claim::Claim;
@@ -25,44 +23,31 @@ use crate::telemetry::registry::Pass;
 use crate::workload::plan::{Plan, Template};
 use crate::workload::snapshot::Workload;
 
-/// What was being done, for the `action` of an Event.
+/// The `action` of every Event.
 const ACTION: &str = "Resize";
 
-/// How a pass ended: counts it, and answers when to come back.
+/// How a reconciliation ended, and when the next one is.
 pub(super) fn ended(
     context: &Context,
     set: &SetName,
-    memory: &mut Memory,
-    ended: Result<Option<Next>, ObserveError>,
+    result: &Result<Option<Next>, ObserveError>,
+    next: Option<Next>,
     took: Duration,
-) -> Option<Next> {
-    let metrics = &context.telemetry.metrics;
-    let next = match ended {
-        Ok(next) => {
-            let pass = if matches!(next, Some(Next::After(_))) { Pass::RequeueAfter } else { Pass::Success };
-            metrics.passed(pass, took);
-            next
-        }
+) {
+    let pass = match result {
+        Ok(Some(Next::After(_))) => Pass::RequeueAfter,
+        Ok(Some(Next::Change) | None) => Pass::Success,
         Err(error) => {
-            memory.errors = memory.errors.saturating_add(1);
-            let delay = retry::spread(retry::delay(class(&error), memory.errors), set);
-            metrics.passed(Pass::Error, took);
-            warn!(namespace = set.namespace, statefulset = set.name, error = chain(&error), retry_in = ?delay, "pass failed");
-            Some(Next::After(delay))
+            let retry_in = next.and_then(Next::delay).unwrap_or_default();
+            warn!(namespace = set.namespace, statefulset = set.name, error = chain(error), ?retry_in, "reconcile failed");
+            Pass::Error
         }
     };
-    debug!(namespace = set.namespace, statefulset = set.name, ?next, ?took, "passed");
-    next
+    context.telemetry.metrics.passed(pass, took);
+    debug!(namespace = set.namespace, statefulset = set.name, ?next, ?took, "reconciled");
 }
 
-fn class(error: &ObserveError) -> Class {
-    match error {
-        ObserveError::Read(error) => error.class(),
-        ObserveError::Malformed(_) => Class::Permanent,
-    }
-}
-
-/// What a recreate did, told about the object that is there now.
+/// What a recreation did, reported on the object that exists now.
 pub(super) fn advanced(context: &Context, set: &SetName, advanced: &Advanced, now: Timestamp) {
     let metrics = &context.telemetry.metrics;
     let uid = advanced.uid.clone().or_else(|| context.cache.uid(set));
@@ -82,29 +67,6 @@ pub(super) fn advanced(context: &Context, set: &SetName, advanced: &Advanced, no
         metrics.restarts_caused(report.outcome.lost.len() as u64);
         report.absent.into_iter().for_each(|time| metrics.absent(time));
         report.unmanaged.into_iter().for_each(|time| metrics.resize_took("recreate", time));
-    }
-}
-
-/// Why a recreate that was done before is not begun again, and when to come back.
-pub(super) fn not_again(again: &Again) -> (Note, Next) {
-    match again {
-        Again::Never => (
-            Note::blocked(
-                "size-reverted",
-                "rso recreated the StatefulSet with larger templates, and an admission policy or a controller reverted the \
-                 size. rso does not recreate it again until its spec or the requested size changes; raise the size there, or \
-                 exempt this StatefulSet",
-            ),
-            Next::Change,
-        ),
-        Again::After(left) => (
-            Note::blocked(
-                "recreated-smaller",
-                "another client keeps creating the StatefulSet with the smaller size after rso updated its template. Set the \
-                 size in its manifest or in the object that owns it; rso retries later each time",
-            ),
-            Next::After(*left),
-        ),
     }
 }
 
@@ -131,52 +93,57 @@ pub(super) fn absorbed(context: &Context, workload: &Workload, now: Timestamp) {
     }
 }
 
-/// What was decided and planned, and which PVCs are expanded meanwhile.
+/// What the plan reports about the StatefulSet and its PVCs.
 pub(super) fn planned(
     context: &Context,
     workload: &Workload,
     templates: &[Template<'_>],
     plan: &Plan,
-    memory: &mut Memory,
     now: Timestamp,
 ) {
-    for note in plan.of_the_set.iter().filter(|note| memory.standing.is_told(None, note, now)) {
-        of_set(context, workload, note, now);
-    }
+    plan.of_the_set.iter().for_each(|note| of_set(context, workload, note, now));
     let known = || templates.iter().flat_map(|template| template.claims.iter().chain(&template.retained));
-    for (name, note) in plan.of_claims.iter().filter(|(name, note)| memory.standing.is_told(Some(name), note, now)) {
+    for (name, note) in &plan.of_claims {
         if let Some(claim) = known().find(|claim| claim.name == *name) {
             of_claim(context, workload, claim, note, now);
-        }
-    }
-    ended_claims(context, workload, memory);
-    templates.iter().for_each(|template| measured(context, workload, template));
-    for claim in workload.claims().filter(|claim| claim.is_done()) {
-        if let Some(growing) = memory.growing.remove(&claim.name) {
-            arrived(context, workload, claim, &growing, now);
         }
     }
 }
 
 /// Ends the series of PVCs that scaling down took out of the StatefulSet: their last values would remain for ever.
-fn ended_claims(context: &Context, workload: &Workload, memory: &mut Memory) {
-    let claims = workload.claims().map(|claim| claim.name.clone()).collect();
-    let before = std::mem::replace(&mut memory.claims, claims);
-    for ended in before.difference(&memory.claims) {
-        context.telemetry.metrics.forget_claim(&workload.set.name, ended);
-    }
+pub(super) fn ended_claims(context: &Context, set: &SetName, ended: &[ClaimName]) {
+    ended.iter().for_each(|claim| context.telemetry.metrics.forget_claim(set, claim));
+}
+
+/// An attempt to expand a PVC.
+pub(super) struct Attempt<'a> {
+    /// The PVC as it was read.
+    pub(super) claim: &'a Claim,
+    /// The requested size.
+    pub(super) wanted: Bytes,
+    /// Why it is expanded.
+    pub(super) trigger: Trigger,
+    /// How the attempt ended.
+    pub(super) growth: &'a Growth,
+}
+
+/// A PVC whose expansion is done.
+pub(super) struct Arrival<'a> {
+    /// The PVC.
+    pub(super) claim: &'a Claim,
+    /// Its capacity before.
+    pub(super) from: Bytes,
+    /// Its capacity now.
+    pub(super) to: Bytes,
+    /// The time since the request.
+    pub(super) took: Duration,
+    /// Why it was expanded.
+    pub(super) trigger: Trigger,
 }
 
 /// How an attempt to expand a PVC ended.
-pub(super) fn grown(
-    context: &Context,
-    workload: &Workload,
-    claim: &Claim,
-    wanted: Bytes,
-    trigger: Trigger,
-    growth: &Growth,
-    now: Timestamp,
-) {
+pub(super) fn grown(context: &Context, workload: &Workload, attempt: &Attempt<'_>, now: Timestamp) {
+    let Attempt { claim, wanted, trigger, growth } = *attempt;
     let set = &workload.set.name;
     let result = match growth {
         Growth::Committed { to, less } => {
@@ -222,7 +189,7 @@ fn of_claim(context: &Context, workload: &Workload, claim: &Claim, note: &Note, 
     context.recorder.record(&Subject { address, uid: claim.uid.clone() }, ACTION, note, now);
 }
 
-/// The API server has refused the wanted size, and accepted a smaller one.
+/// The API server refused the wanted size, and accepted a smaller one.
 fn less_than_wanted(claim: &Claim, wanted: Bytes, to: Bytes, refusal: &Refusal) -> Note {
     let text = format!(
         "PVC {} is full and needs {wanted}, but the API server refuses that: {}. rso requests {to} instead; {}",
@@ -233,7 +200,7 @@ fn less_than_wanted(claim: &Claim, wanted: Bytes, to: Bytes, refusal: &Refusal) 
     Note::new(refusal.reason(), format_args!("less: {}", refusal.case()), text).about(&claim.name)
 }
 
-/// The API server has refused the larger size.
+/// The API server refused the larger size.
 fn refused(claim: &Claim, wanted: Bytes, refusal: &Refusal) -> Note {
     let text = format!(
         "PVC {} stays at {}, although it needs {wanted}: the API server refuses the larger size: {}; {}",
@@ -260,7 +227,7 @@ fn result(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// The Event is the word for people; the log has it for those who come later.
+/// The Event is for people who look now; the log is for later.
 fn log(set: &SetName, claim: Option<&ClaimName>, note: &Note) {
     let claim = claim.map(ClaimName::as_str);
     match note.reason.severity() {
@@ -273,7 +240,12 @@ fn log(set: &SetName, claim: Option<&ClaimName>, note: &Note) {
     }
 }
 
-fn measured(context: &Context, workload: &Workload, template: &Template<'_>) {
+/// The decision about each template, and the sizes of its PVCs.
+pub(super) fn measured(context: &Context, workload: &Workload, templates: &[Template<'_>]) {
+    templates.iter().for_each(|template| measured_template(context, workload, template));
+}
+
+fn measured_template(context: &Context, workload: &Workload, template: &Template<'_>) {
     let (metrics, set, name) = (&context.telemetry.metrics, &workload.set.name, &template.settings.name);
     let reason = match template.decision.verdict {
         Verdict::Refuse(reason) => Some(reason),
@@ -290,16 +262,13 @@ fn measured(context: &Context, workload: &Workload, template: &Template<'_>) {
     }
 }
 
-fn arrived(context: &Context, workload: &Workload, claim: &Claim, growing: &Growing, now: Timestamp) {
-    let to = claim.capacity.unwrap_or(claim.requested);
-    if to <= growing.from {
-        return;
-    }
-    let took = Duration::try_from(now.duration_since(growing.since)).unwrap_or_default();
-    let text = format!("expanded PVC {} from {} to {to}, its filesystem too", claim.name, growing.from);
+/// A PVC whose expansion is done.
+pub(super) fn arrived(context: &Context, workload: &Workload, arrival: &Arrival<'_>, now: Timestamp) {
+    let Arrival { claim, from, to, took, trigger } = *arrival;
+    let text = format!("expanded PVC {} from {from} to {to}, its filesystem too", claim.name);
     of_claim(context, workload, claim, &Note::new(Reason::ClaimExpanded, to, text).about(&claim.name), now);
     let set = &workload.set.name;
-    info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %growing.from, %to, ?took, "PVC expanded");
-    context.telemetry.metrics.resized(set, &growing.template, growing.trigger.as_str(), "expanded");
+    info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, %from, %to, ?took, "PVC expanded");
+    context.telemetry.metrics.resized(set, &claim.template, trigger.as_str(), "expanded");
     context.telemetry.metrics.resize_took("expand", took);
 }
