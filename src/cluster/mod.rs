@@ -9,6 +9,7 @@ pub mod departures;
 pub mod events;
 pub mod history;
 pub mod hook_path;
+mod lean;
 pub mod lease;
 pub mod observe;
 pub mod pods;

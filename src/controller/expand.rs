@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::memory::{Growing, HeldBack};
+use super::deferral::HeldBack;
+use super::memory::Growing;
 use super::pass::Pass;
 use super::report::{self, Attempt};
 use super::requeue::Next;

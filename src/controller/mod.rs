@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod context;
+mod deferral;
 mod expand;
 mod measure;
 pub mod memory;
@@ -9,6 +10,7 @@ mod pass;
 pub mod queue;
 pub mod reconcile;
 pub mod recreate;
+mod repetition;
 mod report;
 mod requeue;
 mod standing;

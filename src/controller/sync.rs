@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::context::Context;
-use super::memory::{About, Again, HeldBack};
+use super::deferral::{About, HeldBack};
 use super::pass::Pass;
 use super::recreate::{self, Advance};
+use super::repetition::Again;
 use super::report;
 use super::requeue::{self, Next};
 use super::turns::Asked;

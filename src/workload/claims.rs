@@ -47,7 +47,12 @@ pub fn storage_request(claim: &Value) -> Option<Bytes> {
     size(&claim["spec"]["resources"]["requests"])
 }
 
-/// The same for a typed object.
+/// `status.capacity.storage` of a PVC; `None` if it is missing or malformed.
+pub fn storage_capacity(claim: &Value) -> Option<Bytes> {
+    size(&claim["status"]["capacity"])
+}
+
+/// [`storage_request`] of a typed object.
 pub fn storage_request_typed(claim: &PersistentVolumeClaim) -> Option<Bytes> {
     claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
 }
@@ -78,7 +83,7 @@ pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option
         protected: meta["finalizers"].as_array().is_some_and(|all| all.iter().any(|one| one == PROTECTION)),
         block_mode: spec["volumeMode"] == "Block",
         requested,
-        capacity: size(&status["capacity"]),
+        capacity: storage_capacity(claim),
         resize: resize(status, requested),
         class,
         resized_at: meta["annotations"][RESIZED_AT].as_str().and_then(|time| time.parse().ok()),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::claims::{self, ReadError};
-use super::snapshot::Objects;
+use super::objects::Objects;
 use super::statefulset::{SetView, Template};
 use crate::policy::claim::{Claim, Class};
 use crate::policy::drivers::{Driver, Drivers};

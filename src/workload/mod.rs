@@ -9,6 +9,7 @@
 pub mod claims;
 mod expansion;
 pub mod group;
+pub mod objects;
 pub mod plan;
 pub mod snapshot;
 pub mod statefulset;

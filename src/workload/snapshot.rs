@@ -6,23 +6,12 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::group::VolumeGroup;
+use super::objects::Objects;
 use super::statefulset::SetView;
-use crate::api::names::{ClaimName, TemplateName};
+use crate::api::names::TemplateName;
 use crate::api::reasons::Note;
-use crate::policy::claim::{Claim, Class};
+use crate::policy::claim::Claim;
 use crate::policy::settings::{Limits, Settings, TemplateSettings};
-
-/// The objects that a snapshot is read from: the operator's caches, or what the command line listed.
-pub trait Objects {
-    /// A PVC, if it exists.
-    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Cow<'_, Value>>;
-    /// The PVCs of a template that belong to no ordinal that the StatefulSet runs now.
-    fn retained(&self, set: &SetView, template: &TemplateName) -> Vec<Cow<'_, Value>>;
-    /// A StorageClass, if it exists and can be read.
-    fn class(&self, name: &str) -> Option<Class>;
-    /// Whether StorageClasses can be read at all.
-    fn has_classes(&self) -> bool;
-}
 
 /// A StatefulSet with its settings and its PVCs.
 #[derive(Clone, Debug)]
@@ -97,7 +86,8 @@ mod tests {
 
     use super::*;
     use crate::api::bytes::Bytes;
-    use crate::api::names::SetName;
+    use crate::api::names::{ClaimName, SetName};
+    use crate::policy::claim::Class;
 
     /// PVCs in the namespace `shop`, without StorageClasses.
     struct Listed(Vec<Value>);

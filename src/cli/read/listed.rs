@@ -12,7 +12,7 @@ use crate::cluster::client::resources::STORAGE_CLASSES;
 use crate::cluster::client::{Client, Error, Selector};
 use crate::policy::claim::Class;
 use crate::workload::claims;
-use crate::workload::snapshot::Objects;
+use crate::workload::objects::Objects;
 use crate::workload::statefulset::SetView;
 
 /// The StorageClasses by name; `None` if this user may not list them, which is common for users with access to one namespace.
