@@ -36,7 +36,7 @@ pub(super) async fn expand(
             context.memories.grew(claim.uid.clone(), now);
             pass.memory.held_back.remove(&claim.name);
             let from = claim.capacity.unwrap_or(claim.requested);
-            let growing = Growing { template: claim.template.clone(), from, since: now, trigger };
+            let growing = Growing { from, since: now, trigger };
             pass.memory.growing.insert(claim.name.clone(), growing);
             Next::After(AFTER_WRITE)
         }

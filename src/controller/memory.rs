@@ -52,8 +52,6 @@ impl Memory {
 /// A PVC that is being expanded.
 #[derive(Clone, Debug)]
 pub struct Growing {
-    /// Its template.
-    pub template: TemplateName,
     /// Its capacity before.
     pub from: Bytes,
     /// When the expansion was requested or first observed.

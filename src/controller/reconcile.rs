@@ -113,7 +113,7 @@ fn remember(pass: &mut Pass<'_>, workload: &Workload) {
         };
         if let Some(from) = claim.capacity.filter(|_| !claim.is_done()) {
             let since = claim.grown_at(now).unwrap_or(now);
-            let growing = || Growing { template: claim.template.clone(), from, since, trigger: Trigger::Siblings };
+            let growing = || Growing { from, since, trigger: Trigger::Siblings };
             memory.growing.entry(claim.name.clone()).or_insert_with(growing);
         }
     }

@@ -70,6 +70,7 @@ pub struct TemplateSettings {
 
 impl TemplateSettings {
     /// The defaults of the product, within the administrator's limits.
+    #[cfg(feature = "testing")]
     pub fn new(name: TemplateName, limits: &Limits) -> Self {
         Self::of(name, &limits.layers(), limits)
     }
