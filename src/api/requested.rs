@@ -1,5 +1,5 @@
-//! The codec of the `requested` annotation, `data=50Gi,wal=10Gi`: the sizes that applies requested and that the templates do not
-//! have yet. The webhook writes it, and the controller removes what is done.
+//! The codec of the `requested` annotation, `data=50Gi,wal=10Gi`: the sizes that applies requested and that the
+//! templates do not have yet. The webhook writes it, and the controller removes what is done.
 //!
 //! Sizes stay as they are written, so that nobody sees a quantity that they did not write.
 
@@ -63,8 +63,8 @@ pub fn largest(text: &str, template: &str) -> Option<Bytes> {
     of_template.filter_map(|entry| entry.size().ok()).max()
 }
 
-/// The annotation after an apply, which has an entry and the present size of each template. An earlier request for a template stands
-/// until an apply requests another size.
+/// The annotation after an apply, which has an entry and the present size of each template. An earlier request for a
+/// template stands until an apply requests another size.
 pub fn merge<'a>(before: &'a str, applied: impl IntoIterator<Item = (Entry<'a>, Bytes)>) -> Option<String> {
     let earlier = |template: &str| entries(before).flatten().filter(|entry| entry.template == template).last();
     let entry = |(entry, live): (Entry<'a>, Bytes)| match entry.size().ok()?.cmp(&live) {

@@ -1,7 +1,8 @@
 //! The write that expands a PVC.
 //!
-//! It is one PATCH of the size and of the time of the expansion, on exactly the object that the decision is based on. A dry run
-//! comes first: a quota, a policy, or a StorageClass that forbids the expansion is known before anything is written.
+//! It is one PATCH of the size and of the time of the expansion, on exactly the object that the decision is based on. A
+//! dry run comes first: a quota, a policy, or a StorageClass that forbids the expansion is known before anything is
+//! written.
 
 use serde_json::{Value, json};
 
@@ -45,7 +46,8 @@ pub enum OrLess {
     No,
 }
 
-/// Requests a size: first as a dry run, then for real, both with the resourceVersion of the PVC that was read as the precondition.
+/// Requests a size: first as a dry run, then for real, both with the resourceVersion of the PVC that was read as the
+/// precondition.
 ///
 /// # Errors
 /// If a request fails, or the operator lacks the permission. After an error of class

@@ -29,12 +29,7 @@ pub(super) fn pod(pod: &mut Pod) {
         let agents =
             std::mem::take(&mut spec.init_containers).into_iter().flatten().chain(std::mem::take(&mut spec.containers));
         let containers = agents.map(lean_container).collect();
-        *spec = PodSpec {
-            node_name: node,
-            volumes: volumes.map(only_claims),
-            containers,
-            ..Default::default()
-        };
+        *spec = PodSpec { node_name: node, volumes: volumes.map(only_claims), containers, ..Default::default() };
     }
     if let Some(status) = &mut pod.status {
         pods::lean(status);

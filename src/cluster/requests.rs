@@ -14,7 +14,8 @@ pub enum Shortened {
     Settled,
     /// The StatefulSet changed since it was read: reconcile again.
     Conflict,
-    /// Nothing was written: admission would change the spec with it, and restart Pods. The annotation stays, and has no effect.
+    /// Nothing was written: admission would change the spec with it, and restart Pods. The annotation stays, and has no
+    /// effect.
     Changed,
 }
 

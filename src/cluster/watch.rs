@@ -1,7 +1,7 @@
 //! The caches of what exists, kept up to date by watches: to read from them costs no request.
 //!
-//! Nothing is written because of a cache alone: the expansion of a PVC names the resourceVersion that was read, and a recreation
-//! reads everything again, consistently.
+//! Nothing is written because of a cache alone: the expansion of a PVC names the resourceVersion that was read, and a
+//! recreation reads everything again, consistently.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -82,8 +82,8 @@ impl Debug for Cache {
 /// What the watches report; an error if a watch was restarted, which it does by itself, with backoff.
 pub type Changes = SelectAll<BoxStream<'static, Result<Change, watcher::Error>>>;
 
-/// Opens the watches: of the StatefulSets, PVCs, and Pods in the scope, the journals in the operator's `own` namespace, and the
-/// StorageClasses if the scope is the cluster. `departures` gets each event of a StatefulSet or a PVC.
+/// Opens the watches: of the StatefulSets, PVCs, and Pods in the scope, the journals in the operator's `own` namespace,
+/// and the StorageClasses if the scope is the cluster. `departures` gets each event of a StatefulSet or a PVC.
 pub fn open(client: &Client, scope: &Scope, own: &str, departures: &Arc<Departures>) -> (Arc<Cache>, Changes) {
     let mut streams = Vec::new();
     let (small, large) = (config(SMALL_PAGE), config(LARGE_PAGE));
@@ -274,8 +274,8 @@ impl Cache {
         self.sets.all().filter_map(|set| of_set(&set)).collect()
     }
 
-    /// The StatefulSets that this PVC can belong to by its name: several if names with dashes can be read in two ways, which is
-    /// harmless for a trigger.
+    /// The StatefulSets that this PVC can belong to by its name: several if names with dashes can be read in two ways,
+    /// which is harmless for a trigger.
     pub fn sets_of_claim(&self, namespace: &str, claim: &ClaimName) -> Vec<SetName> {
         let Some((stem, ordinal)) = claim.as_str().rsplit_once('-') else { return Vec::new() };
         if ordinal.parse::<u32>().is_err() {

@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
-use crate::workload::snapshot::Workload;
-use crate::workload::statefulset::SetView;
 use crate::policy::claim::Refusal;
 use crate::policy::decide::Trigger;
 use crate::recreate::Report;
+use crate::workload::snapshot::Workload;
+use crate::workload::statefulset::SetView;
 
 use super::deferral::{Deferral, HeldBack};
 use super::repetition::{Again, LastRecreate};
@@ -60,15 +60,16 @@ pub struct Growing {
     pub trigger: Trigger,
 }
 
-/// What is remembered of all StatefulSets. A reconciliation takes what belongs to its StatefulSet and puts it back, so nothing is
-/// shared.
+/// What is remembered of all StatefulSets. A reconciliation takes what belongs to its StatefulSet and puts it back, so
+/// nothing is shared.
 #[derive(Debug, Default)]
 pub struct Memories {
     sets: Mutex<HashMap<SetName, Memory>>,
-    /// When PVCs were expanded. Apart from the StatefulSets, which are forgotten when an annotation is removed; the cooldown is not.
+    /// When PVCs were expanded. Apart from the StatefulSets, which are forgotten when an annotation is removed; the
+    /// cooldown is not.
     grown: Mutex<HashMap<Uid, Timestamp>>,
-    /// The last recreation of each StatefulSet. Apart as well: it must outlast a client that reverts the size by deleting the
-    /// StatefulSet.
+    /// The last recreation of each StatefulSet. Apart as well: it must outlast a client that reverts the size by
+    /// deleting the StatefulSet.
     recreated: Mutex<HashMap<SetName, LastRecreate>>,
 }
 

@@ -1,7 +1,8 @@
-//! One reconciliation of one StatefulSet, as a table of contents: observe → measure → decide → plan → act, and at one exit, report.
+//! One reconciliation of one StatefulSet, as a table of contents: observe → measure → decide → plan → act, and at one
+//! exit, report.
 //!
-//! It makes at most one write outside of a recreation; the change that the write causes triggers the next reconciliation. Nothing is
-//! carried from one to the next except [`Memory`], which may be lost at any time.
+//! It makes at most one write outside of a recreation; the change that the write causes triggers the next
+//! reconciliation. Nothing is carried from one to the next except [`Memory`], which may be lost at any time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -119,11 +120,7 @@ fn remember(pass: &mut Pass<'_>, workload: &Workload) {
     }
 }
 
-fn decided<'a>(
-    pass: &Pass<'_>,
-    workload: &'a Workload,
-    readings: &BTreeMap<ClaimName, Reading>,
-) -> Vec<Template<'a>> {
+fn decided<'a>(pass: &Pass<'_>, workload: &'a Workload, readings: &BTreeMap<ClaimName, Reading>) -> Vec<Template<'a>> {
     let (context, now) = (pass.context, pass.now);
     let decided = |(group, settings): (&'a VolumeGroup, &'a TemplateSettings)| {
         let driver = group.driver(&context.drivers);

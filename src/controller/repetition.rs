@@ -11,8 +11,8 @@ use crate::api::reasons::Note;
 use crate::recreate::{Ending, Report};
 use crate::workload::statefulset::SetView;
 
-/// The last recreation of a StatefulSet. The same one does not follow itself: an admission policy, or a controller that owns the
-/// StatefulSet, would make it an endless loop.
+/// The last recreation of a StatefulSet. The same one does not follow itself: an admission policy, or a controller that
+/// owns the StatefulSet, would make it an endless loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LastRecreate {
     /// The sizes that the templates were to have.
@@ -75,14 +75,20 @@ impl LastRecreate {
     }
 
     /// Why this recreation may not begin now, if so.
-    pub(super) fn forbids(&self, targets: &BTreeMap<TemplateName, Bytes>, set: &SetView, now: Timestamp) -> Option<Again> {
+    pub(super) fn forbids(
+        &self,
+        targets: &BTreeMap<TemplateName, Bytes>,
+        set: &SetView,
+        now: Timestamp,
+    ) -> Option<Again> {
         if self.targets != *targets {
             return None;
         }
         if self.uid.as_ref() == Some(&set.uid) && self.short_at == Some(set.generation) {
             return Some(Again::Never);
         }
-        let doubled = |times: u32| FIRST_REPETITION_DELAY.saturating_mul(1_u32.checked_shl(times - 1).unwrap_or(u32::MAX));
+        let doubled =
+            |times: u32| FIRST_REPETITION_DELAY.saturating_mul(1_u32.checked_shl(times - 1).unwrap_or(u32::MAX));
         let wait = if self.times == 0 { Duration::ZERO } else { doubled(self.times).min(MAX_REPETITION_DELAY) };
         let left = wait.saturating_sub(Duration::try_from(now.duration_since(self.at)).unwrap_or_default());
         (!left.is_zero()).then_some(Again::After(left))

@@ -39,7 +39,13 @@ pub(super) fn ended(
         Ok(Some(Next::Change) | None) => Pass::Success,
         Err(error) => {
             let retry_in = next.and_then(Next::delay).unwrap_or_default();
-            warn!(namespace = set.namespace, statefulset = set.name, error = chain(error), ?retry_in, "reconcile failed");
+            warn!(
+                namespace = set.namespace,
+                statefulset = set.name,
+                error = chain(error),
+                ?retry_in,
+                "reconcile failed"
+            );
             Pass::Error
         }
     };
@@ -94,13 +100,7 @@ pub(super) fn absorbed(context: &Context, workload: &Workload, now: Timestamp) {
 }
 
 /// What the plan reports about the StatefulSet and its PVCs.
-pub(super) fn planned(
-    context: &Context,
-    workload: &Workload,
-    templates: &[Template<'_>],
-    plan: &Plan,
-    now: Timestamp,
-) {
+pub(super) fn planned(context: &Context, workload: &Workload, templates: &[Template<'_>], plan: &Plan, now: Timestamp) {
     plan.of_the_set.iter().for_each(|note| of_set(context, workload, note, now));
     let known = || templates.iter().flat_map(|template| template.claims.iter().chain(&template.retained));
     for (name, note) in &plan.of_claims {

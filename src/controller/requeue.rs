@@ -1,7 +1,7 @@
 //! When a StatefulSet is reconciled again: when something changes, or after a delay.
 //!
-//! After an error, its class decides, not the call that failed. Every delay grows with the errors in a row up to a limit: a broken
-//! StatefulSet costs little, and a repaired one is noticed.
+//! After an error, its class decides, not the call that failed. Every delay grows with the errors in a row up to a
+//! limit: a broken StatefulSet costs little, and a repaired one is noticed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;

@@ -84,8 +84,7 @@ pub(super) async fn unfinished(pass: &mut Pass<'_>) -> Result<Unfinished, Observ
         Advance::Rest(Some(delay)) => Unfinished::Later(delay),
         Advance::Rest(None) => Unfinished::Nothing,
         Advance::Refused(note) => {
-            let next =
-                refused(pass, note, About { what: "in flight".to_owned(), ..about.clone() });
+            let next = refused(pass, note, About { what: "in flight".to_owned(), ..about.clone() });
             pass.memory.stalled.refused(about, now);
             Unfinished::Busy(next)
         }

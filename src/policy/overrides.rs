@@ -99,8 +99,8 @@ impl Layer {
 
 /// The layer that counts, for each key, for a template; `None`: for the StatefulSet as a whole.
 ///
-/// The administrator's limits have precedence over annotations, and annotations over labels. Within one source, a setting of the
-/// template has precedence over one of the StatefulSet.
+/// The administrator's limits have precedence over annotations, and annotations over labels. Within one source, a
+/// setting of the template has precedence over one of the StatefulSet.
 pub(super) fn merge<'a>(layers: &'a [Layer], template: Option<&TemplateName>) -> BTreeMap<&'static str, &'a Layer> {
     let mut applied: Vec<&Layer> = layers.iter().filter(|layer| layer.applies_to(template)).collect();
     // Stable: of two equal requests, the first one counts.
@@ -156,7 +156,10 @@ mod tests {
         assert_eq!(winner(&[size(Origin::Limit, 9), size(annotation("m"), 9)], "max-size"), Some(annotation("m")));
         let cooldown = |origin, seconds| layer(origin, None, Value::Cooldown(Duration::from_secs(seconds)));
         assert_eq!(winner(&[cooldown(Origin::Limit, 60)], "cooldown"), None);
-        assert_eq!(winner(&[cooldown(Origin::Limit, 60), cooldown(annotation("c"), 9)], "cooldown"), Some(Origin::Limit));
+        assert_eq!(
+            winner(&[cooldown(Origin::Limit, 60), cooldown(annotation("c"), 9)], "cooldown"),
+            Some(Origin::Limit)
+        );
         let equal = [cooldown(Origin::Limit, 60), cooldown(annotation("c"), 60)];
         assert_eq!(winner(&equal, "cooldown"), Some(annotation("c")));
     }

@@ -1,7 +1,8 @@
-//! The settings of a StatefulSet and its templates: the defaults, its labels and annotations, and the administrator's limits.
+//! The settings of a StatefulSet and its templates: the defaults, its labels and annotations, and the administrator's
+//! limits.
 //!
-//! An invalid value leaves its key without effect and is reported; it affects no other key. An invalid `auto-scaled` annotation
-//! still hides the label: rso does not expand by usage where the StatefulSet may have meant to forbid it.
+//! An invalid value leaves its key without effect and is reported; it affects no other key. An invalid `auto-scaled`
+//! annotation still hides the label: rso does not expand by usage where the StatefulSet may have meant to forbid it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

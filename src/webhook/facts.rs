@@ -11,8 +11,8 @@ use crate::policy::settings::{Auto, Limits, Settings};
 use crate::workload::group::VolumeGroup;
 use crate::workload::statefulset::{SetView, Template};
 
-/// The other PVCs of the template that a new PVC belongs to; none unless exactly one managed StatefulSet can have a PVC of that
-/// name.
+/// The other PVCs of the template that a new PVC belongs to; none unless exactly one managed StatefulSet can have a PVC
+/// of that name.
 pub fn siblings(cache: &Cache, limits: &Limits, namespace: &str, claim: &ClaimName) -> Option<Siblings> {
     let sets = cache.sets_of_claim(namespace, claim);
     let mut found = sets.iter().filter_map(|name| {
@@ -43,8 +43,8 @@ pub fn is_measured(cache: &Cache, limits: &Limits, namespace: &str, pod: &Value)
     set.is_some_and(|set| (set.uid == Uid::new(uid) || set.marked) && measures(&set, limits))
 }
 
-/// The namespaces in which a Pod of a measured StatefulSet cannot start because of an agent of this image. What another client
-/// calls an agent, or adds to a Pod of an unmanaged StatefulSet, does not count.
+/// The namespaces in which a Pod of a measured StatefulSet cannot start because of an agent of this image. What another
+/// client calls an agent, or adds to a Pod of an unmanaged StatefulSet, does not count.
 pub fn namespaces_with_stuck_agent(cache: &Cache, limits: &Limits, image: &str) -> BTreeSet<String> {
     let measured = |name: &SetName| cache.set(name).is_some_and(|set| measures(&set, limits));
     let stuck = cache.sets_with_stuck_agent(image);

@@ -126,8 +126,8 @@ pub fn class(class: &Value) -> Class {
     }
 }
 
-/// The StorageClass of a PVC where StorageClasses cannot be read. The provisioner is on the PVC; whether the class allows expansion
-/// is learned from the API server, whose dry run refuses what the class does not allow.
+/// The StorageClass of a PVC where StorageClasses cannot be read. The provisioner is on the PVC; whether the class
+/// allows expansion is learned from the API server, whose dry run refuses what the class does not allow.
 pub fn class_unread(claim: &Value, name: &str) -> Class {
     let annotations = &claim["metadata"]["annotations"];
     let provisioner = PROVISIONER.iter().find_map(|key| annotations[*key].as_str()).unwrap_or_default();

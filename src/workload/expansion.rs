@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::api::bytes::Bytes;
 use crate::policy::claim::Resize;
 
-/// Where the expansion of a PVC is. Since 1.34, a word in the status says it; older servers, and resizers without the word, use
-/// conditions.
+/// Where the expansion of a PVC is. Since 1.34, a word in the status says it; older servers, and resizers without the
+/// word, use conditions.
 pub(super) fn resize(status: &Value, requested: Bytes) -> Resize {
     let Some(word) = status["allocatedResourceStatuses"]["storage"].as_str() else {
         return if condition(status, "FileSystemResizePending").is_some() {
@@ -18,7 +18,8 @@ pub(super) fn resize(status: &Value, requested: Bytes) -> Resize {
         };
     };
     // The driver refused the size that it tried, which after a smaller request is still the one before.
-    let tried = status["allocatedResources"]["storage"].as_str().and_then(|size| size.parse().ok()).unwrap_or(requested);
+    let tried =
+        status["allocatedResources"]["storage"].as_str().and_then(|size| size.parse().ok()).unwrap_or(requested);
     let state = with_node_error(Resize::from_word(word), status);
     if state == Resize::NodeInfeasible && tried != requested {
         Resize::NodePending

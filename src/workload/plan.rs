@@ -1,8 +1,8 @@
 //! The plan for a StatefulSet: the one next step, from what its PVCs need and what its templates need.
 //!
-//! PVCs first, one write for each reconciliation, then the templates: nothing is recreated before every PVC of the template has
-//! accepted its size. The fullest PVC of all templates comes first, because quota and storage can be scarce. A PVC that cannot be
-//! expanded prevents the update of its own template only.
+//! PVCs first, one write for each reconciliation, then the templates: nothing is recreated before every PVC of the
+//! template has accepted its size. The fullest PVC of all templates comes first, because quota and storage can be
+//! scarce. A PVC that cannot be expanded prevents the update of its own template only.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,7 +28,8 @@ pub struct Template<'a> {
     pub decision: Decision,
     /// The PVCs of the replicas.
     pub claims: Vec<Claim>,
-    /// The retained PVCs of scaled-down replicas. They are used again when the StatefulSet is scaled up, so they are expanded too.
+    /// The retained PVCs of scaled-down replicas. They are used again when the StatefulSet is scaled up, so they are
+    /// expanded too.
     pub retained: Vec<Claim>,
 }
 
@@ -172,8 +173,8 @@ impl Template<'_> {
 
     /// The PVCs that are expanded, and that the template waits for.
     ///
-    /// A retained PVC without a volume, or one that is being deleted, cannot be expanded, so the template does not wait for it. It
-    /// becomes a PVC of a replica when a Pod uses it.
+    /// A retained PVC without a volume, or one that is being deleted, cannot be expanded, so the template does not wait
+    /// for it. It becomes a PVC of a replica when a Pod uses it.
     fn of_concern(&self) -> impl Iterator<Item = &Claim> {
         let can_grow = |claim: &&Claim| claim.phase == Phase::Bound && !claim.deleting;
         self.claims.iter().chain(self.retained.iter().filter(can_grow))

@@ -1,5 +1,5 @@
-//! The snapshot of a StatefulSet: the object, its settings, and its PVCs by template. The controller, the webhook, and the command
-//! line read it, each from its own objects.
+//! The snapshot of a StatefulSet: the object, its settings, and its PVCs by template. The controller, the webhook, and
+//! the command line read it, each from its own objects.
 
 use std::borrow::Cow;
 
@@ -143,7 +143,8 @@ mod tests {
     fn a_snapshot_has_the_settings_and_the_pvcs_of_each_template() {
         let mut unreadable = claim("wal-db-0", &[]);
         unreadable["metadata"]["uid"] = Value::Null;
-        let objects = Listed(vec![claim("data-db-1", &[]), claim("data-db-0", &[]), claim("data-db-2", &[]), unreadable]);
+        let objects =
+            Listed(vec![claim("data-db-1", &[]), claim("data-db-0", &[]), claim("data-db-2", &[]), unreadable]);
         let workload = Workload::read(&objects, set(2), &Limits::default());
         let names: Vec<&str> = workload.claims().map(|claim| claim.name.as_str()).collect();
         assert_eq!(names, ["data-db-0", "data-db-1"]);
@@ -176,7 +177,11 @@ mod tests {
     #[test]
     fn a_retained_pvc_with_two_owners_is_found() {
         let check = |name: &str, owners: &[&str], expected: bool| {
-            assert_eq!(has_protected_retained(&Listed(vec![claim(name, owners)]), &set(1)), expected, "{name} {owners:?}");
+            assert_eq!(
+                has_protected_retained(&Listed(vec![claim(name, owners)]), &set(1)),
+                expected,
+                "{name} {owners:?}"
+            );
         };
         check("data-db-1", &["Namespace", "Pod"], true);
         check("wal-db-1", &["Namespace", "Pod"], true);

@@ -25,8 +25,8 @@ use crate::workload::statefulset::SetView;
 /// What was read of one StatefulSet.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    /// The StatefulSet and its PVCs. Its settings are without the administrator's limits: those are flags of the operator, which
-    /// users cannot read.
+    /// The StatefulSet and its PVCs. Its settings are without the administrator's limits: those are flags of the
+    /// operator, which users cannot read.
     pub(crate) workload: Workload,
     /// `status.readyReplicas`.
     pub(crate) ready: u32,
@@ -120,8 +120,7 @@ impl TemplateView<'_> {
         let template = &self.group.template;
         let size = template.size.unwrap_or_default();
         let decision = decide(self.settings, &self.driver, size, &self.group.claims, &self.snapshot.readings, self.now);
-        let is_shown =
-            |note: &Note| note.reason != Reason::UsageUnknown || !self.snapshot.is_only_denied(self.group);
+        let is_shown = |note: &Note| note.reason != Reason::UsageUnknown || !self.snapshot.is_only_denied(self.group);
         let claims = self.snapshot.workload.set.claims_of(&template.name);
         TemplateStatus {
             name: template.name.to_string(),

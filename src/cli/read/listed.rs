@@ -15,7 +15,8 @@ use crate::workload::claims;
 use crate::workload::objects::Objects;
 use crate::workload::statefulset::SetView;
 
-/// The StorageClasses by name; `None` if this user may not list them, which is common for users with access to one namespace.
+/// The StorageClasses by name; `None` if this user may not list them, which is common for users with access to one
+/// namespace.
 pub(crate) type Classes = Option<BTreeMap<String, Class>>;
 
 /// What was listed.

@@ -13,11 +13,11 @@ use crate::cli::failure::Failure;
 use crate::cli::show::view::EventStatus;
 use crate::cluster::client::resources::{CLAIMS, EVENTS, PODS, STATEFUL_SETS};
 use crate::cluster::client::{Address, Client, Error, Resource, Selector};
-use crate::workload::statefulset::SetView;
 use crate::policy::claim::Claim;
 use crate::policy::settings::Limits;
 use crate::policy::usage::Reading;
 use crate::workload::snapshot::Workload;
+use crate::workload::statefulset::SetView;
 
 /// The StatefulSets to read.
 #[derive(Clone, Debug)]
@@ -138,7 +138,8 @@ async fn list(
     fields: &str,
 ) -> Result<Vec<Value>, Error> {
     let selector = Selector { labels: None, fields: Some(fields) };
-    let lists = try_join_all(namespaces.iter().map(|namespace| client.list(resource, namespace.as_deref(), selector))).await?;
+    let lists =
+        try_join_all(namespaces.iter().map(|namespace| client.list(resource, namespace.as_deref(), selector))).await?;
     Ok(lists.into_iter().flat_map(|list| list.items).collect())
 }
 

@@ -120,9 +120,7 @@ fn in_release(secret: &Value, set: &str) -> Option<Value> {
 /// The sizes of the templates in a manifest.
 fn sizes(set: &Value) -> BTreeMap<TemplateName, Bytes> {
     let templates = set["spec"]["volumeClaimTemplates"].as_array().map_or(&[][..], Vec::as_slice);
-    let size = |template: &Value| {
-        Some((TemplateName::new(text(template, "name")), storage_request(template)?))
-    };
+    let size = |template: &Value| Some((TemplateName::new(text(template, "name")), storage_request(template)?));
     templates.iter().filter_map(size).collect()
 }
 
@@ -133,7 +131,12 @@ fn drift(set: &Value, listed: &Listed, applied: Option<&Value>) -> Vec<Drift> {
     let Some(view) = view.filter(|view| git.is_some() || view.is_managed()) else { return Vec::new() };
     let drift = |template: &Template| {
         let git = git.as_ref().and_then(|git| git.get(&template.name).copied());
-        Some(Drift { set: view.name.clone(), template: template.name.clone(), git, should: expected(&view, template, listed)? })
+        Some(Drift {
+            set: view.name.clone(),
+            template: template.name.clone(),
+            git,
+            should: expected(&view, template, listed)?,
+        })
     };
     let mut drifts: Vec<Drift> = view.templates.iter().filter_map(drift).collect();
     drifts.retain(|drift| drift.git.is_none_or(|git| git < drift.should));

@@ -50,11 +50,8 @@ fn who_set_the_size_is_known_also_from_what_the_cache_keeps() {
         claim["metadata"]["finalizers"] = json!([PROTECTION]);
     });
     let mut typed: PersistentVolumeClaim = serde_json::from_value(whole.clone()).unwrap();
-    let sizer = Some(Sizer {
-        manager: MANAGER.to_owned(),
-        is_ours: true,
-        at: Some("2026-01-02T03:05:00Z".parse().unwrap()),
-    });
+    let sizer =
+        Some(Sizer { manager: MANAGER.to_owned(), is_ours: true, at: Some("2026-01-02T03:05:00Z".parse().unwrap()) });
     let (set, template) = (set(), "data".into());
     let read_whole = read(&whole, &set, &template, None).unwrap();
     assert_eq!((&read_whole.sizer, read_whole.protected), (&sizer, true));

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::Context;
 use super::findings::Finding;
 use crate::cluster::client::{Error, Resource};
-use crate::workload::statefulset::SetView;
 use crate::policy::settings::{Auto, Limits};
+use crate::workload::statefulset::SetView;
 
 const DEPLOYMENTS: Resource = Resource { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
 

@@ -9,11 +9,11 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName};
 use crate::cli::failure::Failure;
 use crate::cli::read::compose::Snapshot;
-use crate::workload::statefulset::SetView;
 use crate::policy::claim::{self, Claim, ClaimStep};
 use crate::policy::decide::{Verdict, decide};
 use crate::policy::drivers::{Driver, Drivers};
 use crate::policy::settings::{Limits, Origin, Settings, TemplateSettings, TemplateSync};
+use crate::workload::statefulset::SetView;
 
 /// What the user requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
