@@ -14,6 +14,7 @@
 //! | 0 | [`api`] | What are things called? |
 //! | 1 | [`policy`] | How big should a volume be? |
 //! | 1 | [`recreate`] | How does the template catch up? |
+//! | 1 | [`workload`] | Which PVCs belong together, and what is the next step for them? |
 //! | 2 | [`cluster`] | What is there, and how is it changed? The only place that talks to Kubernetes |
 //! | 3 | [`controller`], [`agent`], [`csi`] | The programs and their loops |
 //! | 3 | [`webhook`] | What is changed on its way in? |
@@ -49,6 +50,8 @@ mod recreate;
 mod telemetry;
 #[cfg(not(feature = "testing"))]
 mod webhook;
+#[cfg(not(feature = "testing"))]
+mod workload;
 
 #[cfg(feature = "testing")]
 pub mod agent;
@@ -72,6 +75,8 @@ pub mod recreate;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod webhook;
+#[cfg(feature = "testing")]
+pub mod workload;
 
 pub use agent::main as run_agent;
 pub use cli::main as run;

@@ -7,3 +7,4 @@ pub mod parts;
 pub mod percent;
 pub mod reasons;
 pub mod refusal;
+pub mod requested;

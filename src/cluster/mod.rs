@@ -1,4 +1,4 @@
-//! Layer 2: what is there, and how is it changed? The only place that talks to Kubernetes and to what runs in it.
+//! Layer 2: what exists, and how is it changed? The only place that talks to Kubernetes and to what runs in it.
 
 pub mod act;
 pub mod certificate;
@@ -9,10 +9,10 @@ pub mod departures;
 pub mod events;
 pub mod history;
 pub mod hook_path;
+mod lean;
 pub mod lease;
 pub mod observe;
 pub mod pods;
 pub mod requests;
-pub mod sets;
 pub mod usage;
 pub mod watch;

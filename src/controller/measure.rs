@@ -16,16 +16,16 @@ use jiff::Timestamp;
 
 use self::gauges::{ByPod, Gauges, Wanted};
 use super::context::Context;
-use super::look::Seen;
 use super::queue::{self, Requests, Triggers};
 use crate::api::names::{ClaimName, Ordinal, SetName, pod_name};
 use crate::cluster::clock;
 use crate::cluster::pods::PodView;
 use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
-use crate::policy::settings::{Auto, Settings};
+use crate::policy::settings::Auto;
 use crate::policy::usage::{Reading, Unknown, Usage};
 use crate::telemetry::registry::{Volume, VolumeUsage};
+use crate::workload::snapshot::Workload;
 
 /// StatefulSets that are measured at the same time. Each only waits; `cluster::usage` limits the open requests.
 const MAX_CONCURRENT_STATEFULSETS: usize = 1_024;
@@ -60,14 +60,9 @@ impl Measuring {
 
 /// The latest reading of every volume that rso measures, without a request. Volumes that are due are queried in the
 /// background.
-pub(super) fn readings(
-    context: &Context,
-    seen: &Seen,
-    settings: &Settings,
-    now: Timestamp,
-) -> BTreeMap<ClaimName, Reading> {
-    let set = &seen.set.name;
-    let wanted = wanted(seen, settings);
+pub(super) fn readings(context: &Context, workload: &Workload, now: Timestamp) -> BTreeMap<ClaimName, Reading> {
+    let set = &workload.set.name;
+    let wanted = wanted(workload);
     if wanted.is_empty() {
         context.measuring.forget(set);
         return BTreeMap::new();
@@ -136,13 +131,10 @@ impl Context {
 }
 
 /// The PVCs that rso measures, by the ordinal of the Pod that uses them.
-fn wanted(seen: &Seen, settings: &Settings) -> ByPod {
+fn wanted(workload: &Workload) -> ByPod {
     let mut wanted = ByPod::new();
-    for (template, claims) in &seen.claims {
-        let Some(settings) = settings.templates.get(template).filter(|settings| settings.auto != Auto::Off) else {
-            continue;
-        };
-        for claim in claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
+    for (group, settings) in workload.configured().filter(|(_, settings)| settings.auto != Auto::Off) {
+        for claim in group.claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
             let of_pod = wanted.entry(claim.ordinal).or_default();
             of_pod.push(Wanted { claim: claim.clone(), settings: settings.clone() });
         }

@@ -2,16 +2,19 @@
 
 pub mod args;
 pub mod context;
-mod look;
+mod deferral;
+mod expand;
 mod measure;
 pub mod memory;
-pub mod plan;
+mod pass;
 pub mod queue;
 pub mod reconcile;
 pub mod recreate;
+mod repetition;
 mod report;
-mod retry;
+mod requeue;
 mod standing;
+mod sync;
 pub mod turns;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is told of a pass: the one exit to Events, metrics and the log.
+//! The report of a reconciliation: the one exit to Events, metrics, and the log. It decides nothing.
 
 use std::time::Duration;
 
@@ -6,67 +6,54 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use super::look::Seen;
-use super::memory::{Again, Growing, Memory};
-use super::plan::{Plan, Template};
-use super::reconcile::Next;
 use super::recreate::{Advance, Advanced};
-use super::retry;
+use super::requeue::Next;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName};
 use crate::api::reasons::{Note, Reason, Severity};
 use crate::api::refusal::{Kind, Refusal};
+use crate::api::requested::Remaining;
 use crate::cluster::claims::Growth;
-use crate::cluster::client::{Address, Class, chain};
+use crate::cluster::client::{Address, chain};
 use crate::cluster::events::Subject;
 use crate::cluster::observe::ObserveError;
-use crate::cluster::requests::{self, Record};
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
 use crate::telemetry::registry::ReconcileResult;
+use crate::workload::plan::{Plan, Template};
+use crate::workload::snapshot::Workload;
 
-/// What was being done, for the `action` of an Event.
+/// The `action` of every Event.
 const ACTION: &str = "Resize";
 
-/// How a pass ended: counts it, and answers when to come back.
+/// How a reconciliation ended, and when the next one is.
 pub(super) fn ended(
     context: &Context,
     set: &SetName,
-    memory: &mut Memory,
-    ended: Result<Option<Next>, ObserveError>,
+    result: &Result<Option<Next>, ObserveError>,
+    next: Option<Next>,
     took: Duration,
-) -> Option<Next> {
-    let metrics = &context.telemetry.metrics;
-    let next = match ended {
-        Ok(next) => {
-            let pass = if matches!(next, Some(Next::After(_))) {
-                ReconcileResult::RequeueAfter
-            } else {
-                ReconcileResult::Success
-            };
-            metrics.reconciled(pass, took);
-            next
-        }
+) {
+    let outcome = match result {
+        Ok(Some(Next::After(_))) => ReconcileResult::RequeueAfter,
+        Ok(Some(Next::Change) | None) => ReconcileResult::Success,
         Err(error) => {
-            memory.errors = memory.errors.saturating_add(1);
-            let delay = retry::spread(retry::delay(class(&error), memory.errors), set);
-            metrics.reconciled(ReconcileResult::Error, took);
-            warn!(namespace = set.namespace, statefulset = set.name, error = chain(&error), retry_in = ?delay, "pass failed");
-            Some(Next::After(delay))
+            let retry_in = next.and_then(Next::delay).unwrap_or_default();
+            warn!(
+                namespace = set.namespace,
+                statefulset = set.name,
+                error = chain(error),
+                ?retry_in,
+                "reconcile failed"
+            );
+            ReconcileResult::Error
         }
     };
-    debug!(namespace = set.namespace, statefulset = set.name, ?next, ?took, "passed");
-    next
+    context.telemetry.metrics.reconciled(outcome, took);
+    debug!(namespace = set.namespace, statefulset = set.name, ?next, ?took, "reconciled");
 }
 
-fn class(error: &ObserveError) -> Class {
-    match error {
-        ObserveError::Read(error) => error.class(),
-        ObserveError::Malformed(_) => Class::Permanent,
-    }
-}
-
-/// What a recreate did, told about the object that is there now.
+/// What a recreation did, reported on the object that exists now.
 pub(super) fn advanced(context: &Context, set: &SetName, advanced: &Advanced, now: Timestamp) {
     let metrics = &context.telemetry.metrics;
     let uid = advanced.uid.clone().or_else(|| context.cache.uid(set));
@@ -89,103 +76,79 @@ pub(super) fn advanced(context: &Context, set: &SetName, advanced: &Advanced, no
     }
 }
 
-/// Why a recreate that was done before is not begun again, and when to come back.
-pub(super) fn not_again(again: &Again) -> (Note, Next) {
-    match again {
-        Again::Never => (
-            Note::blocked(
-                "size-reverted",
-                "rso recreated the StatefulSet with larger templates, and an admission policy or a controller reverted the \
-                 size. rso does not recreate it again until its spec or the requested size changes; raise the size there, or \
-                 exempt this StatefulSet",
-            ),
-            Next::Change,
-        ),
-        Again::After(left) => (
-            Note::blocked(
-                "recreated-smaller",
-                "another client keeps creating the StatefulSet with the smaller size after rso updated its template. Set the \
-                 size in its manifest or in the object that owns it; rso retries later each time",
-            ),
-            Next::After(*left),
-        ),
-    }
-}
-
 /// Annotations that have no effect, and PVCs that cannot be read.
-pub(super) fn problems(context: &Context, seen: &Seen, problems: &[Note], now: Timestamp) {
-    problems.iter().for_each(|problem| of_set(context, seen, problem, now));
-    for unreadable in &seen.unreadable {
+pub(super) fn problems(context: &Context, workload: &Workload, now: Timestamp) {
+    workload.problems.iter().for_each(|problem| of_set(context, workload, problem, now));
+    for unreadable in workload.groups.iter().flat_map(|group| &group.unreadable) {
         warn!(
-            namespace = seen.set.name.namespace,
-            statefulset = seen.set.name.name,
-            error = unreadable,
+            namespace = workload.set.name.namespace,
+            statefulset = workload.set.name.name,
+            error = unreadable.to_string(),
             "skipped unreadable PVC"
         );
     }
 }
 
 /// The sizes that an apply requested and the webhook recorded.
-pub(super) fn absorbed(context: &Context, seen: &Seen, now: Timestamp) {
-    if let Record::Open(record) = requests::record(&seen.set) {
+pub(super) fn absorbed(context: &Context, workload: &Workload, now: Timestamp) {
+    if let Remaining::All(record) = workload.set.remaining_requests() {
         let text = format!(
             "an apply requests {record}; rso recorded the size, expands the PVCs, and then updates the template"
         );
-        of_set(context, seen, &Note::new(Reason::RequestAbsorbed, record, text), now);
+        of_set(context, workload, &Note::new(Reason::RequestAbsorbed, record, text), now);
     }
 }
 
-/// What was decided and planned, and which PVCs are expanded meanwhile.
-pub(super) fn planned(
-    context: &Context,
-    seen: &Seen,
-    templates: &[Template<'_>],
-    plan: &Plan,
-    memory: &mut Memory,
-    now: Timestamp,
-) {
-    for note in plan.of_the_set.iter().filter(|note| memory.standing.is_told(None, note, now)) {
-        of_set(context, seen, note, now);
-    }
-    let known = || templates.iter().flat_map(|template| template.claims.iter().chain(&template.leftovers));
-    for (name, note) in plan.of_claims.iter().filter(|(name, note)| memory.standing.is_told(Some(name), note, now)) {
+/// What the plan reports about the StatefulSet and its PVCs.
+pub(super) fn planned(context: &Context, workload: &Workload, templates: &[Template<'_>], plan: &Plan, now: Timestamp) {
+    plan.of_the_set.iter().for_each(|note| of_set(context, workload, note, now));
+    let known = || templates.iter().flat_map(|template| template.claims.iter().chain(&template.retained));
+    for (name, note) in &plan.of_claims {
         if let Some(claim) = known().find(|claim| claim.name == *name) {
-            of_claim(context, seen, claim, note, now);
-        }
-    }
-    ended_claims(context, seen, memory);
-    templates.iter().for_each(|template| measured(context, seen, template));
-    for claim in seen.claims.values().flatten().filter(|claim| claim.is_done()) {
-        if let Some(growing) = memory.growing.remove(&claim.name) {
-            arrived(context, seen, claim, &growing, now);
+            of_claim(context, workload, claim, note, now);
         }
     }
 }
 
 /// Ends the series of PVCs that scaling down took out of the StatefulSet: their last values would remain for ever.
-fn ended_claims(context: &Context, seen: &Seen, memory: &mut Memory) {
-    let claims = seen.claims.values().flatten().map(|claim| claim.name.clone()).collect();
-    let before = std::mem::replace(&mut memory.claims, claims);
-    for ended in before.difference(&memory.claims) {
-        context.telemetry.metrics.remove_pvc(&seen.set.name, ended);
-    }
+pub(super) fn ended_claims(context: &Context, set: &SetName, ended: &[ClaimName]) {
+    ended.iter().for_each(|claim| context.telemetry.metrics.remove_pvc(set, claim));
+}
+
+/// An attempt to expand a PVC.
+pub(super) struct Attempt<'a> {
+    /// The PVC as it was read.
+    pub(super) claim: &'a Claim,
+    /// The requested size.
+    pub(super) wanted: Bytes,
+    /// Why it is expanded.
+    pub(super) trigger: Trigger,
+    /// How the attempt ended.
+    pub(super) growth: &'a Growth,
+}
+
+/// A PVC whose expansion is done.
+pub(super) struct Arrival<'a> {
+    /// The PVC.
+    pub(super) claim: &'a Claim,
+    /// Its capacity before.
+    pub(super) from: Bytes,
+    /// Its capacity now.
+    pub(super) to: Bytes,
+    /// The time since the request.
+    pub(super) took: Duration,
+    /// Why it was expanded.
+    pub(super) trigger: Trigger,
 }
 
 /// How an attempt to expand a PVC ended.
-pub(super) fn grown(
-    context: &Context,
-    seen: &Seen,
-    claim: &Claim,
-    wanted: Bytes,
-    trigger: Trigger,
-    growth: &Growth,
-    now: Timestamp,
-) {
-    let set = &seen.set.name;
+pub(super) fn grown(context: &Context, workload: &Workload, attempt: &Attempt<'_>, now: Timestamp) {
+    let Attempt { claim, wanted, trigger, growth } = *attempt;
+    let set = &workload.set.name;
     let result = match growth {
         Growth::Committed { to, less } => {
             if let Some(refusal) = less {
-                of_claim(context, seen, claim, &less_than_wanted(claim, wanted, *to, refusal), now);
+                of_claim(context, workload, claim, &less_than_wanted(claim, wanted, *to, refusal), now);
             }
             info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %claim.requested, %to,
                   trigger = trigger.as_str(), "requested PVC expansion");
@@ -196,7 +159,7 @@ pub(super) fn grown(
             return;
         }
         Growth::Refused(refusal) => {
-            of_claim(context, seen, claim, &refused(claim, wanted, refusal), now);
+            of_claim(context, workload, claim, &refused(claim, wanted, refusal), now);
             result(refusal)
         }
     };
@@ -211,22 +174,22 @@ pub(super) fn note(context: &Context, set: &SetName, note: &Note, now: Timestamp
     }
 }
 
-fn of_set(context: &Context, seen: &Seen, note: &Note, now: Timestamp) {
-    log(&seen.set.name, None, note);
-    let subject = Subject { address: Address::set(&seen.set.name), uid: seen.set.uid.clone() };
+fn of_set(context: &Context, workload: &Workload, note: &Note, now: Timestamp) {
+    log(&workload.set.name, None, note);
+    let subject = Subject { address: Address::set(&workload.set.name), uid: workload.set.uid.clone() };
     context.recorder.record(&subject, ACTION, note, now);
 }
 
 /// On the PVC and on its StatefulSet, so that `kubectl describe` of either shows it.
-fn of_claim(context: &Context, seen: &Seen, claim: &Claim, note: &Note, now: Timestamp) {
-    log(&seen.set.name, Some(&claim.name), note);
-    let set = Subject { address: Address::set(&seen.set.name), uid: seen.set.uid.clone() };
+fn of_claim(context: &Context, workload: &Workload, claim: &Claim, note: &Note, now: Timestamp) {
+    log(&workload.set.name, Some(&claim.name), note);
+    let set = Subject { address: Address::set(&workload.set.name), uid: workload.set.uid.clone() };
     context.recorder.record(&set, ACTION, note, now);
-    let address = Address::claim(&seen.set.name.namespace, &claim.name);
+    let address = Address::claim(&workload.set.name.namespace, &claim.name);
     context.recorder.record(&Subject { address, uid: claim.uid.clone() }, ACTION, note, now);
 }
 
-/// The API server has refused the wanted size, and accepted a smaller one.
+/// The API server refused the wanted size, and accepted a smaller one.
 fn less_than_wanted(claim: &Claim, wanted: Bytes, to: Bytes, refusal: &Refusal) -> Note {
     let text = format!(
         "PVC {} is full and needs {wanted}, but the API server refuses that: {}. rso requests {to} instead; {}",
@@ -237,7 +200,7 @@ fn less_than_wanted(claim: &Claim, wanted: Bytes, to: Bytes, refusal: &Refusal) 
     Note::new(refusal.reason(), format_args!("less: {}", refusal.case()), text).about(&claim.name)
 }
 
-/// The API server has refused the larger size.
+/// The API server refused the larger size.
 fn refused(claim: &Claim, wanted: Bytes, refusal: &Refusal) -> Note {
     let text = format!(
         "PVC {} stays at {}, although it needs {wanted}: the API server refuses the larger size: {}; {}",
@@ -264,7 +227,7 @@ fn result(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// The Event is the word for people; the log has it for those who come later.
+/// The Event is for people who look now; the log is for later.
 fn log(set: &SetName, claim: Option<&ClaimName>, note: &Note) {
     let claim = claim.map(ClaimName::as_str);
     match note.reason.severity() {
@@ -277,8 +240,13 @@ fn log(set: &SetName, claim: Option<&ClaimName>, note: &Note) {
     }
 }
 
-fn measured(context: &Context, seen: &Seen, template: &Template<'_>) {
-    let (metrics, set, name) = (&context.telemetry.metrics, &seen.set.name, &template.settings.name);
+/// The decision about each template, and the sizes of its PVCs.
+pub(super) fn measured(context: &Context, workload: &Workload, templates: &[Template<'_>]) {
+    templates.iter().for_each(|template| measured_template(context, workload, template));
+}
+
+fn measured_template(context: &Context, workload: &Workload, template: &Template<'_>) {
+    let (metrics, set, name) = (&context.telemetry.metrics, &workload.set.name, &template.settings.name);
     let reason = match template.decision.verdict {
         Verdict::Refuse(reason) => Some(reason),
         Verdict::Keep | Verdict::Grow { .. } | Verdict::Recommend { .. } => {
@@ -286,7 +254,7 @@ fn measured(context: &Context, seen: &Seen, template: &Template<'_>) {
         }
     };
     metrics.decided(set, name, template.decision.verdict.as_str(), reason);
-    if let Some(size) = seen.set.templates.iter().find(|known| known.name == *name).and_then(|known| known.size) {
+    if let Some(size) = workload.set.templates.iter().find(|known| known.name == *name).and_then(|known| known.size) {
         metrics.template_requested(set, name, size);
     }
     for claim in &template.claims {
@@ -294,16 +262,13 @@ fn measured(context: &Context, seen: &Seen, template: &Template<'_>) {
     }
 }
 
-fn arrived(context: &Context, seen: &Seen, claim: &Claim, growing: &Growing, now: Timestamp) {
-    let to = claim.capacity.unwrap_or(claim.requested);
-    if to <= growing.from {
-        return;
-    }
-    let took = Duration::try_from(now.duration_since(growing.since)).unwrap_or_default();
-    let text = format!("expanded PVC {} from {} to {to}, its filesystem too", claim.name, growing.from);
-    of_claim(context, seen, claim, &Note::new(Reason::ClaimExpanded, to, text).about(&claim.name), now);
-    let set = &seen.set.name;
-    info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, from = %growing.from, %to, ?took, "PVC expanded");
-    context.telemetry.metrics.resized(set, &growing.template, growing.trigger.as_str(), "expanded");
+/// A PVC whose expansion is done.
+pub(super) fn arrived(context: &Context, workload: &Workload, arrival: &Arrival<'_>, now: Timestamp) {
+    let Arrival { claim, from, to, took, trigger } = *arrival;
+    let text = format!("expanded PVC {} from {from} to {to}, its filesystem too", claim.name);
+    of_claim(context, workload, claim, &Note::new(Reason::ClaimExpanded, to, text).about(&claim.name), now);
+    let set = &workload.set.name;
+    info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, %from, %to, ?took, "PVC expanded");
+    context.telemetry.metrics.resized(set, &claim.template, trigger.as_str(), "expanded");
     context.telemetry.metrics.resize_took("expand", took);
 }

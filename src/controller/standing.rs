@@ -1,7 +1,7 @@
-//! Notes about what often passes by itself within seconds: told only when it still stands after a while. Pure.
+//! Event messages about what often resolves by itself within seconds: they are reported only if it persists. Pure.
 //!
-//! A pod that has just started is not measured yet, and the StatefulSet controller has not seen a StatefulSet that is a second
-//! old. A Warning of that wakes somebody for nothing, and stays in `rso status` for an hour.
+//! A Pod that has just started is not measured yet, and the StatefulSet controller has not seen a StatefulSet that is a second
+//! old. A Warning about that alerts people for nothing, and stays in `rso status` for an hour.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use crate::api::names::ClaimName;
 use crate::api::reasons::{Note, Reason};
 
-/// Agents and pods start, watches begin; the kubelet counts once a minute.
+/// Agents and Pods start, watches begin; the kubelet measures once a minute.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
-/// Controllers answer within a second or two.
+/// Controllers react within a second or two.
 const DEFERRED_FOR: Duration = Duration::from_secs(10);
-/// What was not heard of for this long has ended meanwhile: longer than the longest wait between two tries.
+/// What was not observed for this long has ended meanwhile: longer than the longest delay between two attempts.
 const ENDED_AFTER: Duration = Duration::from_secs(3 * 60);
 
-/// What stands, and since when.
+/// What persists, and since when.
 #[derive(Debug, Default)]
 pub struct Standing(HashMap<(Option<ClaimName>, Reason), Stand>);
 
@@ -29,7 +29,7 @@ struct Stand {
 }
 
 impl Standing {
-    /// Whether this note, about a claim or about the StatefulSet, is told now. Its text may change meanwhile.
+    /// Whether this message, about a PVC or about the StatefulSet, is reported now. Its text can change meanwhile.
     pub fn is_told(&mut self, claim: Option<&ClaimName>, note: &Note, now: Timestamp) -> bool {
         let Some(patience) = patience(note.reason) else { return true };
         let stand = self.0.entry((claim.cloned(), note.reason)).or_insert(Stand { since: now, heard: now });
@@ -45,7 +45,7 @@ fn past(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
-/// How long it may stand before it is told; none: it is told at once.
+/// How long it must persist before it is reported; `None`: it is reported at once.
 const fn patience(reason: Reason) -> Option<Duration> {
     match reason {
         Reason::UsageUnknown => Some(UNKNOWN_FOR),

@@ -1,12 +1,62 @@
-//! Values of annotations: how each is parsed, and how an invalid one is shown to a person.
+//! Values of annotations: their types, how each is parsed, and how an invalid one is shown to a person.
 
 use std::time::Duration;
 
-use super::settings::{Auto, Increase, TemplateSync};
+use crate::api::annotations::{PREFIX, REQUESTED};
 use crate::api::bytes::{Bytes, Percent};
+use crate::api::requested;
 
 /// The most characters of a value that are shown.
 const SHOWN: usize = 64;
+
+/// Whether a template is expanded by usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auto {
+    /// No.
+    #[default]
+    Off,
+    /// Only recommended: the Events say what would be done.
+    Recommend,
+    /// Yes.
+    On,
+}
+
+/// When the template of a StatefulSet is updated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TemplateSync {
+    /// Whenever its PVCs are larger.
+    #[default]
+    Always,
+    /// When a person or an apply requested a larger size.
+    OnUserChange,
+    /// Never.
+    Never,
+}
+
+/// The size of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Increase {
+    /// A share of the present capacity.
+    Share(Percent),
+    /// That much.
+    Size(Bytes),
+}
+
+/// A requested size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The size.
+    pub size: Bytes,
+    /// The annotation that requests it, without the prefix.
+    pub key: String,
+}
+
+impl Request {
+    /// Whether it is from an apply that the webhook absorbed, not from an annotation that a person wrote.
+    pub fn is_from_apply(&self) -> bool {
+        REQUESTED.strip_prefix(PREFIX) == Some(self.key.as_str())
+    }
+}
 
 /// Why a value has no meaning, for a person. Bounded, however long the value.
 pub(super) type Meaning<T> = Result<T, String>;
@@ -106,13 +156,13 @@ pub(super) fn kind(text: &str) -> Meaning<String> {
     Err("must be the kind of the owner, such as Postgresql".to_owned())
 }
 
-/// `data=50Gi,wal=10Gi`.
+/// `data=50Gi,wal=10Gi`: the templates with their sizes.
 pub(super) fn requested(text: &str) -> Meaning<Vec<(&str, Bytes)>> {
-    let entry = |part| {
-        let (template, quantity) = str::split_once(part, '=').ok_or("must be <template>=<quantity>,…")?;
-        Ok((template, some_size(quantity)?))
-    };
-    text.split(',').map(entry).collect()
+    let sized = requested::entries(text).map(|entry| {
+        let entry = entry.map_err(|error| error.to_string())?;
+        Ok((entry.template, some_size(entry.quantity)?))
+    });
+    sized.collect()
 }
 
 /// How many single letters must be changed, added or removed to make one word of the other.

@@ -17,6 +17,7 @@ use super::review::AdmissionResponse;
 use crate::api::annotations::{REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Reason};
+use crate::api::requested::{self, Entry};
 
 const TEMPLATES_POINTER: &str = "/spec/volumeClaimTemplates";
 
@@ -186,26 +187,15 @@ fn respond(object: &Value, live: &[Value], changes: &[Change<'_>]) -> AdmissionR
     response
 }
 
-/// `data=50Gi,wal=10Gi`: the requested sizes that the live templates do not have, sorted by name, in the notation of
-/// the manifest. An earlier request for a template stands until an apply requests another size.
+/// The `requested` annotation after this apply: the sizes that the live templates do not have, sorted by name.
 fn record(object: &Value, changes: &[Change<'_>]) -> Option<String> {
     let before = object["metadata"]["annotations"][REQUESTED].as_str().unwrap_or_default();
-    let before: BTreeMap<&str, &str> = before.split(',').filter_map(|entry| entry.split_once('=')).collect();
-    let entry = |change: &Change<'_>| {
-        let size = match change.order {
-            Ordering::Greater => change.requested,
-            Ordering::Less => return None,
-            Ordering::Equal => before.get(change.name).copied().filter(|size| is_larger(size, change.kept))?,
-        };
-        Some(format!("{}={size}", change.name))
-    };
-    // Matched by name, so they are sorted.
-    let entries: Vec<String> = changes.iter().filter_map(entry).collect();
-    (!entries.is_empty()).then(|| entries.join(","))
-}
-
-fn is_larger(size: &str, than: &str) -> bool {
-    matches!((size.parse::<Bytes>(), than.parse::<Bytes>()), (Ok(size), Ok(than)) if size > than)
+    // Matched by name, so sorted already.
+    let applied = changes.iter().filter_map(|change| {
+        let entry = Entry { template: change.name, quantity: change.requested };
+        Some((entry, change.kept.parse().ok()?))
+    });
+    requested::merge(before, applied)
 }
 
 #[cfg(test)]

@@ -10,28 +10,29 @@ use rso::recreate::{Phase, State};
 
 use crate::tree;
 
-/// Each module of `src/` with those it may use. `api ← policy, recreate ← cluster ← the programs`.
+/// Each module of `src/` with those it may use. `api ← policy, recreate ← workload ← cluster ← the programs`.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("policy", &["api"]),
     ("recreate", &["api"]),
-    ("cluster", &["api", "policy", "recreate"]),
+    ("workload", &["api", "policy", "recreate"]),
+    ("cluster", &["api", "policy", "recreate", "workload"]),
     // What the cluster room tells goes through a trait of that room; telemetry is one that listens.
     ("telemetry", &["api", "cluster"]),
-    ("controller", &["api", "policy", "recreate", "telemetry", "cluster"]),
-    ("webhook", &["api", "policy", "recreate", "telemetry", "cluster"]),
+    ("controller", &["api", "policy", "recreate", "workload", "telemetry", "cluster"]),
+    ("webhook", &["api", "policy", "recreate", "workload", "telemetry", "cluster"]),
     ("agent", &["api"]),
     ("csi", &["api", "telemetry"]),
     // The composition root. Its arguments name the programs; nothing else of the command line does.
     ("operator", &["api", "policy", "recreate", "telemetry", "cluster", "controller", "webhook"]),
-    ("cli", &["api", "policy", "recreate", "telemetry", "cluster"]),
+    ("cli", &["api", "policy", "recreate", "workload", "telemetry", "cluster"]),
 ];
 
 /// The one place where a program is chosen may know the programs.
 const CHOOSERS: &[&str] = &["src/cli/args.rs", "src/cli/mod.rs"];
 
 /// Modules that decide. They get what they need as arguments, the time too.
-const PURE: &[&str] = &["api", "policy", "recreate"];
+const PURE: &[&str] = &["api", "policy", "recreate", "workload"];
 
 /// Words that a pure module does not contain.
 const IMPURE: &[&str] = &[

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Which change of the deciding code does no test notice? cargo-mutants on layers 0 and 1: src/api, src/policy, src/recreate.
+# Which change of the deciding code does no test notice? cargo-mutants on layers 0 and 1: src/api, src/policy, src/recreate, src/workload.
 #
 # They are pure and need few crates, so they are taken out into a package of their own, where a mutant is built and tested
 # in a few seconds; in the whole crate it takes minutes. Arguments go to `cargo mutants`: --list, --file 'src/api/**', -j 4.
@@ -23,15 +23,15 @@ requirement() {
 mkdir -p "$package/src" "$package/.cargo"
 {
     printf '[package]\nname = "rso"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[lib]\ndoctest = false\n\n[features]\ndefault = ["testing"]\ntesting = []\n\n[dependencies]\n'
-    for name in serde serde_json json-patch jiff humantime flate2 sha2 base64 thiserror; do requirement $name; done
+    for name in serde serde_json json-patch jiff humantime flate2 sha2 base64 thiserror k8s-openapi; do requirement $name; done
     printf '\n[dev-dependencies]\n'
     requirement proptest
     printf '\n[profile.dev]\ndebug = false\n\n[profile.dev.package."*"]\nopt-level = 2\n'
 } >"$package/Cargo.toml"
-printf 'pub mod api;\npub mod policy;\npub mod recreate;\n' >"$package/src/lib.rs"
+printf 'pub mod api;\npub mod policy;\npub mod recreate;\npub mod workload;\n' >"$package/src/lib.rs"
 cp Cargo.lock rust-toolchain.toml "$package/"
 cp tests/mutants/mutants.toml "$package/.cargo/mutants.toml"
-for room in api policy recreate; do
+for room in api policy recreate workload; do
     rm -rf "$package/src/$room"
     cp -r "src/$room" "$package/src/"
 done

@@ -13,22 +13,23 @@ use crate::api::reasons::{Note, Reason, Severity};
 use crate::cli::show::view::{
     self, ClaimStatus, EventStatus, Expansion, Rule, SetStatus, State, TemplateStatus, UsageStatus,
 };
-use crate::cluster::sets::{SetView, Template};
 use crate::policy::claim::{self, Claim, ClaimStep, Phase, Resize};
 use crate::policy::decide::{Decision, Verdict, decide};
 use crate::policy::drivers::{Driver, Drivers};
-use crate::policy::settings::{Auto, Increase, Limits, Settings, TemplateSettings, concerns_us};
+use crate::policy::settings::{Auto, Increase, Settings, TemplateSettings};
 use crate::policy::usage::{Reading, Source, Unknown};
+use crate::workload::group::VolumeGroup;
+use crate::workload::snapshot::Workload;
+use crate::workload::statefulset::SetView;
 
 /// What was read of one StatefulSet.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    /// The StatefulSet.
-    pub(crate) set: SetView,
+    /// The StatefulSet and its PVCs. Its settings are without the administrator's limits: those are flags of the
+    /// operator, which users cannot read.
+    pub(crate) workload: Workload,
     /// `status.readyReplicas`.
     pub(crate) ready: u32,
-    /// The PVCs of its replicas.
-    pub(crate) claims: Vec<Claim>,
     /// Their usage.
     pub(crate) readings: BTreeMap<ClaimName, Reading>,
     /// The Events about the StatefulSet and its PVCs.
@@ -39,42 +40,19 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether rso manages the StatefulSet.
-    pub(crate) fn is_managed(set: &SetView) -> bool {
-        concerns_us(&set.annotations, &set.labels)
-    }
-
-    /// The settings of the StatefulSet, and the errors in its annotations. The administrator's limits are flags of the
-    /// operator, which users cannot read.
-    pub(crate) fn settings(set: &SetView) -> (Settings, Vec<Note>) {
-        Settings::read(&set.annotations, &set.labels, &set.template_names(), &Limits::default())
-    }
-
-    /// The PVCs of one template.
-    pub(crate) fn claims_of(&self, template: &Template) -> Vec<Claim> {
-        self.claims.iter().filter(|claim| claim.template == template.name).cloned().collect()
-    }
-
     /// Whether the usage is unknown only because this user lacks a permission.
-    fn is_only_denied(&self, template: &Template) -> bool {
+    fn is_only_denied(&self, group: &VolumeGroup) -> bool {
         let fails =
             |claim: &Claim| matches!(self.readings.get(&claim.name), Some(Reading::Unknown(Unknown::NotRunning(_))));
-        self.usage_denied && !self.claims_of(template).iter().any(fails)
+        self.usage_denied && !group.claims.iter().any(fails)
     }
-}
-
-/// The CSI driver of the PVCs; for an unknown StorageClass, the default limits.
-pub(crate) fn driver(claims: &[Claim]) -> Driver {
-    let class = claims.iter().find_map(|claim| claim.class.as_ref());
-    class.map(|class| Drivers::default().get(&class.provisioner)).unwrap_or_default()
 }
 
 /// The status of a StatefulSet.
 pub(crate) fn compose(snapshot: &Snapshot, now: Timestamp) -> SetStatus {
-    let set = &snapshot.set;
-    let (settings, mut notes) = Snapshot::settings(set);
-    notes.extend(owner_note(set, &settings));
-    let templates = templates(snapshot, &settings, now);
+    let Workload { set, settings, problems, .. } = &snapshot.workload;
+    let notes: Vec<Note> = problems.iter().cloned().chain(owner_note(set, settings)).collect();
+    let templates = templates(snapshot, now);
     let shown: Vec<Note> =
         templates.iter().flat_map(|template| template.notes.iter().cloned()).chain(notes.clone()).collect();
     SetStatus {
@@ -82,8 +60,8 @@ pub(crate) fn compose(snapshot: &Snapshot, now: Timestamp) -> SetStatus {
         name: set.name.name.clone(),
         replicas: set.ordinals.end.saturating_sub(set.ordinals.start),
         ready_replicas: snapshot.ready,
-        managed: Snapshot::is_managed(set),
-        phase: phase(set, &settings),
+        managed: set.is_managed(),
+        phase: phase(set, settings),
         templates,
         notes,
         events: recent_events::select(&snapshot.events, &shown, now),
@@ -101,7 +79,7 @@ fn phase(set: &SetView, settings: &Settings) -> view::Phase {
 
 /// For a StatefulSet that another controller owns: rso expands its PVCs but does not update its template.
 fn owner_note(set: &SetView, settings: &Settings) -> Option<Note> {
-    let (kind, name) = set.owner.as_ref().filter(|_| Snapshot::is_managed(set))?;
+    let (kind, name) = set.owner.as_ref().filter(|_| set.is_managed())?;
     (settings.allow_owner.as_ref() != Some(kind)).then(|| {
         let text = format!(
             "{kind} {name} owns the StatefulSet: rso expands its PVCs but does not update its template. Change the size in \
@@ -112,43 +90,40 @@ fn owner_note(set: &SetView, settings: &Settings) -> Option<Note> {
 }
 
 /// The status of each template. An announcement of an expansion that is refused is not shown.
-fn templates(snapshot: &Snapshot, settings: &Settings, now: Timestamp) -> Vec<TemplateStatus> {
+fn templates(snapshot: &Snapshot, now: Timestamp) -> Vec<TemplateStatus> {
     let refusals = recent_events::refusals(&snapshot.events, now);
     let is_refused = |template: &TemplateStatus| {
         refusals.iter().any(|event| template.claims.iter().any(|claim| recent_events::is_about(event, &claim.name)))
     };
-    let status = |(index, template): (usize, &Template)| {
-        let settings = settings.templates.get(&template.name)?;
-        let claims = snapshot.claims_of(template);
-        let driver = driver(&claims);
-        let mut status = TemplateView { snapshot, template, settings, claims, driver, now }.status(index);
+    let status = |(index, (group, settings)): (usize, (&VolumeGroup, &TemplateSettings))| {
+        let driver = group.driver(&Drivers::default());
+        let mut status = TemplateView { snapshot, group, settings, driver, now }.status(index);
         if is_refused(&status) {
             status.notes.retain(|note| !recent_events::is_announcement(note.reason));
         }
-        Some(status)
+        status
     };
-    snapshot.set.templates.iter().enumerate().filter_map(status).collect()
+    snapshot.workload.configured().enumerate().map(status).collect()
 }
 
 /// One template with all that its status depends on.
 struct TemplateView<'a> {
     snapshot: &'a Snapshot,
-    template: &'a Template,
+    group: &'a VolumeGroup,
     settings: &'a TemplateSettings,
-    claims: Vec<Claim>,
     driver: Driver,
     now: Timestamp,
 }
 
 impl TemplateView<'_> {
     fn status(&self, index: usize) -> TemplateStatus {
-        let size = self.template.size.unwrap_or_default();
-        let decision = decide(self.settings, &self.driver, size, &self.claims, &self.snapshot.readings, self.now);
-        let is_shown =
-            |note: &Note| note.reason != Reason::UsageUnknown || !self.snapshot.is_only_denied(self.template);
-        let claims = self.snapshot.set.claims_of(&self.template.name);
+        let template = &self.group.template;
+        let size = template.size.unwrap_or_default();
+        let decision = decide(self.settings, &self.driver, size, &self.group.claims, &self.snapshot.readings, self.now);
+        let is_shown = |note: &Note| note.reason != Reason::UsageUnknown || !self.snapshot.is_only_denied(self.group);
+        let claims = self.snapshot.workload.set.claims_of(&template.name);
         TemplateStatus {
-            name: self.template.name.to_string(),
+            name: template.name.to_string(),
             index,
             size,
             wanted: wanted(&decision, size),
@@ -162,7 +137,7 @@ impl TemplateView<'_> {
     fn notes(&self, decision: &Decision) -> Vec<Note> {
         let mut notes = decision.notes.clone();
         let target = expands_to(decision).unwrap_or_default();
-        for claim in &self.claims {
+        for claim in &self.group.claims {
             let note = match claim::next(claim, target, None, &self.driver, self.now) {
                 ClaimStep::Wait(note) | ClaimStep::Blocked(note) => note,
                 // The columns show an expansion in progress.
@@ -177,10 +152,10 @@ impl TemplateView<'_> {
     }
 
     fn claim_status(&self, ordinal: Ordinal, name: &ClaimName) -> ClaimStatus {
-        let claim = self.claims.iter().find(|claim| claim.name == *name);
+        let claim = self.group.claims.iter().find(|claim| claim.name == *name);
         let (usage, unknown) = claim.map(|claim| self.usage(claim)).unwrap_or_default();
         ClaimStatus {
-            pod: pod_name(&self.snapshot.set.name, ordinal),
+            pod: pod_name(&self.snapshot.workload.set.name, ordinal),
             class: claim.and_then(|claim| Some(claim.class.as_ref()?.name.clone())),
             requested: claim.map(|claim| claim.requested),
             capacity: claim.and_then(|claim| claim.capacity),

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use self::reporter::{Progress, Reporter};
-use super::compose::{Snapshot, driver, state};
+use super::compose::{Snapshot, state};
 use super::live;
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName};
 use crate::cli::failure::{Exit, Failure};
 use crate::cluster::client::Client;
+use crate::policy::drivers::Drivers;
 
 /// An expansion takes seconds, so polling more often would not show more.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,7 +56,7 @@ pub(crate) async fn follow(
                 absent_since = None;
                 let progress = progress(&snapshot, goal);
                 reporter.progress(&progress);
-                reporter.events(client, &snapshot.set).await;
+                reporter.events(client, &snapshot.workload.set).await;
                 if progress.missing.is_empty() {
                     reporter.end(&goal.reached(set));
                     return Ok(Exit::Success);
@@ -90,14 +91,11 @@ fn timed_out(set: &SetName, missing: &BTreeSet<String>) -> Failure {
 
 fn progress(snapshot: &Snapshot, goal: &Goal) -> Progress {
     let mut progress = Progress::default();
-    let set = &snapshot.set;
-    let Some(template) = set.templates.iter().find(|template| template.name == goal.template) else {
-        return progress;
-    };
-    let claims = snapshot.claims_of(template);
-    let driver = driver(&claims);
+    let set = &snapshot.workload.set;
+    let Some(group) = snapshot.workload.group(&goal.template) else { return progress };
+    let (template, driver) = (&group.template, group.driver(&Drivers::default()));
     for (_, name) in set.claims_of(&template.name) {
-        let (line, is_done) = match claims.iter().find(|claim| claim.name == name) {
+        let (line, is_done) = match group.claims.iter().find(|claim| claim.name == name) {
             None => ("not found".to_owned(), false),
             Some(claim) if !claim.is_committed(goal.size) => {
                 (format!("{}, expansion not requested yet", claim.requested), false)
@@ -129,7 +127,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::sets::SetView;
+    use crate::workload::claims::read;
+    use crate::workload::snapshot::Workload;
+    use crate::workload::statefulset::SetView;
 
     fn set() -> SetView {
         let object = json!({
@@ -151,8 +151,9 @@ mod tests {
             "status": {"phase": "Bound", "capacity": {"storage": format!("{capacity}Gi")}},
         });
         let set = set();
-        let claim = crate::cluster::claims::read(&object, &set.name, &"data".into(), None).unwrap();
-        Snapshot { set, ready: 1, claims: vec![claim], readings: BTreeMap::new(), events: vec![], usage_denied: false }
+        let claim = read(&object, &set.name, &"data".into(), None).unwrap();
+        let workload = Workload::of(set, vec![claim]);
+        Snapshot { workload, ready: 1, readings: BTreeMap::new(), events: vec![], usage_denied: false }
     }
 
     #[test]

@@ -6,16 +6,18 @@ use futures::future::{join, try_join_all};
 use serde_json::Value;
 
 use super::compose::{self, Snapshot};
+use super::listed::{Listed, classes};
 use super::measure::{Key, measure};
-use crate::api::names::{ClaimName, SetName};
+use crate::api::names::SetName;
 use crate::cli::failure::Failure;
 use crate::cli::show::view::EventStatus;
-use crate::cluster::claims;
-use crate::cluster::client::resources::{CLAIMS, EVENTS, PODS, STATEFUL_SETS, STORAGE_CLASSES};
+use crate::cluster::client::resources::{CLAIMS, EVENTS, PODS, STATEFUL_SETS};
 use crate::cluster::client::{Address, Client, Error, Resource, Selector};
-use crate::cluster::sets::SetView;
-use crate::policy::claim::{Claim, Class};
+use crate::policy::claim::Claim;
+use crate::policy::settings::Limits;
 use crate::policy::usage::Reading;
+use crate::workload::snapshot::Workload;
+use crate::workload::statefulset::SetView;
 
 /// The StatefulSets to read.
 #[derive(Clone, Debug)]
@@ -44,38 +46,38 @@ pub(crate) async fn snapshots(client: &Client, scope: &Scope) -> Result<Snapshot
     let namespaces = namespaces(scope, &sets);
     let classes = classes(client).await?;
     let (claims, pods) = join(list(client, &CLAIMS, &namespaces, ""), list(client, &PODS, &namespaces, "")).await;
-    let claims = claims_of(&sets, &claims?, &classes);
-    let by_key = claims.iter().map(|(namespace, claim)| ((namespace.clone(), claim.name.clone()), claim.clone()));
-    let by_key: BTreeMap<Key, Claim> = by_key.collect();
+    let listed = Listed::new(claims?, classes);
     let (pods, denied) = allowed(pods)?;
-    let (measured, events) = join(measure(client, &pods, &by_key), events(client, &namespaces)).await;
+    let workload = |(set, ready)| (Workload::read(&listed, set, &Limits::default()), ready);
+    let workloads: Vec<(Workload, u32)> = sets.into_iter().map(workload).collect();
+    let claims = workloads.iter().flat_map(|(workload, _)| keyed(workload)).collect();
+    let (measured, events) = join(measure(client, &pods, &claims), events(client, &namespaces)).await;
     let events = events?;
     let usage_denied = measured.is_denied() || denied.is_some();
-    let snapshot = |(set, ready): (SetView, u32)| {
-        let claims: Vec<Claim> = claims.iter().filter_map(|keyed| own_claim(&set, keyed)).collect();
-        let readings = measured.of(&set.name, &claims);
-        let events = events_of(&set, &events);
-        Snapshot { set, ready, claims, readings, events, usage_denied }
+    let snapshot = |(workload, ready): (Workload, u32)| {
+        let readings = measured.of(&workload.set.name, workload.claims());
+        let events = events_of(&workload.set, &events);
+        Snapshot { workload, ready, readings, events, usage_denied }
     };
-    let sets: Vec<Snapshot> = sets.into_iter().map(snapshot).collect();
+    let sets: Vec<Snapshot> = workloads.into_iter().map(snapshot).collect();
     let missing = measured.missing_permissions.iter().cloned().chain(denied);
     let hints = permission_hint(&sets, missing.collect()).into_iter().collect();
     Ok(Snapshots { sets, hints })
 }
 
 /// The namespaces to list: one list of all namespaces, or one for each namespace of a StatefulSet.
-fn namespaces<'a>(scope: &Scope, sets: &'a [(SetView, u32)]) -> Vec<Option<&'a str>> {
-    let used: BTreeSet<&str> = sets.iter().map(|(set, _)| set.name.namespace.as_str()).collect();
+fn namespaces(scope: &Scope, sets: &[(SetView, u32)]) -> Vec<Option<String>> {
+    let used: BTreeSet<String> = sets.iter().map(|(set, _)| set.name.namespace.clone()).collect();
     match scope {
         Scope::Managed(None) if !sets.is_empty() => vec![None],
         Scope::Managed(_) | Scope::Named(_) => used.into_iter().map(Some).collect(),
     }
 }
 
-fn own_claim(set: &SetView, (namespace, claim): &(String, Claim)) -> Option<Claim> {
-    let mut names = set.claims_of(&claim.template);
-    let is_own = *namespace == set.name.namespace && names.any(|(_, name)| name == claim.name);
-    is_own.then(|| claim.clone())
+/// The PVCs of a StatefulSet, by namespace and name.
+fn keyed(workload: &Workload) -> impl Iterator<Item = (Key, Claim)> {
+    let namespace = &workload.set.name.namespace;
+    workload.claims().map(|claim| ((namespace.clone(), claim.name.clone()), claim.clone()))
 }
 
 /// One StatefulSet and its PVCs, without their usage; `None` if it does not exist.
@@ -84,15 +86,13 @@ fn own_claim(set: &SetView, (namespace, claim): &(String, Claim)) -> Option<Clai
 /// If the StatefulSet is malformed, or a request fails.
 pub(crate) async fn snapshot_of(client: &Client, set: &SetName) -> Result<Option<(Value, Snapshot)>, Failure> {
     let Some(object) = client.get(&Address::set(set)).await? else { return Ok(None) };
-    let view = read(&object).ok_or_else(|| malformed(set))?;
-    let namespaces = [Some(set.namespace.as_str())];
+    let (view, ready) = read(&object).ok_or_else(|| malformed(set))?;
+    let namespaces = [Some(set.namespace.clone())];
     let classes = classes(client).await?;
     let claims = list(client, &CLAIMS, &namespaces, "").await?;
-    let sets = [view];
-    let claims = claims_of(&sets, &claims, &classes).into_iter().map(|(_, claim)| claim).collect();
-    let [(set, ready)] = sets;
+    let workload = Workload::read(&Listed::new(claims, classes), view, &Limits::default());
     let (readings, events) = (BTreeMap::new(), Vec::new());
-    Ok(Some((object, Snapshot { set, ready, claims, readings, events, usage_denied: false })))
+    Ok(Some((object, Snapshot { workload, ready, readings, events, usage_denied: false })))
 }
 
 async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(SetView, u32)>, Failure> {
@@ -100,7 +100,7 @@ async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(SetView, u32)>, Fai
         Scope::Managed(namespace) => {
             let sets = client.list(&STATEFUL_SETS, namespace.as_deref(), Selector::default()).await?;
             let mut sets: Vec<(SetView, u32)> = sets.items.iter().filter_map(read).collect();
-            sets.retain(|(set, _)| Snapshot::is_managed(set));
+            sets.retain(|(set, _)| set.is_managed());
             Ok(sets)
         }
         Scope::Named(names) => try_join_all(names.iter().map(|name| named(client, name))).await,
@@ -134,57 +134,13 @@ fn read(object: &Value) -> Option<(SetView, u32)> {
 async fn list(
     client: &Client,
     resource: &'static Resource,
-    namespaces: &[Option<&str>],
+    namespaces: &[Option<String>],
     fields: &str,
 ) -> Result<Vec<Value>, Error> {
     let selector = Selector { labels: None, fields: Some(fields) };
-    let lists = try_join_all(namespaces.iter().map(|namespace| client.list(resource, *namespace, selector))).await?;
+    let lists =
+        try_join_all(namespaces.iter().map(|namespace| client.list(resource, namespace.as_deref(), selector))).await?;
     Ok(lists.into_iter().flat_map(|list| list.items).collect())
-}
-
-/// The StorageClasses by name; `None` if this user may not list them.
-type Classes = Option<BTreeMap<String, Class>>;
-
-/// The StorageClasses; `None` if this user may not list them, which is common for users with access to one namespace.
-async fn classes(client: &Client) -> Result<Classes, Failure> {
-    match client.list(&STORAGE_CLASSES, None, Selector::default()).await {
-        Ok(list) => {
-            let classes = list.items.iter().map(claims::class);
-            Ok(Some(classes.map(|class| (class.name.clone(), class)).collect()))
-        }
-        Err(Error::NotAllowed { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The PVCs of the replicas of these StatefulSets. One that cannot be parsed is left out, as the operator does.
-fn claims_of(sets: &[(SetView, u32)], objects: &[Value], classes: &Classes) -> Vec<(String, Claim)> {
-    let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let keyed = |object: &'_ Value| {
-        Some((text(object, "/metadata/namespace")?, ClaimName::new(text(object, "/metadata/name")?)))
-    };
-    let objects: BTreeMap<Key, &Value> = objects.iter().filter_map(|object| Some((keyed(object)?, object))).collect();
-    let mut found = Vec::new();
-    for (set, _) in sets {
-        let namespace = &set.name.namespace;
-        for template in &set.templates {
-            for (_, name) in set.claims_of(&template.name) {
-                let Some(object) = objects.get(&(namespace.clone(), name)) else { continue };
-                let class = text(object, "/spec/storageClassName").and_then(|name| class(classes, name));
-                let claim = claims::read(object, &set.name, &template.name, class);
-                found.extend(claim.map(|claim| (namespace.clone(), claim)));
-            }
-        }
-    }
-    found
-}
-
-/// A StorageClass; if this user may not list them, one that allows expansion: the operator can list them, and decides.
-fn class(classes: &Classes, name: String) -> Option<Class> {
-    match classes {
-        Some(classes) => classes.get(&name).cloned(),
-        None => Some(Class { name, expandable: true, provisioner: String::new() }),
-    }
 }
 
 /// Pods, or the permission that is missing to list them.
@@ -197,7 +153,7 @@ fn allowed(pods: Result<Vec<Value>, Error>) -> Result<(Vec<Value>, Option<String
 }
 
 /// The Events about StatefulSets and PVCs; none if this user may not list them.
-async fn events(client: &Client, namespaces: &[Option<&str>]) -> Result<Vec<Value>, Failure> {
+async fn events(client: &Client, namespaces: &[Option<String>]) -> Result<Vec<Value>, Failure> {
     let lists = ["regarding.kind=StatefulSet", "regarding.kind=PersistentVolumeClaim"];
     let lists = try_join_all(lists.map(|fields| list(client, &EVENTS, namespaces, fields))).await;
     match lists {
@@ -239,5 +195,5 @@ fn permission_hint(sets: &[Snapshot], missing: BTreeSet<String>) -> Option<Strin
 
 fn unknown_usages(snapshot: &Snapshot) -> usize {
     let is_known = |claim: &&Claim| matches!(snapshot.readings.get(&claim.name), Some(Reading::Measured { .. }));
-    snapshot.claims.len() - snapshot.claims.iter().filter(is_known).count()
+    snapshot.workload.claims().count() - snapshot.workload.claims().filter(is_known).count()
 }

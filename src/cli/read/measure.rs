@@ -43,9 +43,13 @@ impl Measured {
     }
 
     /// The measurements of the PVCs of one StatefulSet.
-    pub(crate) fn of(&self, set: &SetName, claims: &[Claim]) -> BTreeMap<ClaimName, Reading> {
+    pub(crate) fn of<'a>(
+        &self,
+        set: &SetName,
+        claims: impl Iterator<Item = &'a Claim>,
+    ) -> BTreeMap<ClaimName, Reading> {
         let reading = |claim: &Claim| self.readings.get(&(set.namespace.clone(), claim.name.clone()));
-        claims.iter().filter_map(|claim| Some((claim.name.clone(), reading(claim)?.clone()))).collect()
+        claims.filter_map(|claim| Some((claim.name.clone(), reading(claim)?.clone()))).collect()
     }
 }
 

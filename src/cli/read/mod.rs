@@ -2,6 +2,7 @@
 
 pub(crate) mod compose;
 pub(crate) mod follow;
+pub(crate) mod listed;
 pub(crate) mod live;
 pub(crate) mod measure;
 pub(crate) mod reach;

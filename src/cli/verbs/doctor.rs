@@ -22,8 +22,7 @@ use crate::cli::show::table::{Cell, Paint, columns, wrapped};
 use crate::cli::show::terminal::print;
 use crate::cluster::client::resources::STATEFUL_SETS;
 use crate::cluster::client::{Client, Error, Resource, Selector};
-use crate::cluster::sets::SetView;
-use crate::policy::settings::concerns_us;
+use crate::workload::statefulset::SetView;
 
 /// Arguments of `rso doctor`.
 #[derive(Debug, clap::Args)]
@@ -66,7 +65,7 @@ impl Context<'_> {
     /// The StatefulSets that rso manages.
     fn managed(&self) -> impl Iterator<Item = SetView> + '_ {
         let read = |set: &Value| SetView::of(&serde_json::from_value(set.clone()).ok()?);
-        self.sets.iter().filter_map(read).filter(|set| concerns_us(&set.annotations, &set.labels))
+        self.sets.iter().filter_map(read).filter(SetView::is_managed)
     }
 }
 

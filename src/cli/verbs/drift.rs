@@ -12,16 +12,20 @@ use serde_json::{Map, Value, json};
 
 use crate::api::annotations::REQUESTED;
 use crate::api::bytes::Bytes;
-use crate::api::names::{ClaimName, SetName, TemplateName};
+use crate::api::names::{SetName, TemplateName};
+use crate::api::requested;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, Output};
+use crate::cli::read::listed::Listed;
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::output::{print_data, yaml};
 use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::print;
 use crate::cluster::client::resources::{CLAIMS, SECRETS, STATEFUL_SETS};
 use crate::cluster::client::{Client, Selector};
-use crate::policy::settings::concerns_us;
+use crate::workload::claims::storage_request;
+use crate::workload::group::VolumeGroup;
+use crate::workload::statefulset::{SetView, Template};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const RELEASE_NAME: &str = "meta.helm.sh/release-name";
@@ -69,10 +73,11 @@ pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
     let namespace = (!args.all_namespaces).then_some(cluster.namespace.as_str());
     let sets = cluster.client.list(&STATEFUL_SETS, namespace, Selector::default()).await?.items;
     let claims = cluster.client.list(&CLAIMS, namespace, Selector::default()).await?.items;
+    let listed = Listed::new(claims, None);
     let mut drifts = Vec::new();
     for set in &sets {
         let applied = last_applied(&cluster.client, set).await;
-        drifts.extend(drift(set, &claims, applied.as_ref()));
+        drifts.extend(drift(set, &listed, applied.as_ref()));
     }
     match args.output {
         Format::Table => print(&table(&drifts)),
@@ -112,43 +117,39 @@ fn in_release(secret: &Value, set: &str) -> Option<Value> {
     read.flatten().find(|object| object["kind"] == "StatefulSet" && text(object, "name") == set)
 }
 
+/// The sizes of the templates in a manifest.
 fn sizes(set: &Value) -> BTreeMap<TemplateName, Bytes> {
     let templates = set["spec"]["volumeClaimTemplates"].as_array().map_or(&[][..], Vec::as_slice);
-    let size = |template: &Value| {
-        let size = template["spec"]["resources"]["requests"]["storage"].as_str()?.parse().ok()?;
-        Some((TemplateName::new(text(template, "name")), size))
-    };
+    let size = |template: &Value| Some((TemplateName::new(text(template, "name")), storage_request(template)?));
     templates.iter().filter_map(size).collect()
 }
 
-fn map(set: &Value, field: &str) -> BTreeMap<String, String> {
-    let members = set["metadata"][field].as_object().into_iter().flatten();
-    members.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+fn drift(set: &Value, listed: &Listed, applied: Option<&Value>) -> Vec<Drift> {
+    let view = serde_json::from_value(set.clone()).ok().and_then(|set| SetView::of(&set));
+    let git = applied.map(sizes);
+    // A StatefulSet that rso does not manage is reported only if the size in git is known.
+    let Some(view) = view.filter(|view| git.is_some() || view.is_managed()) else { return Vec::new() };
+    let drift = |template: &Template| {
+        let git = git.as_ref().and_then(|git| git.get(&template.name).copied());
+        Some(Drift {
+            set: view.name.clone(),
+            template: template.name.clone(),
+            git,
+            should: expected(&view, template, listed)?,
+        })
+    };
+    let mut drifts: Vec<Drift> = view.templates.iter().filter_map(drift).collect();
+    drifts.retain(|drift| drift.git.is_none_or(|git| git < drift.should));
+    drifts.sort_by(|one, other| one.template.cmp(&other.template));
+    drifts
 }
 
-fn drift(set: &Value, claims: &[Value], applied: Option<&Value>) -> Vec<Drift> {
-    let name = SetName::new(text(set, "namespace"), text(set, "name"));
-    let git = applied.map(sizes);
-    let annotations = map(set, "annotations");
-    // A StatefulSet that rso does not manage is reported only if the size in git is known.
-    if git.is_none() && !concerns_us(&annotations, &map(set, "labels")) {
-        return Vec::new();
-    }
-    let requested = annotations.get(REQUESTED).map(String::as_str).unwrap_or_default();
-    let templates = sizes(set).into_iter().map(|(template, live)| {
-        let of_claims = claims.iter().filter(|claim| text(claim, "namespace") == name.namespace);
-        let of_claims = of_claims
-            .filter(|claim| ClaimName::new(text(claim, "name")).ordinal_of(&template, &name).is_some())
-            .filter_map(|claim| claim["spec"]["resources"]["requests"]["storage"].as_str()?.parse::<Bytes>().ok());
-        let entry = |entry: &str| {
-            let (name, size) = entry.split_once('=')?;
-            if name == template.as_str() { size.parse::<Bytes>().ok() } else { None }
-        };
-        let should = of_claims.chain(requested.split(',').filter_map(entry)).fold(live, Bytes::max);
-        let git = git.as_ref().and_then(|git| git.get(&template).copied());
-        Drift { set: name.clone(), template, git, should }
-    });
-    templates.filter(|drift| drift.git.is_none_or(|git| git < drift.should)).collect()
+/// The largest of the live and the requested sizes of a template; `None` if its own size cannot be parsed.
+fn expected(set: &SetView, template: &Template, listed: &Listed) -> Option<Bytes> {
+    let running = VolumeGroup::read(listed, set, template).claims;
+    let claims = running.into_iter().chain(VolumeGroup::retained(listed, set, template)).map(|claim| claim.requested);
+    let requested = set.annotations.get(REQUESTED).and_then(|text| requested::largest(text, template.name.as_str()));
+    template.size.map(|live| claims.chain(requested).fold(live, Bytes::max))
 }
 
 impl Drift {
@@ -216,7 +217,7 @@ mod tests {
     fn set(size: &str, annotations: Value) -> Value {
         json!({
             "kind": "StatefulSet",
-            "metadata": {"namespace": "shop", "name": "db", "annotations": annotations},
+            "metadata": {"namespace": "shop", "name": "db", "uid": "1", "annotations": annotations},
             "spec": {"volumeClaimTemplates": [
                 {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}},
             ]},
@@ -225,7 +226,7 @@ mod tests {
 
     fn claim(name: &str, size: &str) -> Value {
         json!({
-            "metadata": {"namespace": "shop", "name": name},
+            "metadata": {"namespace": "shop", "name": name, "uid": name, "resourceVersion": "1"},
             "spec": {"resources": {"requests": {"storage": size}}},
         })
     }
@@ -234,7 +235,8 @@ mod tests {
     fn the_expected_size_is_the_largest_of_the_live_and_the_requested_sizes() {
         let check = |live: &str, annotations: Value, claims: &[Value], git: Option<&str>, expected: Option<&str>| {
             let applied = git.map(|size| set(size, json!({})));
-            let found = drift(&set(live, annotations), claims, applied.as_ref());
+            let listed = Listed::new(claims.to_vec(), None);
+            let found = drift(&set(live, annotations), &listed, applied.as_ref());
             let sizes: Vec<String> = found.iter().map(|drift| drift.should.to_string()).collect();
             assert_eq!(sizes, expected.into_iter().collect::<Vec<_>>(), "{live} {git:?}");
         };
@@ -265,7 +267,8 @@ mod tests {
 
     #[test]
     fn the_output_is_a_table_values_or_patches() {
-        let drifts = drift(&set("9Gi", json!({})), &[], Some(&set("5Gi", json!({}))));
+        let listed = Listed::new(Vec::new(), None);
+        let drifts = drift(&set("9Gi", json!({})), &listed, Some(&set("5Gi", json!({}))));
         assert_eq!(
             table(&drifts),
             "NAMESPACE  STATEFULSET  TEMPLATE  GIT  EXPECTED\nshop       db           data      5Gi       9Gi\n"

@@ -18,6 +18,7 @@ use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::{print, say};
 use crate::cluster::client::{Address, Client, Error, Outcome, Patch, Run};
 use crate::policy::claim::Claim;
+use crate::workload::snapshot::Workload;
 
 mod plan;
 
@@ -67,7 +68,7 @@ pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
         };
         let planned = Planned { client, set: &set, object: &object, request: &request, change: &change };
         if args.dry_run == DryRun::Server {
-            return planned.validate(&snapshot.claims).await;
+            return planned.validate(&snapshot.workload).await;
         }
         if planned.annotate().await? {
             planned.report("requested");
@@ -80,11 +81,11 @@ pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
 
 /// The template that the arguments select.
 fn template(args: &Args, snapshot: &Snapshot) -> Result<TemplateName, Failure> {
-    let names = snapshot.set.template_names();
+    let names = snapshot.workload.set.template_names();
     let listed: Vec<String> = names.iter().enumerate().map(|(index, name)| format!("{index}: {name}")).collect();
     let usage =
         |message: String| Failure::usage(message).hint(format!("Templates of the StatefulSet: {}.", listed.join(", ")));
-    let set = &snapshot.set.name;
+    let set = &snapshot.workload.set.name;
     match (&args.template, args.index, names.as_slice()) {
         (_, _, []) => {
             Err(Failure::negative(format!("StatefulSet {set} has no volumeClaimTemplates, so it cannot be resized")))
@@ -139,14 +140,14 @@ impl Planned<'_> {
     }
 
     /// Validates the annotation on the server and, as far as this user may, the expansion of each PVC by the operator.
-    async fn validate(&self, claims: &[Claim]) -> Result<Exit, Failure> {
+    async fn validate(&self, workload: &Workload) -> Result<Exit, Failure> {
         let patch = annotation(self.object, self.request);
         if let Outcome::Conflict(message) = self.client.patch(&Address::set(self.set), &patch, Run::Dry).await? {
             let message = format!("StatefulSet {} changed since it was read: {message}", self.set);
             return Err(Failure::negative(message).hint("Run the command again."));
         }
         for (name, _, to) in &self.change.claims {
-            let Some(claim) = claims.iter().find(|claim| claim.name == *name) else { continue };
+            let Some(claim) = workload.claims().find(|claim| claim.name == *name) else { continue };
             match self.validate_claim(claim, *to).await {
                 Ok(()) => {}
                 Err(Error::NotAllowed { call, .. }) => {

@@ -19,6 +19,7 @@ use crate::cluster::events::{self, Subject};
 use crate::recreate::confirm::{Findings, Remains, examine};
 use crate::recreate::restore::{RestoreError, RestorePlan, plan};
 use crate::recreate::rights;
+use crate::workload::claims::{storage_capacity, storage_request};
 
 mod words;
 
@@ -93,9 +94,7 @@ async fn findings(client: &Client, set: &SetName, manifest: &Value, claims: &[Va
 
 /// The name of a PVC with the larger of its request and its capacity: a template must not be smaller than its volumes.
 fn size(claim: &Value) -> Option<(ClaimName, Bytes)> {
-    let size =
-        |pointer: &str| claim.pointer(pointer).and_then(Value::as_str).and_then(|text| text.parse::<Bytes>().ok());
-    let size = size("/spec/resources/requests/storage").max(size("/status/capacity/storage"))?;
+    let size = storage_request(claim).max(storage_capacity(claim))?;
     Some((ClaimName::from(claim.pointer("/metadata/name")?.as_str()?), size))
 }
 

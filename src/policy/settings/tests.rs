@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::reasons::Reason;
+use crate::policy::values::quote;
 
 fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
     entries.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect()

@@ -18,7 +18,7 @@ const ROOMS: &[&str] = &[
     "src/controller/measure",
     "src/controller/measure.rs",
     "src/controller/queue.rs",
-    "src/controller/retry.rs",
+    "src/controller/requeue.rs",
     "src/controller/turns.rs",
     "src/telemetry",
     "src/webhook",

@@ -62,9 +62,8 @@ fn snapshot(set: SetView, percent: u64) -> Snapshot {
     let claims = vec![claim(0, capacity, capacity), claim(1, capacity, capacity)];
     let reading = Reading::Measured { usage, rate: 0, capacity };
     Snapshot {
-        set,
+        workload: Workload::of(set, claims),
         ready: 2,
-        claims,
         readings: [("data-db-0".into(), reading)].into(),
         events: vec![],
         usage_denied: false,
@@ -149,7 +148,7 @@ fn a_pvc_is_shown_with_its_state() {
 #[test]
 fn the_pvc_of_a_replica_that_has_none_is_missing() {
     let mut snapshot = snapshot(set(auto(), json!({})), 10);
-    snapshot.claims.truncate(1);
+    snapshot.workload.groups[0].claims.truncate(1);
     assert_eq!(compose(&snapshot, now()).templates[0].claims[1].state, State::Missing);
 }
 

@@ -10,7 +10,7 @@ use crate::cli::show::terminal::say;
 use crate::cluster::client::resources::EVENTS;
 use crate::cluster::client::{Client, Selector};
 use crate::cluster::clock;
-use crate::cluster::sets::SetView;
+use crate::workload::statefulset::SetView;
 
 /// Without any progress for this long, the operator may not be running.
 const NO_PROGRESS_WARNING: Duration = Duration::from_secs(20);

@@ -9,8 +9,8 @@ use super::Context;
 use super::findings::Finding;
 use crate::cluster::client::resources::PODS;
 use crate::cluster::client::{Error, Resource};
-use crate::cluster::sets::SetView;
 use crate::recreate::rivals::selects;
+use crate::workload::statefulset::SetView;
 
 const REPLICA_SETS: Resource = Resource { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets" };
 const DAEMON_SETS: Resource = Resource { group: "apps", version: "v1", kind: "DaemonSet", plural: "daemonsets" };

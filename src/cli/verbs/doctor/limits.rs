@@ -4,10 +4,9 @@ use serde_json::Value;
 
 use super::Context;
 use super::findings::Finding;
-use crate::cli::read::compose::Snapshot;
 use crate::cluster::client::{Error, Resource};
-use crate::cluster::sets::SetView;
-use crate::policy::settings::Auto;
+use crate::policy::settings::{Auto, Limits};
+use crate::workload::statefulset::SetView;
 
 const DEPLOYMENTS: Resource = Resource { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
 
@@ -37,7 +36,7 @@ fn has_limit(operator: &Value) -> bool {
 }
 
 fn unlimited(set: &SetView) -> Vec<Finding> {
-    let (settings, _) = Snapshot::settings(set);
+    let (settings, _) = set.settings(&Limits::default());
     let without = settings.templates.iter().filter(|(_, own)| own.auto == Auto::On && own.max_size.is_none());
     let finding = |template: &crate::api::names::TemplateName| {
         let what =

@@ -8,12 +8,12 @@ use crate::api::annotations::{PREFIX, RESIZE_NAME};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName};
 use crate::cli::failure::Failure;
-use crate::cli::read::compose::{Snapshot, driver};
-use crate::cluster::sets::SetView;
+use crate::cli::read::compose::Snapshot;
 use crate::policy::claim::{self, Claim, ClaimStep};
 use crate::policy::decide::{Verdict, decide};
-use crate::policy::drivers::Driver;
-use crate::policy::settings::{Origin, Settings, TemplateSettings, TemplateSync};
+use crate::policy::drivers::{Driver, Drivers};
+use crate::policy::settings::{Limits, Origin, Settings, TemplateSettings, TemplateSync};
+use crate::workload::statefulset::SetView;
 
 /// What the user requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,27 +52,27 @@ type Expansion = (ClaimName, Bytes, Bytes);
 /// # Errors
 /// If it would make a volume smaller, or cannot be fulfilled.
 pub(super) fn plan(snapshot: &Snapshot, request: &Request, now: Timestamp) -> Result<Plan, Failure> {
-    let set = &snapshot.set;
-    let template = set.templates.iter().find(|template| template.name == request.template);
-    let template_size = template.and_then(|template| template.size).unwrap_or_default();
-    let claims = template.map(|template| snapshot.claims_of(template)).unwrap_or_default();
+    let set = &snapshot.workload.set;
+    let group = snapshot.workload.group(&request.template);
+    let template_size = group.and_then(|group| group.template.size).unwrap_or_default();
+    let claims = group.map_or(&[][..], |group| &group.claims);
     if set.deleting && !set.marked {
         return Err(Failure::refused(format!("StatefulSet {} is being deleted", set.name)));
     }
-    is_not_smaller(snapshot, request, template_size, &claims)?;
+    is_not_smaller(snapshot, request, template_size, claims)?;
     let annotated = annotated(set, request);
-    let (settings, _) = Snapshot::settings(&annotated);
+    let (settings, _) = annotated.settings(&Limits::default());
     let Some(own) = settings.templates.get(&request.template) else {
         return Err(Failure::usage(format!("StatefulSet {} has no template {}", set.name, request.template)));
     };
     is_within_max_size(set, request, own)?;
-    let driver = driver(&claims);
-    let decision = decide(own, &driver, template_size, &claims, &BTreeMap::new(), now);
+    let driver = group.map(|group| group.driver(&Drivers::default())).unwrap_or_default();
+    let decision = decide(own, &driver, template_size, claims, &BTreeMap::new(), now);
     let to = match decision.verdict {
         Verdict::Grow { to, .. } => to,
         Verdict::Keep | Verdict::Recommend { .. } | Verdict::Refuse(_) => decision.template.unwrap_or(request.size),
     };
-    let (claims, mut remarks) = expansions(&claims, to, &driver, now)?;
+    let (claims, mut remarks) = expansions(claims, to, &driver, now)?;
     let obstacle = template_obstacle(&annotated, &settings);
     let template = decision.template.filter(|_| obstacle.is_none()).map(|to| (template_size, to));
     if claims.is_empty() && template.is_none() {
@@ -110,7 +110,8 @@ fn settings_remarks(request: &Request, settings: &Settings, own: &TemplateSettin
 
 /// When the operator recreates the StatefulSet, and what it waits for.
 fn recreation(snapshot: &Snapshot) -> String {
-    let (set, replicas) = (&snapshot.set, snapshot.set.ordinals.len());
+    let set = &snapshot.workload.set;
+    let replicas = set.ordinals.len();
     let ready = usize::try_from(snapshot.ready).unwrap_or(usize::MAX);
     if set.marked {
         return "rso updates the template after the recreation in progress; the Pods keep running.".to_owned();
@@ -136,7 +137,7 @@ fn is_not_smaller(
     let largest = claims.iter().max_by_key(|claim| claim.requested);
     let (what, size) = match largest {
         Some(claim) if claim.requested > template_size => (format!("PVC {}", claim.name), claim.requested),
-        Some(_) | None => (format!("template {} of {}", request.template, snapshot.set.name), template_size),
+        Some(_) | None => (format!("template {} of {}", request.template, snapshot.workload.set.name), template_size),
     };
     match request.size < size {
         true => Err(Failure::refused(format!("{what} has {size}, more than {}: volumes cannot shrink", request.size))

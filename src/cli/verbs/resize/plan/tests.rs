@@ -4,6 +4,7 @@ use super::*;
 use crate::api::names::Ordinal;
 use crate::cli::failure::Exit;
 use crate::policy::claim::{Class, Phase, Resize};
+use crate::workload::snapshot::Workload;
 
 fn claim(ordinal: u32, size: u64, expandable: bool) -> Claim {
     Claim {
@@ -41,9 +42,8 @@ fn snapshot(annotations: Value, metadata: Value, claims: Vec<Claim>) -> Snapshot
     }
     let set = SetView::of(&serde_json::from_value(object).unwrap()).unwrap();
     Snapshot {
-        set,
         ready: u32::try_from(claims.len()).unwrap(),
-        claims,
+        workload: Workload::of(set, claims),
         readings: BTreeMap::new(),
         events: vec![],
         usage_denied: false,

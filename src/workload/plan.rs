@@ -1,8 +1,8 @@
-//! What is the one next thing to do for a set? Joins what the claims need with what the template needs; pure.
+//! The plan for a StatefulSet: the one next step, from what its PVCs need and what its templates need.
 //!
-//! Claims first, one write a pass, then the template: nothing is recreated before every claim that would be affected has
-//! accepted its size. The fullest claim of all templates comes first, so that scarce room goes where it is needed. A claim
-//! that nobody can grow keeps its own template from following, not the others.
+//! PVCs first, one write for each reconciliation, then the templates: nothing is recreated before every PVC of the
+//! template has accepted its size. The fullest PVC of all templates comes first, because quota and storage can be
+//! scarce. A PVC that cannot be expanded prevents the update of its own template only.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,55 +17,56 @@ use crate::policy::decide::{Decision, Fullness, Trigger, Verdict};
 use crate::policy::drivers::Driver;
 use crate::policy::settings::{Auto, TemplateSettings};
 
-/// What is known and decided of one template.
+/// A template with its PVCs and the decision about it.
 #[derive(Clone, Debug)]
 pub struct Template<'a> {
     /// Its settings.
     pub settings: &'a TemplateSettings,
-    /// The limits of its claims' driver.
+    /// The limits of the CSI driver.
     pub driver: Driver,
-    /// What [`crate::policy::decide::decide`] said.
+    /// The result of [`crate::policy::decide::decide`].
     pub decision: Decision,
-    /// The claims of the replicas.
+    /// The PVCs of the replicas.
     pub claims: Vec<Claim>,
-    /// The claims of ordinals that the set does not run now. They come back when it is scaled up, so they grow along.
-    pub leftovers: Vec<Claim>,
+    /// The retained PVCs of scaled-down replicas. They are used again when the StatefulSet is scaled up, so they are
+    /// expanded too.
+    pub retained: Vec<Claim>,
 }
 
-/// The next thing to do.
+/// The next step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Nothing, until something changes.
     Rest,
-    /// Ask for a larger claim (or for less than was refused).
+    /// Request a larger size for a PVC, or a smaller one than was refused.
     Grow {
-        /// The claim as it was seen: its resourceVersion is the precondition.
+        /// The PVC as it was read: its resourceVersion is the precondition.
         claim: Box<Claim>,
-        /// The size to ask for.
+        /// The size to request.
         to: Bytes,
-        /// Why it grows.
+        /// Why it is expanded.
         trigger: Trigger,
         /// Its own volume is full: a smaller size is better than none.
         is_full: bool,
     },
-    /// Let the templates follow their claims.
+    /// Update the templates to the size of their PVCs.
     Sync(BTreeMap<TemplateName, Bytes>),
 }
 
-/// The step, and what is to be told.
+/// The next step, and what to report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The next thing to do.
+    /// The next step.
     pub step: Step,
-    /// Notes about the set.
+    /// Event messages about the StatefulSet.
     pub of_the_set: Vec<Note>,
-    /// Notes about claims.
+    /// Event messages about PVCs.
     pub of_claims: Vec<(ClaimName, Note)>,
 }
 
-/// Chooses the next thing to do for all templates of a set.
+/// Chooses the next step for all templates of a StatefulSet.
 ///
-/// A claim that is `held_back` is not asked to grow now: the API server has just refused it.
+/// A PVC that is `held_back` is not expanded now: the API server has just refused it.
 pub fn plan(
     templates: &[Template<'_>],
     refused: &HashMap<ClaimName, Refusal>,
@@ -77,7 +78,7 @@ pub fn plan(
     for template in templates {
         let steps = template.steps(refused, now);
         let mut patches = steps.iter().filter(|(_, step)| matches!(step, ClaimStep::Patch { .. })).peekable();
-        // What is refused to all is not told as if it were done.
+        // An expansion that is refused for all PVCs is not announced.
         let is_refused = patches.peek().is_some() && patches.all(|(claim, _)| held_back(&claim.name));
         let holds = |note: &&Note| !(is_refused && note.reason.severity() == Severity::Normal);
         plan.of_the_set.extend(template.decision.notes.iter().filter(holds).cloned());
@@ -90,7 +91,7 @@ pub fn plan(
             }
             if let Some((to, note)) = plan.take(claim, step) {
                 let candidate = Candidate { template, claim, to, note };
-                // Of equals the first: in the order of templates and ordinals.
+                // Of equally full PVCs the first, in the order of templates and ordinals.
                 if fullest.as_ref().is_none_or(|known| candidate.share() > known.share()) {
                     fullest = Some(candidate);
                 }
@@ -110,7 +111,7 @@ pub fn plan(
     plan
 }
 
-/// A claim that can be asked to grow.
+/// A PVC that can be expanded.
 struct Candidate<'a> {
     template: &'a Template<'a>,
     claim: &'a Claim,
@@ -129,11 +130,11 @@ impl Candidate<'_> {
 }
 
 impl Plan {
-    /// Takes what is to be told of a claim; answers the size to ask for, if it can be asked now.
+    /// Adds what to report about a PVC; returns the size to request, if it can be requested now.
     fn take(&mut self, claim: &Claim, step: ClaimStep) -> Option<(Bytes, Note)> {
         match step {
             ClaimStep::Settled => None,
-            // That it grows was told when it was asked to.
+            // It was reported when the expansion was requested.
             ClaimStep::Wait(note) if note.reason == Reason::ClaimExpanding => None,
             ClaimStep::Wait(note) | ClaimStep::Blocked(note) => {
                 self.of_claims.push((claim.name.clone(), note));
@@ -143,7 +144,7 @@ impl Plan {
         }
     }
 
-    /// The others have their turn with a later pass.
+    /// The other PVCs follow in later reconciliations.
     fn grow(&mut self, candidate: Candidate<'_>) {
         let is_full = candidate.fullness().is_some_and(|fullness| fullness.is_over);
         let trigger = candidate.template.trigger();
@@ -153,7 +154,7 @@ impl Plan {
 }
 
 impl Template<'_> {
-    /// Whether anything of it may be changed at all.
+    /// Whether rso may change anything of it.
     fn is_ours(&self) -> bool {
         self.settings.auto == Auto::On || self.settings.requested.is_some()
     }
@@ -170,13 +171,13 @@ impl Template<'_> {
         all.collect()
     }
 
-    /// The claims that grow and that the template waits for; one list, for both.
+    /// The PVCs that are expanded, and that the template waits for.
     ///
-    /// What scaling down has left without a volume, or on its way out, cannot grow. It is no replica either, and a pod that
-    /// it gets one day makes it one, so the template does not wait for it.
+    /// A retained PVC without a volume, or one that is being deleted, cannot be expanded, so the template does not wait
+    /// for it. It becomes a PVC of a replica when a Pod uses it.
     fn of_concern(&self) -> impl Iterator<Item = &Claim> {
         let can_grow = |claim: &&Claim| claim.phase == Phase::Bound && !claim.deleting;
-        self.claims.iter().chain(self.leftovers.iter().filter(can_grow))
+        self.claims.iter().chain(self.retained.iter().filter(can_grow))
     }
 
     fn trigger(&self) -> Trigger {
@@ -186,7 +187,7 @@ impl Template<'_> {
         }
     }
 
-    /// The size that every claim of it should have, 0 when each keeps its own.
+    /// The size that every PVC of it is to have; 0 if each keeps its own.
     fn target(&self) -> Bytes {
         let by_claims = match self.decision.verdict {
             Verdict::Grow { to, .. } => to,
@@ -195,7 +196,7 @@ impl Template<'_> {
         by_claims.max(self.decision.template.unwrap_or_default())
     }
 
-    /// The size that the template may have now; or nothing, and why.
+    /// The size that the template can have now; or none, and why.
     fn follows(&self, notes: &mut Vec<Note>) -> Option<(TemplateName, Bytes)> {
         let size = self.decision.template?;
         let small = |claim: &&Claim| !claim.is_committed(size);

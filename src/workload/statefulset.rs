@@ -1,36 +1,40 @@
-//! What does a StatefulSet say about its volumes? The typed look that deciding needs; nothing is written from it.
+//! A StatefulSet as far as decisions need it: its volumes, its annotations, and its owner. Nothing is written from it.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use crate::api::annotations::{HOLD, TRANSACTION};
+use super::claims::storage_request_typed;
+use crate::api::annotations::{HOLD, REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
+use crate::api::reasons::Note;
+use crate::api::requested::{self, Remaining};
+use crate::policy::settings::{Limits, Settings, concerns_us};
 
-/// A set as far as its volumes go.
+/// What decisions need of a StatefulSet.
 #[derive(Clone, Debug)]
 pub struct SetView {
     /// Namespace and name.
     pub name: SetName,
-    /// Which object of that name.
+    /// `metadata.uid`.
     pub uid: Uid,
-    /// `metadata.resourceVersion`: another one means that something of it has changed.
+    /// `metadata.resourceVersion`: it changes with every change of the object.
     pub resource_version: String,
-    /// `metadata.generation`: how often its spec was changed.
+    /// `metadata.generation`: it changes with every change of the spec.
     pub generation: i64,
     /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
-    /// `spec.volumeClaimTemplates`, in their order.
+    /// `spec.volumeClaimTemplates`, in order.
     pub templates: Vec<Template>,
-    /// The ordinals that the set runs now.
+    /// The ordinals of its replicas.
     pub ordinals: std::ops::Range<u32>,
     /// Whether the object is being deleted.
     pub deleting: bool,
-    /// Whether it carries a mark of a recreate: our finalizer or transaction id.
+    /// Whether it has the finalizer or the transaction ID of a recreation.
     pub marked: bool,
     /// The kind and name of the controller that owns it.
     pub owner: Option<(String, String)>,
@@ -39,14 +43,14 @@ pub struct SetView {
 /// An entry of `spec.volumeClaimTemplates`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// Its name.
+    /// `metadata.name`.
     pub name: TemplateName,
-    /// `spec.resources.requests.storage`; `None` when it is missing or cannot be read.
+    /// `spec.resources.requests.storage`; `None` if it is missing or malformed.
     pub size: Option<Bytes>,
 }
 
 impl SetView {
-    /// Reads it; `None` when name, namespace or UID are missing, as no object of the API server is.
+    /// Reads it; `None` if the name, the namespace, or the UID is missing, which does not happen in objects of the API server.
     pub fn of(set: &StatefulSet) -> Option<Self> {
         let meta = &set.metadata;
         let name = SetName::new(meta.namespace.clone()?, meta.name.clone()?);
@@ -71,12 +75,34 @@ impl SetView {
         })
     }
 
-    /// The names of the templates, in their order.
+    /// The names of the templates, in order.
     pub fn template_names(&self) -> Vec<TemplateName> {
         self.templates.iter().map(|template| template.name.clone()).collect()
     }
 
-    /// The claims that the replicas of the set have of this template.
+    /// What of the `requested` annotation is left to do.
+    pub fn remaining_requests(&self) -> Remaining {
+        let live = |name: &str| self.templates.iter().find(|template| template.name.as_str() == name)?.size;
+        self.annotations.get(REQUESTED).map_or(Remaining::None, |text| requested::remaining(text, live))
+    }
+
+    /// Whether rso manages it.
+    pub fn is_managed(&self) -> bool {
+        concerns_us(&self.annotations, &self.labels)
+    }
+
+    /// Its settings, and the errors in its annotations.
+    pub fn settings(&self, limits: &Limits) -> (Settings, Vec<Note>) {
+        Settings::read(&self.annotations, &self.labels, &self.template_names(), limits)
+    }
+
+    /// Whether this is a PVC of the template that belongs to none of its ordinals: scaling down left it.
+    pub fn is_retained(&self, namespace: &str, claim: &ClaimName, template: &TemplateName) -> bool {
+        namespace == self.name.namespace
+            && claim.ordinal_of(template, &self.name).is_some_and(|ordinal| !self.ordinals.contains(&ordinal.0))
+    }
+
+    /// The PVCs that its replicas have of this template.
     pub fn claims_of<'a>(&'a self, template: &'a TemplateName) -> impl Iterator<Item = (Ordinal, ClaimName)> + 'a {
         self.ordinals.clone().map(Ordinal).map(|ordinal| (ordinal, ClaimName::of(template, &self.name, ordinal)))
     }
@@ -87,11 +113,7 @@ fn non_negative(number: i32) -> u32 {
 }
 
 fn template(claim: &PersistentVolumeClaim) -> Option<Template> {
-    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: requested(claim) })
-}
-
-fn requested(claim: &PersistentVolumeClaim) -> Option<Bytes> {
-    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
+    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: storage_request_typed(claim) })
 }
 
 #[cfg(test)]
@@ -128,5 +150,31 @@ mod tests {
         assert_eq!(claims, ["data-db-5", "data-db-6"]);
         assert_eq!(set.templates[0].size, Some(Bytes(1_000_000_000)));
         assert_eq!(set.templates[1].size, None);
+    }
+
+    #[test]
+    fn a_request_is_open_until_the_template_has_its_size() {
+        let check = |recorded: Option<&str>, expected: Remaining| {
+            let mut set = json!({
+                "metadata": {"name": "db", "namespace": "ns", "uid": "1"},
+                "spec": {"serviceName": "db", "selector": {}, "template": {}, "volumeClaimTemplates": [
+                    {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "50Gi"}}}},
+                    {"metadata": {"name": "wal"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}},
+                ]},
+            });
+            if let Some(recorded) = recorded {
+                set["metadata"]["annotations"] = json!({ REQUESTED: recorded });
+            }
+            let view = SetView::of(&serde_json::from_value(set).unwrap()).unwrap();
+            assert_eq!(view.remaining_requests(), expected, "{recorded:?}");
+        };
+        check(None, Remaining::None);
+        check(Some("data"), Remaining::None);
+        check(Some("data=much"), Remaining::None);
+        check(Some("data=60Gi"), Remaining::All("data=60Gi".into()));
+        check(Some("data=60Gi,wal=2Gi"), Remaining::All("data=60Gi,wal=2Gi".into()));
+        check(Some("data=50Gi,wal=2Gi"), Remaining::Part(Some("wal=2Gi".into())));
+        check(Some("data=51200Mi"), Remaining::Part(None));
+        check(Some("gone=1Gi"), Remaining::Part(None));
     }
 }

@@ -1,4 +1,4 @@
-//! Delays before a retry after an error.
+//! When a StatefulSet is reconciled again: when something changes, or after a delay.
 //!
 //! The class of the error determines the delay, not the call that failed. Every delay doubles with consecutive errors,
 //! up to a limit: a failing StatefulSet costs little, and its recovery is noticed.
@@ -8,14 +8,48 @@ use std::time::Duration;
 
 use crate::api::names::SetName;
 use crate::cluster::client::Class;
+use crate::cluster::observe::ObserveError;
 
-/// The delay after this number of consecutive errors (1: this is the first).
+/// When a StatefulSet is reconciled again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// When something changes.
+    Change,
+    /// After this delay, or when something changes.
+    After(Duration),
+}
+
+impl Next {
+    /// The delay, if there is one.
+    pub(super) const fn delay(self) -> Option<Duration> {
+        match self {
+            Self::After(delay) => Some(delay),
+            Self::Change => None,
+        }
+    }
+
+    /// The first of these.
+    pub(super) fn soonest<const N: usize>(nexts: [Self; N]) -> Self {
+        nexts.into_iter().filter_map(Self::delay).min().map_or(Self::Change, Self::After)
+    }
+}
+
+/// The delay after a reconciliation that failed, with so many errors in a row.
+pub(super) fn after_error(error: &ObserveError, in_a_row: u32, set: &SetName) -> Duration {
+    let class = match error {
+        ObserveError::Read(error) => error.class(),
+        ObserveError::Malformed(_) => Class::Permanent,
+    };
+    spread(delay(class, in_a_row), set)
+}
+
+/// The delay after so many errors in a row (1: this is the first).
 pub(super) fn delay(class: Class, in_a_row: u32) -> Duration {
     let (first, longest) = match class {
-        // A write may have happened: observing again is cheap and settles it.
+        // A write may have happened: another read is cheap and shows it.
         Class::Unknown => (Duration::from_millis(200), Duration::from_secs(15)),
         Class::Retry { .. } => (Duration::from_millis(500), Duration::from_secs(30)),
-        // Only a user, or another object, changes this, and most such changes trigger a watch.
+        // Only a person, or another object, changes that. Most of these changes are watched.
         Class::Permanent => (Duration::from_secs(10), Duration::from_secs(300)),
     };
     let doubled = first.saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
@@ -26,7 +60,7 @@ pub(super) fn delay(class: Class, in_a_row: u32) -> Duration {
     doubled.min(longest).max(asked)
 }
 
-/// The delay before a deferred template update is tried again, if nothing changes in the meantime.
+/// The delay before the update of a template is tried again, if nothing changes meanwhile.
 pub(super) fn deferral(in_a_row: u32) -> Duration {
     let doubled =
         Duration::from_secs(1).saturating_mul(1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX));
@@ -44,6 +78,13 @@ pub(super) fn spread(delay: Duration, set: &SetName) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shortest_delay_counts() {
+        let after = |seconds| Next::After(Duration::from_secs(seconds));
+        assert_eq!(Next::soonest([Next::Change, after(9), after(3)]), after(3));
+        assert_eq!(Next::soonest([Next::Change, Next::Change]), Next::Change);
+    }
 
     #[test]
     fn delays_of_the_same_length_are_spread_over_a_tenth_of_it() {

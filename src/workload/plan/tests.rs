@@ -37,12 +37,12 @@ fn template<'a>(
     settings: &'a TemplateSettings,
     template_gib: u64,
     claims: Vec<Claim>,
-    leftovers: Vec<Claim>,
+    retained: Vec<Claim>,
 ) -> Template<'a> {
     let driver = Driver::default();
     let size = Bytes::gib(template_gib);
     let decision = crate::policy::decide::decide(settings, &driver, size, &claims, &BTreeMap::new(), now());
-    Template { settings, driver, decision, claims, leftovers }
+    Template { settings, driver, decision, claims, retained }
 }
 
 fn grown(plan: &Plan) -> Option<(&str, Bytes)> {
@@ -140,7 +140,7 @@ fn by_usage<'a>(settings: &'a TemplateSettings, claims: Vec<Claim>, percents: &[
     let (driver, readings) = (Driver::default(), readings.collect());
     let size = Bytes::gib(1);
     let decision = crate::policy::decide::decide(settings, &driver, size, &claims, &readings, now());
-    Template { settings, driver, decision, claims, leftovers: vec![] }
+    Template { settings, driver, decision, claims, retained: vec![] }
 }
 
 fn growing_by_usage(name: &str) -> TemplateSettings {

@@ -1,0 +1,69 @@
+//! The objects that the command line listed, to read snapshots from.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::measure::Key;
+use crate::api::names::{ClaimName, TemplateName};
+use crate::cli::failure::Failure;
+use crate::cluster::client::resources::STORAGE_CLASSES;
+use crate::cluster::client::{Client, Error, Selector};
+use crate::policy::claim::Class;
+use crate::workload::claims;
+use crate::workload::objects::Objects;
+use crate::workload::statefulset::SetView;
+
+/// The StorageClasses by name; `None` if this user may not list them, which is common for users with access to one
+/// namespace.
+pub(crate) type Classes = Option<BTreeMap<String, Class>>;
+
+/// What was listed.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    claims: BTreeMap<Key, Value>,
+    classes: Classes,
+}
+
+impl Listed {
+    pub(crate) fn new(claims: Vec<Value>, classes: Classes) -> Self {
+        let text = |claim: &Value, key: &str| claim["metadata"][key].as_str().map(str::to_owned);
+        let key = |claim: &Value| Some((text(claim, "namespace")?, ClaimName::new(text(claim, "name")?)));
+        Self { claims: claims.into_iter().filter_map(|claim| Some((key(&claim)?, claim))).collect(), classes }
+    }
+}
+
+impl Objects for Listed {
+    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Cow<'_, Value>> {
+        self.claims.get(&(namespace.to_owned(), name.clone())).map(Cow::Borrowed)
+    }
+
+    fn retained(&self, set: &SetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
+        let is_retained = |(namespace, name): &Key| set.is_retained(namespace, name, template);
+        self.claims.iter().filter(|(key, _)| is_retained(key)).map(|(_, claim)| Cow::Borrowed(claim)).collect()
+    }
+
+    fn class(&self, name: &str) -> Option<Class> {
+        self.classes.as_ref()?.get(name).cloned()
+    }
+
+    fn has_classes(&self) -> bool {
+        self.classes.is_some()
+    }
+}
+
+/// Lists the StorageClasses.
+///
+/// # Errors
+/// If the request fails for another reason than a missing permission.
+pub(crate) async fn classes(client: &Client) -> Result<Classes, Failure> {
+    match client.list(&STORAGE_CLASSES, None, Selector::default()).await {
+        Ok(list) => {
+            let classes = list.items.iter().map(claims::class);
+            Ok(Some(classes.map(|class| (class.name.clone(), class)).collect()))
+        }
+        Err(Error::NotAllowed { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
