@@ -96,4 +96,16 @@ mod tests {
         check(Phase::Guarded, 0, false, false, false);
         check(Phase::Guarded, 3_600, false, false, false);
     }
+
+    #[test]
+    fn a_flight_is_read_from_the_words_of_a_journal_and_from_no_others() {
+        let set = SetName::new("shop", "db");
+        for phase in Phase::ALL {
+            let since = Timestamp::from_second(1_000_000).unwrap();
+            let read = Flight::read(set.clone(), phase.as_str(), &since.to_string());
+            assert_eq!(read, Some(Flight { set: set.clone(), phase, since }));
+        }
+        assert_eq!(Flight::read(set.clone(), "prepared", "2026-01-01T00:00:00Z"), None);
+        assert_eq!(Flight::read(set, Phase::Prepared.as_str(), "yesterday"), None);
+    }
 }
