@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_annotation_is_harmless_where_no_id_was_asked_for() {
+    fn the_first_annotation_is_harmless_if_no_transaction_id_was_sent() {
         let mut asked = set();
         asked["metadata"]["annotations"] = json!({});
         let mut answer = asked.clone();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_harmless_also_beside_another_id() {
+    fn a_label_is_harmless_even_if_the_transaction_id_differs() {
         let id = format!("metadata.annotations.{TRANSACTION}");
         let other = |set: &mut Value| {
             set["metadata"]["annotations"][TRANSACTION] = json!("another");

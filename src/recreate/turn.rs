@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_is_read_from_the_words_of_a_journal_and_from_no_others() {
+    fn the_phase_and_the_time_of_a_journal_are_parsed_and_other_text_is_rejected() {
         let set = SetName::new("shop", "db");
         for phase in Phase::ALL {
             let since = Timestamp::from_second(1_000_000).unwrap();

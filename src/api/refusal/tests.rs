@@ -41,7 +41,7 @@ fn a_refusal_is_sorted_by_the_words_of_the_server() {
          quota: objects, requested: count/statefulsets.apps=1, used: count/statefulsets.apps=2, limited: count/statefulsets.apps=2",
         "object quota objects count/statefulsets.apps",
     );
-    // Of one that is short of storage and of objects, storage counts, also where it has more room.
+    // If storage and a number of objects are exceeded, storage counts, even with more room left.
     check(
         "exceeded quota: q, requested: persistentvolumeclaims=1,requests.storage=2Gi, used: persistentvolumeclaims=3,requests.storage=9Gi, \
          limited: persistentvolumeclaims=3,requests.storage=10Gi",
@@ -76,7 +76,7 @@ fn a_refusal_is_sorted_by_the_words_of_the_server() {
 }
 
 #[test]
-fn half_of_the_words_of_a_refusal_is_another_refusal() {
+fn an_error_that_only_resembles_a_known_refusal_is_other() {
     let check = |message: &str| assert_eq!(kind(message), "other", "{message}");
     check("storageclass.storage.k8s.io \"fast\" is being deleted");
     check("namespaces \"shop\" not found");

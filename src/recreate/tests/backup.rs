@@ -96,7 +96,7 @@ fn the_heads_are_those_of_this_set_with_what_a_write_needs() {
 }
 
 #[test]
-fn the_head_of_a_backup_that_is_being_deleted_says_so() {
+fn the_head_of_a_backup_that_is_being_deleted_is_marked() {
     let going = json!({
         "name": "db-backup-2", "uid": "u", "resourceVersion": "3", "deletionTimestamp": "2026-01-01T00:00:00Z",
     });

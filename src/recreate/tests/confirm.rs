@@ -188,7 +188,7 @@ fn a_revision_of_somebody_else_confirms_nothing() {
 }
 
 #[test]
-fn a_revision_that_the_set_controls_confirms_its_template() {
+fn a_revision_that_the_statefulset_controls_confirms_its_template() {
     let mut own = revision("db-a", template());
     own["metadata"]["ownerReferences"] = json!([{"kind": "StatefulSet", "name": "db", "controller": true}]);
     assert_eq!(examined(&backup(), &[own], &[]).confirmed_by.as_deref(), Some("db-a"));

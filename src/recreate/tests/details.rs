@@ -88,7 +88,7 @@ fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_c
     match written(&world) {
         Action::UpdateJournal { journal, .. } => {
             assert_eq!(journal.when_deleted, WhenDeleted::Delete);
-            // They get their owner back in the end.
+            // The recreation restores these references at its end.
             assert_eq!(journal.owned, ["data-db-0", "data-db-1"].map(ClaimName::new).into());
         }
         other => panic!("expected the journal, not {other:?}"),
@@ -283,7 +283,7 @@ fn another_revision_of_an_unchanged_template_is_waited_for_and_told_after_a_minu
 }
 
 #[test]
-fn a_pod_with_an_owner_that_is_not_its_controller_is_not_taken_by_another_controller() {
+fn a_pod_with_an_owner_that_is_not_its_controller_is_waited_for_without_a_warning() {
     let mut world = until(World::settled(), |world| phase_of(world) == Some(Phase::Adopting));
     world.controllers();
     let mut owner = controller_of("uid-of-another");

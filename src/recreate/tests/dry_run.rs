@@ -1,4 +1,4 @@
-//! What the dry runs ask about: the copy under another name, the change of the spec, and the guard of a PVC.
+//! The dry runs of a recreation: the copy under another name, the change of the spec, and the guard of a PVC.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ use super::world::{World, pass};
 
 const ID: &str = "0123456789abcdef";
 
-/// The dry runs that a recreate asks for first.
-fn asked(world: &World) -> ProbeRequest {
+/// The dry runs that a recreation requests first.
+fn requested(world: &World) -> ProbeRequest {
     match next(&world.observe(), world.now) {
         Step::Look(Look::Probes(request)) => *request,
         other => panic!("expected the dry runs, not {other:?}"),
@@ -18,8 +18,8 @@ fn asked(world: &World) -> ProbeRequest {
 }
 
 #[test]
-fn the_copy_differs_in_its_name_alone() {
-    let request = asked(&World::settled());
+fn the_copy_differs_only_in_its_name() {
+    let request = requested(&World::settled());
     let mut copy = request.copy.clone();
     assert_ne!(copy["metadata"]["name"], request.create["metadata"]["name"]);
     copy["metadata"]["name"] = request.create["metadata"]["name"].clone();
@@ -27,20 +27,20 @@ fn the_copy_differs_in_its_name_alone() {
 }
 
 #[test]
-fn the_name_of_the_copy_is_the_name_and_the_beginning_of_the_id_and_fits_a_label_with_a_hash() {
+fn the_name_of_the_copy_ends_with_the_start_of_the_id_and_has_at_most_52_characters() {
     let check = |name: &str, expected: &str| {
         assert_eq!(renamed(&json!({ "metadata": { "name": name } }), ID)["metadata"]["name"], expected);
     };
     check("db", "db-01234567");
-    // 63 of a label, less a hyphen and ten of the hash, are 52.
+    // A label has at most 63 characters; a hyphen and the hash of a revision take 11 of them.
     check(&"n".repeat(43), &format!("{}-01234567", "n".repeat(43)));
     check(&"n".repeat(44), &format!("{}-01234567", "n".repeat(43)));
-    // What is cut does not end with a hyphen.
+    // A name that is cut after a hyphen does not get a second one.
     check(&format!("{}-more", "n".repeat(42)), &format!("{}-01234567", "n".repeat(42)));
 }
 
 #[test]
-fn the_change_of_the_spec_that_is_asked_about_is_the_one_that_is_not_there_yet() {
+fn the_dry_run_of_the_spec_changes_only_what_is_not_ondelete_and_retain_already() {
     let check = |strategy: &str, when_deleted: &str, expected: Option<Value>| {
         let retention = json!({ "whenDeleted": when_deleted });
         let object = json!({
@@ -61,11 +61,11 @@ fn the_change_of_the_spec_that_is_asked_about_is_the_one_that_is_not_there_yet()
 }
 
 #[test]
-fn a_guard_is_asked_about_for_the_first_pvc_of_a_pod_that_lacks_one_and_only_with_delete() {
+fn the_dry_run_of_a_guard_uses_the_first_pvc_of_a_pod_without_one_and_requires_when_deleted_delete() {
     let check = |mut world: World, change: fn(&mut World), expected: Option<&str>| {
         pass(&mut world);
         change(&mut world);
-        let protect = asked(&world).protect;
+        let protect = requested(&world).protect;
         assert_eq!(protect.as_ref().map(|protect| protect.claim.as_str()), expected);
         if let Some(protect) = protect {
             let claim = world.claims.iter().find(|claim| claim.object.name == protect.claim).unwrap();

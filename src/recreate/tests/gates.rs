@@ -133,7 +133,7 @@ fn a_set_of_so_many_parts_that_a_recreate_would_not_fit_into_memory_blocks_and_o
 }
 
 #[test]
-fn managed_fields_count_as_parts_and_as_many_parts_as_are_allowed_do_not_block() {
+fn managed_fields_count_as_parts_and_the_maximum_of_parts_does_not_block() {
     use crate::api::parts::parts;
     let world = World::settled();
     let targets = &world.intent.as_ref().unwrap().targets;

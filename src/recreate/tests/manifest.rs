@@ -199,7 +199,7 @@ fn a_template_is_edited_when_somebody_else_has_written_it_since() {
 }
 
 #[test]
-fn our_last_write_is_the_latest_entry_of_ours_that_is_not_about_a_subresource() {
+fn the_last_write_is_the_latest_entry_of_the_operator_without_a_subresource() {
     let at = |manager: &str, subresource: Option<&str>, day: u32| {
         let mut entry = entry(manager, subresource, json!({}));
         entry["time"] = json!(format!("2026-01-0{day}T00:00:00Z"));
@@ -217,7 +217,7 @@ fn our_last_write_is_the_latest_entry_of_ours_that_is_not_about_a_subresource() 
 }
 
 #[test]
-fn a_merge_patch_makes_the_one_of_the_other_and_names_only_what_changes() {
+fn a_merge_patch_turns_one_value_into_the_other_and_contains_only_the_changes() {
     let check = |from: Value, to: Value, expected: Value| {
         let patch = merge_patch(&from, &to);
         assert_eq!(patch, expected, "{from} {to}");

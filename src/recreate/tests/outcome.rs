@@ -1,4 +1,4 @@
-//! What a recreate has come to, compared with its journal.
+//! The outcome of a recreation, compared with its journal.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::super::outcome::{Outcome, of};
 use super::world::{World, data, pass};
 use crate::api::bytes::Bytes;
 
-/// A recreate that has just begun, and its journal.
+/// A recreation with a new journal.
 fn begun() -> (World, Journal) {
     let mut world = World::settled();
     pass(&mut world);
@@ -16,7 +16,7 @@ fn begun() -> (World, Journal) {
 }
 
 #[test]
-fn the_outcome_without_a_set_is_what_the_journal_says_was_wanted_and_lost() {
+fn without_a_statefulset_the_outcome_has_the_targets_and_the_lost_pods_of_the_journal() {
     let (mut world, mut journal) = begun();
     journal.lost.insert("db-1".to_owned());
     world.set = None;
@@ -26,7 +26,7 @@ fn the_outcome_without_a_set_is_what_the_journal_says_was_wanted_and_lost() {
 }
 
 #[test]
-fn a_template_is_short_only_below_its_target() {
+fn a_template_is_short_only_if_it_is_smaller_than_its_target() {
     let check = |size: &str, is_short: bool| {
         let (mut world, journal) = begun();
         world.edit(|set| {

@@ -1,10 +1,10 @@
-//! Which fields of a pod template are rights, and which are none.
+//! The fields of a pod template that are rights, and those that are not.
 
 use serde_json::{Value, json};
 
 use super::super::rights::{Rights, same_template};
 
-/// Two containers; the second one is kept from more than the first.
+/// Two containers, the second with a read-only root filesystem.
 fn known() -> Value {
     json!({
         "spec": {
@@ -17,7 +17,7 @@ fn known() -> Value {
     })
 }
 
-/// What is new in the template after this change.
+/// The new rights of the template after this change.
 fn new_rights(change: impl FnOnce(&mut Value)) -> Vec<String> {
     let mut template = known();
     change(&mut template["spec"]);
@@ -25,7 +25,7 @@ fn new_rights(change: impl FnOnce(&mut Value)) -> Vec<String> {
 }
 
 #[test]
-fn a_value_that_lets_a_pod_do_nothing_is_no_right() {
+fn a_value_that_grants_nothing_is_not_a_right() {
     let check = |field: &str, value: Value| {
         let new = new_rights(|spec| *spec.pointer_mut("/containers/0").unwrap() = json!({ "name": "db", field: value }));
         assert_eq!(new, [""; 0], "{field}");
@@ -50,26 +50,26 @@ fn a_value_that_lets_a_pod_do_nothing_is_no_right() {
 }
 
 #[test]
-fn a_mount_that_reaches_the_node_is_a_right() {
+fn a_mount_that_propagates_to_the_node_is_a_right() {
     let new = new_rights(|spec| spec["containers"][0]["volumeMounts"][0]["mountPropagation"] = json!("Bidirectional"));
     assert_eq!(new, ["spec.containers[db].volumeMounts.mountPropagation: Bidirectional"]);
 }
 
 #[test]
-fn the_group_of_root_is_a_right() {
+fn the_root_group_is_a_right() {
     let new = new_rights(|spec| spec["securityContext"] = json!({ "runAsGroup": 0, "fsGroup": 0 }));
     assert_eq!(new, ["spec.securityContext.fsGroup: 0", "spec.securityContext.runAsGroup: 0"]);
 }
 
 #[test]
-fn another_runtime_class_is_a_right_and_none_is_a_lost_protection() {
+fn another_runtime_class_is_a_right_and_a_missing_one_is_a_lost_protection() {
     let check = |value: Value, expected: &str| assert_eq!(new_rights(|spec| spec["runtimeClassName"] = value), [expected]);
     check(json!("runc"), "spec.runtimeClassName: runc");
     check(Value::Null, "without spec.runtimeClassName");
 }
 
 #[test]
-fn a_protection_is_lost_only_with_its_container_still_there() {
+fn a_protection_is_lost_only_if_its_container_remains() {
     let new = new_rights(|spec| spec["containers"][1]["securityContext"] = Value::Null);
     assert_eq!(new, ["without spec.containers[log].securityContext.readOnlyRootFilesystem"]);
     let gone = new_rights(|spec| spec["containers"] = json!([spec["containers"][0]]));
@@ -77,7 +77,7 @@ fn a_protection_is_lost_only_with_its_container_still_there() {
 }
 
 #[test]
-fn two_templates_are_the_same_with_other_nulls_and_the_mark_of_a_revision() {
+fn nulls_and_the_patch_marker_of_a_revision_do_not_make_a_template_different() {
     let check = |change: fn(&mut Value), expected: bool| {
         let mut other = known();
         change(&mut other);

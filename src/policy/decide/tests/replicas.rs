@@ -103,7 +103,7 @@ fn the_note_about_pvcs_that_follow_names_the_one_they_follow() {
     check(&|_| {}, None, "template data: PVC data-db-0 requests 2Gi; 1 of 2 PVCs request less and need 2Gi");
     // It was told when it began.
     check(&|claims| claims[0].sizer = by("rso-controller", true), None, "");
-    // The size of a finished expansion of ours, or the one of its creation, is not somebody's choice.
+    // Neither a finished expansion by the operator nor the creation of the PVC is reported as set by a user.
     for sizer in [by("rso-controller", true), by("kube-controller-manager", false)] {
         let done = |claims: &mut [Claim; 2]| claims[0] = Claim { sizer: sizer.clone(), ..claim(0, Bytes::gib(2)) };
         check(&done, None, "template data: PVC data-db-0 requests 2Gi; 1 of 2 PVCs request less and need 2Gi");
@@ -111,7 +111,7 @@ fn the_note_about_pvcs_that_follow_names_the_one_they_follow() {
 }
 
 #[test]
-fn the_note_about_pvcs_below_their_template_names_the_template_and_no_smaller_or_infeasible_pvc() {
+fn the_event_about_pvcs_below_their_template_names_the_template_and_no_smaller_or_infeasible_pvc() {
     let claims = [growing(TEN, Bytes::gib(1000), Resize::ControllerInfeasible), claim(1, TEN)];
     let decision =
         decide(&settings(|_| {}), &Driver::default(), TWELVE, &claims, &readings(&claims, &[10, 10]), at(0));
