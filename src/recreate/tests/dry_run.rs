@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::super::manifest::{parachute, renamed};
-use super::super::observed::*;
 use super::super::*;
 use super::world::{World, pass};
 
