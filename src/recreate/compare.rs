@@ -141,6 +141,25 @@ mod tests {
     }
 
     #[test]
+    fn the_first_annotation_is_harmless_if_no_transaction_id_was_sent() {
+        let mut asked = set();
+        asked["metadata"]["annotations"] = json!({});
+        let mut answer = asked.clone();
+        answer["metadata"]["annotations"]["a"] = json!("x");
+        assert_eq!(changes(&asked, &answer), Changes { serious: owned(&[]), harmless: owned(&["metadata.annotations"]) });
+    }
+
+    #[test]
+    fn a_label_is_harmless_even_if_the_transaction_id_differs() {
+        let id = format!("metadata.annotations.{TRANSACTION}");
+        let other = |set: &mut Value| {
+            set["metadata"]["annotations"][TRANSACTION] = json!("another");
+            set["metadata"]["labels"] = json!({ "team": "x" });
+        };
+        check(other, &[&id], &["metadata.labels"]);
+    }
+
+    #[test]
     fn whatever_restarts_pods_or_takes_the_size_back_is_serious() {
         let template = "spec.template";
         check(
@@ -206,7 +225,7 @@ mod tests {
 
     #[test]
     fn many_fields_are_counted() {
-        assert_eq!(listed(&owned(&["a", "b"])), "a, b");
+        assert_eq!(listed(&owned(&["a", "b", "c"])), "a, b, c");
         assert_eq!(listed(&owned(&["a", "b", "c", "d", "e"])), "a, b, c and 2 more");
     }
 }

@@ -96,4 +96,16 @@ mod tests {
         check(Phase::Guarded, 0, false, false, false);
         check(Phase::Guarded, 3_600, false, false, false);
     }
+
+    #[test]
+    fn the_phase_and_the_time_of_a_journal_are_parsed_and_other_text_is_rejected() {
+        let set = SetName::new("shop", "db");
+        for phase in Phase::ALL {
+            let since = Timestamp::from_second(1_000_000).unwrap();
+            let read = Flight::read(set.clone(), phase.as_str(), &since.to_string());
+            assert_eq!(read, Some(Flight { set: set.clone(), phase, since }));
+        }
+        assert_eq!(Flight::read(set.clone(), "prepared", "2026-01-01T00:00:00Z"), None);
+        assert_eq!(Flight::read(set, Phase::Prepared.as_str(), "yesterday"), None);
+    }
 }

@@ -41,6 +41,13 @@ fn a_refusal_is_sorted_by_the_words_of_the_server() {
          quota: objects, requested: count/statefulsets.apps=1, used: count/statefulsets.apps=2, limited: count/statefulsets.apps=2",
         "object quota objects count/statefulsets.apps",
     );
+    // If storage and a number of objects are exceeded, storage counts, even with more room left.
+    check(
+        "exceeded quota: q, requested: persistentvolumeclaims=1,requests.storage=2Gi, used: persistentvolumeclaims=3,requests.storage=9Gi, \
+         limited: persistentvolumeclaims=3,requests.storage=10Gi",
+        "storage quota q requests.storage 1Gi",
+    );
+    check(&QUOTA.replace("1150Mi", "1.5Gi; try again"), "storage quota storage requests.storage 536Mi");
     check(RANGE, &format!("limit range {:?}", Some(Bytes::mib(450))));
     check(
         "[maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 2Gi]",
@@ -66,6 +73,15 @@ fn a_refusal_is_sorted_by_the_words_of_the_server() {
     check("exceeded quota: half of a sentence", "other");
     check("exceeded quota: q, requested: a=b, used: a=c, limited: a=d", "other");
     check("", "other");
+}
+
+#[test]
+fn an_error_that_only_resembles_a_known_refusal_is_other() {
+    let check = |message: &str| assert_eq!(kind(message), "other", "{message}");
+    check("storageclass.storage.k8s.io \"fast\" is being deleted");
+    check("namespaces \"shop\" not found");
+    check("User \"alice\" is suspended");
+    check("a volume cannot shrink");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::policy::claim::{Phase, Resize, Sizer};
 use crate::policy::drivers::{Drivers, Rounding};
 use crate::policy::samples::{at, claim, growing, reading, usage};
 use crate::policy::settings::{Increase, Limits};
-use crate::policy::usage::{Inodes, Source, Unknown, Usage};
+use crate::policy::usage::{Failing, Inodes, Source, Unknown, Usage};
 
 mod replicas;
 
@@ -491,6 +491,32 @@ fn several_who_do_not_answer_are_told_in_one_note() {
     let decision = decided(&settings(|_| {}), &claims, &BTreeMap::new());
     let [note] = decision.notes.as_slice() else { panic!("{decision:?}") };
     assert!(note.text.starts_with("usage of PVC data-db-0 and 2 more is unknown"), "{note}");
+}
+
+#[test]
+fn of_several_unknown_replicas_the_one_whose_pod_does_not_run_is_named() {
+    let claims = three(TEN);
+    let failing = Failing {
+        namespace: "shop".to_owned(),
+        pod: "db-1".to_owned(),
+        container: None,
+        reason: "Unschedulable".to_owned(),
+        message: String::new(),
+    };
+    let readings = BTreeMap::from([(claims[1].name.clone(), Reading::Unknown(Unknown::NotRunning(failing)))]);
+    let decision = decided(&settings(|_| {}), &claims, &readings);
+    let [note] = decision.notes.as_slice() else { panic!("{decision:?}") };
+    assert!(note.text.starts_with("usage of PVC data-db-1 and 2 more is unknown"), "{note}");
+}
+
+#[test]
+fn a_volume_reaches_its_threshold_at_exactly_that_share() {
+    let check = |percent: u64, expected: bool| {
+        let settings = settings(|s| s.threshold = Percent::whole(80));
+        assert_eq!(reaches_threshold(&settings, &usage(&claim(0, TEN), percent), 0), expected, "{percent}");
+    };
+    check(79, false);
+    check(80, true);
 }
 
 #[test]

@@ -92,6 +92,15 @@ fn the_heads_are_those_of_this_set_with_what_a_write_needs() {
     assert_eq!(heads.keys().copied().collect::<Vec<_>>(), [2, 9]);
     assert_eq!((heads[&2].name.as_str(), heads[&2].transaction.as_deref()), ("db-backup-2", Some("t")));
     assert_eq!((heads[&9].guard.uid.as_str(), heads[&9].transaction.as_deref()), ("u", None));
+    assert!(!heads[&9].deleting);
+}
+
+#[test]
+fn the_head_of_a_backup_that_is_being_deleted_is_marked() {
+    let going = json!({
+        "name": "db-backup-2", "uid": "u", "resourceVersion": "3", "deletionTimestamp": "2026-01-01T00:00:00Z",
+    });
+    assert!(backup::heads_of(&set_name(), std::iter::once(&going))[&2].deleting);
 }
 
 #[test]

@@ -182,6 +182,24 @@ fn a_revision_of_somebody_else_confirms_nothing() {
     let mut adopted = revision("db-a", template());
     adopted["metadata"]["ownerReferences"] = json!([{"kind": "StatefulSet", "name": "web", "controller": true}]);
     check(adopted);
+    let mut of_another_kind = revision("db-a", template());
+    of_another_kind["metadata"]["ownerReferences"] = json!([{"kind": "DaemonSet", "name": "db", "controller": true}]);
+    check(of_another_kind);
+}
+
+#[test]
+fn a_revision_that_the_statefulset_controls_confirms_its_template() {
+    let mut own = revision("db-a", template());
+    own["metadata"]["ownerReferences"] = json!([{"kind": "StatefulSet", "name": "db", "controller": true}]);
+    assert_eq!(examined(&backup(), &[own], &[]).confirmed_by.as_deref(), Some("db-a"));
+}
+
+#[test]
+fn of_equal_revisions_the_one_that_pods_run_confirms_the_template() {
+    for run in ["db-a", "db-b"] {
+        let revisions = ["db-a", "db-b"].map(|name| revision(name, template()));
+        assert_eq!(examined(&backup(), &revisions, &[pod(0, run)]).confirmed_by.as_deref(), Some(run));
+    }
 }
 
 #[test]

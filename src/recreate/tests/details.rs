@@ -9,6 +9,7 @@ use super::super::observed::*;
 use super::super::*;
 use super::world::{OLD, World, controller_of, decide, nobody_else, pass};
 use crate::api::bytes::Bytes;
+use crate::api::names::ClaimName;
 
 fn until(mut world: World, is_there: impl Fn(&World) -> bool) -> World {
     for _ in 0..100 {
@@ -85,7 +86,11 @@ fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_c
     world.controllers();
     world.now += Duration::from_secs(5);
     match written(&world) {
-        Action::UpdateJournal { journal, .. } => assert_eq!(journal.when_deleted, WhenDeleted::Delete),
+        Action::UpdateJournal { journal, .. } => {
+            assert_eq!(journal.when_deleted, WhenDeleted::Delete);
+            // The recreation restores these references at its end.
+            assert_eq!(journal.owned, ["data-db-0", "data-db-1"].map(ClaimName::new).into());
+        }
         other => panic!("expected the journal, not {other:?}"),
     }
     pass(&mut world);
@@ -275,6 +280,17 @@ fn another_revision_of_an_unchanged_template_is_waited_for_and_told_after_a_minu
     let wait = waited(&world);
     assert_eq!(wait.at_most, Duration::from_secs(5));
     assert!(wait.note.unwrap().text.contains("although its template is unchanged"));
+}
+
+#[test]
+fn a_pod_with_an_owner_that_is_not_its_controller_is_waited_for_without_a_warning() {
+    let mut world = until(World::settled(), |world| phase_of(world) == Some(Phase::Adopting));
+    world.controllers();
+    let mut owner = controller_of("uid-of-another");
+    owner["controller"] = json!(false);
+    world.pods[0].owners = vec![owner];
+    let wait = waited(&world);
+    assert_eq!((wait.state, wait.note), (State::Adopting, None));
 }
 
 #[test]

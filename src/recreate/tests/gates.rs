@@ -133,6 +133,23 @@ fn a_set_of_so_many_parts_that_a_recreate_would_not_fit_into_memory_blocks_and_o
 }
 
 #[test]
+fn managed_fields_count_as_parts_and_the_maximum_of_parts_does_not_block() {
+    use crate::api::parts::parts;
+    let world = World::settled();
+    let targets = &world.intent.as_ref().unwrap().targets;
+    let created = manifest::to_create(world.set.as_ref().unwrap(), targets, "0123456789abcdef").to_string();
+    // An array has as many parts as items.
+    let left = super::super::journal::MOST_PARTS_OF_A_SET - parts(created.as_bytes());
+    let fields = |count: usize| {
+        move |world: &mut World| world.edit(|set| set["metadata"]["managedFields"] = vec![json!(0); count].into())
+    };
+    check(fields(left + 1), BLOCKED, "fields and items");
+    let mut world = World::settled();
+    fields(left)(&mut world);
+    assert!(matches!(decide(&world), Step::Write(_)));
+}
+
+#[test]
 fn templates_must_exist_and_only_grow() {
     let ask = |template: &str, size: Bytes| {
         let template = template.into();

@@ -199,6 +199,39 @@ fn a_template_is_edited_when_somebody_else_has_written_it_since() {
 }
 
 #[test]
+fn the_last_write_is_the_latest_entry_of_the_operator_without_a_subresource() {
+    let at = |manager: &str, subresource: Option<&str>, day: u32| {
+        let mut entry = entry(manager, subresource, json!({}));
+        entry["time"] = json!(format!("2026-01-0{day}T00:00:00Z"));
+        entry
+    };
+    let check = |entries: &[Value], expected: Option<&str>| {
+        let written = written_at(&changed(|set| set["metadata"]["managedFields"] = json!(entries)));
+        assert_eq!(written.map(|time| time.to_string()).as_deref(), expected, "{entries:?}");
+    };
+    let others = [at("helm", None, 5), at(MANAGER, Some("status"), 6)];
+    check(&others, None);
+    let [helm, status] = others;
+    let all = [at(MANAGER, None, 2), at(MANAGER, None, 3), at(MANAGER, None, 1), helm, status];
+    check(&all, Some("2026-01-03T00:00:00Z"));
+}
+
+#[test]
+fn a_merge_patch_turns_one_value_into_the_other_and_contains_only_the_changes() {
+    let check = |from: Value, to: Value, expected: Value| {
+        let patch = merge_patch(&from, &to);
+        assert_eq!(patch, expected, "{from} {to}");
+        let mut patched = from;
+        json_patch::merge(&mut patched, &patch);
+        assert_eq!(patched, to);
+    };
+    check(json!({ "a": 1 }), json!({ "a": 1 }), json!({}));
+    check(json!({ "kept": 1, "gone": 2 }), json!({ "kept": 1 }), json!({ "gone": null }));
+    check(json!({ "a": { "b": 1, "c": 2 } }), json!({ "a": { "b": 3, "c": 2 } }), json!({ "a": { "b": 3 } }));
+    check(json!({ "a": [1, 2] }), json!({ "a": [1], "new": 4 }), json!({ "a": [1], "new": 4 }));
+}
+
+#[test]
 fn a_checksum_of_a_template_tells_templates_apart() {
     let other = changed(|set| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("busybox:2"));
     assert_eq!(template_checksum(&set()), template_checksum(&changed(|set| set["spec"]["replicas"] = json!(9))));

@@ -103,6 +103,41 @@ fn the_note_about_pvcs_that_follow_names_the_one_they_follow() {
     check(&|_| {}, None, "template data: PVC data-db-0 requests 2Gi; 1 of 2 PVCs request less and need 2Gi");
     // It was told when it began.
     check(&|claims| claims[0].sizer = by("rso-controller", true), None, "");
+    // Neither a finished expansion by the operator nor the creation of the PVC is reported as set by a user.
+    for sizer in [by("rso-controller", true), by("kube-controller-manager", false)] {
+        let done = |claims: &mut [Claim; 2]| claims[0] = Claim { sizer: sizer.clone(), ..claim(0, Bytes::gib(2)) };
+        check(&done, None, "template data: PVC data-db-0 requests 2Gi; 1 of 2 PVCs request less and need 2Gi");
+    }
+}
+
+#[test]
+fn the_event_about_pvcs_below_their_template_names_the_template_and_no_smaller_or_infeasible_pvc() {
+    let claims = [growing(TEN, Bytes::gib(1000), Resize::ControllerInfeasible), claim(1, TEN)];
+    let decision =
+        decide(&settings(|_| {}), &Driver::default(), TWELVE, &claims, &readings(&claims, &[10, 10]), at(0));
+    assert_eq!(decision.notes[0].reason, Reason::ResizeRequested);
+    let text = &decision.notes[0].text;
+    assert!(text.starts_with("template data: the template requests 12Gi;"), "{text}");
+}
+
+#[test]
+fn a_size_that_a_pvc_requests_already_is_not_recommended() {
+    let check = |requested: Bytes, expected: Verdict| {
+        let claims = [growing(TEN, requested, Resize::NodePending)];
+        let decision = decided(&settings(|s| s.auto = Auto::Recommend), &claims, &readings(&claims, &[90]));
+        assert_eq!(decision.verdict, expected, "{requested}");
+    };
+    check(Bytes::gib(11), Verdict::Recommend { to: TWELVE });
+    check(TWELVE, Verdict::Keep);
+    check(Bytes::gib(13), Verdict::Keep);
+}
+
+#[test]
+fn exactly_the_replicas_over_a_threshold_are_marked_as_over_it() {
+    let claims = three(TEN);
+    let measured = decided(&settings(|_| {}), &claims, &readings(&claims, &[10, 85, 79])).measured;
+    let marks: Vec<bool> = claims.iter().map(|claim| measured[&claim.name].is_over).collect();
+    assert_eq!(marks, [false, true, false]);
 }
 
 #[test]
