@@ -33,7 +33,6 @@ use crate::api::names::Uid;
 pub use self::connect::{ConnectError, Source};
 pub use self::error::{Call, Class, Effect, Error, Outcome, chain};
 pub use self::list::{Form, Selector};
-pub use self::proxy::ProxyError;
 pub use self::resources::{Address, Resource};
 pub use self::transport::{NoObserver, REQUEST_DEADLINE, RequestObserver};
 
