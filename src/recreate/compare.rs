@@ -146,7 +146,10 @@ mod tests {
         asked["metadata"]["annotations"] = json!({});
         let mut answer = asked.clone();
         answer["metadata"]["annotations"]["a"] = json!("x");
-        assert_eq!(changes(&asked, &answer), Changes { serious: owned(&[]), harmless: owned(&["metadata.annotations"]) });
+        assert_eq!(
+            changes(&asked, &answer),
+            Changes { serious: owned(&[]), harmless: owned(&["metadata.annotations"]) }
+        );
     }
 
     #[test]

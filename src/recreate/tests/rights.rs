@@ -27,7 +27,8 @@ fn new_rights(change: impl FnOnce(&mut Value)) -> Vec<String> {
 #[test]
 fn a_value_that_grants_nothing_is_not_a_right() {
     let check = |field: &str, value: Value| {
-        let new = new_rights(|spec| *spec.pointer_mut("/containers/0").unwrap() = json!({ "name": "db", field: value }));
+        let new =
+            new_rights(|spec| *spec.pointer_mut("/containers/0").unwrap() = json!({ "name": "db", field: value }));
         assert_eq!(new, [""; 0], "{field}");
     };
     check("envFrom", json!([{ "configMapRef": { "name": "settings" }, "prefix": "DB_" }]));
@@ -63,7 +64,8 @@ fn the_root_group_is_a_right() {
 
 #[test]
 fn another_runtime_class_is_a_right_and_a_missing_one_is_a_lost_protection() {
-    let check = |value: Value, expected: &str| assert_eq!(new_rights(|spec| spec["runtimeClassName"] = value), [expected]);
+    let check =
+        |value: Value, expected: &str| assert_eq!(new_rights(|spec| spec["runtimeClassName"] = value), [expected]);
     check(json!("runc"), "spec.runtimeClassName: runc");
     check(Value::Null, "without spec.runtimeClassName");
 }

@@ -113,8 +113,7 @@ fn the_note_about_pvcs_that_follow_names_the_one_they_follow() {
 #[test]
 fn the_event_about_pvcs_below_their_template_names_the_template_and_no_smaller_or_infeasible_pvc() {
     let claims = [growing(TEN, Bytes::gib(1000), Resize::ControllerInfeasible), claim(1, TEN)];
-    let decision =
-        decide(&settings(|_| {}), &Driver::default(), TWELVE, &claims, &readings(&claims, &[10, 10]), at(0));
+    let decision = decide(&settings(|_| {}), &Driver::default(), TWELVE, &claims, &readings(&claims, &[10, 10]), at(0));
     assert_eq!(decision.notes[0].reason, Reason::ResizeRequested);
     let text = &decision.notes[0].text;
     assert!(text.starts_with("template data: the template requests 12Gi;"), "{text}");
