@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use super::client::resources::{CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, PODS};
 use super::client::{Address, Class, Client, Dependents, Error, Outcome, Patch, Run, chain};
+use super::environment::Environment;
 use super::history::{last_in, watch};
 use super::lease::Leadership;
-use super::observe::{Ground, guarded_patch, precondition};
+use super::observe::{guarded_patch, precondition};
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::SetName;
 use crate::recreate::observed::{Guard, Kind, LastObject, LiveSet};
@@ -53,24 +54,24 @@ pub enum Acted {
 /// A PATCH of a StatefulSet is first sent as a dry run: where admission changes the pod template on every UPDATE, the
 /// smallest PATCH restarts every Pod.
 pub async fn act(
-    ground: &Ground,
+    environment: &Environment,
     leadership: &Leadership,
     set: &SetName,
     live: Option<&LiveSet>,
     action: &Action,
 ) -> Acted {
     let Some(permit) = leadership.permit() else { return Acted::NotLeading };
-    let ground = Ground { client: permit.client(&ground.client), ..ground.clone() };
+    let environment = Environment { client: permit.client(&environment.client), ..environment.clone() };
     let rehearsed = match (live, patch_of(action)) {
         (Some(live), Some((guard, change))) => {
-            rehearse(&ground.client, &Address::set(set), &live.object, &guarded(guard, change)).await
+            rehearse(&environment.client, &Address::set(set), &live.object, &guarded(guard, change)).await
         }
         (None, _) | (_, None) => Rehearsed::AsAsked,
     };
     match (rehearsed, action) {
         (Rehearsed::Changed { answer, .. }, Action::Release { guard, finalizers }) => {
             // It is on its way out and cannot be kept.
-            let acted = release(&ground, set, guard, finalizers).await;
+            let acted = release(&environment, set, guard, finalizers).await;
             match (acted, live) {
                 (Acted::Released { last: LastObject::Seen(last), sent }, Some(live)) => {
                     let last = LastObject::Seen(Box::new(without_admission(*last, &answer, &live.object)));
@@ -81,12 +82,14 @@ pub async fn act(
         }
         // Nor is anything else that lets it go: no Pod is restarted for a set that is being deleted.
         (Rehearsed::Changed { .. }, _) if live.is_some_and(|live| live.deleting.is_some()) => {
-            judge(request(&ground, set, action).await)
+            judge(request(&environment, set, action).await)
         }
         (Rehearsed::Changed { fields, .. }, _) => Acted::Changed(fields),
         (Rehearsed::Answered(acted), _) => acted,
-        (Rehearsed::AsAsked, Action::Release { guard, finalizers }) => release(&ground, set, guard, finalizers).await,
-        (Rehearsed::AsAsked, _) => judge(request(&ground, set, action).await),
+        (Rehearsed::AsAsked, Action::Release { guard, finalizers }) => {
+            release(&environment, set, guard, finalizers).await
+        }
+        (Rehearsed::AsAsked, _) => judge(request(&environment, set, action).await),
     }
 }
 
@@ -153,16 +156,16 @@ fn patch_of(action: &Action) -> Option<(&Guard, Value)> {
     })
 }
 
-async fn request(ground: &Ground, set: &SetName, action: &Action) -> Result<Outcome<Value>, Error> {
-    let client = &ground.client;
+async fn request(environment: &Environment, set: &SetName, action: &Action) -> Result<Outcome<Value>, Error> {
+    let client = &environment.client;
     let within = Some(set.namespace.as_str());
-    let own = |name: &str| CONFIG_MAPS.of(&ground.namespace, name);
+    let own = |name: &str| CONFIG_MAPS.of(&environment.namespace, name);
     match action {
-        Action::CreateJournal(journal) => match journal.encode(&ground.namespace) {
-            Ok(object) => client.create(&CONFIG_MAPS, Some(&ground.namespace), &object, Run::Real).await,
+        Action::CreateJournal(journal) => match journal.encode(&environment.namespace) {
+            Ok(object) => client.create(&CONFIG_MAPS, Some(&environment.namespace), &object, Run::Real).await,
             Err(error) => Err(unfit(&own(&journal.name()), "create", &error)),
         },
-        Action::UpdateJournal { journal, guard } => update_journal(ground, journal, guard).await,
+        Action::UpdateJournal { journal, guard } => update_journal(environment, journal, guard).await,
         Action::DeleteJournal { name, guard, .. } => delete(client, &own(name), guard).await,
         Action::CreateBackup(object) => client.create(&CONFIG_MAPS, within, object, Run::Real).await,
         Action::DeleteBackup { name, guard } => delete(client, &CONFIG_MAPS.of(&set.namespace, name), guard).await,
@@ -192,12 +195,12 @@ async fn request(ground: &Ground, set: &SetName, action: &Action) -> Result<Outc
     }
 }
 
-async fn update_journal(ground: &Ground, journal: &Journal, guard: &Guard) -> Result<Outcome<Value>, Error> {
-    let address = CONFIG_MAPS.of(&ground.namespace, journal.name());
-    let mut object = journal.encode(&ground.namespace).map_err(|error| unfit(&address, "update", &error))?;
+async fn update_journal(environment: &Environment, journal: &Journal, guard: &Guard) -> Result<Outcome<Value>, Error> {
+    let address = CONFIG_MAPS.of(&environment.namespace, journal.name());
+    let mut object = journal.encode(&environment.namespace).map_err(|error| unfit(&address, "update", &error))?;
     object["metadata"]["uid"] = json!(guard.uid.as_str());
     object["metadata"]["resourceVersion"] = json!(guard.resource_version);
-    ground.client.replace(&address, &object, Run::Real).await
+    environment.client.replace(&address, &object, Run::Real).await
 }
 
 async fn delete(client: &Client, object: &Address, guard: &Guard) -> Result<Outcome<Value>, Error> {
@@ -221,11 +224,11 @@ fn guarded(guard: &Guard, change: Value) -> Value {
 
 /// Frees the name. The watch is open before: its DELETED event tells the last state of the set, with an edit that slipped
 /// in between the check of the resourceVersion and the removal (hazard 4).
-async fn release(ground: &Ground, set: &SetName, guard: &Guard, finalizers: &[String]) -> Acted {
-    let events = watch(ground, set, &guard.resource_version, FAREWELL).await;
+async fn release(environment: &Environment, set: &SetName, guard: &Guard, finalizers: &[String]) -> Acted {
+    let events = watch(environment, set, &guard.resource_version, FAREWELL).await;
     let change = json!({ "metadata": { "finalizers": finalizers } });
     let sent = Instant::now();
-    let answer = patch(&ground.client, &Address::set(set), guard, change).await;
+    let answer = patch(&environment.client, &Address::set(set), guard, change).await;
     match (answer, events) {
         (Ok(Outcome::Done(_)), Ok(events)) if finalizers.is_empty() => {
             Acted::Released { last: last_in(events, &guard.uid, "", FAREWELL).await, sent }

@@ -8,7 +8,7 @@ use kube::core::WatchEvent;
 use serde_json::Value;
 
 use super::client::Address;
-use super::observe::Ground;
+use super::environment::Environment;
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::{SetName, Uid};
 use crate::recreate::observed::{Guard, LastObject};
@@ -25,7 +25,7 @@ pub(super) type Events = futures::stream::BoxStream<'static, Result<WatchEvent<V
 
 /// Watches the set from this state on.
 pub(super) async fn watch(
-    ground: &Ground,
+    environment: &Environment,
     set: &SetName,
     after: &str,
     at_most: Duration,
@@ -37,13 +37,13 @@ pub(super) async fn watch(
         set.name
     );
     let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
-    Ok(ground.client.kube().request_events::<Value>(request).await?.boxed())
+    Ok(environment.client.kube().request_events::<Value>(request).await?.boxed())
 }
 
 /// Waits until the set is no longer in this state, at most so long. A watch that fails only waits shorter.
-pub async fn change(ground: &Ground, set: &SetName, after: &str, at_most: Duration) {
+pub async fn change(environment: &Environment, set: &SetName, after: &str, at_most: Duration) {
     let first = async {
-        match watch(ground, set, after, at_most).await {
+        match watch(environment, set, after, at_most).await {
             Ok(mut events) => drop(events.next().await),
             // Rather too early than never: the next round looks anyway.
             Err(_) => tokio::time::sleep(at_most.min(Duration::from_millis(100))).await,
@@ -54,8 +54,8 @@ pub async fn change(ground: &Ground, set: &SetName, after: &str, at_most: Durati
 
 /// The last state of an object that vanished, from the watch's history; and whether what we made in its place has come and
 /// gone as well.
-pub async fn last_object(ground: &Ground, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
-    match watch(ground, set, &of.resource_version, SEARCH).await {
+pub async fn last_object(environment: &Environment, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
+    match watch(environment, set, &of.resource_version, SEARCH).await {
         Ok(events) => last_in(events, &of.uid, transaction, SEARCH).await,
         Err(kube::Error::Api(status)) if status.code == GONE => LastObject::Unknown,
         Err(_) => LastObject::Busy,
@@ -88,8 +88,8 @@ pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at
 }
 
 /// Whether nothing has had the name of the set since this state of it.
-pub(super) async fn is_silent(ground: &Ground, set: &SetName, since: &str) -> bool {
-    let Ok(mut events) = watch(ground, set, since, SEARCH).await else { return false };
+pub(super) async fn is_silent(environment: &Environment, set: &SetName, since: &str) -> bool {
+    let Ok(mut events) = watch(environment, set, since, SEARCH).await else { return false };
     loop {
         match tokio::time::timeout(SILENCE, events.next()).await {
             Ok(Some(Ok(WatchEvent::Bookmark(_)))) => {}

@@ -6,6 +6,7 @@ pub mod claims;
 pub mod client;
 pub mod clock;
 pub mod departures;
+pub mod environment;
 pub mod events;
 pub mod history;
 pub mod hook_path;

@@ -2,7 +2,6 @@
 //!
 //! The reads of a round run side by side. Should one fail, the round fails: no step is chosen on half the knowledge.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::try_join;
@@ -17,7 +16,7 @@ use super::client::{
     Address, Class, Client, Dependents, Error, Form, Outcome, Patch, Precondition, Run, Selector, chain,
 };
 use super::clock::{now, since_boot};
-use super::departures::Departures;
+use super::environment::Environment;
 use super::history;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::SetName;
@@ -27,25 +26,12 @@ use crate::recreate::observed::{
     Backups, Claim, Departure, Dependent, Found, Guard, Kind, Malformed, Probes, Rivals, Spec, Verdict,
 };
 use crate::recreate::rivals::selects;
-use crate::recreate::{Intent, Observed, ProbeRequest, Protection, RivalsRequest, Rules, backup, compare};
+use crate::recreate::{Intent, Observed, ProbeRequest, Protection, RivalsRequest, backup, compare};
 
 /// The watch of the PVCs is waited for so many times.
 const CATCH_UPS: u32 = 20;
 /// And so long each time.
 const CATCH_UP: Duration = Duration::from_millis(100);
-
-/// Where a recreate is carried out.
-#[derive(Clone)]
-pub struct Ground {
-    /// Talks to the API server.
-    pub client: Client,
-    /// The operator's own namespace: the journals are there.
-    pub namespace: String,
-    /// The numbers.
-    pub rules: Rules,
-    /// How StatefulSets that are gone were deleted.
-    pub departures: Arc<Departures>,
-}
 
 /// Why a round failed.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +45,11 @@ pub enum ObserveError {
 }
 
 /// All journals. Of those that are about another StatefulSet only the head is kept.
-async fn journals(ground: &Ground, set: &SetName) -> Result<Vec<Value>, Error> {
+async fn journals(environment: &Environment, set: &SetName) -> Result<Vec<Value>, Error> {
     let labels = format!("{KIND_LABEL}={}", journal::KIND);
     let selector = Selector { labels: Some(&labels), fields: None };
     let keep = |config_map| Some(assemble::without_foreign_body(config_map, set));
-    ground.client.select(&CONFIG_MAPS, Some(&ground.namespace), selector, Form::Whole, keep).await
+    environment.client.select(&CONFIG_MAPS, Some(&environment.namespace), selector, Form::Whole, keep).await
 }
 
 /// Everything that the next step of a recreate of this set depends on.
@@ -72,20 +58,24 @@ async fn journals(ground: &Ground, set: &SetName) -> Result<Vec<Value>, Error> {
 ///
 /// # Errors
 /// When a read fails, or the set cannot be read.
-pub async fn observe(ground: &Ground, set: &SetName, intent: Option<&Intent>) -> Result<Observed, ObserveError> {
-    let client = &ground.client;
+pub async fn observe(
+    environment: &Environment,
+    set: &SetName,
+    intent: Option<&Intent>,
+) -> Result<Observed, ObserveError> {
+    let client = &environment.client;
     let (object, home) = (Address::set(set), NAMESPACES.global(&set.namespace));
-    let (live, namespace, journals) = try_join!(client.get(&object), client.get(&home), journals(ground, set))?;
+    let (live, namespace, journals) = try_join!(client.get(&object), client.get(&home), journals(environment, set))?;
     let outline = Outline::read(set, live, namespace.as_ref(), &journals)?;
     drop(journals);
     let (pods, revisions, claims, backups) = try_join!(
         dependents(client, &outline, set, (Kind::Pod, &PODS)),
         dependents(client, &outline, set, (Kind::Revision, &CONTROLLER_REVISIONS)),
         claims(client, &outline, set),
-        backups(ground, set, intent.is_some() || outline.is_prepared()),
+        backups(environment, set, intent.is_some() || outline.is_prepared()),
     )?;
-    let departure = if outline.is_absent() { departure(ground, set, &claims).await } else { Departure::Unknown };
-    let (intent, rules) = (intent.cloned(), ground.rules);
+    let departure = if outline.is_absent() { departure(environment, set, &claims).await } else { Departure::Unknown };
+    let (intent, rules) = (intent.cloned(), environment.rules);
     let related = Related { pods, revisions, claims };
     Ok(outline.complete(related, Rest { backups, departure, intent, rules }))
 }
@@ -107,13 +97,13 @@ async fn claims(client: &Client, outline: &Outline, set: &SetName) -> Result<Vec
 }
 
 /// How the set went, if it is sure that what the watches told is the latest of it and of its claims.
-async fn departure(ground: &Ground, set: &SetName, claims: &[Claim]) -> Departure {
-    let seen = || ground.departures.of(set, since_boot());
+async fn departure(environment: &Environment, set: &SetName, claims: &[Claim]) -> Departure {
+    let seen = || environment.departures.of(set, since_boot());
     let Some(first) = seen() else { return Departure::Unknown };
-    if !history::is_silent(ground, set, &first.resource_version).await {
+    if !history::is_silent(environment, set, &first.resource_version).await {
         return Departure::Unknown;
     }
-    let is_behind = || claims.iter().any(|claim| !ground.departures.knows(&set.namespace, &claim.object));
+    let is_behind = || claims.iter().any(|claim| !environment.departures.knows(&set.namespace, &claim.object));
     for _ in 0..CATCH_UPS {
         if !is_behind() {
             return seen()
@@ -127,17 +117,17 @@ async fn departure(ground: &Ground, set: &SetName, claims: &[Claim]) -> Departur
 }
 
 /// The backups, and a number above them.
-async fn backups(ground: &Ground, set: &SetName, is_needed: bool) -> Result<Backups, Error> {
+async fn backups(environment: &Environment, set: &SetName, is_needed: bool) -> Result<Backups, Error> {
     let labels = backup::selector_of(set);
     let selector = Selector { labels: Some(&labels), fields: None };
     let keep = |mut object: Value| Some(object["metadata"].take());
-    let found = ground.client.select(&CONFIG_MAPS, Some(&set.namespace), selector, Form::Metadata, keep).await?;
+    let found = environment.client.select(&CONFIG_MAPS, Some(&set.namespace), selector, Form::Metadata, keep).await?;
     let taken = backup::heads_of(set, found.iter());
     let mut numbers = backup::numbers_above(taken.keys().last().copied(), now());
     let mut next = numbers.next().unwrap_or(1);
     for other in numbers {
         let name = backup::name_of(set, next);
-        if !is_needed || ground.client.get(&CONFIG_MAPS.of(&set.namespace, name)).await?.is_none() {
+        if !is_needed || environment.client.get(&CONFIG_MAPS.of(&set.namespace, name)).await?.is_none() {
             break;
         }
         next = other;
@@ -148,8 +138,8 @@ async fn backups(ground: &Ground, set: &SetName, is_needed: bool) -> Result<Back
 // ── Dry runs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Asks the API server what it would say to each write that is to come.
-pub async fn probe(ground: &Ground, set: &SetName, request: &ProbeRequest, now: Timestamp) -> Probes {
-    let (client, within) = (&ground.client, Some(set.namespace.as_str()));
+pub async fn probe(environment: &Environment, set: &SetName, request: &ProbeRequest, now: Timestamp) -> Probes {
+    let (client, within) = (&environment.client, Some(set.namespace.as_str()));
     let object = Address::set(set);
     let sets = object.resource;
     let only = precondition(&request.guard);
@@ -247,8 +237,8 @@ fn has_grown(answer: Result<Outcome<Value>, Error>, asked: &Value, request: &Pro
 // ── Rivals ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Who else in the namespace would adopt what the StatefulSet lets go of.
-pub async fn rivals(ground: &Ground, set: &SetName, request: &RivalsRequest) -> Rivals {
-    let searches = SELECTING.iter().map(|kind| selecting(ground, set, kind, request));
+pub async fn rivals(environment: &Environment, set: &SetName, request: &RivalsRequest) -> Rivals {
+    let searches = SELECTING.iter().map(|kind| selecting(environment, set, kind, request));
     let found = match futures::future::try_join_all(searches).await {
         Ok(names) => Found::Rivals(names.into_iter().flatten().collect()),
         Err(error) => match error.class() {
@@ -263,7 +253,7 @@ pub async fn rivals(ground: &Ground, set: &SetName, request: &RivalsRequest) -> 
 const SELECTING: [&Resource; 5] = [&STATEFUL_SETS, &REPLICA_SETS, &DAEMON_SETS, &REPLICATION_CONTROLLERS, &JOBS];
 
 async fn selecting(
-    ground: &Ground,
+    environment: &Environment,
     set: &SetName,
     kind: &'static Resource,
     request: &RivalsRequest,
@@ -275,7 +265,7 @@ async fn selecting(
         let name = object["metadata"]["name"].as_str().filter(|_| is_rival)?;
         Some(format!("{} {name}", kind.kind))
     };
-    ground.client.select(kind, Some(&set.namespace), Selector::default(), Form::Whole, keep).await
+    environment.client.select(kind, Some(&set.namespace), Selector::default(), Form::Whole, keep).await
 }
 
 /// The start of a merge patch that only this object in this state takes.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use crate::api::names::SetName;
 use crate::cluster::client::Client;
+use crate::cluster::environment::Environment;
 use crate::cluster::events::Recorder;
 use crate::cluster::lease::Leadership;
-use crate::cluster::observe::Ground;
 use crate::cluster::usage::UsageSources;
 use crate::cluster::watch::Cache;
 use crate::policy::drivers::Drivers;
 use crate::policy::settings::Limits;
 use crate::telemetry::Telemetry;
 
-use super::measure::Measuring;
+use super::measurements::Measuring;
 use super::memory::Memories;
 use super::turns::Turns;
 
@@ -36,7 +36,7 @@ pub struct Context {
     /// What the storage drivers allow.
     pub drivers: Drivers,
     /// Where recreates are carried out.
-    pub ground: Ground,
+    pub environment: Environment,
     /// What is remembered between passes.
     pub memories: Memories,
     /// How full the volumes are.

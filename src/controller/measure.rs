@@ -5,18 +5,16 @@
 //! A volume far from its threshold cannot reach it in less time than the disk needs at full write speed, so it is
 //! measured once a minute; one close to it, every second.
 
-mod gauges;
-
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
-use self::gauges::{ByPod, Gauges, Wanted};
 use super::context::Context;
-use super::queue::{self, Requests, Triggers};
+use super::gauges::{ByPod, Wanted};
+use super::queue::{self, Triggers};
 use crate::api::names::{ClaimName, Ordinal, SetName, pod_name};
 use crate::cluster::clock;
 use crate::cluster::pods::PodView;
@@ -31,32 +29,6 @@ use crate::workload::snapshot::Workload;
 const MAX_CONCURRENT_STATEFULSETS: usize = 1_024;
 /// The minimum time between two measurements of a StatefulSet.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The state of the measurement of all StatefulSets.
-#[derive(Debug)]
-pub struct Measuring {
-    sets: Mutex<HashMap<SetName, Gauges>>,
-    due: Triggers,
-    requests: Mutex<Option<Requests>>,
-}
-
-impl Default for Measuring {
-    fn default() -> Self {
-        let (due, requests) = queue::triggers();
-        Self { sets: Mutex::default(), due, requests: Mutex::new(Some(requests)) }
-    }
-}
-
-impl Measuring {
-    /// Stops measuring a StatefulSet, until a reconciliation requests it again.
-    pub fn forget(&self, set: &SetName) {
-        self.lock().remove(set);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SetName, Gauges>> {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The latest reading of every volume that rso measures, without a request. Volumes that are due are queried in the
 /// background.

@@ -4,7 +4,9 @@ pub mod args;
 pub mod context;
 mod deferral;
 mod expand;
+mod gauges;
 mod measure;
+mod measurements;
 pub mod memory;
 mod pass;
 pub mod queue;
@@ -24,7 +26,7 @@ use futures::StreamExt;
 
 pub use self::args::Args;
 pub use self::context::Context;
-pub use self::measure::Measuring;
+pub use self::measurements::Measuring;
 use self::queue::Triggers;
 use crate::cluster::clock;
 use crate::cluster::lease::Role;
@@ -72,7 +74,7 @@ pub async fn run(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
             async move { reconcile::reconcile(&context, &set).await }
         };
         // A recreation lasts seconds, so recreations have slots of their own: no expansion ever waits for one.
-        let at_most = MAX_CONCURRENT_RECONCILES.saturating_add(context.ground.rules.concurrent);
+        let at_most = MAX_CONCURRENT_RECONCILES.saturating_add(context.environment.rules.concurrent);
         let depth = |waiting| context.telemetry.metrics.queued(waiting);
         let passes = queue::run(requests, at_most, depth, async { stop.wait().await }, work);
         let overtime = async {
@@ -107,7 +109,7 @@ async fn call_next(context: &Context, triggers: &Triggers) {
     loop {
         let (flights, now) = (context.cache.flights(), clock::now());
         context.telemetry.metrics.stuck(flights.iter().filter(|flight| flight.is_stuck(now)).count());
-        let called = context.turns.call(&flights, context.ground.rules.concurrent, now);
+        let called = context.turns.call(&flights, context.environment.rules.concurrent, now);
         called.into_iter().for_each(|set| triggers.now(set));
         let _ = tokio::time::timeout(TURN_CHECK_INTERVAL, context.turns.changed()).await;
     }

@@ -13,9 +13,10 @@ use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::Note;
 use crate::cluster::act::{Acted, act};
 use crate::cluster::clock::now;
+use crate::cluster::environment::Environment;
 use crate::cluster::history;
 use crate::cluster::lease::Leadership;
-use crate::cluster::observe::{self, Ground, ObserveError};
+use crate::cluster::observe::{self, ObserveError};
 use crate::recreate::assemble;
 use crate::recreate::journal::uid_in;
 use crate::recreate::observed::{LastObject, Live, LiveSet, Probes, Stored};
@@ -73,19 +74,19 @@ pub struct Advanced {
 /// # Errors
 /// When the set cannot be observed. Whatever was begun is in the journal; call again.
 pub async fn advance(
-    ground: &Ground,
+    environment: &Environment,
     leadership: &Leadership,
     set: &SetName,
     intent: Option<&Intent>,
 ) -> Result<Advanced, ObserveError> {
-    let mut drive = Drive::new(ground, leadership, set, intent);
+    let mut drive = Drive::new(environment, leadership, set, intent);
     let result = drive.run().await;
     drive.finish(result)
 }
 
 /// One call's state: the round at hand and the times.
 struct Drive<'a> {
-    ground: &'a Ground,
+    environment: &'a Environment,
     leadership: &'a Leadership,
     set: &'a SetName,
     intent: Option<&'a Intent>,
@@ -109,9 +110,14 @@ enum Turn {
 }
 
 impl<'a> Drive<'a> {
-    fn new(ground: &'a Ground, leadership: &'a Leadership, set: &'a SetName, intent: Option<&'a Intent>) -> Self {
+    fn new(
+        environment: &'a Environment,
+        leadership: &'a Leadership,
+        set: &'a SetName,
+        intent: Option<&'a Intent>,
+    ) -> Self {
         Self {
-            ground,
+            environment,
             leadership,
             set,
             intent,
@@ -128,7 +134,7 @@ impl<'a> Drive<'a> {
 
     async fn run(&mut self) -> Result<Advance, ObserveError> {
         while self.started.elapsed() < PASS {
-            let mut seen = match observe::observe(self.ground, self.set, self.intent).await {
+            let mut seen = match observe::observe(self.environment, self.set, self.intent).await {
                 Ok(seen) => seen,
                 Err(error) if self.absent_since.is_some() => match self.pause(&error.to_string()).await {
                     Some(result) => return Ok(result),
@@ -188,7 +194,7 @@ impl<'a> Drive<'a> {
             return Turn::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
         }
         match wait.change_after {
-            Some(after) => history::change(self.ground, self.set, &after, wait.at_most).await,
+            Some(after) => history::change(self.environment, self.set, &after, wait.at_most).await,
             None => tokio::time::sleep(wait.at_most).await,
         }
         Turn::Fresh
@@ -197,15 +203,15 @@ impl<'a> Drive<'a> {
     async fn look(&mut self, seen: &mut Observed, look: Look) -> Turn {
         match look {
             Look::Probes(request) => {
-                self.probes = Some(observe::probe(self.ground, self.set, &request, now()).await);
+                self.probes = Some(observe::probe(self.environment, self.set, &request, now()).await);
                 Turn::Fresh
             }
             Look::Rivals(request) => {
-                seen.rivals = Some(observe::rivals(self.ground, self.set, &request).await);
+                seen.rivals = Some(observe::rivals(self.environment, self.set, &request).await);
                 Turn::Same
             }
             Look::LastObject { of, transaction } => {
-                seen.last = history::last_object(self.ground, self.set, &of, &transaction).await;
+                seen.last = history::last_object(self.environment, self.set, &of, &transaction).await;
                 // Better an edit that was made in this very moment is lost than the set.
                 if seen.last == LastObject::Busy {
                     self.unanswered += 1;
@@ -221,7 +227,7 @@ impl<'a> Drive<'a> {
     async fn write(&mut self, seen: &mut Observed, action: Action) -> Turn {
         self.progress.before(&action, seen);
         let sent = Instant::now();
-        let acted = act(self.ground, self.leadership, self.set, seen.live(), &action).await;
+        let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
         tracing::debug!(
             namespace = self.set.namespace,
             statefulset = self.set.name,
@@ -288,7 +294,7 @@ impl<'a> Drive<'a> {
         let mut journal = Journal { ending: Some(Ending::Undone), ..*journal.clone() };
         journal.incidents.push(why.clone());
         let action = Action::UpdateJournal { journal: Box::new(journal), guard: guard.clone() };
-        let acted = act(self.ground, self.leadership, self.set, seen.live(), &action).await;
+        let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
         self.troubles = 0;
         matches!(acted, Acted::Done(_) | Acted::Moved)
     }

@@ -66,9 +66,9 @@ pub(super) async fn unfinished(pass: &mut Pass<'_>) -> Result<Unfinished, Observ
     // A protective owner reference blocks a StatefulSet, or a Pod, that is to be deleted together with its PVCs.
     let is_blocking = || match &set {
         Some(set) => has_protected_retained(context.cache.as_ref(), set),
-        None => context.ground.departures.of(name, clock::since_boot()).is_some(),
+        None => context.environment.departures.of(name, clock::since_boot()).is_some(),
     };
-    let left = protection_left(&journals, context.ground.rules.guard_for, now);
+    let left = protection_left(&journals, context.environment.rules.guard_for, now);
     if let Some(left) = left.filter(|_| !marked && !is_blocking()) {
         return Ok(Unfinished::Later(left));
     }
@@ -127,7 +127,7 @@ fn protection_left(journals: &[Option<Flight>], guard_for: Duration, now: Timest
 /// Executes the recreation as far as it goes now, and reports it.
 async fn advance(pass: &Pass<'_>, intent: Option<&Intent>) -> Result<Advance, ObserveError> {
     let context = pass.context;
-    let advanced = recreate::advance(&context.ground, &context.leadership, pass.name, intent).await?;
+    let advanced = recreate::advance(&context.environment, &context.leadership, pass.name, intent).await?;
     report::advanced(context, pass.name, &advanced, pass.now);
     Ok(advanced.result)
 }
@@ -156,7 +156,7 @@ pub(super) async fn update(
             Again::After(left) => Next::After(left),
         });
     }
-    let _turn = match context.turns.ask(name, &context.cache.flights(), context.ground.rules.concurrent, now) {
+    let _turn = match context.turns.ask(name, &context.cache.flights(), context.environment.rules.concurrent, now) {
         Asked::Granted(ticket) => ticket,
         Asked::Waits { since } => {
             if now.duration_since(since).unsigned_abs() > LONG_WAIT {
@@ -199,7 +199,7 @@ fn waits(context: &Context) -> Note {
     let text = format!(
         "waiting: other StatefulSets are being recreated, one at a time in a namespace, {} in the cluster (--max-recreates). rso \
          updates the template afterwards, and expands the PVCs meanwhile",
-        context.ground.rules.concurrent
+        context.environment.rules.concurrent
     );
     Note::deferred("busy", text)
 }

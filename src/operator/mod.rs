@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::client::{Client, ConnectError, Source};
 use crate::cluster::departures::Departures;
+use crate::cluster::environment::Environment;
 use crate::cluster::events;
 use crate::cluster::lease::{self, Election};
-use crate::cluster::observe::Ground;
 use crate::cluster::usage::{Account, KubeletUse, Trust, UsageError, UsageSources};
 use crate::cluster::watch::{self, Changes};
 use crate::controller::{self, Context, ControllerError};
@@ -100,7 +100,7 @@ impl Parts {
         let (recorder, sender) = events::recorder(client.clone(), &args.pod_name, move || metrics.event_dropped());
         let namespace = args.pod_namespace.clone();
         let context = Arc::new(Context {
-            ground: Ground { client: client.clone(), namespace, rules: rules(args), departures },
+            environment: Environment { client: client.clone(), namespace, rules: rules(args), departures },
             sources: UsageSources::new(&client, kubelets(args)).map_err(RunError::Kubelets)?,
             client,
             leadership,
@@ -147,7 +147,7 @@ impl Parts {
 fn shared(context: &Context) -> webhook::Context {
     webhook::Context {
         client: context.client.clone(),
-        namespace: context.ground.namespace.clone(),
+        namespace: context.environment.namespace.clone(),
         leadership: context.leadership.clone(),
         cache: context.cache.clone(),
         recorder: context.recorder.clone(),

@@ -12,6 +12,7 @@ use super::observed::{
     Backups, Claim, Departure, Dependent, Guard, Intent, JournalHead, Kind, LastObject, Live, LiveSet, Malformed,
     Namespace, Observed, Rules, Spec, Stored, owners_changed,
 };
+use super::precondition::guard_of;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, Uid, pod_name};
 
@@ -158,7 +159,7 @@ pub fn without_foreign_body(mut config_map: Value, set: &SetName) -> Value {
 
 /// The journal in a ConfigMap: one of a list, or the answer to a write.
 pub fn read_journal(config_map: &Value) -> Stored {
-    let Some(guard) = journal::guard_of(&config_map["metadata"]) else { return Stored::None };
+    let Some(guard) = guard_of(&config_map["metadata"]) else { return Stored::None };
     match Journal::decode(config_map) {
         Ok(journal) => Stored::Some { journal: Box::new(journal), guard },
         Err(error) => {
@@ -205,7 +206,7 @@ fn read_namespace(namespace: Option<&Value>) -> Namespace {
 
 fn dependent(kind: Kind, object: &Value) -> Option<Dependent> {
     let metadata = &object["metadata"];
-    let Guard { uid, resource_version } = journal::guard_of(metadata)?;
+    let Guard { uid, resource_version } = guard_of(metadata)?;
     Some(Dependent {
         kind,
         name: metadata["name"].as_str()?.to_owned(),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::journal::{self, JournalError, MOST_PARTS, MOST_STORED, MOST_UNPACKED, base64_of, bytes_of, checksum};
 use super::manifest::bare;
 use super::observed::{BackupHead, LiveSet};
+use super::precondition::guard_of;
 use crate::api::annotations::{KIND_LABEL, STATEFULSET_LABEL, TRANSACTION};
 use crate::api::names::{SetName, Uid};
 
@@ -173,7 +174,7 @@ fn head_of(set: &SetName, metadata: &Value) -> Option<(u64, BackupHead)> {
     let number = number_of(set, name).filter(|number| is_plausible(*number, metadata))?;
     let transaction = metadata["annotations"][TRANSACTION].as_str().map(str::to_owned);
     let deleting = !metadata["deletionTimestamp"].is_null();
-    Some((number, BackupHead { name: name.to_owned(), guard: journal::guard_of(metadata)?, transaction, deleting }))
+    Some((number, BackupHead { name: name.to_owned(), guard: guard_of(metadata)?, transaction, deleting }))
 }
 
 /// The id of a transaction: different for each, and not to be guessed from the object alone.

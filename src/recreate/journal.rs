@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Ending;
-use super::observed::{Guard, JournalHead, WhenDeleted};
+use super::precondition::{Guard, guard_of};
+use super::set::WhenDeleted;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
@@ -254,6 +255,21 @@ pub fn uid_in(name: &str) -> Option<Uid> {
     name.strip_prefix("rso-journal-").map(Uid::new)
 }
 
+/// A journal without its body: enough to know who else is at work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalHead {
+    /// The ConfigMap's name.
+    pub name: String,
+    /// The precondition of a write to it.
+    pub guard: Guard,
+    /// The set.
+    pub set: SetName,
+    /// How far it is.
+    pub phase: Phase,
+    /// When it came there.
+    pub phase_at: Timestamp,
+}
+
 /// Reads the head of a journal without unpacking it; none when it is not a head.
 pub fn head_of(config_map: &Value) -> Option<JournalHead> {
     let data = |key: &str| config_map["data"][key].as_str();
@@ -266,12 +282,6 @@ pub fn head_of(config_map: &Value) -> Option<JournalHead> {
         phase: Phase::ALL.into_iter().find(|known| known.as_str() == phase)?,
         phase_at: data("phase-at")?.parse().ok()?,
     })
-}
-
-/// The precondition of a write to the object with this metadata.
-pub fn guard_of(metadata: &Value) -> Option<Guard> {
-    let resource_version = metadata["resourceVersion"].as_str()?.to_owned();
-    Some(Guard { uid: Uid::new(metadata["uid"].as_str()?), resource_version })
 }
 
 /// gzip of JSON, small enough for a ConfigMap.

@@ -9,11 +9,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::journal;
-use super::observed::{Spec, WhenDeleted};
-use super::restore::{Raised, RestoreError, RestorePlan};
+use super::set::WhenDeleted;
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
-use crate::api::names::{ClaimName, SetName, TemplateName};
+use crate::api::names::TemplateName;
 
 /// The name under which the controller writes; `managedFields` knows us by it.
 pub const MANAGER: &str = "rso-controller";
@@ -82,7 +81,7 @@ pub fn templates(object: &Value, targets: &BTreeMap<TemplateName, Bytes>) -> Val
 }
 
 /// The object with each named template at least that large.
-fn with_sizes(object: &Value, targets: &BTreeMap<TemplateName, Bytes>) -> Value {
+pub(super) fn with_sizes(object: &Value, targets: &BTreeMap<TemplateName, Bytes>) -> Value {
     let mut larger = object.clone();
     for template in templates_mut(&mut larger) {
         let name = TemplateName::new(template["metadata"]["name"].as_str().unwrap_or_default());
@@ -290,50 +289,6 @@ fn compare(one: &Value, other: &Value, path: String, paths: &mut Vec<String>) {
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-/// See [`super::restore::plan`].
-pub(super) fn restore(
-    backup: &Value,
-    live: Option<&Value>,
-    claims: &BTreeMap<ClaimName, Bytes>,
-) -> Result<RestorePlan, RestoreError> {
-    let malformed = |text: &str| RestoreError::Malformed(text.to_owned());
-    if backup["kind"] != "StatefulSet" {
-        return Err(malformed("it is not a StatefulSet"));
-    }
-    let text = |key: &str| backup["metadata"][key].as_str().filter(|text| !text.is_empty());
-    let namespace = text("namespace").ok_or_else(|| malformed("metadata.namespace is missing"))?;
-    let name = text("name").ok_or_else(|| malformed("metadata.name is missing"))?;
-    let set = SetName::new(namespace, name);
-    let spec = Spec::read(backup).map_err(|error| RestoreError::Malformed(error.to_string()))?;
-    if let Some(live) = live {
-        if !live["metadata"]["deletionTimestamp"].is_null() {
-            return Err(RestoreError::Deleting(set));
-        }
-        let differences = differences(backup, live);
-        return if differences.is_empty() {
-            Ok(RestorePlan::Nothing)
-        } else {
-            Err(RestoreError::Exists { set, differences })
-        };
-    }
-    let raised = raised(&spec, &set, claims);
-    let sizes = raised.iter().map(|raised| (raised.template.clone(), raised.to)).collect();
-    let manifest = Box::new(with_sizes(&bare(backup), &sizes));
-    Ok(RestorePlan::Create { manifest, raised })
-}
-
-fn raised(spec: &Spec, set: &SetName, claims: &BTreeMap<ClaimName, Bytes>) -> Vec<Raised> {
-    let largest = |template: &TemplateName| {
-        let own = claims.iter().filter(|(claim, _)| claim.ordinal_of(template, set).is_some());
-        own.max_by_key(|(_, size)| **size)
-    };
-    let raise = |(template, from): &(TemplateName, Bytes)| {
-        let (claim, to) = largest(template).filter(|(_, to)| **to > *from)?;
-        Some(Raised { template: template.clone(), from: *from, to: *to, claim: claim.clone() })
-    };
-    spec.templates.iter().filter_map(raise).collect()
 }
 
 fn templates_mut(object: &mut Value) -> impl Iterator<Item = &mut Value> {

@@ -38,11 +38,13 @@ pub mod journal;
 pub mod manifest;
 pub mod observed;
 pub mod outcome;
+pub mod precondition;
 #[cfg(feature = "testing")]
 pub mod raw;
 pub mod restore;
 pub mod rights;
 pub mod rivals;
+pub mod set;
 mod stages;
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,9 @@ use super::journal::{Journal, JournalError, Phase};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 
-mod set;
-pub use set::{LiveSet, Malformed, Spec, WhenDeleted};
+pub use super::journal::JournalHead;
+pub use super::precondition::Guard;
+pub use super::set::{LiveSet, Malformed, Spec, WhenDeleted};
 
 /// What somebody wants: these templates at least this large.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,30 +244,6 @@ pub enum Stored {
         /// Why.
         error: JournalError,
     },
-}
-
-/// A journal without its body: enough to know who else is at work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JournalHead {
-    /// The ConfigMap's name.
-    pub name: String,
-    /// The precondition of a write to it.
-    pub guard: Guard,
-    /// The set.
-    pub set: SetName,
-    /// How far it is.
-    pub phase: Phase,
-    /// When it came there.
-    pub phase_at: Timestamp,
-}
-
-/// The precondition of a write: which object, in which state.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Guard {
-    /// `metadata.uid`.
-    pub uid: Uid,
-    /// `metadata.resourceVersion`.
-    pub resource_version: String,
 }
 
 /// The backups of the set.

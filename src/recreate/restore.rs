@@ -1,4 +1,4 @@
-//! How is a set brought back from a backup?
+//! The restore of a StatefulSet from a backup, planned.
 //!
 //! A backup holds the templates as they were. Claims may have grown since: a template smaller than its claims would
 //! make new replicas too small, so each template is raised to its largest claim.
@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::manifest;
+use super::set::Spec;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 
@@ -70,5 +72,40 @@ pub fn plan(
     live: Option<&Value>,
     claims: &BTreeMap<ClaimName, Bytes>,
 ) -> Result<RestorePlan, RestoreError> {
-    super::manifest::restore(backup, live, claims)
+    let malformed = |text: &str| RestoreError::Malformed(text.to_owned());
+    if backup["kind"] != "StatefulSet" {
+        return Err(malformed("it is not a StatefulSet"));
+    }
+    let text = |key: &str| backup["metadata"][key].as_str().filter(|text| !text.is_empty());
+    let namespace = text("namespace").ok_or_else(|| malformed("metadata.namespace is missing"))?;
+    let name = text("name").ok_or_else(|| malformed("metadata.name is missing"))?;
+    let set = SetName::new(namespace, name);
+    let spec = Spec::read(backup).map_err(|error| RestoreError::Malformed(error.to_string()))?;
+    if let Some(live) = live {
+        if !live["metadata"]["deletionTimestamp"].is_null() {
+            return Err(RestoreError::Deleting(set));
+        }
+        let differences = manifest::differences(backup, live);
+        return if differences.is_empty() {
+            Ok(RestorePlan::Nothing)
+        } else {
+            Err(RestoreError::Exists { set, differences })
+        };
+    }
+    let raised = raised(&spec, &set, claims);
+    let sizes = raised.iter().map(|raised| (raised.template.clone(), raised.to)).collect();
+    let manifest = Box::new(manifest::with_sizes(&manifest::bare(backup), &sizes));
+    Ok(RestorePlan::Create { manifest, raised })
+}
+
+fn raised(spec: &Spec, set: &SetName, claims: &BTreeMap<ClaimName, Bytes>) -> Vec<Raised> {
+    let largest = |template: &TemplateName| {
+        let own = claims.iter().filter(|(claim, _)| claim.ordinal_of(template, set).is_some());
+        own.max_by_key(|(_, size)| **size)
+    };
+    let raise = |(template, from): &(TemplateName, Bytes)| {
+        let (claim, to) = largest(template).filter(|(_, to)| **to > *from)?;
+        Some(Raised { template: template.clone(), from: *from, to: *to, claim: claim.clone() })
+    };
+    spec.templates.iter().filter_map(raise).collect()
 }

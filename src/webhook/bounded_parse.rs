@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::hook::Hook;
+use super::endpoint::Hook;
 
 /// The largest number of values of one review that is kept. A Pod of 50 containers with 20 mounts each has 5,000; a
 /// StatefulSet of 20 volumeClaimTemplates has 600, twice.

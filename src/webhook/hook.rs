@@ -1,25 +1,13 @@
 //! The four hooks, and what one does with an AdmissionReview: bytes in, bytes out, never an error.
 
 use super::absorb::{absorb, keep_state};
+pub use super::endpoint::Hook;
 use super::floor::{Siblings, floor};
 use super::inject::inject;
 use super::review::{AdmissionRequest, AdmissionResponse, Operation, read, uid_in, write};
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::Note;
 use serde_json::Value;
-
-/// The hooks. Each has its path, its rule in the chart, and its label in the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// Protects the annotations that only the operator writes.
-    State,
-    /// Absorbs changed volumeClaimTemplates.
-    Absorb,
-    /// Raises new PVCs to the size of their siblings.
-    Floor,
-    /// Adds the agent to new pods.
-    Agent,
-}
 
 /// Who sent a request; the token in its path decides (see [`crate::cluster::hook_path`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,25 +51,6 @@ pub struct Reply {
 }
 
 impl Hook {
-    /// All hooks.
-    pub const ALL: [Self; 4] = [Self::State, Self::Absorb, Self::Floor, Self::Agent];
-
-    /// The label in the metrics, the first part of the path, and the first label of the webhook's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::Absorb => "absorb",
-            Self::Floor => "floor",
-            Self::Agent => "agent",
-        }
-    }
-
-    /// The hook of a path, and what follows it: the token of the caller, if any.
-    pub fn at(path: &str) -> Option<(Self, &str)> {
-        let (name, token) = path.strip_prefix('/').map(|path| path.split_once('/').unwrap_or((path, "")))?;
-        Self::ALL.into_iter().find(|hook| hook.as_str() == name).map(|hook| (hook, token))
-    }
-
     /// Handles a request.
     pub fn handle(self, caller: Caller, body: &[u8], lookup: &impl Lookup) -> Reply {
         let request = match read(body, self) {

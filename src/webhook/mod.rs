@@ -18,6 +18,7 @@ pub mod absorb;
 pub mod args;
 pub mod bounded_parse;
 mod certificate_manager;
+pub mod endpoint;
 mod event_limit;
 pub mod facts;
 pub mod floor;

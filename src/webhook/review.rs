@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bounded_parse::{self, ParseError};
-use super::hook::Hook;
+use super::endpoint::Hook;
 use super::patch::Op;
 use crate::api::parts::parts;
 use crate::api::reasons::Note;

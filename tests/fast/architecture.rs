@@ -2,7 +2,7 @@
 //!
 //! One crate has no compiler wall between its modules; this is the wall.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rso::api::annotations::KEYS;
 use rso::api::reasons::Reason;
@@ -95,6 +95,43 @@ fn what_decides_neither_acts_nor_asks_a_clock() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let files: BTreeMap<Vec<String>, String> =
+        tree::files("src", "rs").into_iter().filter(|file| !is_test(file)).map(|file| (path_of(&file), file)).collect();
+    let uses = |module: &Vec<String>| -> BTreeSet<Vec<String>> {
+        let text = code(&tree::read(&files[module]));
+        let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let of_module = imports(own).into_iter().filter_map(|import| resolve(module, &import, &files));
+        // A file and what is below it are one room: `mod` and `super` tie them in any case.
+        of_module.filter(|used| !used.starts_with(module) && !module.starts_with(used)).collect()
+    };
+    let graph: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> =
+        files.keys().map(|module| (module.clone(), uses(module))).collect();
+    assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 300, "the search sees no imports");
+    let circles: Vec<String> = graph.keys().filter_map(|module| circle(module, &graph)).collect();
+    assert!(circles.is_empty(), "files that use each other in a circle:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn a_circle_is_found_and_a_path_without_one_is_none() {
+    let module = |name: &str| vec![name.to_owned()];
+    let graph = |edges: &[(&str, &str)]| {
+        let mut graph: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+        for (from, to) in edges {
+            graph.entry(module(from)).or_default().insert(module(to));
+        }
+        graph
+    };
+    assert_eq!(circle(&module("a"), &graph(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
+    let found = circle(&module("a"), &graph(&[("a", "b"), ("b", "c"), ("c", "a")]));
+    assert_eq!(found.as_deref(), Some("a -> b -> c -> a"));
+    let expected: BTreeSet<Vec<String>> = [["crate", "a", "b"], ["crate", "a", "c"], ["super", "d", "self"]]
+        .map(|path| path.map(str::to_owned).to_vec())
+        .into();
+    assert_eq!(imports("use crate::a::{b, c as e};\npub use super::d::{\n    self,\n};\nlet used = 1;"), expected);
 }
 
 #[test]
@@ -221,4 +258,89 @@ fn first_names(group: &str) -> BTreeSet<String> {
 fn name(text: &str) -> Option<String> {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     (end > 0).then(|| text[..end].to_owned())
+}
+
+fn is_test(file: &str) -> bool {
+    file.split(['/', '.']).any(|part| part == "tests") || file.ends_with("samples.rs")
+}
+
+/// The path of the module in a file: `src/a/b.rs` and `src/a/b/mod.rs` are `a::b`.
+fn path_of(file: &str) -> Vec<String> {
+    let inner = file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+    inner.split('/').map(str::to_owned).filter(|part| part != "lib" && part != "main").collect()
+}
+
+/// Every path that a `use` names, its braces written out.
+fn imports(text: &str) -> BTreeSet<Vec<String>> {
+    let statements = text.split(';').filter_map(|statement| {
+        let line = statement.rsplit_once("use ").filter(|(before, _)| {
+            let before = before.lines().next_back().unwrap_or_default().trim();
+            before.is_empty() || before.starts_with("pub")
+        });
+        line.map(|(_, path)| path.split_whitespace().collect::<Vec<_>>().join(" "))
+    });
+    statements.flat_map(|statement| written_out(&statement)).collect()
+}
+
+fn written_out(tree: &str) -> Vec<Vec<String>> {
+    let Some((stem, rest)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default();
+        return vec![path.split("::").map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()];
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let (mut depth, mut parts) = (0_i32, vec![String::new()]);
+    for letter in inner.chars() {
+        depth += match letter {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        if letter == ',' && depth == 0 {
+            parts.push(String::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(letter);
+        }
+    }
+    let whole = parts.iter().filter(|part| !part.trim().is_empty()).map(|part| format!("{stem}{}", part.trim()));
+    whole.flat_map(|path| written_out(&path)).collect()
+}
+
+/// The module of this crate that a path leads to, as far as it is a file.
+fn resolve(from: &[String], import: &[String], files: &BTreeMap<Vec<String>, String>) -> Option<Vec<String>> {
+    let (first, rest) = import.split_first()?;
+    let mut path = match first.as_str() {
+        "crate" => Vec::new(),
+        "self" => from.to_vec(),
+        "super" => from[..from.len().saturating_sub(1)].to_vec(),
+        child => from.iter().cloned().chain([child.to_owned()]).collect(),
+    };
+    for part in rest {
+        if part == "super" {
+            path.pop();
+        } else {
+            path.push(part.clone());
+        }
+    }
+    while !path.is_empty() && !files.contains_key(&path) {
+        path.pop();
+    }
+    (!path.is_empty()).then_some(path)
+}
+
+/// A way from a module back to it.
+fn circle(start: &[String], graph: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>) -> Option<String> {
+    let mut paths = vec![vec![start.to_vec()]];
+    let mut seen = BTreeSet::new();
+    while let Some(path) = paths.pop() {
+        for next in path.last().and_then(|last| graph.get(last)).into_iter().flatten() {
+            let longer: Vec<_> = path.iter().cloned().chain([next.clone()]).collect();
+            if next == start {
+                return Some(longer.iter().map(|module| module.join("::")).collect::<Vec<_>>().join(" -> "));
+            }
+            if seen.insert(next.clone()) {
+                paths.push(longer);
+            }
+        }
+    }
+    None
 }

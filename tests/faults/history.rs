@@ -141,6 +141,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Whether the StatefulSet was never deleted: its template is what it was.
+    pub fn is_untouched(&self) -> bool {
+        let sets = || self.counts.iter().filter(|(name, _)| name.starts_with("StatefulSet "));
+        sets().next().is_some() && sets().all(|(_, (_, deletes))| *deletes == 0)
+    }
+
     /// How this run differs from the one without a fault.
     pub fn differences(&self, reference: &Self) -> Vec<String> {
         let mut differences = Vec::new();

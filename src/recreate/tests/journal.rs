@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::journal::*;
 use super::super::observed::JournalHead;
+use super::super::precondition::guard_of;
 use super::super::{Ending, State};
 use super::world::{World, pass, set_name};
 

@@ -1,11 +1,11 @@
-//! What of a StatefulSet decides about its recreate?
+//! The StatefulSet as it is observed, with the fields that decide about its recreation.
 //!
 //! The whole object is kept beside it, to be written back; a field that cannot be read is an error that names it.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Guard;
+use super::precondition::Guard;
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
