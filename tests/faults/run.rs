@@ -225,7 +225,7 @@ impl Stage<'_> {
         let bound = |claim: &Arc<Value>| claim["status"]["phase"] == "Bound";
         let pods = self.plane.recorder.live(&self.place.sets, Kind::Pod);
         let broken = pods.iter().filter(|pod| is_broken(pod)).count() as u64;
-        status["observedGeneration"] == set["metadata"]["generation"]
+        status["observedGeneration"].as_i64() >= set["metadata"]["generation"].as_i64()
             && status["availableReplicas"].as_u64().unwrap_or(0) + broken == replicas
             && status["updateRevision"] == status["currentRevision"]
             && self.plane.recorder.live(&self.place.sets, Kind::Claim).iter().all(bound)

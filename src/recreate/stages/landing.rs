@@ -1,5 +1,6 @@
-//! The end of a recreate: the new StatefulSet has its Pods, and gets back what was changed for the CREATE.
+//! The end of a recreation: the new StatefulSet has its Pods, and what was changed for the CREATE is restored.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::super::observed::{Dependent, LiveSet};
@@ -8,7 +9,8 @@ use super::{GLANCE, Transaction, is_reached};
 use crate::api::reasons::Note;
 
 impl Transaction<'_> {
-    /// The new object is there and ours, and nothing refers to the old one. `is_held`: the wait for a hold to come off.
+    /// Completes the recreation: the new object exists, it is ours, and nothing refers to the old one. `is_held` is the
+    /// wait until the finalizer can be removed.
     pub(super) fn land(&self, live: &LiveSet, is_held: impl FnOnce() -> Step) -> Step {
         if let Some(step) = self.adoption(live).or_else(|| self.parachute(live)) {
             return step;
@@ -30,13 +32,19 @@ impl Transaction<'_> {
         self.old_backup().unwrap_or_else(|| self.close(ending))
     }
 
-    /// Waits until the new StatefulSet has every Pod of the snapshot that is still there, and its ControllerRevisions.
+    /// Waits until the new StatefulSet has every Pod of the snapshot that still exists, and its ControllerRevisions.
     ///
-    /// What another controller took is named at once. Nothing is waited for without an end: once the StatefulSet controller
-    /// has seen the new object it has adopted what it can. What it has not by then is reported, and everything else is put
-    /// back as it was. Only a controller that does not run at all is waited for: without it no revision is known.
+    /// An object that another controller took is reported at once. No wait is endless: once the StatefulSet controller
+    /// has observed the new object, it has adopted what it can. What it has not adopted by then is reported, and
+    /// everything else is restored. The only exception is a controller that does not run at all: without it, no
+    /// revision is known.
     fn adoption(&self, live: &LiveSet) -> Option<Step> {
-        let is_behind = live.status_number("observedGeneration") != live.generation;
+        let is_behind = match live.status_number("observedGeneration").cmp(&live.generation) {
+            Ordering::Less => true,
+            Ordering::Equal => false,
+            // Hazard 18: the status is that of the old object. What the new one owns shows that it is observed.
+            Ordering::Greater => !self.is_long() && !self.seen.dependents().any(|one| one.controlled_by(&live.uid)),
+        };
         let missing = self.missing(live);
         if let Some((_, note)) = missing.as_ref().filter(|_| self.is_long() && !is_behind) {
             return (!self.journal.adopted).then(|| self.go_on_without(note));
@@ -52,7 +60,7 @@ impl Transaction<'_> {
     /// What the new StatefulSet does not have yet, and whether another controller took it.
     fn missing(&self, live: &LiveSet) -> Option<(bool, Note)> {
         let snapshot = &self.journal.snapshot;
-        // A Pod that is on its way out is replaced by its StatefulSet, whoever owns it; its node may be lost for ever.
+        // A terminating Pod is replaced by its StatefulSet, regardless of its owner; its node may be lost forever.
         let waits_for = |pod: &&Dependent| {
             snapshot.pods.get(&pod.name) == Some(&pod.uid) && !pod.deleting && !pod.controlled_by(&live.uid)
         };
@@ -62,7 +70,7 @@ impl Transaction<'_> {
                 None => (false, waiting_for(&format!("Pod {}", pod.name), "has no owner yet")),
             });
         }
-        // An equal revision of somebody else does as well: the StatefulSet controller finds it by its name.
+        // An equal revision of another owner also suffices: the StatefulSet controller finds it by its name.
         let is_in_force = live.status_text("updateRevision") == snapshot.update_revision;
         let revision = self.seen.revisions.iter().find(|revision| {
             let is_ours = snapshot.revisions.get(&revision.name) == Some(&revision.uid);
@@ -76,7 +84,7 @@ impl Transaction<'_> {
         })
     }
 
-    /// Writes down what a person should hear of in the end.
+    /// Records what to report to a person in the end, and stops waiting for it.
     fn go_on_without(&self, note: &Note) -> Step {
         let mut journal = self.journal.clone();
         journal.adopted = true;
@@ -84,7 +92,8 @@ impl Transaction<'_> {
         self.write(journal)
     }
 
-    /// The template of the new StatefulSet must be the one that the Pods run, or one that somebody else has written since.
+    /// Checks that the template of the new StatefulSet is the one that the Pods run, or one that another client has
+    /// written since.
     fn parachute(&self, live: &LiveSet) -> Option<Step> {
         let (snapshot, image) = (&self.journal.snapshot, &self.journal.image);
         let (wanted, update) = (&snapshot.update_revision, live.status_text("updateRevision"));
@@ -92,13 +101,14 @@ impl Transaction<'_> {
             return None;
         }
         if live.object["spec"]["template"] != image["spec"]["template"] {
-            // Admission changed it on its way in. It is put back, as long as that changes nothing else.
+            // Admission changed it on CREATE. It is restored, as long as that changes nothing else.
             let template = manifest::merge_patch(&live.object["spec"]["template"], &image["spec"]["template"]);
             let spec = serde_json::json!({ "template": template });
             return Some(Step::Write(Action::RestoreSpec { guard: live.guard(), spec }));
         }
         if snapshot.template != manifest::template_checksum(image) {
-            // Somebody edited the template while the old set was held: the new revision is theirs.
+            // Another client edited the template while the old StatefulSet had the finalizer: the new revision is
+            // theirs.
             return None;
         }
         let text = format!(
@@ -116,7 +126,7 @@ impl Transaction<'_> {
         ))
     }
 
-    /// The oldest backup of those that are too many. One that somebody's finalizer keeps is left to them.
+    /// The oldest of the excess backups. A backup that another controller's finalizer keeps is left to that controller.
     pub(super) fn old_backup(&self) -> Option<Step> {
         let taken: Vec<_> = self.seen.backups.taken.values().filter(|head| !head.deleting).collect();
         let excess = taken.len().saturating_sub(self.seen.rules.backups_kept);

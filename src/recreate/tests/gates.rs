@@ -1,4 +1,4 @@
-//! Each gate: what closes it, and whether that passes by itself.
+//! Tests of each gate: what closes it, and whether it opens again by itself.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::api::bytes::Bytes;
 use crate::api::names::SetName;
 use crate::api::reasons::Reason;
 
-/// The refusal after a change of the world, and a word that must be in it.
+/// Checks the refusal after a change of the world, and a word that must be in it.
 fn check(change: impl FnOnce(&mut World), reason: Reason, word: &str) {
     let mut world = World::settled();
     change(&mut world);
@@ -71,7 +71,7 @@ fn one_recreate_at_a_time_in_a_namespace() {
     check(ten(Phase::Deleting, 0), DEFERRED, "10 StatefulSets");
     check(ten(Phase::Releasing, 3_600), DEFERRED, "10 StatefulSets");
     check(ten(Phase::Adopting, 59), DEFERRED, "10 StatefulSets");
-    // What is stuck, and what is still managed, does not stop the others.
+    // A recreation that is stuck, and a StatefulSet that is still managed, do not stop the others.
     for (phase, age) in [(Phase::Adopting, 60), (Phase::Prepared, 0), (Phase::Guarded, 0)] {
         let mut world = World::settled();
         ten(phase, age)(&mut world);
@@ -96,7 +96,7 @@ fn of_two_that_began_at_once_the_one_with_the_smaller_name_goes_on() {
     };
     assert!(matches!(after_the_other("uid-2", Phase::Prepared), Step::Write(Action::CreateBackup(_))));
     assert!(matches!(after_the_other("uid-0", Phase::Prepared), Step::Wait(_)));
-    // One that is past the point of no return cannot be taken back, whatever its name.
+    // A recreation that is past the point of no return cannot be rolled back, regardless of its name.
     assert!(matches!(after_the_other("uid-2", Phase::Deleting), Step::Wait(_)));
 }
 
@@ -158,7 +158,7 @@ fn templates_must_exist_and_only_grow() {
         }
     };
     check(ask("wal", Bytes::gib(1)), BLOCKED, "no volumeClaimTemplate wal");
-    // A smaller wish beside a larger one is refused, not carried out; alone it is nothing to do.
+    // A smaller requested size beside a larger one is refused, not applied; alone, there is nothing to do.
     let with_wal = |world: &mut World| {
         world.edit(|set| {
             let mut wal = set["spec"]["volumeClaimTemplates"][0].clone();
@@ -174,7 +174,7 @@ fn templates_must_exist_and_only_grow() {
         BLOCKED,
         "cannot shrink",
     );
-    // As large as it is already, it may stand beside one that grows.
+    // A template at its present size may be requested beside one that expands.
     let mut world = World::settled();
     with_wal(&mut world);
     ask("wal", Bytes::gib(1))(&mut world);
@@ -212,7 +212,7 @@ fn a_set_too_large_for_etcd_or_a_config_map_blocks() {
             });
         }
     };
-    // What the server adds needs room too: 64 KiB below the 1.5 MiB of etcd.
+    // What the server adds needs space too: 64 KiB below the 1.5 MiB of etcd.
     let mut empty = World::settled();
     with(String::new(), String::new())(&mut empty);
     let object = empty.set.as_ref().unwrap();
@@ -221,7 +221,7 @@ fn a_set_too_large_for_etcd_or_a_config_map_blocks() {
     let most = (1536 << 10) - (64 << 10) - created - object["metadata"]["managedFields"].to_string().len();
     check(with(noise(most), String::new()), BLOCKED, "ConfigMap");
     check(with(noise(most + 1), String::new()), BLOCKED, "etcd");
-    // The new set gets back who wrote which field.
+    // The new StatefulSet gets its field managers back.
     check(with(noise(most - 99_999), noise(100_000)), BLOCKED, "etcd");
 }
 
@@ -231,6 +231,10 @@ fn a_set_that_is_not_settled_is_deferred() {
         move |world: &mut World| world.edit(|set| set["status"][field] = value)
     };
     check(status("observedGeneration", json!(0)), DEFERRED, "generation");
+    // A status of the object that was replaced stays on the new one.
+    let mut world = World::settled();
+    status("observedGeneration", json!(99))(&mut world);
+    assert!(matches!(decide(&world), Step::Write(_)));
     check(status("replicas", json!(1)), DEFERRED, "created");
     check(status("replicas", json!(3)), DEFERRED, "3 replicas are created and 2 are requested");
     check(status("readyReplicas", json!(null)), DEFERRED, "0/2 replicas are ready");
@@ -267,10 +271,10 @@ fn every_pod_must_be_there_and_owned() {
     check(|world| drop(world.pods.remove(0)), DEFERRED, "db-0 does not exist");
     check(|world| world.pods[1].owners.clear(), DEFERRED, "does not belong");
     check(|world| world.pods[1].deleting = true, DEFERRED, "terminating");
-    // Another controller's, or ours without being its controller.
+    // A Pod of another controller, or of this StatefulSet without it being the controller.
     check(|world| world.pods[1].owners = vec![controller_of("uid-0")], DEFERRED, "does not belong");
     check(|world| world.pods[1].owners[0]["controller"] = json!(false), DEFERRED, "does not belong");
-    // One that is scaled away is waited for while it goes, and no other set's.
+    // A Pod that is scaled down is waited for while it terminates; a Pod of another StatefulSet is not.
     let leaving = |owner: &'static str| {
         move |world: &mut World| {
             let mut pod = world.pods[1].clone();
@@ -290,7 +294,7 @@ fn every_claim_must_be_there_whole_and_large() {
     check(|world| world.claims[1].object.deleting = true, BLOCKED, "being deleted");
     check(|world| world.claims[1].object.owners = vec![controller_of("uid-0")], BLOCKED, "earlier StatefulSet");
     check(|world| world.claims[1].requested = Bytes::gib(1), DEFERRED, "requests 1Gi");
-    // What belongs to another object, be it of that name, or to another set, is whole.
+    // A PVC that belongs to another object, even one of that name, or to another StatefulSet, blocks nothing.
     for (kind, name) in [("Backup", "db"), ("StatefulSet", "other")] {
         let mut world = World::settled();
         world.claims[1].object.owners = vec![json!({ "kind": kind, "name": name, "uid": "u" })];
@@ -350,9 +354,9 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
     }
     let own = || Verdict::Refused(format!("denied request: {}: with its …", gates::OWN_POLICY));
     check(|world| world.verdicts[0] = own(), BLOCKED, "changes its annotations, updateStrategy or whenDeleted");
-    // The templates might be raised in place, without any of this: a refusal is the answer that lets it begin.
+    // The API server might accept larger templates in place: only a refusal lets the recreation begin.
     check(|world| world.verdicts[4] = Verdict::Unknown("reset".to_owned()), DEFERRED, "in place got no answer (reset)");
-    // A CREATE of the same name that would be accepted: the set has just vanished.
+    // A CREATE of the same name would be accepted: the StatefulSet has just disappeared.
     check(|world| world.verdicts[0] = Verdict::Accepted, DEFERRED, "creating");
 }
 
@@ -379,8 +383,8 @@ fn rivals_are_looked_up_by_every_label_set_that_is_let_go_of() {
     seen.probes = Some(world.probe(&request));
     let Step::Look(Look::Rivals(request)) = next(&seen, world.now) else { panic!("expected the rivals") };
     assert!(request.labels.iter().any(|labels| labels.contains_key("role")), "a label of one Pod alone counts");
-    assert!(request.labels.iter().all(|labels| !labels.contains_key("stray")), "what is not ours is not let go of");
-    // An answer about another state of the set is none.
+    assert!(request.labels.iter().all(|labels| !labels.contains_key("stray")), "what is not ours is not released");
+    // An answer about another state of the StatefulSet does not count.
     seen.rivals = nobody_else(&seen);
     seen.rivals.as_mut().unwrap().of.resource_version = "0".to_owned();
     assert!(matches!(next(&seen, world.now), Step::Look(Look::Rivals(_))));

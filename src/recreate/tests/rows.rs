@@ -1,4 +1,5 @@
-//! The resume table, row by row: the phase and the set as a crash left them, and the one step that follows.
+//! Tests of the resume table, row by row: the phase and the StatefulSet as a crash left them, and the one step that
+//! follows.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 use crate::api::reasons::Reason;
 
-/// A world whose recreate has come so far.
+/// A world whose recreation has come this far.
 fn until(mut world: World, is_there: impl Fn(&World) -> bool) -> World {
     for _ in 0..100 {
         if is_there(&world) {
@@ -120,7 +121,7 @@ fn prepared_continues_with_the_backup_then_the_hold_then_the_phase_then_the_dele
 fn prepared_with_a_closed_gate_takes_everything_back_and_ends_undone() {
     let mut world = held();
     world.verdicts[0] = Verdict::Refused("policy".to_owned());
-    // The journal says so first: a former leader that is about to permit the DELETE hears a conflict.
+    // The journal records it first: a former leader that is about to permit the DELETE gets a conflict.
     match written(&world) {
         Action::UpdateJournal { journal, .. } => {
             assert_eq!((journal.phase, journal.ending), (Phase::Prepared, Some(Ending::Undone)));
@@ -128,7 +129,7 @@ fn prepared_with_a_closed_gate_takes_everything_back_and_ends_undone() {
         other => panic!("expected the journal, not {other:?}"),
     }
     pass(&mut world);
-    // And it stays so, should the gate open meanwhile.
+    // It stays so, even if the gate opens meanwhile.
     world.verdicts[0] = Verdict::AlreadyExists;
     assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
     pass(&mut world);
@@ -411,7 +412,7 @@ fn a_create_that_may_be_the_second_carries_the_hold_until_the_first_can_arrive_n
     world.controllers();
     let mut gone = world.clone();
     gone.delete(&[]);
-    // Landing goes on as far as it can, and its end waits.
+    // The finalization continues as far as it can, and its end waits.
     assert!(matches!(written(&world), Action::RestoreSpec { .. }));
     pass(&mut world);
     world.controllers();
@@ -467,7 +468,21 @@ fn adopting_waits_for_every_pod_and_revision_of_the_snapshot() {
     assert!(matches!(decide(&unseen), Step::Wait(_)));
 }
 
-/// What the journal that is written next says happened.
+#[test]
+fn a_status_of_the_old_object_on_the_new_one_is_not_waited_for_without_end() {
+    let mut world = adopting();
+    world.controllers();
+    world.edit(|set| set["status"]["observedGeneration"] = json!(set["metadata"]["generation"].as_i64().unwrap() + 1));
+    assert!(matches!(written(&world), Action::RestoreSpec { .. }), "what it owns shows that it is observed");
+    let mut nothing_owned = world;
+    nothing_owned.pods.clear();
+    nothing_owned.revisions.clear();
+    assert!(matches!(decide(&nothing_owned), Step::Wait(Wait { state: State::Adopting, .. })));
+    nothing_owned.now += Duration::from_secs(60);
+    assert!(matches!(written(&nothing_owned), Action::RestoreSpec { .. }));
+}
+
+/// The incident in the journal that is written next.
 fn incident(world: &World) -> String {
     match written(world) {
         Action::UpdateJournal { journal, .. } => journal.incidents.last().expect("an incident").text.clone(),
@@ -491,7 +506,7 @@ fn a_pod_that_another_controller_took_is_named_at_once_and_the_landing_does_not_
     pass(&mut world);
     assert!(matches!(written(&world), Action::RestoreSpec { .. }), "everything else is put back");
     pass(&mut world);
-    // The controller sees the restored spec, and has adopted all that it can.
+    // The controller has observed the restored spec, and has adopted all that it can.
     world.edit(|set| set["status"]["observedGeneration"] = set["metadata"]["generation"].clone());
     assert!(matches!(written(&world), Action::RestoreOwnership { .. }));
     pass(&mut world);
@@ -515,7 +530,7 @@ fn a_revision_that_another_set_took_does_not_hold_up_the_landing_where_the_one_i
     world.controllers();
     world.revisions[0].owners = owned_by("StatefulSet", "cache");
     assert!(matches!(written(&world), Action::RestoreSpec { .. }));
-    // Where it is not, it is named.
+    // If it is not right, the Event names it.
     world.edit(|set| set["status"]["updateRevision"] = json!("db-9"));
     let Step::Wait(Wait { note: Some(note), .. }) = decide(&world) else { panic!("expected to wait") };
     assert!(note.text.contains("ControllerRevision db-1 is now owned by StatefulSet cache"), "{}", note.text);
@@ -547,7 +562,7 @@ fn a_webhook_that_changes_the_template_on_its_way_in_restarts_no_pod() {
     world.set.as_mut().unwrap()["metadata"]["managedFields"] = json!([]);
     world.controllers();
     assert_eq!(world.set.as_ref().unwrap()["spec"]["updateStrategy"]["type"], "OnDelete");
-    // It is put back, and nothing else with it.
+    // The template is restored, and nothing else.
     match written(&world) {
         Action::RestoreSpec { spec, .. } => {
             let containers = json!([{ "name": "c", "image": "busybox:1" }]);
@@ -559,7 +574,7 @@ fn a_webhook_that_changes_the_template_on_its_way_in_restarts_no_pod() {
     pass(&mut healed);
     healed.controllers();
     assert!(matches!(written(&healed), Action::RestoreSpec { spec, .. } if spec["updateStrategy"].is_object()));
-    // Somebody else applies a template: that is theirs, and lands.
+    // Another client applies a template: that change is kept, and the finalization continues.
     world.set.as_mut().unwrap()["metadata"]["managedFields"] =
         json!([{ "manager": "helm", "fieldsV1": { "f:spec": { "f:template": {} } } }]);
     assert!(matches!(written(&world), Action::RestoreSpec { .. }));
@@ -624,7 +639,7 @@ fn pods_that_were_deleted_or_replaced_meanwhile_are_counted_by_name() {
     check(|world| world.pods[0].uid = "uid-of-its-successor".into(), &["db-0"]);
     check(|world| world.pods[0].deleting = true, &["db-0"]);
     check(|world| world.journals[0].0.lost.extend(["db-0".to_owned()]), &["db-0"]);
-    // Somebody scaled it down, or rolled out another template.
+    // A user scaled it down, or rolled out another template.
     let scale = |world: &mut World| {
         world.edit(|set| set["spec"]["replicas"] = json!(1));
         world.pods.remove(1);
@@ -639,7 +654,7 @@ fn pods_that_were_deleted_or_replaced_meanwhile_are_counted_by_name() {
         });
     };
     check(roll_out, &[]);
-    // The same in a write of ours.
+    // The same in a write of rso.
     let by_policy = |world: &mut World| {
         world.pods.clear();
         world.edit(|set| set["status"]["updateRevision"] = json!("db-2"));
@@ -678,7 +693,7 @@ fn a_foreign_set_is_never_deleted_and_ends_as_superseded() {
     assert!(world.set.is_some());
 }
 
-/// The world, with its journal in that phase.
+/// The world, with its journal in this phase.
 fn journalled(mut world: World, phase: Phase) -> World {
     world.journals[0].0.phase = phase;
     world
@@ -798,7 +813,7 @@ fn a_damaged_journal_is_only_dropped_while_the_set_is_there() {
     assert!(dropped(with_unreadable_journal(&deleted(), checksum())));
     assert!(matches!(with_unreadable_journal(&held(), checksum()), Step::Write(Action::SetFinalizers { .. })));
     assert!(matches!(with_unreadable_journal(&released(), checksum()), Step::Refuse(_)));
-    // Where the namespace goes as well, there is nothing to bring back.
+    // If the namespace is being deleted as well, there is nothing to restore.
     let mut leaving = released();
     leaving.namespace.terminating = true;
     assert!(dropped(with_unreadable_journal(&leaving, checksum())));
@@ -843,7 +858,7 @@ fn a_guard_goes_together_with_a_late_reference_to_the_old_set() {
         Action::SetOwners { name, owners, .. } => assert_eq!((name, owners), (claim.clone(), Vec::new())),
         other => panic!("expected the guard to be dropped, not {other:?}"),
     }
-    // What is no reference to a set of this name is somebody else's.
+    // A reference that is not to a StatefulSet of this name belongs to another client.
     let others = [("Backup", "db"), ("StatefulSet", "other")];
     let others = others.map(|(kind, name)| json!({ "kind": kind, "name": name, "uid": "uid-of-another" }));
     let before = world.claims[0].object.owners.clone();
@@ -853,7 +868,7 @@ fn a_guard_goes_together_with_a_late_reference_to_the_old_set() {
         other => panic!("expected the guard to be dropped, not {other:?}"),
     }
     world.claims[0].object.owners = before;
-    // A reference to the set that is there stays.
+    // A reference to the existing StatefulSet stays.
     world.claims[0].object.owners.push(controller_of(new));
     match written(&world) {
         Action::SetOwners { name, owners, .. } => assert_eq!((name, owners), (claim, vec![controller_of(new)])),
