@@ -1,4 +1,4 @@
-//! `rso`, the resize-statefulset-operator: keeps the volumes of StatefulSets large enough, without a restarted pod and
+//! `rso`, the resize-statefulset-operator: keeps the volumes of StatefulSets large enough without restarting a Pod and
 //! without breaking the tool that deployed them.
 //!
 //! ```text
@@ -7,7 +7,7 @@
 //!    └─────────────────────────────  next trigger  ◄──────────────────────────────────────┘
 //! ```
 //!
-//! The rooms, each knowing only those before it:
+//! The layers, each of which depends only on those before it:
 //!
 //! | Layer | Module | Question it answers |
 //! |---|---|---|
@@ -22,9 +22,9 @@
 //! | 4 | [`operator`] | The composition root: controller, webhook and telemetry in one process |
 //! | 5 | [`cli`] | The command line |
 //!
-//! Layers 0 and 1 are pure: no I/O and no clock, `now` is an argument. `docs/architecture.md` tells the rest.
+//! Layers 0 and 1 are pure: no I/O and no clock, `now` is an argument. `docs/architecture.md` describes the rest.
 
-// Without the feature, nothing is public but what the programs call.
+// Without the feature, only what the programs call is public.
 #![cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 
 // No macro writes these lines: rustfmt follows only modules that it sees.

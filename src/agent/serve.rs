@@ -17,7 +17,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// How many chunks of 512 bytes of unread data the agent reads after it has sent a response.
 const MAX_DRAINED_CHUNKS: u32 = 16;
-/// The delay after a failed accept (no file descriptor left), so that the loop does not spin.
+/// The delay after a failed accept (no file descriptor left), which prevents the loop from spinning.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Serves until the process ends.
@@ -52,8 +52,8 @@ fn serve_connection(mut stream: TcpStream, probes: &[Probe]) -> io::Result<()> {
 }
 
 /// Closes the connection so that the client receives the response: a socket that is closed with unread bytes resets the
-/// connection, and the client can lose the response. Therefore the rest of an oversized request is read and discarded, for a
-/// short time.
+/// connection, and the client can lose the response. Therefore the rest of an oversized request is read and discarded,
+/// for a short time.
 fn drain_and_close(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(DRAIN_TIMEOUT))?;

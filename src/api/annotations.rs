@@ -1,34 +1,35 @@
-//! Every key of the product, once. What each means is told in [`KEYS`], from which the reference page is made.
+//! The annotation keys, labels and finalizer of the product, each defined once. [`KEYS`] documents the keys, and the
+//! reference page is generated from it.
 //!
-//! Two families, never mixed: *intent* is written by people and deployment tools and only read by the operator; *state*
-//! is written by the operator and only believed from it.
+//! There are two families, never mixed. People and deployment tools write *intent*, and the operator only reads it. The
+//! operator writes *state*, and accepts it from no other writer.
 
 /// The prefix of every annotation, label and finalizer of the product.
 pub const PREFIX: &str = "resize-statefulset-operator/";
 
-/// Grow by usage: `true`, `recommend`, `false`. Annotation or label.
+/// Expand by usage: `true`, `recommend`, `false`. Annotation or label.
 pub const AUTO_SCALED: &str = "resize-statefulset-operator/auto-scaled";
-/// `resize.<template>`: the wanted size of a template by name. The part before the name.
+/// `resize.<template>`: the requested size of a template by name. This is the part before the name.
 pub const RESIZE_NAME: &str = "resize-statefulset-operator/resize.";
-/// `true`: nothing is started for this set.
+/// `true`: rso starts nothing for this StatefulSet.
 pub const PAUSED: &str = "resize-statefulset-operator/paused";
-/// Recreate a set although a controller of this kind owns it.
+/// Recreate a StatefulSet even though a controller of this kind owns it.
 pub const ALLOW_OWNER: &str = "resize-statefulset-operator/allow-owner";
-/// `true`: the set is not held, may be deleted, and is not created again.
+/// `true`: rso does not hold the StatefulSet, so you can delete it, and does not create it again.
 pub const ALLOW_DELETE: &str = "resize-statefulset-operator/allow-delete";
 
-/// State, on a set: sizes that an apply asked for and the webhook absorbed.
+/// State, on a StatefulSet: sizes that an apply requested and the webhook recorded.
 pub const REQUESTED: &str = "resize-statefulset-operator/requested";
-/// State, on a claim: RFC 3339 time of the last growth, written in the same patch as the size.
+/// State, on a PVC: RFC 3339 time of its last expansion, written in the same patch as the size.
 pub const RESIZED_AT: &str = "resize-statefulset-operator/resized-at";
-/// State, on a set: the id of the recreate that made this object, until it has landed.
+/// State, on a StatefulSet: the ID of the recreation that created this object, until that recreation is complete.
 pub const TRANSACTION: &str = "resize-statefulset-operator/transaction";
-/// State, a finalizer on a set: present only between "held" and "released" of a recreate.
+/// State, a finalizer of a StatefulSet: present only between "held" and "released" of a recreation.
 pub const HOLD: &str = "resize-statefulset-operator/hold";
 
-/// Label of the objects the operator makes: `backup` or `journal`.
+/// Label of the objects that the operator creates: `backup` or `journal`.
 pub const KIND_LABEL: &str = "resize-statefulset-operator/kind";
-/// Label of a backup: which set it is of (hashed when longer than 63 characters).
+/// Label of a backup: the name of its StatefulSet (hashed if it is longer than 63 characters).
 pub const STATEFULSET_LABEL: &str = "resize-statefulset-operator/statefulset";
 
 /// Who may write a key.
@@ -40,7 +41,7 @@ pub enum Family {
     State,
 }
 
-/// What a key means, for the reference and for the check of unknown keys.
+/// The meaning of a key, for the reference page and for the check of unknown keys.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the reference page is made from it"))]
 pub struct KeyDoc {
@@ -48,11 +49,11 @@ pub struct KeyDoc {
     pub key: &'static str,
     /// Who writes it.
     pub family: Family,
-    /// May carry `.<template>` to override it for one template.
+    /// Whether the key may carry `.<template>` to override it for one template.
     pub per_template: bool,
     /// The form of the value.
     pub value: &'static str,
-    /// What holds when it is absent.
+    /// What applies if the key is absent.
     pub default: &'static str,
     /// What it does, one sentence.
     pub meaning: &'static str,
@@ -72,65 +73,94 @@ const fn state(key: &'static str, value: &'static str, meaning: &'static str) ->
     KeyDoc { key, family: Family::State, per_template: false, value, default: "", meaning }
 }
 
-/// Every key there is, in the order of the reference page.
+/// Every key, in the order of the reference page.
 pub const KEYS: &[KeyDoc] = &[
     intent(
         "auto-scaled",
         true,
         "`\"true\"`, `\"recommend\"`, `\"false\"`",
         "off",
-        "Grow by usage. `recommend` decides and tells, but changes nothing. Accepted as a label too; the annotation wins.",
+        "Expand by usage. `recommend` reports what rso would do and changes nothing. Accepted as a label too; if both are \
+         present, the annotation wins.",
     ),
-    intent("resize-<N>", false, "quantity", "", "The wanted size of `volumeClaimTemplates[N]`. Any subset of indices."),
+    intent(
+        "resize-<N>",
+        false,
+        "quantity",
+        "",
+        "The requested size of `volumeClaimTemplates[N]`. You can set any subset of indices.",
+    ),
     intent(
         "resize.<template>",
         false,
         "quantity",
         "",
-        "The wanted size of a template by its name. If both are given, the larger counts.",
+        "The requested size of a template by its name. If both are present, the larger size wins.",
     ),
-    intent("threshold", true, "percentage", "`80%`", "Grow when used/(used+available) of any replica reaches it."),
+    intent(
+        "threshold",
+        true,
+        "percentage",
+        "`80%`",
+        "Expand when used/(used+available) of any replica reaches this value.",
+    ),
     intent(
         "inodes-threshold",
         true,
         "percentage",
         "`80%`",
-        "Likewise for inodes, where the filesystem has a fixed number of them.",
+        "The same for inodes, on filesystems with a fixed number of inodes.",
     ),
-    intent("increase", true, "percentage or quantity", "`20%`", "The size of a step, of the current capacity."),
-    intent("min-increase", true, "quantity", "`1Gi`", "A step is at least this."),
-    intent("max-size", true, "quantity", "none", "Never above. A step that would pass it stops at it."),
+    intent(
+        "increase",
+        true,
+        "percentage or quantity",
+        "`20%`",
+        "The size of one step: a percentage of the current capacity, or a size.",
+    ),
+    intent("min-increase", true, "quantity", "`1Gi`", "The minimum size of a step."),
+    intent("max-size", true, "quantity", "none", "The maximum size. A larger step is capped at this size."),
     intent(
         "cooldown",
         true,
         "duration, `15m`",
         "by driver, else `0s`",
-        "The least time between two growths of one claim.",
+        "The minimum time between two expansions of one PVC by usage.",
     ),
-    intent("lead-time", true, "duration", "off", "Grow already when the forecast says full within this time."),
-    intent("template-sync", false, "`Always`, `OnUserChange`, `Never`", "`Always`", "When the template is rewritten."),
+    intent(
+        "lead-time",
+        true,
+        "duration",
+        "off",
+        "Expand early if, at the current rate, the volume will fill up within this time.",
+    ),
+    intent("template-sync", false, "`Always`, `OnUserChange`, `Never`", "`Always`", "When rso updates the template."),
     intent(
         "paused",
         false,
         "`\"true\"`, `\"false\"`",
         "`\"false\"`",
-        "Nothing is started for this set; a recreate in flight is finished.",
+        "rso starts nothing new for this StatefulSet, and finishes a recreation in progress.",
     ),
     intent(
         "allow-owner",
         false,
         "a kind",
         "",
-        "Recreate a set that a controller of this kind owns. Without it, only its claims grow.",
+        "Recreate the StatefulSet even though a controller of this kind owns it. Without it, rso expands only the PVCs.",
     ),
     intent(
         "allow-delete",
         false,
         "`\"true\"`, `\"false\"`",
         "`\"false\"`",
-        "Break-glass: takes a set out of the hands of a recreate, so that it can be deleted and stays deleted.",
+        "Break-glass: aborts a recreation in progress so that you can delete the StatefulSet; it stays deleted.",
     ),
-    state("requested", "`data=50Gi,wal=10Gi`", "Sizes that an apply asked for and the webhook absorbed."),
-    state("resized-at", "RFC 3339 time", "On a claim: its last growth, written in the same patch as the size."),
-    state("transaction", "an id", "The recreate that made this object; removed when it has landed."),
+    state("requested", "`data=50Gi,wal=10Gi`", "Sizes that an apply requested and the webhook recorded."),
+    state(
+        "resized-at",
+        "RFC 3339 time",
+        "On a PVC: the time of its last expansion, written in the same patch as the size.",
+    ),
+    state("transaction", "an ID", "The recreation that created this object; removed when that recreation is complete."),
 ];

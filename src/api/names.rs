@@ -1,17 +1,17 @@
-//! What are things called, and which claim belongs to which set?
+//! Names of the objects of a StatefulSet, and the rule by which a PVC belongs to a StatefulSet.
 //!
-//! A claim made from a template is named `<template>-<set>-<ordinal>`. All three parts may hold dashes and digits, so a
-//! name alone can be read in several ways; it is only ever read with the set and its templates at hand
-//! ([`ClaimName::ordinal_of`]), never split at a dash.
+//! A PVC that is created from a template is named `<template>-<set>-<ordinal>`. All three parts may contain dashes and
+//! digits, so a name alone is ambiguous. rso parses a name only against a given StatefulSet and its templates
+//! ([`ClaimName::ordinal_of`]), and never splits it at a dash.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of the agent's container, by which a pod that has one is known.
+/// The name of the agent's container, which identifies a Pod that has an agent.
 pub const AGENT_CONTAINER: &str = "rso-agent";
 
-/// The port on which an agent answers, and nobody else may in its pod.
+/// The port on which an agent listens; nothing else in its Pod may use it.
 pub const AGENT_PORT: u16 = 1251;
 
 macro_rules! name {
@@ -22,12 +22,12 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// Takes the name as the API server gave it; the server has validated it.
+            /// Takes the name as the API server returned it; the API server has validated it.
             pub fn new(name: impl Into<String>) -> Self {
                 Self(name.into())
             }
 
-            /// The bare text.
+            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -56,7 +56,7 @@ name! {
     ClaimName
 }
 name! {
-    /// `metadata.uid`: which object of a name, not just which name.
+    /// `metadata.uid`: identifies one object, not every object with its name.
     Uid
 }
 
@@ -70,7 +70,7 @@ pub struct SetName {
 }
 
 impl SetName {
-    /// Names a set.
+    /// The name of a StatefulSet.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
@@ -82,7 +82,7 @@ impl fmt::Display for SetName {
     }
 }
 
-/// The number at the end of a pod's name, `spec.ordinals.start` included.
+/// The number at the end of a Pod's name, `spec.ordinals.start` included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ordinal(pub u32);
@@ -93,21 +93,20 @@ impl fmt::Display for Ordinal {
     }
 }
 
-/// The name of the pod with this ordinal.
+/// The name of the Pod with this ordinal.
 pub fn pod_name(set: &SetName, ordinal: Ordinal) -> String {
     format!("{}-{ordinal}", set.name)
 }
 
 impl ClaimName {
-    /// The claim that this template and ordinal of the set have.
+    /// The name of the PVC of this template and ordinal of the StatefulSet.
     pub fn of(template: &TemplateName, set: &SetName, ordinal: Ordinal) -> Self {
         Self(format!("{template}-{}-{ordinal}", set.name))
     }
 
-    /// The ordinal, if this is a claim of this template of the set.
+    /// The ordinal, if this is the name of a PVC of this template of the StatefulSet.
     ///
-    /// Only the spelling that the StatefulSet controller itself makes counts: `data-db-07` and `data-db-+7` are not
-    /// claims of ordinal 7.
+    /// Only the notation of the StatefulSet controller counts: `data-db-07` and `data-db-+7` are not PVCs of ordinal 7.
     pub fn ordinal_of(&self, template: &TemplateName, set: &SetName) -> Option<Ordinal> {
         let digits =
             self.0.strip_prefix(template.as_str())?.strip_prefix('-')?.strip_prefix(&set.name)?.strip_prefix('-')?;

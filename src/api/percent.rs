@@ -1,9 +1,9 @@
-//! A share, exact, without floats.
+//! An exact percentage without floats.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A share of a whole in thousandths of a percent, so that no float is needed: `80%` is 80 000.
+/// A share of a whole in thousandths of a percent: `80%` is 80 000. It needs no float.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent(pub u32);
 
@@ -33,7 +33,7 @@ impl Percent {
         Self(percent.saturating_mul(1_000))
     }
 
-    /// How much `part` is of `whole`, rounded down; nothing when there is no whole.
+    /// The share of `part` in `whole`, rounded down; `None` if `whole` is 0.
     pub fn of(part: u64, whole: u64) -> Option<Self> {
         let share = (u128::from(part) * u128::from(Self::WHOLE)).checked_div(u128::from(whole))?;
         Some(Self(u32::try_from(share).unwrap_or(u32::MAX)))

@@ -89,7 +89,7 @@ reasons! {
     Warning TemplateSyncDeferred,
     /// The template is not updated until a person acts.
     Warning TemplateSyncBlocked,
-    /// A StatefulSet was deleted soon after a recreate, and its PVC stays although its retention policy may say otherwise.
+    /// A StatefulSet was deleted soon after recreation; its PVC stays, although its retention policy may say otherwise.
     Warning ClaimKept,
     /// An annotation has an invalid value, and no effect.
     Warning InvalidAnnotation,
@@ -105,16 +105,17 @@ impl fmt::Display for Reason {
 
 /// An Event message with its reason: what happened, to which object, and for a Warning what to do.
 ///
-/// Reason, object and case are its identity: notes that agree in them are one Event, which becomes a series, however their
-/// text differs. The text is for people and is never compared.
+/// Reason, object and case identify it: messages that have the same three are one Event, which becomes a series even if
+/// their texts differ. The text is for people and is never compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The reason of the Event.
     pub reason: Reason,
-    /// What the note is about, if that is not the object of the Event: the name of a PVC, a template, an annotation.
+    /// The subject of the message, if it is not the object of the Event: the name of a PVC, a template, an annotation.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub object: String,
-    /// Tells apart what one reason says about one object: a fixed word, the size that was decided, the value that is wrong.
+    /// Distinguishes what one reason reports about one object: a fixed word, the size that was decided, or the value
+    /// that is invalid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub case: String,
     /// The sentence.
@@ -122,22 +123,22 @@ pub struct Note {
 }
 
 impl Note {
-    /// A note about the object of the Event.
+    /// An Event message about the object of the Event.
     pub fn new(reason: Reason, case: impl fmt::Display, text: impl Into<String>) -> Self {
         Self { reason, object: String::new(), case: case.to_string(), text: text.into() }
     }
 
-    /// The template follows later, without a person.
+    /// The template is updated later, without action by a person.
     pub fn deferred(case: impl fmt::Display, text: impl Into<String>) -> Self {
         Self::new(Reason::TemplateSyncDeferred, case, text)
     }
 
-    /// The template does not follow until a person acts.
+    /// The template is not updated until a person acts.
     pub fn blocked(case: impl fmt::Display, text: impl Into<String>) -> Self {
         Self::new(Reason::TemplateSyncBlocked, case, text)
     }
 
-    /// The same note about another object.
+    /// The same Event message about another object.
     #[must_use]
     pub fn about(self, object: impl fmt::Display) -> Self {
         Self { object: object.to_string(), ..self }

@@ -1,6 +1,7 @@
-//! A refusal of the API server, sorted by its own words: who refused, what to do about it, and which smaller size fits.
+//! A refusal by the API server, classified by its message: what refused, what to do about it, and which smaller size
+//! fits.
 //!
-//! The words are those of Kubernetes 1.31 to 1.35. What is not recognized is [`Kind::Other`]: it is shown as it came.
+//! The messages are those of Kubernetes 1.31 to 1.35. An unknown message is [`Kind::Other`] and is shown unchanged.
 
 use super::bytes::Bytes;
 use super::reasons::Reason;
@@ -31,7 +32,7 @@ pub enum Kind {
         /// Its name.
         name: String,
     },
-    /// Nobody refused: a mutating admission policy or webhook makes it a smaller size.
+    /// No refusal: a mutating admission policy or webhook lowers the size.
     Lowered {
         /// That size.
         to: Bytes,
@@ -43,7 +44,7 @@ pub enum Kind {
     },
     /// The StorageClass is missing or does not allow expansion, or the volume was not provisioned dynamically.
     NotResizable,
-    /// The operator lacks a right.
+    /// The operator lacks a permission.
     Rights,
     /// The object is not valid.
     Invalid,
@@ -78,27 +79,27 @@ impl Quota {
     }
 }
 
-/// A refusal: its kind, and the server's words without the name of the object.
+/// A refusal: its kind, and the API server's message without the name of the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What refused.
     pub kind: Kind,
-    /// The server's words.
+    /// The API server's message.
     pub words: String,
 }
 
 impl Refusal {
-    /// Sorts what the API server said, alone or as the end of an error message.
+    /// Classifies a message of the API server, alone or at the end of an error message.
     pub fn read(message: &str) -> Self {
         Self { kind: words::kind(message), words: words::bare(message).to_owned() }
     }
 
-    /// What is stored is less than what was sent.
+    /// A refusal because the API server stored a smaller size than the one that was sent.
     pub fn lowered(to: Bytes) -> Self {
         Self { kind: Kind::Lowered { to }, words: format!("a mutating admission policy or webhook lowers it to {to}") }
     }
 
-    /// The reason of the Event about a PVC that was refused a larger size.
+    /// The reason of the Event about a PVC whose larger size was refused.
     pub fn reason(&self) -> Reason {
         match self.kind {
             Kind::StorageQuota(_) | Kind::ObjectQuota(_) => Reason::QuotaExceeded,
@@ -114,7 +115,7 @@ impl Refusal {
         }
     }
 
-    /// The word by which notes about refusals are told apart: what refused.
+    /// The word that distinguishes the Event messages about refusals: what refused.
     pub fn case(&self) -> String {
         match &self.kind {
             Kind::StorageQuota(quota) | Kind::ObjectQuota(quota) => format!("quota {} {}", quota.name, quota.resource),
@@ -170,11 +171,12 @@ impl Refusal {
         }
     }
 
-    /// The largest smaller size that may pass instead of `wanted`, for a PVC that requests `requested` and has `capacity`.
+    /// The largest smaller size that may be accepted instead of `wanted`, for a PVC that requests `requested` and has
+    /// `capacity`.
     ///
-    /// A quota and a LimitRange say what they allow; policies and webhooks do not, so half of the step is tried. Less than
-    /// a hundredth of the volume (and less than 1Mi) is not worth it: it would be full again at once, and each expansion
-    /// starts the cooldown, which some drivers count in hours.
+    /// A quota and a LimitRange state what they allow; policies and webhooks do not, so rso tries half of the step. A
+    /// step of less than a hundredth of the volume, or of less than 1Mi, is not worth it: the volume would be full
+    /// again at once, and each expansion starts the cooldown, which some drivers count in hours.
     pub fn smaller(&self, requested: Bytes, capacity: Bytes, wanted: Bytes) -> Option<Bytes> {
         let has = requested.max(capacity);
         let size = match &self.kind {

@@ -1,7 +1,7 @@
 //! The codec of the `requested` annotation, `data=50Gi,wal=10Gi`: the sizes that applies requested and that the
 //! templates do not have yet. The webhook writes it, and the controller removes what is done.
 //!
-//! Sizes stay as they are written, so that nobody sees a quantity that they did not write.
+//! Sizes keep the notation in which they are written: a user sees only quantities that they wrote.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -1,7 +1,8 @@
-//! How is each action of a recreate carried out, and what came of it?
+//! The writes of a recreation: how each action is carried out, and its result.
 //!
-//! One request an action, none repeated. Whether we may write is asked here, once per act; the permit also bounds how long
-//! the write may take, so that none outlives our leadership. What is not plainly done is a reason to observe again.
+//! Each action is one write, and no write is repeated. Whether this replica may write is checked here, once per action;
+//! the permit also limits how long the write may take, so no write outlives the leadership. Any result other than a
+//! plain success is a reason to observe again.
 
 use std::time::Duration;
 
@@ -19,40 +20,41 @@ use crate::api::names::SetName;
 use crate::recreate::observed::{Guard, Kind, LastObject, LiveSet};
 use crate::recreate::{Action, Journal, compare};
 
-/// How long the DELETED event of a released set is waited for. It comes with the answer of the PATCH; without it, the
-/// history is searched.
+/// How long to wait for the DELETED event of a released StatefulSet. The event comes with the response to the PATCH;
+/// without it, rso searches the history of the watch.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// What came of an action.
+/// The result of an action.
 #[derive(Debug)]
 pub enum Acted {
-    /// Done; what the server answered.
+    /// Done; the response of the API server.
     Done(Value),
-    /// The set is released: the name is free.
+    /// The StatefulSet is released: its name is free.
     Released {
-        /// The last state of the old set.
+        /// The last state of the old StatefulSet.
         last: LastObject,
-        /// When the release was sent: the name was free no earlier.
+        /// When the release was sent: the name was not free before.
         sent: Instant,
     },
-    /// The world was not as observed: a precondition did not hold, the object is gone, the name is taken.
+    /// The cluster was not as observed: a precondition did not hold, the object does not exist, or the name is taken.
     Moved,
-    /// Nothing was changed, and the same will be refused until something else changes. The server's words.
+    /// Nothing was changed, and the same request will be refused until something else changes. The message of the
+    /// server.
     Refused(String),
-    /// Nothing was sent but a dry run: admission would change these fields of the StatefulSet as well.
+    /// Only a dry run was sent: admission would change these fields of the StatefulSet as well.
     Changed(Vec<String>),
-    /// The server asks to come back later. Nothing was changed.
+    /// The server asks rso to retry later. Nothing was changed.
     Busy(Duration),
-    /// It may or may not have been done.
+    /// It is not known whether the write was done. The error.
     Unknown(String),
-    /// Another replica leads now. Nothing was sent.
+    /// Another replica is the leader. Nothing was sent.
     NotLeading,
 }
 
-/// Carries out one action. `live`: the StatefulSet as it was observed.
+/// Carries out one action. `live` is the StatefulSet as it was observed.
 ///
-/// A PATCH of a StatefulSet is first sent as a dry run: where admission changes the pod template on every UPDATE, the
-/// smallest PATCH restarts every Pod.
+/// A PATCH of a StatefulSet is first sent as a dry run: where admission changes the Pod template on every UPDATE, even
+/// the smallest PATCH restarts every Pod.
 pub async fn act(
     environment: &Environment,
     leadership: &Leadership,
@@ -70,7 +72,7 @@ pub async fn act(
     };
     match (rehearsed, action) {
         (Rehearsed::Changed { answer, .. }, Action::Release { guard, finalizers }) => {
-            // It is on its way out and cannot be kept.
+            // The StatefulSet is being deleted and cannot be kept.
             let acted = release(&environment, set, guard, finalizers).await;
             match (acted, live) {
                 (Acted::Released { last: LastObject::Seen(last), sent }, Some(live)) => {
@@ -80,7 +82,7 @@ pub async fn act(
                 (acted, _) => acted,
             }
         }
-        // Nor is anything else that lets it go: no Pod is restarted for a set that is being deleted.
+        // Any other PATCH of a StatefulSet that is being deleted is sent too: no Pod restarts for it.
         (Rehearsed::Changed { .. }, _) if live.is_some_and(|live| live.deleting.is_some()) => {
             judge(request(&environment, set, action).await)
         }
@@ -93,8 +95,8 @@ pub async fn act(
     }
 }
 
-/// The last state of a set without what admission made of its spec when it was let go, which is nobody's edit. An edit that
-/// slipped in with it, of the metadata or of the spec, is kept.
+/// The last state of a StatefulSet without the changes that admission made to its spec at the release, which are not an
+/// edit by a client. An edit of the metadata or of the spec that arrived with the release is kept.
 fn without_admission(mut last: Value, admitted: &Value, before: &Value) -> Value {
     if last["spec"] == admitted["spec"] {
         last["spec"] = before["spec"].clone();
@@ -102,18 +104,18 @@ fn without_admission(mut last: Value, admitted: &Value, before: &Value) -> Value
     last
 }
 
-/// What came of the dry run of a PATCH.
+/// The result of the dry run of a PATCH.
 enum Rehearsed {
-    /// It would do what it says.
+    /// The PATCH would change what it says and nothing else.
     AsAsked,
-    /// It would change these fields as well.
+    /// The PATCH would change these fields as well.
     Changed {
         /// Their paths.
         fields: Vec<String>,
         /// The object as it would be stored.
         answer: Box<Value>,
     },
-    /// It would not be done; this is why.
+    /// The PATCH would not be done; this is why.
     Answered(Acted),
 }
 
@@ -189,7 +191,7 @@ async fn request(environment: &Environment, set: &SetName, action: &Action) -> R
         | Action::RestoreSpec { .. }
         | Action::RestoreOwnership { .. } => match patch_of(action) {
             Some((guard, change)) => patch(client, &Address::set(set), guard, change).await,
-            // Each of them has one.
+            // Each of these actions has a patch.
             None => Ok(Outcome::NotFound),
         },
     }
@@ -207,7 +209,7 @@ async fn delete(client: &Client, object: &Address, guard: &Guard) -> Result<Outc
     client.delete(object, Dependents::Background, &precondition(guard), Run::Real).await
 }
 
-/// A merge patch that only this object in this state takes.
+/// Sends a merge patch that the server accepts only for this object in this state.
 async fn patch(client: &Client, object: &Address, guard: &Guard, change: Value) -> Result<Outcome<Value>, Error> {
     client.patch(object, &Patch::Merge(guarded(guard, change)), Run::Real).await
 }
@@ -222,8 +224,8 @@ fn guarded(guard: &Guard, change: Value) -> Value {
     body
 }
 
-/// Frees the name. The watch is open before: its DELETED event tells the last state of the set, with an edit that slipped
-/// in between the check of the resourceVersion and the removal (hazard 4).
+/// Frees the name. The watch is opened first: its DELETED event reports the last state of the StatefulSet, including an
+/// edit that arrived between the check of the resourceVersion and the removal (hazard 4).
 async fn release(environment: &Environment, set: &SetName, guard: &Guard, finalizers: &[String]) -> Acted {
     let events = watch(environment, set, &guard.resource_version, FAREWELL).await;
     let change = json!({ "metadata": { "finalizers": finalizers } });
@@ -249,7 +251,7 @@ fn judge(answer: Result<Outcome<Value>, Error>) -> Acted {
     }
 }
 
-/// A journal that does not fit is not sent.
+/// The error for a journal that cannot be encoded, for example because it is too large. Nothing is sent.
 fn unfit(address: &Address, verb: &'static str, error: &crate::recreate::journal::JournalError) -> Error {
     Error::Unsent {
         call: super::client::Call {

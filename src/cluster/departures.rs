@@ -1,19 +1,21 @@
-//! How were StatefulSets deleted that are gone, and which PVCs were to go with them? What a watch tells of it is told once,
-//! so it is remembered for a while.
+//! Records of how StatefulSets were deleted, and which PVCs were to be deleted with them. A watch reports each deletion
+//! once, so this module remembers it for a while.
 //!
-//! The guards of a recreate keep the garbage collector from finding that out; see hazard 17 of `docs/recreate.md`.
+//! The protective owner references of a recreation prevent the garbage collector from determining this; see hazard 17
+//! of `docs/recreate.md`.
 //!
-//! A PVC goes with its StatefulSet when it referred to it at the deletion. While it is guarded, the garbage collector
-//! takes the reference off; a person who wants to keep the data does the same a moment before. Which of both it was,
-//! the order of two writes tells: the one after which the reference was missing, and the deletion. A reference that
-//! nobody is sure about was not there: data that stays can still be deleted.
+//! A PVC is deleted with its StatefulSet if it referred to the StatefulSet at the deletion. While the PVC has a
+//! protective owner reference, the garbage collector removes the reference to the StatefulSet; a user who wants to keep
+//! the data removes it too, a moment before the deletion. The order of two writes distinguishes the two cases: the
+//! write after which the reference was missing, and the deletion. A reference that is uncertain counts as missing: a
+//! PVC that is kept can still be deleted.
 //!
-//! The order is that of the resourceVersions. Kubernetes promises it within one kind (KEP-5504, conformance from 1.35
-//! on), and not between two. It holds there because both are revisions of one etcd, which counts all writes. Where
-//! StatefulSets or PVCs have an etcd of their own (`--etcd-servers-overrides`), or the storage is something else, the
-//! numbers have nothing to do with each other, and nothing that can be read says so. Then a larger one may be the
-//! older: that is why the clock has to agree, and nothing counts that was missing long before the deletion was heard
-//! of. What remains there is a reference taken off within the five seconds of `AHEAD` before.
+//! The resourceVersions give the order. Kubernetes guarantees it within one kind (KEP-5504, conformance from 1.35 on),
+//! but not between two kinds. Between StatefulSets and PVCs it holds because both are revisions of one etcd, which
+//! counts all writes. Where StatefulSets or PVCs have an etcd of their own (`--etcd-servers-overrides`), or the storage
+//! is not etcd, the numbers are unrelated, and nothing that can be read says so. Then a larger number may be the older
+//! one. Therefore the clock has to agree, and a reference that was missing long before the watch reported the deletion
+//! does not count. What remains there is a reference that was removed within the five seconds of `AHEAD` before.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,22 +33,22 @@ use crate::recreate::observed::{Departure, Dependent};
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// Longer than guards stay.
+/// How long a deletion is remembered: longer than the protective owner references exist.
 const KEPT: Duration = Duration::from_secs(15 * 60);
-/// By this much the watch of the PVCs may be ahead of that of the StatefulSets. More says that the resourceVersions of
-/// the two are not comparable.
+/// How far the watch of the PVCs may be ahead of the watch of the StatefulSets. A larger difference means that the
+/// resourceVersions of the two are not comparable.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// A StatefulSet that is gone.
+/// A StatefulSet that was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// How it was deleted.
     pub departure: Departure,
-    /// That of its deletion.
+    /// The resourceVersion of its deletion.
     pub resource_version: String,
 }
 
-/// The StatefulSets that went, as the watch told. Times are those since boot.
+/// The StatefulSets whose deletion the watch reported. Times are since boot.
 #[derive(Debug, Default)]
 pub struct Departures(Mutex<State>);
 
@@ -54,14 +56,14 @@ pub struct Departures(Mutex<State>);
 struct State {
     going: HashMap<Uid, Going>,
     gone: HashMap<SetName, Gone>,
-    /// The PVCs that are guarded, by namespace and name.
+    /// The PVCs that have a protective owner reference, by namespace and name.
     guarded: HashMap<(String, ClaimName), Guarded>,
 }
 
-/// A guarded PVC, as the watch told.
+/// A PVC with a protective owner reference, as the watch reported it.
 #[derive(Debug, Default)]
 struct Guarded {
-    /// The StatefulSets that it refers to, or did.
+    /// The StatefulSets that it refers to or referred to.
     owners: HashMap<Uid, Reference>,
     /// Its resourceVersion.
     version: String,
@@ -75,36 +77,36 @@ enum Reference {
     Missing(Moment),
 }
 
-/// A write that the watch told of.
+/// A write that the watch reported.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
-    /// Its resourceVersion. `None`: not known.
+    /// Its resourceVersion; `None` if unknown.
     version: Option<u64>,
-    /// When it was heard of.
+    /// When the watch reported it.
     heard: Duration,
 }
 
-/// A StatefulSet on its way out.
+/// A StatefulSet that is being deleted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Going {
     orphaned: bool,
-    /// Since when it has been deleted in the foreground.
+    /// When its foreground deletion began.
     foreground: Option<Moment>,
 }
 
-/// What is remembered of one that went.
+/// What is remembered of a deleted StatefulSet.
 #[derive(Clone, Debug)]
 struct Gone {
     uid: Uid,
     is_orphaned: bool,
     resource_version: String,
-    /// From when on the garbage collector takes references to it off.
+    /// When the garbage collector begins to remove references to it.
     deleted: Moment,
     at: Duration,
 }
 
 impl Departures {
-    /// How the StatefulSet of this name went, if it is gone and that was seen.
+    /// How the StatefulSet with this name was deleted, if it no longer exists and the watch reported the deletion.
     pub fn of(&self, set: &SetName, now: Duration) -> Option<Seen> {
         let state = self.lock();
         let gone = state.gone.get(set).filter(|gone| gone.is_kept(now))?;
@@ -116,8 +118,8 @@ impl Departures {
         Some(Seen { departure, resource_version: gone.resource_version.clone() })
     }
 
-    /// Whether the watch has told of this state of a PVC, or of a later one. Until it has, a reference that is missing may
-    /// count as there.
+    /// Whether the watch has reported this state of a PVC, or a later one. Until then, a missing reference may count as
+    /// present.
     pub(super) fn knows(&self, namespace: &str, claim: &Dependent) -> bool {
         let state = self.lock();
         let known = state.guarded.get(&(namespace.to_owned(), ClaimName::new(claim.name.as_str())));
@@ -129,23 +131,23 @@ impl Departures {
         })
     }
 
-    /// Takes in what the watch of the StatefulSets tells.
+    /// Records what the watch of the StatefulSets reports.
     pub(super) fn set(&self, event: &Event<StatefulSet>, now: Duration) {
         let mut state = self.lock();
         match event {
             Event::Apply(set) | Event::InitApply(set) => state.is_there(set, now),
             Event::Delete(set) => state.went(set, now),
-            // Who vanishes between two lists went unseen.
+            // The watch does not report a StatefulSet that disappears between two lists.
             Event::Init => state.going.clear(),
             Event::InitDone => {}
         }
     }
 
-    /// Takes in what the watch of the PVCs tells.
+    /// Records what the watch of the PVCs reports.
     pub(super) fn claim(&self, event: &Event<PersistentVolumeClaim>, now: Duration) {
         match event {
             Event::Apply(claim) => self.lock().refers(&claim.metadata, Moment::of(&claim.metadata, now)),
-            // Of a list only the last write is known. The one that took the reference off may be an older one.
+            // A list has only the last write of a PVC. The write that removed the reference may be an older one.
             Event::InitApply(claim) => self.lock().refers(&claim.metadata, Moment { version: None, heard: now }),
             Event::Delete(claim) => {
                 claim_key(&claim.metadata).and_then(|key| self.lock().guarded.remove(&key));
@@ -168,7 +170,7 @@ impl State {
             let has = |finalizer| set.metadata.finalizers.iter().flatten().any(|name| name == finalizer);
             going.orphaned |= has(ORPHAN);
             if has(FOREGROUND) {
-                // From a list it may be that of a later write: then fewer references count.
+                // In a list, it may be the version of a later write: then fewer references count.
                 going.foreground.get_or_insert(Moment::of(&set.metadata, now));
             }
         }
@@ -211,7 +213,7 @@ impl State {
         known.extend(sets.into_iter().map(|uid| (Uid::new(uid), Reference::There)));
     }
 
-    /// The guarded PVCs that referred to a StatefulSet when it was deleted.
+    /// The PVCs with a protective owner reference that referred to a StatefulSet when it was deleted.
     fn referring(&self, namespace: &str, gone: &Gone) -> BTreeSet<ClaimName> {
         let referred = |known: &Guarded| match known.owners.get(&gone.uid) {
             Some(Reference::Missing(since)) => since.is_after(gone.deleted),
@@ -228,7 +230,7 @@ impl Moment {
         Self { version: meta.resource_version.as_ref().and_then(|version| version.parse().ok()), heard }
     }
 
-    /// Whether this write is surely the later one.
+    /// Whether this write is certainly the later one.
     fn is_after(self, other: Self) -> bool {
         let by_version = self.version.zip(other.version).is_some_and(|(ours, theirs)| ours > theirs);
         by_version && self.heard + AHEAD >= other.heard

@@ -1,4 +1,4 @@
-//! What has become of a set since somebody looked? One watch of one object, for the recreate.
+//! The history of one StatefulSet since it was last observed: one watch of one object, for the recreation.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::api::annotations::TRANSACTION;
 use crate::api::names::{SetName, Uid};
 use crate::recreate::observed::{Guard, LastObject};
 
-/// How long the watch's history is searched for an object that vanished.
+/// How long rso searches the history of the watch for an object that disappeared.
 const SEARCH: Duration = Duration::from_secs(2);
-/// The answer where the history does not reach back so far.
+/// The response when the history does not reach back far enough.
 const GONE: u16 = 410;
-/// The history comes in one piece: after so long without an event it is at its end.
+/// The history comes in one piece: after this long without an event, it is complete.
 const SILENCE: Duration = Duration::from_millis(250);
 
-/// A watch of the one object of a set's name.
+/// A watch of the one object with the name of a StatefulSet.
 pub(super) type Events = futures::stream::BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
 
-/// Watches the set from this state on.
+/// Watches the StatefulSet from this state on.
 pub(super) async fn watch(
     environment: &Environment,
     set: &SetName,
@@ -40,20 +40,21 @@ pub(super) async fn watch(
     Ok(environment.client.kube().request_events::<Value>(request).await?.boxed())
 }
 
-/// Waits until the set is no longer in this state, at most so long. A watch that fails only waits shorter.
+/// Waits until the StatefulSet is no longer in this state, at most this long. If the watch fails, the wait is only
+/// shorter.
 pub async fn change(environment: &Environment, set: &SetName, after: &str, at_most: Duration) {
     let first = async {
         match watch(environment, set, after, at_most).await {
             Ok(mut events) => drop(events.next().await),
-            // Rather too early than never: the next round looks anyway.
+            // Too early is better than never: the next round reads the StatefulSet anyway.
             Err(_) => tokio::time::sleep(at_most.min(Duration::from_millis(100))).await,
         }
     };
     drop(tokio::time::timeout(at_most, first).await);
 }
 
-/// The last state of an object that vanished, from the watch's history; and whether what we made in its place has come and
-/// gone as well.
+/// The last state of an object that disappeared, from the history of the watch; or the fact that the object that rso
+/// created in its place has been created and deleted as well.
 pub async fn last_object(environment: &Environment, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
     match watch(environment, set, &of.resource_version, SEARCH).await {
         Ok(events) => last_in(events, &of.uid, transaction, SEARCH).await,
@@ -62,8 +63,9 @@ pub async fn last_object(environment: &Environment, set: &SetName, of: &Guard, t
     }
 }
 
-/// Reads on until the object is deleted. With a transaction, the history is then read to its end: a successor may have
-/// followed and be gone as well, ours or somebody else's, and what somebody deleted is not created a second time.
+/// Reads until the object is deleted. With a transaction, the history is then read to its end: a successor, created by
+/// rso or by another client, may have followed and been deleted as well, and rso does not create a second time what
+/// another client deleted.
 pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at_most: Duration) -> LastObject {
     let mut until = tokio::time::Instant::now() + at_most;
     let mut last = LastObject::Unknown;
@@ -87,7 +89,7 @@ pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at
     }
 }
 
-/// Whether nothing has had the name of the set since this state of it.
+/// Whether no object has had the name of the StatefulSet since this state of it.
 pub(super) async fn is_silent(environment: &Environment, set: &SetName, since: &str) -> bool {
     let Ok(mut events) = watch(environment, set, since, SEARCH).await else { return false };
     loop {
@@ -136,7 +138,7 @@ mod tests {
         };
         assert_eq!(last_of("ours", vec![error(410)]).await, LastObject::Unknown);
         assert_eq!(last_of("ours", vec![error(429)]).await, LastObject::Busy);
-        // The object was seen; whether another one has come and gone since was not.
+        // The watch reported the object, but not whether another one has been created and deleted since.
         assert_eq!(last_of("ours", vec![deleted("old", ""), error(500)]).await, LastObject::Busy);
     }
 

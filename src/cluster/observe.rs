@@ -1,6 +1,6 @@
-//! What is known of one set right now? Consistent reads, never a cache, for the recreate.
+//! The current state of one StatefulSet: consistent reads, never a cache, for the recreation.
 //!
-//! The reads of a round run side by side. Should one fail, the round fails: no step is chosen on half the knowledge.
+//! The reads of a round run in parallel. If one of them fails, the round fails: no step is chosen on incomplete data.
 
 use std::time::Duration;
 
@@ -28,23 +28,23 @@ use crate::recreate::observed::{
 use crate::recreate::rivals::selects;
 use crate::recreate::{Intent, Observed, ProbeRequest, Protection, RivalsRequest, backup, compare};
 
-/// The watch of the PVCs is waited for so many times.
+/// How many times rso waits for the watch of the PVCs.
 const CATCH_UPS: u32 = 20;
-/// And so long each time.
+/// How long it waits each time.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// Why a round failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
-    /// The API server did not answer as it should.
+    /// The API server did not respond as it should.
     #[error(transparent)]
     Read(#[from] Error),
-    /// The set is not one.
+    /// The StatefulSet is malformed.
     #[error(transparent)]
     Malformed(#[from] Malformed),
 }
 
-/// All journals. Of those that are about another StatefulSet only the head is kept.
+/// All journals. Journals about other StatefulSets are kept without their body.
 async fn journals(environment: &Environment, set: &SetName) -> Result<Vec<Value>, Error> {
     let labels = format!("{KIND_LABEL}={}", journal::KIND);
     let selector = Selector { labels: Some(&labels), fields: None };
@@ -52,12 +52,13 @@ async fn journals(environment: &Environment, set: &SetName) -> Result<Vec<Value>
     environment.client.select(&CONFIG_MAPS, Some(&environment.namespace), selector, Form::Whole, keep).await
 }
 
-/// Everything that the next step of a recreate of this set depends on.
+/// Everything that the next step of the recreation of this StatefulSet depends on.
 ///
-/// Who the set is comes first, because of a namespace's pods, revisions and claims only those are kept that concern it.
+/// The identity of the StatefulSet is read first, because of the Pods, ControllerRevisions, and PVCs of the namespace,
+/// only those that concern it are kept.
 ///
 /// # Errors
-/// When a read fails, or the set cannot be read.
+/// When a read fails, or the StatefulSet cannot be parsed.
 pub async fn observe(
     environment: &Environment,
     set: &SetName,
@@ -80,7 +81,7 @@ pub async fn observe(
     Ok(outline.complete(related, Rest { backups, departure, intent, rules }))
 }
 
-/// Of these kinds only the metadata counts.
+/// Reads a kind of which only the metadata matters.
 async fn dependents(
     client: &Client,
     outline: &Outline,
@@ -96,7 +97,8 @@ async fn claims(client: &Client, outline: &Outline, set: &SetName) -> Result<Vec
     client.select(&CLAIMS, Some(&set.namespace), Selector::default(), Form::Whole, keep).await
 }
 
-/// How the set went, if it is sure that what the watches told is the latest of it and of its claims.
+/// How the StatefulSet was deleted, if it is certain that what the watches reported is the latest state of it and of
+/// its PVCs.
 async fn departure(environment: &Environment, set: &SetName, claims: &[Claim]) -> Departure {
     let seen = || environment.departures.of(set, since_boot());
     let Some(first) = seen() else { return Departure::Unknown };
@@ -116,7 +118,7 @@ async fn departure(environment: &Environment, set: &SetName, claims: &[Claim]) -
     Departure::Unknown
 }
 
-/// The backups, and a number above them.
+/// The backups, and a number above theirs.
 async fn backups(environment: &Environment, set: &SetName, is_needed: bool) -> Result<Backups, Error> {
     let labels = backup::selector_of(set);
     let selector = Selector { labels: Some(&labels), fields: None };
@@ -137,7 +139,7 @@ async fn backups(environment: &Environment, set: &SetName, is_needed: bool) -> R
 
 // ── Dry runs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Asks the API server what it would say to each write that is to come.
+/// Sends each write that is to come to the API server as a dry run.
 pub async fn probe(environment: &Environment, set: &SetName, request: &ProbeRequest, now: Timestamp) -> Probes {
     let (client, within) = (&environment.client, Some(set.namespace.as_str()));
     let object = Address::set(set);
@@ -184,7 +186,7 @@ fn patch_of_spec(request: &ProbeRequest) -> Option<Value> {
 
 type Answer = Result<Outcome<Value>, Error>;
 
-/// Tries a patch, if there is one, and gives it back with the answer.
+/// Sends a patch, if there is one, as a dry run, and returns it with the response.
 async fn dry_patch(client: &Client, object: &Address, patch: Option<Value>) -> Option<(Value, Answer)> {
     let patch = patch?;
     let answer = client.patch(object, &Patch::Merge(patch.clone()), Run::Dry).await;
@@ -198,7 +200,7 @@ async fn protect(client: &Client, set: &SetName, request: &ProbeRequest) -> Opti
     Some(client.patch(&CLAIMS.of(&set.namespace, claim.clone()), &Patch::Merge(patch), Run::Dry).await)
 }
 
-/// The verdict on a write of the set, whose answer must be what was asked for.
+/// The decision about a write of the StatefulSet, whose response must match the request.
 fn as_asked(asked: &Value, answer: Result<Outcome<Value>, Error>) -> Verdict {
     match answer {
         Ok(Outcome::Done(object)) => match compare::changes(asked, &object).serious {
@@ -222,7 +224,7 @@ fn verdict(answer: Result<Outcome<Value>, Error>) -> Verdict {
     }
 }
 
-/// A server that takes the PATCH and drops the change is no native support.
+/// A server that accepts the PATCH but drops the change has no native support.
 fn has_grown(answer: Result<Outcome<Value>, Error>, asked: &Value, request: &ProbeRequest) -> Verdict {
     let grown = |object: &Value| {
         let spec = Spec::read(object).ok();
@@ -236,7 +238,7 @@ fn has_grown(answer: Result<Outcome<Value>, Error>, asked: &Value, request: &Pro
 
 // ── Rivals ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Who else in the namespace would adopt what the StatefulSet lets go of.
+/// The other workloads of the namespace that would adopt the objects that the StatefulSet releases.
 pub async fn rivals(environment: &Environment, set: &SetName, request: &RivalsRequest) -> Rivals {
     let searches = SELECTING.iter().map(|kind| selecting(environment, set, kind, request));
     let found = match futures::future::try_join_all(searches).await {
@@ -249,7 +251,7 @@ pub async fn rivals(environment: &Environment, set: &SetName, request: &RivalsRe
     Rivals { of: request.of.clone(), found }
 }
 
-/// Every kind of Kubernetes whose controller adopts by a selector what has no owner.
+/// Every kind in Kubernetes whose controller adopts objects without an owner by a selector.
 const SELECTING: [&Resource; 5] = [&STATEFUL_SETS, &REPLICA_SETS, &DAEMON_SETS, &REPLICATION_CONTROLLERS, &JOBS];
 
 async fn selecting(
@@ -258,7 +260,7 @@ async fn selecting(
     kind: &'static Resource,
     request: &RivalsRequest,
 ) -> Result<Vec<String>, Error> {
-    // Of a namespace of large objects only the names of rivals are kept.
+    // Only the names of rivals are kept: the objects of a namespace can be large.
     let keep = |object: Value| {
         let is_other = object["metadata"]["uid"] != request.of.uid.as_str();
         let is_rival = is_other && request.labels.iter().any(|labels| selects(&object["spec"]["selector"], labels));
@@ -268,7 +270,7 @@ async fn selecting(
     environment.client.select(kind, Some(&set.namespace), Selector::default(), Form::Whole, keep).await
 }
 
-/// The start of a merge patch that only this object in this state takes.
+/// The start of a merge patch that the server accepts only for this object in this state.
 pub(super) fn guarded_patch(guard: &Guard) -> Value {
     json!({ "metadata": { "uid": guard.uid.as_str(), "resourceVersion": guard.resource_version } })
 }

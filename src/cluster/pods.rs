@@ -1,5 +1,6 @@
-//! What a pod says of itself, as far as measuring its volumes depends on it: where its agent answers, since when nothing
-//! has run that could write, and why it does not run. The same for the watch of the operator and the list of a person.
+//! The parts of a Pod that the measurement of its volumes depends on: where its agent listens, since when no container
+//! has run that could write, and why it does not run. The same code serves the watch of the operator and the list of a
+//! CLI user.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,40 +11,41 @@ use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName};
 use crate::policy::usage::{Failing, Unknown};
 
-/// The kubelet computes the fullness of volumes once a minute, and answers with what it had before: two rounds.
+/// The kubelet computes the usage of volumes once a minute, and responds with the previous result: two rounds.
 const JUST_STARTED: Duration = Duration::from_secs(2 * 60);
-/// A pod whose containers are still being made after this does not start: images are pulled and disks attached within.
+/// A Pod whose containers are still being created after this time does not start: images are pulled and disks are
+/// attached within it.
 const LONG_START: Duration = Duration::from_secs(5 * 60);
-/// The most bytes of a message that are kept: more than is ever shown.
+/// The maximum length of a message that is kept, bytes: more than is ever displayed.
 const MESSAGE: usize = 400;
-/// What a container waits for in a pod that starts as it should.
+/// The reasons for which a container waits in a Pod that starts normally.
 const NORMAL: [&str; 2] = ["PodInitializing", "ContainerCreating"];
 
-/// A pod, looked at now.
+/// A Pod as observed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodView {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Which pod of that name.
+    /// Its UID.
     pub uid: String,
-    /// The node it was given to.
+    /// The node that it is assigned to.
     pub node: Option<String>,
-    /// Where its agent answers: only while the container of the agent runs.
+    /// The address of its agent; only while the container of the agent runs.
     pub agent: Option<SocketAddr>,
-    /// The claims it uses.
+    /// The PVCs that it uses.
     pub claims: Vec<ClaimName>,
-    /// When one of its containers, other than the agent, ran last; none when none ever did.
+    /// When one of its containers, other than the agent, last ran; `None` if none ever did.
     pub ran: Option<Timestamp>,
-    /// Why it does not start, or not for long.
+    /// Why it does not start, or does not keep running.
     pub failing: Option<Failing>,
-    /// It, or one of its containers, has started so lately that nobody can have measured yet.
+    /// It, or one of its containers, started so recently that its volumes cannot have been measured yet.
     pub young: bool,
 }
 
 impl PodView {
-    /// Looks at a pod.
+    /// Reads a Pod.
     pub fn of(pod: &Pod, now: Timestamp) -> Self {
         let seen = Seen::of(pod);
         Self {
@@ -59,7 +61,7 @@ impl PodView {
         }
     }
 
-    /// Why nobody knows how full its volumes are, when all who were asked said this.
+    /// Why the usage of its volumes is unknown; `said` is what all sources reported.
     pub fn unknown(&self, said: String) -> Unknown {
         match &self.failing {
             Some(failing) => Unknown::NotRunning(failing.clone()),
@@ -69,7 +71,7 @@ impl PodView {
     }
 }
 
-/// The parts of a status that are looked at.
+/// The parts of a status that are evaluated.
 struct Seen<'a> {
     phase: &'a str,
     init: &'a [ContainerStatus],
@@ -99,7 +101,8 @@ impl<'a> Seen<'a> {
         self.all().any(|status| status.name == AGENT_CONTAINER && is_running(status))
     }
 
-    /// Whether a container other than the agent runs. In the cache a pod that runs well has no status of them ([`lean`]).
+    /// Whether a container other than the agent runs. For a Pod that runs well, the cache keeps no status of them
+    /// ([`lean`]).
     fn writes(&self) -> bool {
         let idle = |status: &ContainerStatus| !is_running(status) && status.state.is_some();
         let main = || self.main.iter().filter(|status| status.name != AGENT_CONTAINER);
@@ -116,7 +119,7 @@ impl<'a> Seen<'a> {
         self.others().flat_map(|status| ended(status, now)).max()
     }
 
-    /// The latest start of the pod or of one of its containers.
+    /// The latest start of the Pod or of one of its containers.
     fn started(&self, pod: &Pod) -> Option<Timestamp> {
         let of_containers =
             self.all().filter_map(|status| Some(status.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0));
@@ -131,7 +134,7 @@ impl<'a> Seen<'a> {
             reason: reason.to_owned(),
             message: message.to_owned(),
         };
-        // Where another container runs, the pod does, and the kubelet knows its volumes.
+        // If another container runs, the Pod runs, and the kubelet knows its volumes.
         let mut of_containers = self.all().filter(|_| self.phase != "Running" || !self.writes());
         if let Some((name, reason, message)) = of_containers.find_map(trouble) {
             return Some(failing(Some(name), reason, &message));
@@ -160,7 +163,7 @@ fn age(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(at)).unwrap_or_default()
 }
 
-/// When the kubelet took the pod, or when it was made.
+/// When the kubelet acknowledged the Pod, or when the Pod was created.
 fn began(pod: &Pod) -> Option<Timestamp> {
     let taken = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
     taken.or(pod.metadata.creation_timestamp.as_ref()).map(|time| time.0)
@@ -175,14 +178,14 @@ fn waiting(status: &ContainerStatus) -> Option<(&str, &str)> {
     Some((waiting.reason.as_deref().unwrap_or_default(), waiting.message.as_deref().unwrap_or_default()))
 }
 
-/// The ends of a container that are known; one without a time may have been just now.
+/// The known terminations of a container; one without a time may have been just now.
 fn ended(status: &ContainerStatus, now: Timestamp) -> impl Iterator<Item = Timestamp> {
     let states = [status.state.as_ref(), status.last_state.as_ref()];
     let ends = states.into_iter().flatten().filter_map(|state| state.terminated.as_ref());
     ends.map(move |end| end.finished_at.as_ref().map_or(now, |time| time.0)).collect::<Vec<_>>().into_iter()
 }
 
-/// What keeps a container from running: its name, the word, and what is said beside it.
+/// What prevents a container from running: its name, the reason, and the message.
 fn trouble(status: &ContainerStatus) -> Option<(&str, &str, String)> {
     if let Some((reason, message)) = waiting(status) {
         let normal = reason.is_empty() || NORMAL.contains(&reason);
@@ -204,7 +207,7 @@ fn claims(pod: &Pod) -> Vec<ClaimName> {
     claims.map(|volume| ClaimName::new(volume.claim_name.clone())).collect()
 }
 
-/// Where the agent of the pod listens, while its container runs: also before the pod does.
+/// The address of the agent of the Pod, while its container runs: also before the Pod runs.
 fn agent(pod: &Pod, seen: &Seen<'_>) -> Option<SocketAddr> {
     let spec = pod.spec.as_ref()?;
     let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
@@ -217,7 +220,7 @@ fn port(container: &Container) -> Option<u16> {
     u16::try_from(container.ports.iter().flatten().next()?.container_port).ok()
 }
 
-/// Whether the pod waits for an agent of this image, which cannot be pulled, or whose container cannot be made.
+/// Whether the Pod waits for an agent with this image that cannot be pulled, or whose container cannot be created.
 pub fn has_stuck_agent(pod: &Pod, image: &str) -> bool {
     const STUCK: [&str; 5] =
         ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"];
@@ -228,10 +231,11 @@ pub fn has_stuck_agent(pod: &Pod, image: &str) -> bool {
     })
 }
 
-/// What of a status is worth keeping of every pod of the cluster: in a pod that runs well, the state of its agent.
+/// Keeps the parts of a status that are needed of every Pod of the cluster: of a Pod that runs well, the state of its
+/// agent.
 pub fn lean(status: &mut PodStatus) {
     let runs = status.phase.as_deref() == Some("Running");
-    // All of the main containers or none: one that runs beside one that does not must be seen.
+    // All main containers or none: one that runs beside one that does not must be visible.
     let plain = |status: &ContainerStatus| is_running(status) && !has_restarted(status);
     let well = runs && status.container_statuses.iter().flatten().all(plain);
     let kept = |list: Option<Vec<ContainerStatus>>, all: bool| {
@@ -271,7 +275,7 @@ fn lean_container(mut status: ContainerStatus) -> ContainerStatus {
         Some(state)
     };
     ContainerStatus {
-        // Only the agent's is asked for: whether it is ours.
+        // Only the image of the agent is used, to check whether it is rso's.
         image: if status.name == AGENT_CONTAINER { status.image } else { String::new() },
         name: status.name,
         state: state(status.state.take()),

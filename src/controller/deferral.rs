@@ -1,4 +1,4 @@
-//! What was refused, and when it is tried again.
+//! Refused operations, and when each of them is retried.
 
 use std::time::Duration;
 
@@ -7,30 +7,31 @@ use jiff::Timestamp;
 use super::requeue;
 use crate::cluster::client::Class;
 
-/// Something was refused, until a person or another object changes. Each has its own delay, so that no other waits for it.
+/// A refusal that lasts until a user or another object changes. Each refusal has its own delay, so no other operation
+/// waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldBack {
-    /// How often in a row.
+    /// The number of refusals in a row.
     pub in_a_row: u32,
-    /// Until when it is not tried again.
+    /// Until when the operation is not retried.
     pub until: Timestamp,
 }
 
 impl HeldBack {
-    /// It was refused again.
+    /// Records another refusal.
     pub fn again(before: Option<&Self>, now: Timestamp) -> Self {
         let in_a_row = before.map_or(0, |held| held.in_a_row).saturating_add(1);
         let until = now.checked_add(requeue::delay(Class::Permanent, in_a_row)).unwrap_or(Timestamp::MAX);
         Self { in_a_row, until }
     }
 
-    /// How long it is not tried again, if at all.
+    /// How long the operation is not retried, if at all.
     pub fn left(&self, now: Timestamp) -> Option<Duration> {
         Duration::try_from(self.until.duration_since(now)).ok().filter(|left| !left.is_zero())
     }
 }
 
-/// An update of the templates that was refused. It is not tried again at every change.
+/// A refused update of the templates. It is not retried at every change.
 #[derive(Debug)]
 pub struct Deferral {
     about: Option<About>,
@@ -38,16 +39,16 @@ pub struct Deferral {
     since: Timestamp,
 }
 
-/// What was to be done, and for which version of the StatefulSet.
+/// The operation that was refused, and the version of the StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
-    /// What was to be done. Something else is tried at once.
+    /// The operation. A different operation is tried at once.
     pub what: String,
-    /// The resourceVersion of the StatefulSet. With another one, the cause of the refusal may be gone.
+    /// The resourceVersion of the StatefulSet. At another version, the cause of the refusal may be gone.
     pub resource_version: String,
 }
 
-/// For a StatefulSet that changes all the time, as in a rollout, it is not tried more often than this.
+/// The minimum delay between two attempts for a StatefulSet that changes all the time, as in a rollout.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Default for Deferral {
@@ -66,7 +67,7 @@ impl Deferral {
         (!left.is_zero()).then_some(left)
     }
 
-    /// It was refused: the next attempt is later each time.
+    /// Records a refusal: the next attempt is later each time.
     pub fn refused(&mut self, about: About, now: Timestamp) -> Duration {
         self.in_a_row = if self.about.as_ref() == Some(&about) { self.in_a_row.saturating_add(1) } else { 1 };
         self.since = now;
@@ -74,7 +75,7 @@ impl Deferral {
         requeue::deferral(self.in_a_row)
     }
 
-    /// It succeeded.
+    /// Records a success.
     pub fn done(&mut self) {
         *self = Self::default();
     }

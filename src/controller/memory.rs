@@ -1,4 +1,5 @@
-//! What is remembered of a StatefulSet between two reconciliations. Losing it costs a second observation, never a mistake.
+//! What is remembered of a StatefulSet between two reconciliations. Losing it costs a second observation, never a
+//! mistake.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -82,7 +83,7 @@ impl Memories {
         self.lock().remove(set)
     }
 
-    /// Remembers a recreation that ended now, so that the same one does not follow itself.
+    /// Remembers a recreation that ended now, to prevent the same recreation from following it.
     pub fn recreated(&self, set: &SetName, report: &Report, now: Timestamp) {
         let mut recreated = self.recreated.lock().unwrap_or_else(PoisonError::into_inner);
         recreated.retain(|_, last| now.duration_since(last.at) < RETENTION);
@@ -136,7 +137,7 @@ mod tests {
         let (memories, set) = (Memories::default(), SetName::new("ns", "db"));
         memories.recreated(&set, &report(Ending::Landed, "a"), at(0));
         memories.recreated(&set, &report(Ending::Landed, "b"), at(5));
-        // Somebody deleted the set: what else is remembered of it goes.
+        // A user deleted the StatefulSet: everything else that is remembered of it is dropped.
         assert!(memories.take(&set).is_none());
         let again = memories.forbids(&targets(2), &view("c", 1), at(5));
         assert_eq!(again, Some(Again::After(Duration::from_secs(600))));

@@ -1,4 +1,4 @@
-//! The controller: follows the cluster and, as the leader, reconciles its StatefulSets until it is told to stop.
+//! The controller: follows the cluster and, as the leader, reconciles its StatefulSets until the process is stopped.
 
 pub mod args;
 pub mod context;
@@ -33,26 +33,28 @@ use crate::cluster::lease::Role;
 use crate::cluster::watch::{Change, Changes};
 use crate::telemetry::stop::Stop;
 
-/// StatefulSets that are reconciled at the same time, beside those that are recreated. Most reconciliations send no request.
+/// StatefulSets that are reconciled at the same time, beside those that are recreated. Most reconciliations send no
+/// request.
 const MAX_CONCURRENT_RECONCILES: usize = 64;
 /// How often the turns are checked: which recreations are stuck, and which may begin. Costs no request.
 const TURN_CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// What was begun when the stop came is finished within this; then the journal has it, and the next leader continues.
+/// The time to finish what is in progress at the stop. What is then unfinished is in the journal, and the next leader
+/// continues it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Why the controller ended before it was told to.
+/// Why the controller ended before it was stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {
-    /// A watch has ended for good, which it never should.
+    /// A watch ended permanently, which must never happen.
     #[error("failed to watch the cluster: a watch has ended")]
     WatchEnded,
     /// Another replica may lead by now, so this process must not write anything more.
-    #[error("lost the lease; exiting, so that a new process takes part in the election")]
+    #[error("lost the lease; exiting so that a new process takes part in the election")]
     LeaseLost,
 }
 
-/// Follows the cluster on every replica; as the leader, reconciles its StatefulSets. Ends after the stop, once what was begun
-/// is finished.
+/// Follows the cluster on every replica; as the leader, reconciles its StatefulSets. Ends after the stop, when what was
+/// in progress is finished.
 ///
 /// # Errors
 /// When a watch ends, or the lease is lost.
@@ -115,8 +117,8 @@ async fn call_next(context: &Context, triggers: &Triggers) {
     }
 }
 
-/// Turns changes into triggers while this replica leads. Until then, changes only reach the caches: a new leader reconciles
-/// everything once.
+/// Turns changes into triggers while this replica leads. Until then, changes only reach the caches: a new leader
+/// reconciles everything once.
 async fn follow(context: &Context, mut changes: Changes, triggers: &Triggers) -> Result<(), ControllerError> {
     while let Some(change) = changes.next().await {
         match change {

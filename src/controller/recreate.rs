@@ -1,7 +1,8 @@
-//! Drives the recreate of one set: observe → next → act, until somebody else has to move.
+//! The driver of the recreation of one StatefulSet: observe → next → act, until another client or controller has to
+//! act.
 //!
-//! Nothing is remembered between rounds but how long things took. The answer to a write is itself an observation; where
-//! the set is unmanaged it is used at once instead of reading everything again: between the release and the CREATE
+//! Between rounds, nothing is remembered but durations. The response to a write is itself an observation; while the
+//! StatefulSet is unmanaged, it is used at once instead of reading everything again: between the release and the CREATE
 //! there is one round trip.
 
 use std::time::Duration;
@@ -25,54 +26,55 @@ use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Re
 mod progress;
 use progress::Progress;
 
-/// One call drives a recreate for at most so long; what is not done then goes on with the next.
+/// One call drives a recreation for at most this long; the next call continues what is not done by then.
 const PASS: Duration = Duration::from_secs(60);
-/// The first pause after something went wrong; doubled each time.
+/// The first pause after an error; doubled each time.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A set that is absent for this long is told.
+/// If a StatefulSet is absent for this long, rso records an Event.
 const ABSENT_TOO_LONG: Duration = Duration::from_secs(10);
 
-/// How often the history is asked for while the set is absent.
+/// How many requests for the history may remain unanswered while the StatefulSet is absent.
 const MOST_UNANSWERED: u32 = 5;
 
-/// A write that admission would change is tried again after this: somebody has to change the policy.
+/// The delay after which a write that admission would change is retried: the policy has to be changed first.
 const POLICY_RETRY: Duration = Duration::from_secs(30);
 
-/// What came of driving a recreate.
+/// The result of driving a recreation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Advance {
-    /// Nothing is to be done; with a time, guards are to be dropped then.
+    /// There is nothing to do; with a time, protective owner references are to be removed then.
     Rest(Option<Duration>),
-    /// It must not begin now.
+    /// The recreation must not begin now.
     Refused(Note),
-    /// It is in flight and waits; call again then.
+    /// The recreation is in flight and waits; call again after this time.
     Waiting(Duration),
-    /// It ended in this call.
+    /// The recreation ended in this call.
     Ended(Report),
-    /// Another replica leads.
+    /// Another replica is the leader.
     NotLeading,
 }
 
-/// The result of one call, and what people should hear.
+/// The result of one call, and what is to be reported to users.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advanced {
-    /// What came of it.
+    /// The result.
     pub result: Advance,
-    /// For Events, in order. They are about the object with this uid where the set was replaced.
+    /// For Events, in order. Where the StatefulSet was replaced, they are about the object with the UID in `uid`.
     pub notes: Vec<Note>,
-    /// The object that is there now, if any.
+    /// The UID of the object that exists now, if any.
     pub uid: Option<Uid>,
-    /// For Events about claims.
+    /// For Events about PVCs.
     pub of_claims: Vec<(ClaimName, Uid, Note)>,
 }
 
-/// Drives the recreate of a set: begins one if `intent` asks for it and the gates are open, goes on with one in flight,
-/// drops guards that are due. Call it with no intent for every StatefulSet that has a journal.
+/// Drives the recreation of a StatefulSet: begins one if `intent` requests it and the preflight checks pass, continues
+/// one in flight, and removes protective owner references that are due. Call it with no intent for every StatefulSet
+/// that has a journal.
 ///
 /// # Errors
-/// When the set cannot be observed. Whatever was begun is in the journal; call again.
+/// When the StatefulSet cannot be observed. Every recreation that was begun is in the journal; call again.
 pub async fn advance(
     environment: &Environment,
     leadership: &Leadership,
@@ -84,7 +86,7 @@ pub async fn advance(
     drive.finish(result)
 }
 
-/// One call's state: the round at hand and the times.
+/// The state of one call: the current round and the times.
 struct Drive<'a> {
     environment: &'a Environment,
     leadership: &'a Leadership,
@@ -94,15 +96,15 @@ struct Drive<'a> {
     probes: Option<Probes>,
     uid: Option<Uid>,
     troubles: u32,
-    /// How often nobody answered what the history of the set is.
+    /// How many requests for the history of the StatefulSet were not answered.
     unanswered: u32,
-    /// A backup that is too many cannot be deleted.
+    /// An excess backup cannot be deleted.
     keeps_backups: bool,
     absent_since: Option<Instant>,
     progress: Progress,
 }
 
-/// Whether to look at the same round again, at a new one, or to return.
+/// Whether to continue with the same round, begin a new one, or return.
 enum Turn {
     Same,
     Fresh,
@@ -153,7 +155,7 @@ impl<'a> Drive<'a> {
         Ok(Advance::Waiting(Duration::from_secs(1)))
     }
 
-    /// Follows one round's knowledge as far as it reaches.
+    /// Takes the steps that follow from the observation of one round, as far as it suffices.
     async fn round(&mut self, seen: &mut Observed) -> Option<Advance> {
         loop {
             self.remember(seen);
@@ -177,7 +179,7 @@ impl<'a> Drive<'a> {
         if let Stored::Some { journal, .. } = &seen.journal {
             let absent = matches!(seen.live, Live::Absent) && journal.phase <= Phase::Releasing;
             self.absent_since = absent.then(|| self.absent_since.unwrap_or_else(Instant::now));
-            // What an earlier call has tried for long is not tried as if it were new.
+            // What an earlier call has tried for long is not retried as if it were new.
             if absent && now().duration_since(journal.phase_at).unsigned_abs() > ABSENT_TOO_LONG {
                 self.troubles = self.troubles.max(6);
             }
@@ -212,7 +214,7 @@ impl<'a> Drive<'a> {
             }
             Look::LastObject { of, transaction } => {
                 seen.last = history::last_object(self.environment, self.set, &of, &transaction).await;
-                // Better an edit that was made in this very moment is lost than the set.
+                // It is better to lose an edit that was made at this very moment than to lose the StatefulSet.
                 if seen.last == LastObject::Busy {
                     self.unanswered += 1;
                     if self.unanswered > MOST_UNANSWERED {
@@ -240,7 +242,7 @@ impl<'a> Drive<'a> {
             Acted::Done(answer) => {
                 self.troubles = 0;
                 self.progress.after(&action, seen);
-                // It is not begun again in the same call: whoever called decides when.
+                // It does not begin again in the same call: the caller decides when.
                 if let Action::DeleteJournal { ending: Some(Ending::Undone), .. } = action
                     && let Some(ended) = self.ended()
                 {
@@ -254,7 +256,7 @@ impl<'a> Drive<'a> {
                 seen.last = last;
                 Turn::Same
             }
-            Acted::Moved => self.trouble("the world has moved", None).await,
+            Acted::Moved => self.trouble("the object changed since it was read", None).await,
             Acted::Refused(words) => self.refused_write(seen, &action, &words).await,
             Acted::Changed(fields) => {
                 let note = gates::changed("changing the StatefulSet", &fields);
@@ -265,27 +267,33 @@ impl<'a> Drive<'a> {
                 Turn::Return(Advance::Waiting(POLICY_RETRY))
             }
             Acted::Unknown(words) => self.trouble(&words, None).await,
-            Acted::Busy(after) => self.trouble("the API server asks to come back later", Some(after)).await,
+            Acted::Busy(after) => self.trouble("the API server asks rso to retry later", Some(after)).await,
             Acted::NotLeading => Turn::Return(Advance::NotLeading),
         }
     }
 
-    /// Somebody would have to allow it first.
+    /// Handles a refused write: a user has to allow it first.
     async fn refused_write(&mut self, seen: &Observed, action: &Action, words: &str) -> Turn {
         if matches!(action, Action::DeleteBackup { .. }) {
-            // One more than are kept is no reason to leave the set half done.
-            tracing::warn!(namespace = self.set.namespace, statefulset = self.set.name, words, "an old backup stays");
+            // One backup more than are kept is no reason to leave the recreation unfinished.
+            tracing::warn!(
+                namespace = self.set.namespace,
+                statefulset = self.set.name,
+                words,
+                "failed to delete an old backup"
+            );
             self.keeps_backups = true;
             return Turn::Fresh;
         }
-        // The first time the world may just have moved.
+        // At the first refusal, the object may just have changed since it was read.
         if self.troubles > 0 && self.take_back(seen, &gates::refused(words)).await {
             return Turn::Fresh;
         }
         self.trouble(words, None).await
     }
 
-    /// Before the DELETE everything can be taken back: the journal says so and why, and what follows undoes it.
+    /// Rolls the recreation back, which is possible before the DELETE: the journal records the rollback and its reason,
+    /// and the steps that follow carry it out.
     async fn take_back(&mut self, seen: &Observed, why: &Note) -> bool {
         let Stored::Some { journal, guard } = &seen.journal else { return false };
         if journal.phase != Phase::Prepared || journal.ending.is_some() {
@@ -299,7 +307,8 @@ impl<'a> Drive<'a> {
         matches!(acted, Acted::Done(_) | Acted::Moved)
     }
 
-    /// Whoever called tells it about the set; if there is none, it is told here, about the one that was.
+    /// The caller reports the refusal about the StatefulSet. If the StatefulSet does not exist, this function reports
+    /// it, about the StatefulSet that existed.
     fn refused(&mut self, seen: &Observed, note: Note) -> Advance {
         if matches!((&seen.live, &seen.journal), (Live::Absent, Stored::Unreadable { .. })) {
             tracing::error!(namespace = self.set.namespace, statefulset = self.set.name, "{}", note.text);
@@ -308,7 +317,7 @@ impl<'a> Drive<'a> {
         Advance::Refused(note)
     }
 
-    /// Something did not go as it should. The first few times that is only a reason to look again.
+    /// Handles an unexpected result. The first few times, rso only observes again.
     async fn trouble(&mut self, why: &str, after: Option<Duration>) -> Turn {
         self.troubles += 1;
         if self.troubles == 1 && after.is_none() {
@@ -325,8 +334,8 @@ impl<'a> Drive<'a> {
         self.pause_for(why, Duration::ZERO).await
     }
 
-    /// Waits a little longer each time. An absent set is tried for again and again, here and by the next call; anything
-    /// else is left to the next call after a while.
+    /// Waits a little longer each time. For an absent StatefulSet, rso retries again and again, in this call and in the
+    /// next; anything else is left to the next call after a while.
     async fn pause_for(&mut self, why: &str, at_least: Duration) -> Option<Advance> {
         let pause = PAUSE.saturating_mul(1 << self.troubles.min(8)).min(LONGEST_PAUSE).max(at_least);
         let patience =
@@ -360,7 +369,7 @@ impl<'a> Drive<'a> {
 
     fn finish(mut self, result: Result<Advance, ObserveError>) -> Result<Advanced, ObserveError> {
         let result = match (result, self.ended()) {
-            // The end is written; that the look after it failed does not undo it.
+            // The end is written; an error of the read after it does not change that.
             (Err(_) | Ok(Advance::Waiting(_)), Some(ended)) => ended,
             (result, _) => result?,
         };
@@ -387,8 +396,9 @@ impl<'a> Drive<'a> {
     }
 }
 
-/// Takes what a write answered into the round's knowledge, where that is enough to go on: the journal, and the set that was
-/// just created. Only while the set is unmanaged; elsewhere nothing is in a hurry, and all is read again.
+/// Updates the observation of the round with the response to a write where that suffices to continue: the journal, and
+/// the StatefulSet that was just created. Only while the StatefulSet is unmanaged; at other times nothing is urgent,
+/// and everything is read again.
 fn absorb(seen: &mut Observed, action: &Action, answer: &Value) -> bool {
     if let Action::UpdateJournal { journal, .. } = action
         && journal.phase == Phase::Releasing

@@ -166,7 +166,7 @@ pub(super) fn grown(context: &Context, workload: &Workload, attempt: &Attempt<'_
     context.telemetry.metrics.resized(set, &claim.template, trigger.as_str(), result);
 }
 
-/// A note about the StatefulSet, by name.
+/// Records an Event about the StatefulSet with this name.
 pub(super) fn note(context: &Context, set: &SetName, note: &Note, now: Timestamp) {
     log(set, None, note);
     if let Some(uid) = context.cache.uid(set) {
@@ -180,7 +180,7 @@ fn of_set(context: &Context, workload: &Workload, note: &Note, now: Timestamp) {
     context.recorder.record(&subject, ACTION, note, now);
 }
 
-/// On the PVC and on its StatefulSet, so that `kubectl describe` of either shows it.
+/// Records an Event on the PVC and on its StatefulSet: `kubectl describe` of either shows it.
 fn of_claim(context: &Context, workload: &Workload, claim: &Claim, note: &Note, now: Timestamp) {
     log(&workload.set.name, Some(&claim.name), note);
     let set = Subject { address: Address::set(&workload.set.name), uid: workload.set.uid.clone() };
@@ -227,7 +227,7 @@ fn result(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// The Event is for people who look now; the log is for later.
+/// Logs the message of an Event. The Event is for users who check now; the log is for later.
 fn log(set: &SetName, claim: Option<&ClaimName>, note: &Note) {
     let claim = claim.map(ClaimName::as_str);
     match note.reason.severity() {
@@ -265,7 +265,7 @@ fn measured_template(context: &Context, workload: &Workload, template: &Template
 /// A PVC whose expansion is done.
 pub(super) fn arrived(context: &Context, workload: &Workload, arrival: &Arrival<'_>, now: Timestamp) {
     let Arrival { claim, from, to, took, trigger } = *arrival;
-    let text = format!("expanded PVC {} from {from} to {to}, its filesystem too", claim.name);
+    let text = format!("expanded PVC {} and its filesystem from {from} to {to}", claim.name);
     of_claim(context, workload, claim, &Note::new(Reason::ClaimExpanded, to, text).about(&claim.name), now);
     let set = &workload.set.name;
     info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, %from, %to, ?took, "PVC expanded");

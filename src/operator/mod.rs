@@ -164,7 +164,7 @@ async fn failure(webhook: &mut JoinHandle<Result<(), webhook::ServeError>>) -> R
     }
 }
 
-/// Releases the lease at once, so that another replica leads within a second.
+/// Releases the lease at once: another replica leads within a second.
 async fn release_lease(context: Arc<Context>, drained: Stopper, elected: JoinHandle<()>) {
     context.telemetry.metrics.leads(false);
     drained.stop();

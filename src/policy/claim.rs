@@ -1,7 +1,7 @@
-//! What is the next thing to do for one claim that should have a certain size?
+//! The next step for one PVC that needs a certain size.
 //!
-//! *Committed* means that the API server accepted the size; *done*, that the filesystem has it. A recreate waits for
-//! committed only: an offline driver never finishes while the pod runs.
+//! *Committed* means that the API server accepted the size; *done* means that the filesystem has it. A recreation waits
+//! only until its PVCs are committed: an offline driver never finishes while the Pod runs.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, TemplateName, Uid};
 use crate::api::reasons::{Note, Reason};
 
-/// After this long, an expansion that has not ended is told to a person.
+/// After this time, rso reports an unfinished expansion to a person.
 pub const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
-/// How many times an infeasible size is halved before a person is asked.
+/// How many times rso halves the step to an infeasible size before it asks a person to act.
 pub const MAX_HALVINGS: u32 = 3;
-/// For this long a size that a driver refused is not asked for again. A full pool may have been enlarged meanwhile.
+/// For this time, rso does not request a size again that the CSI driver refused. A full storage pool may have been
+/// enlarged meanwhile.
 pub const REFUSAL_HOLDS: Duration = Duration::from_secs(3600);
-/// A growth that is stamped later than this after `now` is nonsense, not a clock that is a little off.
+/// The time of an expansion is invalid if it is later than `now` by more than this; clocks may differ by less.
 const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(5 * 60);
 
 /// `status.phase`.
@@ -34,28 +35,28 @@ pub enum Phase {
     Lost,
 }
 
-/// Where an expansion is: `status.allocatedResourceStatuses.storage`, or the older condition.
+/// The state of an expansion: `status.allocatedResourceStatuses.storage`, or the older condition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resize {
-    /// None runs.
+    /// No expansion is in progress.
     #[default]
     None,
-    /// The driver's controller is at it.
+    /// The controller of the CSI driver is expanding the volume.
     ControllerInProgress,
-    /// The driver's controller says it cannot be had.
+    /// The controller of the CSI driver reports that it cannot provide the size.
     ControllerInfeasible,
-    /// The disk is larger; the node has not begun with the filesystem.
+    /// The disk is larger; the node has not started to expand the filesystem.
     NodePending,
-    /// The node is at it.
+    /// The node is expanding the filesystem.
     NodeInProgress,
-    /// The node says it cannot be had.
+    /// The node reports that it cannot provide the size.
     NodeInfeasible,
-    /// The older condition: the filesystem grows when a pod mounts it.
+    /// The older condition: the filesystem is expanded when a Pod mounts it.
     FileSystemResizePending,
 }
 
 impl Resize {
-    /// Reads the word of Kubernetes; one that is not known counts as the controller at work, so that we wait.
+    /// Parses the status of Kubernetes. An unknown status counts as `ControllerInProgress`, so rso waits.
     pub fn from_word(word: &str) -> Self {
         match word {
             "" => Self::None,
@@ -69,7 +70,7 @@ impl Resize {
     }
 }
 
-/// The StorageClass of a claim.
+/// The StorageClass of a PVC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
     /// `metadata.name`.
@@ -85,20 +86,20 @@ pub struct Class {
 pub struct Sizer {
     /// The field manager.
     pub manager: String,
-    /// It is the operator.
+    /// Whether the field manager is the operator.
     pub is_ours: bool,
     /// When.
     pub at: Option<Timestamp>,
 }
 
-/// What must be known of a PersistentVolumeClaim.
+/// The observed state of a PersistentVolumeClaim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Its name.
     pub name: ClaimName,
-    /// The template it was made from.
+    /// The template from which it was created.
     pub template: TemplateName,
-    /// The ordinal of its pod.
+    /// The ordinal of its Pod.
     pub ordinal: Ordinal,
     /// Its identity.
     pub uid: Uid,
@@ -106,94 +107,97 @@ pub struct Claim {
     pub resource_version: String,
     /// `status.phase`.
     pub phase: Phase,
-    /// It has a deletionTimestamp.
+    /// Whether it has a deletionTimestamp.
     pub deleting: bool,
-    /// It has the finalizer that keeps a PVC as long as a Pod uses it.
+    /// Whether it has the finalizer that keeps a PVC as long as a Pod uses it.
     pub protected: bool,
-    /// `volumeMode: Block`: nobody can tell how full it is.
+    /// `volumeMode: Block`: its usage is unknown.
     pub block_mode: bool,
     /// `spec.resources.requests.storage`.
     pub requested: Bytes,
     /// `status.capacity.storage`.
     pub capacity: Option<Bytes>,
-    /// Where an expansion is.
+    /// The state of its expansion.
     pub resize: Resize,
-    /// Its class, when it has one that exists.
+    /// Its StorageClass, if it names one that exists.
     pub class: Option<Class>,
     /// The `resized-at` annotation.
     pub resized_at: Option<Timestamp>,
-    /// Who set the size that it requests, where that is known.
+    /// Who set the size that it requests, if that is known.
     pub sizer: Option<Sizer>,
 }
 
-/// A size that the driver said cannot be had: the only thing that is remembered between two looks.
+/// A size that the CSI driver reported as infeasible: the only state that [`next`] needs from earlier reconciliations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The size that was refused last.
     pub size: Bytes,
-    /// How many sizes of this claim were refused in a row.
+    /// How many sizes of this PVC were refused in a row.
     pub times: u32,
-    /// When the last refusal was seen first.
+    /// When the last refusal was first observed.
     pub at: Timestamp,
 }
 
-/// What to do for a claim.
+/// The next step for a PVC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimStep {
-    /// It has the size, or more.
+    /// The PVC has the size, or a larger one.
     Settled,
-    /// Ask for this size, with the claim's resourceVersion. Below the present request only after a refusal, and always
-    /// above the capacity.
+    /// Request this size, with the PVC's resourceVersion as the precondition. The size is below the current request
+    /// only after a refusal, and always above the capacity.
     Patch {
-        /// The size to ask for.
+        /// The size to request.
         to: Bytes,
-        /// What to tell.
+        /// The Event message to report.
         note: Note,
     },
-    /// Look again later; something is on its way.
+    /// Evaluate the PVC again later; a change of it is pending.
     Wait(Note),
-    /// Nothing helps until somebody acts.
+    /// Nothing changes until a person acts.
     Blocked(Note),
 }
 
 impl Claim {
-    /// The name of its Pod: a claim is named for its template, then for its Pod.
+    /// The name of its Pod: the name of a PVC consists of its template and its Pod.
     fn pod(&self) -> &str {
         let name = self.name.as_str();
         name.strip_prefix(self.template.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name)
     }
 
-    /// The API server has accepted this size.
+    /// Whether the API server has accepted this size.
     ///
-    /// Where the driver made a larger volume than was requested, the size is there without asking.
+    /// If the CSI driver created a larger volume than requested, the size needs no request.
     pub fn is_committed(&self, size: Bytes) -> bool {
         self.requested >= size || self.capacity.is_some_and(|capacity| capacity >= size)
     }
 
-    /// It is being deleted and no Pod uses it: it is about to be gone. One that a Pod uses is live data until the Pod ends.
+    /// Whether it is being deleted and no Pod uses it: it is about to disappear. A PVC that a Pod uses is live data
+    /// until the Pod ends.
     pub fn is_leaving(&self) -> bool {
         self.deleting && !self.protected
     }
 
-    /// A larger size can be asked for now: nothing is on its way, or what is waits for a Pod, perhaps for ever.
+    /// Whether a larger size can be requested now: no expansion is in progress, or the one in progress waits for a Pod,
+    /// perhaps forever.
     pub fn takes_more(&self, driver: &Driver) -> bool {
         !self.is_infeasible() && (self.is_done() || self.waits_for_its_pod(driver))
     }
 
-    /// When the operator last asked it to grow.
+    /// When the operator last requested its expansion.
     ///
-    /// The annotation is the tenant's to change, so that `managedFields` counts too, and a date in the future does not.
+    /// The tenant can change the annotation. Therefore, `managedFields` counts too, and a time in the future does not
+    /// count.
     pub fn grown_at(&self, now: Timestamp) -> Option<Timestamp> {
         let witnessed = self.sizer.as_ref().filter(|sizer| sizer.is_ours).and_then(|sizer| sizer.at);
         latest([self.resized_at, witnessed], now)
     }
 
-    /// Since when its present request stands, whoever set it.
+    /// When its current request was set, regardless of who set it.
     fn requested_since(&self, now: Timestamp) -> Option<Timestamp> {
         latest([self.resized_at, self.sizer.as_ref().and_then(|sizer| sizer.at)], now)
     }
 
-    /// The leader remembers that it grew then: no annotation takes that back.
+    /// Adds the time of an expansion that the leader keeps in memory; no change of an annotation removes that time.
     pub fn remember_growth(&mut self, at: Timestamp, now: Timestamp) {
         self.resized_at = latest([self.resized_at, Some(at)], now);
         // `managedFields` has the same time, or that of a later write of another field.
@@ -202,17 +206,17 @@ impl Claim {
         }
     }
 
-    /// The filesystem has what was requested, and nothing is on its way.
+    /// Whether the filesystem has the requested size and no expansion is in progress.
     pub fn is_done(&self) -> bool {
         self.resize == Resize::None && self.capacity.is_some_and(|capacity| capacity >= self.requested)
     }
 
-    /// What is left of its expansion is done when a pod mounts it, or when none does.
+    /// Whether the rest of its expansion happens when a Pod mounts it, or when no Pod does.
     fn waits_for_its_pod(&self, driver: &Driver) -> bool {
         driver.growth == Growth::Offline || self.is_left_to_the_node()
     }
 
-    /// The disk is larger; the filesystem is not yet.
+    /// Whether the disk is larger and the filesystem is not expanded yet.
     fn is_left_to_the_node(&self) -> bool {
         match self.resize {
             Resize::NodePending | Resize::FileSystemResizePending => true,
@@ -224,7 +228,7 @@ impl Claim {
         }
     }
 
-    /// The driver has said that the requested size cannot be had.
+    /// Whether the CSI driver, in its controller or on the node, has reported the requested size as infeasible.
     pub fn is_infeasible(&self) -> bool {
         match self.resize {
             Resize::ControllerInfeasible | Resize::NodeInfeasible => true,
@@ -237,9 +241,9 @@ impl Claim {
     }
 }
 
-/// What is known about refusals after this look at the claim; keep it in memory and give it to [`next`].
+/// Returns what is known about refusals after this observation of the PVC; keep it in memory and pass it to [`next`].
 ///
-/// Losing it is harmless: the halving goes on from the size that the claim then asks for.
+/// Losing it is harmless: the halving continues from the size that the PVC then requests.
 pub fn refusal(claim: &Claim, before: Option<&Refusal>, now: Timestamp) -> Option<Refusal> {
     if !claim.is_infeasible() {
         return before.copied().filter(|refusal| elapsed(refusal.at, now) < REFUSAL_HOLDS);
@@ -285,7 +289,8 @@ pub fn next(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Dr
     }
     match (claim.is_done(), claim.is_committed(target)) {
         (true, true) => ClaimStep::Settled,
-        // What waits for a pod may wait for ever, as for an ordinal that was scaled away; more can be asked for meanwhile.
+        // An expansion that waits for a Pod may wait forever, as for an ordinal that was scaled down; rso can request a
+        // larger size meanwhile.
         (true, false) => grow(claim, target, refused, driver, now),
         (false, false) if claim.waits_for_its_pod(driver) => grow(claim, target, refused, driver, now),
         (false, _) => unfinished(claim, capacity, driver, now),
@@ -303,7 +308,7 @@ fn unfit(claim: &Claim, target: Bytes) -> Option<ClaimStep> {
     }
     match claim.phase {
         Phase::Bound => None,
-        // Its volume will be made with the right size.
+        // Its volume is provisioned with the right size.
         Phase::Pending if claim.is_committed(target) => Some(ClaimStep::Settled),
         Phase::Pending => {
             Some(ClaimStep::Wait(deferred(claim, "pending", "is not bound yet; rso expands it once it is")))
@@ -319,12 +324,12 @@ fn deferred(claim: &Claim, case: &str, why: &str) -> Note {
     Note::deferred(case, format!("PVC {} {why}", claim.name)).about(&claim.name)
 }
 
-/// The note of a reason about a PVC.
+/// The Event message with this reason about a PVC.
 fn about(claim: &Claim, reason: Reason, case: impl fmt::Display, text: String) -> Note {
     Note::new(reason, case, text).about(&claim.name)
 }
 
-/// The driver refused: requests half of the step, or leaves it to a person.
+/// The step after a refusal by the CSI driver: requests half of the increase, or leaves the PVC to a person.
 fn halve(claim: &Claim, capacity: Bytes, refused: Option<&Refusal>) -> ClaimStep {
     let (name, requested) = (&claim.name, claim.requested);
     let times = refused.map_or(1, |refusal| refusal.times);

@@ -1,7 +1,8 @@
-//! Should a template grow, to what, and why?
+//! The decision whether to expand a template, to what size, and why.
 //!
-//! One template at a time. The wanted size is the largest of: what an annotation or an apply asks for, what usage asks
-//! for, and what the claims and the template have. Nothing ever shrinks. The fullest replica decides, all grow alike.
+//! rso decides on one template at a time. The desired size is the largest of the size that an annotation or an apply
+//! requests, the size that usage requires, and the sizes that the PVCs and the template have. rso never shrinks a
+//! volume. The fullest replica decides, and rso expands all replicas to the same size.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +20,16 @@ mod wish;
 pub use wish::reaches_threshold;
 use wish::{UsageWish, Wish};
 
-/// Why a template grows.
+/// Why rso expands a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
-    /// An annotation asks for a size.
+    /// An annotation requests a size.
     Annotation,
-    /// An apply asked for a size, and the webhook recorded it.
+    /// An apply requested a size, and the webhook recorded it.
     Apply,
     /// A replica is full.
     Usage,
-    /// A claim is smaller than its siblings or its template.
+    /// A PVC is smaller than its siblings or its template.
     Siblings,
 }
 
@@ -44,24 +45,24 @@ impl Trigger {
     }
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing.
     Keep,
-    /// Every claim of the template should have this size.
+    /// Every PVC of the template needs this size.
     Grow {
         /// The size.
         to: Bytes,
         /// Why.
         trigger: Trigger,
     },
-    /// It would grow by usage, but is only to be told.
+    /// Usage requires an expansion, but rso only recommends it.
     Recommend {
         /// The size.
         to: Bytes,
     },
-    /// It should grow by usage, but must not.
+    /// Usage requires an expansion, but it is not allowed.
     Refuse(Reason),
 }
 
@@ -81,41 +82,41 @@ impl Verdict {
     }
 }
 
-/// What a replica's volume is short of, as told.
+/// The fullest replica, as rso reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fullest {
-    /// The claim.
+    /// The PVC.
     pub claim: ClaimName,
     /// The larger of the shares of bytes and of inodes in use.
     pub share: Percent,
 }
 
-/// How full the volume of one claim is.
+/// How full the volume of one PVC is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fullness {
     /// The larger of the shares of bytes and of inodes in use.
     pub share: Percent,
-    /// It is over a threshold of its settings.
+    /// Whether it is over a threshold of its settings.
     pub is_over: bool,
 }
 
 /// The decision on one template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What is to be done with the claims.
+    /// What to do with the PVCs.
     pub verdict: Verdict,
-    /// The size the template should have once every claim is committed; none when it should stay as it is.
+    /// The size that the template needs once every PVC is committed; `None` if the template keeps its size.
     pub template: Option<Bytes>,
-    /// The fullest replica that is known.
+    /// The fullest replica whose usage is known.
     pub fullest: Option<Fullest>,
-    /// How full each claim is that is known.
+    /// How full each PVC is whose usage is known.
     pub measured: BTreeMap<ClaimName, Fullness>,
-    /// What to tell, the verdict's reason first.
+    /// The Event messages to report, the one with the reason for the decision first.
     pub notes: Vec<Note>,
 }
 
-/// Decides on one template. `claims` are those of the replicas in range; `template_size` is what the live template asks
-/// for; `driver` is that of the claims' class.
+/// Decides on one template. `claims` are the PVCs of the replicas in range; `template_size` is the size that the live
+/// template requests; `driver` is the driver of the PVCs' StorageClass.
 pub fn decide(
     settings: &TemplateSettings,
     driver: &Driver,
@@ -130,7 +131,7 @@ pub fn decide(
         return Decision { verdict: Verdict::Keep, template: None, fullest: None, measured, notes: Vec::new() };
     }
     let usage = wish::by_usage(settings, driver, claims, readings, now);
-    // A size that the driver has refused is nothing that the others should have.
+    // The other PVCs do not follow to a size that the driver has refused.
     let size = |claim: &Claim| if claim.is_infeasible() { claim.capacity.unwrap_or_default() } else { claim.requested };
     let largest = claims.iter().map(size).max().unwrap_or_default();
     let present = largest.max(template_size);
@@ -139,7 +140,7 @@ pub fn decide(
         (Wish::Grow { to, .. }, Auto::On) => *to,
         (Wish::None | Wish::Grow { .. } | Wish::Refused(_), Auto::Off | Auto::Recommend | Auto::On) => Bytes(0),
     };
-    // The siblings' sizes count only where something may be changed at all.
+    // The siblings' sizes count only if rso may change anything at all.
     let may_level = settings.auto == Auto::On || by_person > Bytes(0);
     let target = if may_level { present.max(by_person).max(by_usage) } else { Bytes(0) };
     let target = settings.max_size.map_or(target, |max| target.min(max));
@@ -173,7 +174,8 @@ fn trigger(asked: Option<&Request>, target: Bytes, present: Bytes, by_usage: Byt
     }
 }
 
-/// The size the template should have, when that is more than it has and the mode of the set allows it.
+/// The size for the template, if it is larger than the current one and the `template-sync` mode of the StatefulSet
+/// allows it.
 fn template_target(settings: &TemplateSettings, template_size: Bytes, target: Bytes) -> Option<Bytes> {
     let asked = settings.requested.as_ref().map_or(Bytes(0), |request| request.size.min(target));
     let wanted = match settings.template_sync {
@@ -184,7 +186,7 @@ fn template_target(settings: &TemplateSettings, template_size: Bytes, target: By
     (wanted > template_size).then_some(wanted)
 }
 
-/// What is told, the reason of the verdict first.
+/// The Event messages to report, the one with the reason for the decision first.
 fn notes(
     settings: &TemplateSettings,
     template_size: Bytes,
@@ -208,7 +210,7 @@ fn notes(
             notes.push(note.clone())
         }
         Wish::Refused(note) => notes.push(note.clone()),
-        // More is asked for by a person anyway.
+        // A larger size is requested anyway.
         Wish::None | Wish::Grow { .. } => {}
     }
     notes.extend(usage.at_limit.clone());
@@ -217,9 +219,11 @@ fn notes(
     notes
 }
 
-/// Claims that are raised because others, or the template, are larger: says whose size that is, and who set it.
+/// The Event message about PVCs that rso expands because others, or the template, are larger: it says whose size that
+/// is, and who set it.
 ///
-/// A growth of ours that is under way was told when it began.
+/// If rso itself requested that size and is still expanding, it reported the expansion when it began; there is no
+/// message.
 fn levelled(settings: &TemplateSettings, template_size: Bytes, claims: &[Claim], to: Bytes) -> Option<Note> {
     let largest = claims.iter().filter(|claim| claim.requested >= to && !claim.is_infeasible());
     let largest = largest.max_by_key(|claim| claim.requested);
@@ -243,7 +247,7 @@ fn levelled(settings: &TemplateSettings, template_size: Bytes, claims: &[Claim],
 /// The field manager of the controller that makes the PVCs of StatefulSets.
 const CREATOR: &str = "kube-controller-manager";
 
-/// A name that anybody may choose, cut.
+/// The name of a field manager, which any client can choose, without control characters and cut to 64 characters.
 fn short(manager: &str) -> String {
     manager.chars().filter(|c| !c.is_control()).take(64).collect()
 }
@@ -252,14 +256,14 @@ fn counted(claims: &[Claim], to: Bytes) -> String {
     format!("{} of {} PVCs", claims.iter().filter(|claim| is_behind(claim, to)).count(), claims.len())
 }
 
-/// What is requested. Only the API server knows whether it is granted.
+/// The Event message about a requested size. Only the API server knows whether it accepts the size.
 fn requested(settings: &TemplateSettings, claims: &[Claim], to: Bytes) -> Note {
     let key = settings.requested.as_ref().map_or("", |request| request.key.as_str());
     let text = format!("template {}: {key} requests {to}; {} request less", settings.name, counted(claims, to));
     Note::new(Reason::ResizeRequested, to, text).about(&settings.name)
 }
 
-/// The warning that somebody requests more than is allowed.
+/// The warning that a request exceeds the largest size allowed.
 fn over_the_limit(settings: &TemplateSettings) -> Option<Note> {
     let (request, max) = (settings.requested.as_ref()?, settings.max_size?);
     (request.size > max).then(|| {

@@ -1,26 +1,26 @@
-//! What does each storage driver allow? Data, not code, and each line can be overridden by the administrator.
+//! The limits of each CSI driver: data, not code. The administrator can override each line.
 //!
-//! A driver that is not listed is taken to grow volumes online and without limits, which is what the CSI specification
-//! asks of a driver that offers expansion.
+//! rso assumes that a driver that is not listed expands volumes online and without limits, which is what the CSI
+//! specification asks of a driver that offers expansion.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::bytes::{Bytes, QuantityError};
 
-/// When a driver can grow a volume.
+/// When a driver can expand a volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Growth {
-    /// While a pod uses it.
+    /// While a Pod uses it.
     #[default]
     Online,
-    /// Only while no pod uses it.
+    /// Only while no Pod uses it.
     Offline,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// To what a size chosen by usage is rounded up. Sizes that a person asked for are taken as they are.
+/// The unit to which a size chosen by usage is rounded up. Sizes that a person requests are used unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rounding {
     /// Nothing beyond whole MiB or GiB.
@@ -35,31 +35,31 @@ pub enum Rounding {
 /// The limits of one driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Driver {
-    /// The least time between two growths of one volume, when no annotation says another.
+    /// The minimum time between two expansions of one volume, if no annotation sets another.
     pub cooldown: Duration,
-    /// That time for a volume that is nearly full (95% of it in use); the same when none.
+    /// That time for a volume that is nearly full (95% of it in use); `None`: the same as `cooldown`.
     pub emergency_cooldown: Option<Duration>,
-    /// To what a size is rounded up.
+    /// The unit to which a size is rounded up.
     pub rounding: Rounding,
-    /// The largest volume it makes.
+    /// The largest volume that it provides.
     pub max_size: Option<Bytes>,
-    /// When it can grow a volume.
+    /// When it can expand a volume.
     pub growth: Growth,
 }
 
-/// Why an administrator's line about a driver is not understood.
+/// Why an administrator's line about a driver is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DriverError {
-    /// No `name:` at its start.
+    /// There is no `name:` at its start.
     #[error("failed to read {0:?}: write <provisioner>:<field>=<value>,…")]
     NoName(String),
     /// Not a field, or not one of its values.
     #[error(
-        "failed to read {0:?}: the fields are cooldown=<duration>, emergency-cooldown=<duration>, \
-         round=<quantity>|power-of-two|none, max-size=<quantity>, growth=online|offline|never"
+        "failed to read {0:?}: the fields are `cooldown=<duration>`, `emergency-cooldown=<duration>`, \
+         `round=<quantity>|power-of-two|none`, `max-size=<quantity>`, `growth=online|offline|never`"
     )]
     UnknownField(String),
-    /// A duration that is none.
+    /// An invalid duration.
     #[error("failed to read the duration in {field:?}")]
     Duration {
         /// The field with its value.
@@ -68,7 +68,7 @@ pub enum DriverError {
         #[source]
         source: humantime::DurationError,
     },
-    /// A size that is none.
+    /// An invalid size.
     #[error("failed to read the size in {field:?}")]
     Size {
         /// The field with its value.
@@ -93,10 +93,10 @@ const ONLINE: Driver = Driver {
 const NEVER: Driver = Driver { growth: Growth::Never, ..ONLINE };
 const TIB: u64 = 1 << 40;
 
-/// The drivers we know something about.
+/// The drivers whose limits rso knows.
 const KNOWN: &[(&str, Driver)] = &[
-    // Four modifications in any 24 hours, each begun after the last is complete. One in six hours never spends the
-    // fourth; a volume that is nearly full may.
+    // Four modifications in any 24 hours, each started after the last one is complete. At one in six hours, the fourth
+    // is always left; a volume that is nearly full may use it.
     (
         "ebs.csi.aws.com",
         Driver {
@@ -107,7 +107,8 @@ const KNOWN: &[(&str, Driver)] = &[
             ..ONLINE
         },
     ),
-    // Hyperdisk types allow one change in four hours; the type is not the driver's name, so that is left to `cooldown`.
+    // Hyperdisk types allow one change in four hours. The driver's name does not show the type, so this limit is left
+    // to `cooldown`.
     (
         "pd.csi.storage.gke.io",
         Driver { rounding: Rounding::Multiple(Bytes::gib(1)), max_size: Some(Bytes(64 * TIB)), ..ONLINE },
@@ -125,7 +126,7 @@ const KNOWN: &[(&str, Driver)] = &[
     ("kubernetes.io/no-provisioner", NEVER),
 ];
 
-/// The limits of every driver: what is built in, overridden by what the administrator says.
+/// The limits of every driver: the built-in ones, overridden by those that the administrator sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drivers(BTreeMap<String, Driver>);
 
@@ -136,16 +137,16 @@ impl Default for Drivers {
 }
 
 impl Drivers {
-    /// The limits of this provisioner; those of a well-behaved driver when it is not known.
+    /// The limits of this provisioner; if it is not known, those of a driver without limits.
     pub fn get(&self, provisioner: &str) -> Driver {
         self.0.get(provisioner).copied().unwrap_or_default()
     }
 
-    /// Overrides one driver by a line such as `ebs.csi.aws.com:cooldown=1h,max-size=16Ti`. Fields that are not named
-    /// stay as they are.
+    /// Overrides one driver by a line such as `ebs.csi.aws.com:cooldown=1h,max-size=16Ti`. Fields that the line does
+    /// not name keep their values.
     ///
     /// # Errors
-    /// Says which part of the line is wrong; nothing is changed then.
+    /// Returns which part of the line is invalid, and changes nothing.
     pub fn set(&mut self, line: &str) -> Result<(), DriverError> {
         let (name, fields) = line.split_once(':').ok_or_else(|| DriverError::NoName(line.to_owned()))?;
         let mut driver = self.get(name);
@@ -178,7 +179,7 @@ fn with_field(driver: Driver, field: &str) -> Result<Driver, DriverError> {
 }
 
 impl Driver {
-    /// This size as the driver would make it: never smaller.
+    /// This size as the driver provides it: never smaller.
     pub fn round_up(&self, size: Bytes) -> Bytes {
         match self.rounding {
             Rounding::None => size,

@@ -28,7 +28,7 @@ impl Origin {
     }
 }
 
-/// The value of one setting; which setting it is says the variant.
+/// The value of one setting; the variant says which setting it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     AutoScaled(Auto),
@@ -42,7 +42,7 @@ pub(super) enum Value {
     TemplateSync(TemplateSync),
     Paused(bool),
     AllowOwner(String),
-    /// A requested size: the largest one counts, whatever its source.
+    /// A requested size: the largest one counts, regardless of its source.
     Request(Request),
 }
 

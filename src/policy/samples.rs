@@ -1,4 +1,4 @@
-//! Claims and readings for the tests of this module: a healthy one, of which each test changes what it is about.
+//! PVCs and readings for the tests of this module: healthy ones, in which each test changes what it is about.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("in range")
 }
 
-/// `data-db-<ordinal>`, bound, with that capacity, in an expandable class.
+/// `data-db-<ordinal>`, bound, with that capacity, in an expandable StorageClass.
 pub(crate) fn claim(ordinal: u32, size: Bytes) -> Claim {
     Claim {
         name: ClaimName::new(format!("data-db-{ordinal}")),
@@ -33,12 +33,12 @@ pub(crate) fn claim(ordinal: u32, size: Bytes) -> Claim {
     }
 }
 
-/// A claim on its way from one size to another.
+/// A PVC whose expansion from one size to another is in progress.
 pub(crate) fn growing(from: Bytes, to: Bytes, resize: Resize) -> Claim {
     Claim { requested: to, resize, ..claim(0, from) }
 }
 
-/// What the agent says of a filesystem as large as its claim, of which so many percent are in use.
+/// The usage that the agent reports for a filesystem as large as its PVC, with this percentage in use.
 pub(crate) fn usage(claim: &Claim, percent: u64) -> Usage {
     let total = claim.capacity.unwrap_or_default();
     let used = Bytes(u64::try_from(u128::from(total.0) * u128::from(percent) / 100).expect("no larger"));
@@ -54,7 +54,7 @@ pub(crate) fn usage(claim: &Claim, percent: u64) -> Usage {
     }
 }
 
-/// The reading of that.
+/// The reading of that usage.
 pub(crate) fn reading(claim: &Claim, percent: u64) -> Reading {
     Reading::Measured { usage: usage(claim, percent), rate: 0, capacity: claim.capacity.unwrap_or_default() }
 }

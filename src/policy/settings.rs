@@ -55,7 +55,8 @@ pub struct TemplateSettings {
     pub max_step: Option<Bytes>,
     /// Never above this; the smaller of the StatefulSet's and the administrator's.
     pub max_size: Option<Bytes>,
-    /// The least time between two expansions by usage, if the StatefulSet sets it; otherwise that of the CSI driver applies.
+    /// The minimum time between two expansions by usage, if the StatefulSet sets it; otherwise that of the CSI driver
+    /// applies.
     pub cooldown: Option<Duration>,
     /// The least time between two expansions by usage, regardless of StatefulSet and driver: the administrator's.
     pub min_cooldown: Duration,
@@ -152,7 +153,7 @@ fn is_mere_setting(key: &str) -> bool {
 impl Settings {
     /// Reads the annotations and labels of a StatefulSet with these templates, in the order of `volumeClaimTemplates`.
     ///
-    /// The notes are `InvalidAnnotation` and `UnknownAnnotation`, at most one for each key.
+    /// The Event messages have the reason `InvalidAnnotation` or `UnknownAnnotation`, at most one for each key.
     pub fn read(
         annotations: &BTreeMap<String, String>,
         labels: &BTreeMap<String, String>,

@@ -1,7 +1,8 @@
-//! How full is a volume, and can the one who says so be believed?
+//! The usage of a volume, and the checks that decide whether a reading of it is plausible.
 //!
-//! A reading comes from a program in somebody's pod, so it is hostile until proven plausible: it is compared with the
-//! capacity that the API server states. What is not plausible is unknown; it is never taken for empty or for full.
+//! A reading comes from a program in a tenant's Pod, so rso does not trust it until it proves plausible: rso compares
+//! it with the capacity that the API server states. Usage without a plausible reading is unknown; rso assumes neither
+//! empty nor full.
 
 use std::time::Duration;
 
@@ -20,17 +21,17 @@ pub use history::History;
 pub use pod::Failing;
 pub use read::{AgentVolume, MAX_AGENT_BODY, MAX_SUMMARY_BODY, PodVolume, ReadError, read_agent, read_summary};
 
-/// Who said it.
+/// The program that measured the usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `rso-agent` in the pod: fresh to the second.
+    /// `rso-agent` in the Pod: current to the second.
     Agent,
-    /// The kubelet's `/stats/summary`, which it computes anew every one to two minutes.
+    /// The kubelet's `/stats/summary`, which the kubelet recomputes every one to two minutes.
     Kubelet,
 }
 
 impl Source {
-    /// How old what it says may be: three looks of a minute each, and the kubelet's own two minutes.
+    /// The maximum age of its readings: three polls of a minute each, and the kubelet's own two minutes.
     pub const fn keeps(self) -> Duration {
         match self {
             Self::Agent => Duration::from_secs(3 * 60),
@@ -38,7 +39,7 @@ impl Source {
         }
     }
 
-    /// How long after a growth it may still speak of the smaller volume.
+    /// How long after an expansion it may still report the smaller volume.
     const fn lags(self) -> Duration {
         match self {
             Self::Agent => Duration::ZERO,
@@ -46,7 +47,7 @@ impl Source {
         }
     }
 
-    /// Looking more often than this shows nothing new.
+    /// The minimum polling interval: polling more often returns nothing new.
     const fn soonest_look(self) -> Duration {
         match self {
             Self::Agent => Duration::from_secs(1),
@@ -58,34 +59,34 @@ impl Source {
 /// The inodes of a filesystem that has a fixed number of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inodes {
-    /// All of them.
+    /// The number of all inodes.
     pub total: u64,
-    /// Those in no use.
+    /// The number of inodes that are not in use.
     pub free: u64,
 }
 
-/// What a filesystem says of itself.
+/// The usage that a filesystem reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// The claim it is the volume of.
+    /// The PVC of the volume.
     pub claim: ClaimName,
     /// The size of the filesystem; less than that of the volume.
     pub total: Bytes,
-    /// What is in use.
+    /// The space in use.
     pub used: Bytes,
-    /// What an ordinary user may still write.
+    /// The space that an ordinary user may still write.
     pub available: Bytes,
-    /// None where inodes are made as needed (btrfs).
+    /// `None` if the filesystem creates inodes as needed (btrfs).
     pub inodes: Option<Inodes>,
-    /// The path is no mount of its own: the numbers are those of a larger filesystem around it.
+    /// The path is not a mount point of its own: the numbers are those of a larger filesystem around it.
     pub shared: bool,
     /// When it was measured.
     pub at: Timestamp,
-    /// Who measured.
+    /// The program that measured it.
     pub source: Source,
 }
 
-/// Why the fullness of a claim is not known.
+/// Why the usage of a PVC is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
     /// No Pod uses the volume, so nothing can measure it, and nothing can write to it.
@@ -94,9 +95,9 @@ pub enum Unknown {
     NotYet,
     /// Its Pod does not start, or restarts again and again.
     NotRunning(Failing),
-    /// A raw block volume: only its user knows.
+    /// A raw block volume: only its user knows its usage.
     BlockMode,
-    /// Neither agent nor kubelet has answered; why, for a person.
+    /// Neither agent nor kubelet has answered; the reason, for a person.
     Silent(String),
     /// The last answer is too old.
     Stale,
@@ -115,35 +116,35 @@ pub enum Unknown {
     NotIsolated,
 }
 
-/// What is known of one claim.
+/// What is known of the usage of one PVC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It is this full.
+    /// The usage is measured.
     Measured {
         /// The numbers.
         usage: Usage,
-        /// How fast it has filled lately, in bytes per second; 0 when it has not, or nobody knows.
+        /// How fast it has filled lately, in bytes per second; 0 if it has not, or if that is unknown.
         rate: u64,
-        /// The claim's capacity when it was measured.
+        /// The PVC's capacity when the usage was measured.
         capacity: Bytes,
     },
-    /// The same, and nothing has run since that could have written or freed anything: it is as good as it was then.
+    /// The same, and nothing has run since then that could have written or freed anything: the reading is still valid.
     Idle {
         /// The numbers.
         usage: Usage,
         /// How fast it was filling.
         rate: u64,
-        /// The claim's capacity when it was measured.
+        /// The PVC's capacity when the usage was measured.
         capacity: Bytes,
-        /// When something ran last that could write.
+        /// When something that could write last ran.
         since: Timestamp,
     },
-    /// Nobody knows.
+    /// The usage is unknown.
     Unknown(Unknown),
 }
 
 impl Unknown {
-    /// The word by which notes about it are told apart.
+    /// The word that distinguishes the Event messages about it.
     pub const fn case(&self) -> &'static str {
         match self {
             Self::NoPod => "no-pod",
@@ -172,7 +173,7 @@ impl Unknown {
             Self::Stale => "the last answer is too old; check the rso-agent container".to_owned(),
             Self::BeforeGrowth => "the last answer is from before its expansion; wait a minute or two".to_owned(),
             Self::Behind { total, capacity } => format!(
-                "its filesystem has {} of the {} of the volume; restart the Pod, so that the node expands the filesystem",
+                "its filesystem has {} of the {} of the volume; restart the Pod so that the node expands the filesystem",
                 total.human(),
                 capacity.human()
             ),
@@ -188,7 +189,7 @@ impl Unknown {
 }
 
 impl Usage {
-    /// used/(used+available), as `df` tells it, rounded down; none when the filesystem has no room at all.
+    /// used/(used+available), as `df` computes it, rounded down; `None` if the filesystem has no room at all.
     pub fn fullness(&self) -> Option<Percent> {
         Percent::of(self.used.0, self.used.0.saturating_add(self.available.0))
     }
@@ -199,7 +200,7 @@ impl Usage {
         Percent::of(inodes.total.saturating_sub(inodes.free), inodes.total)
     }
 
-    /// The numbers contradict each other, or the limits of Kubernetes.
+    /// Why the numbers contradict each other, or the limits of Kubernetes.
     fn contradiction(&self) -> Option<String> {
         let (total, used, available) = (self.total, self.used, self.available);
         if total == Bytes(0) || total > Bytes::MAX {
@@ -215,7 +216,7 @@ impl Usage {
     }
 }
 
-/// Judges what a filesystem says against the claim it is said to be of. `rate` is [`History::rate`].
+/// Checks what a filesystem reports against the PVC to which it is said to belong. `rate` is [`History::rate`].
 pub fn judge(usage: Usage, claim: &Claim, rate: u64) -> Reading {
     if claim.block_mode {
         return Reading::Unknown(Unknown::BlockMode);
@@ -225,11 +226,12 @@ pub fn judge(usage: Usage, claim: &Claim, rate: u64) -> Reading {
     }
     let Some(capacity) = claim.capacity else { return Reading::Unknown(Unknown::BeforeGrowth) };
     let total = usage.total;
-    // A driver may round up, but no filesystem is half as large again as its volume: that is the node's disk.
+    // A driver may round up, but no filesystem is larger than its volume by more than half: that is the node's disk.
     if usage.shared || total > capacity.saturating_add(Bytes(capacity.0 / 2)) {
         return Reading::Unknown(Unknown::NotIsolated);
     }
-    // Metadata takes some: the log of a small XFS 64 MiB, ext4 up to a tenth. What misses more has not grown yet.
+    // Metadata takes some space: 64 MiB for the log of a small XFS, up to a tenth for ext4. A filesystem that lacks
+    // more is not expanded yet.
     let least = capacity.saturating_sub(Bytes(capacity.0 / 8)).saturating_sub(Bytes::mib(64));
     if total < least {
         return Reading::Unknown(Unknown::Behind { total, capacity });
@@ -238,12 +240,12 @@ pub fn judge(usage: Usage, claim: &Claim, rate: u64) -> Reading {
 }
 
 impl Reading {
-    /// The reading as it counts now: too old, or of the volume before it grew, is unknown.
+    /// The reading as it counts now: one that is too old, or from before the volume was expanded, is unknown.
     pub fn current(&self, claim: &Claim, now: Timestamp) -> Result<(&Usage, u64), Unknown> {
         let (usage, rate, capacity, until) = match self {
             Self::Unknown(why) => return Err(why.clone()),
             Self::Measured { usage, rate, capacity } => (usage, *rate, *capacity, now),
-            // It ages only while something runs.
+            // A reading ages only while something runs.
             Self::Idle { usage, rate, capacity, since } => (usage, *rate, *capacity, now.min(*since)),
         };
         let lagging = claim.resized_at.is_some_and(|at| {
@@ -259,7 +261,7 @@ impl Reading {
         Ok((usage, rate))
     }
 
-    /// The reading, when nothing has run later than `since` that could have changed the volume.
+    /// The reading, if nothing that could have changed the volume has run later than `since`.
     #[must_use]
     pub fn idle_since(self, since: Timestamp) -> Self {
         match self {
@@ -270,7 +272,7 @@ impl Reading {
         }
     }
 
-    /// Of two readings of one claim (several pods may use it): the fuller, and any before none.
+    /// The fuller of two readings of one PVC, which several Pods may use; a reading takes precedence over none.
     pub fn fuller(self, other: Self) -> Self {
         let fullness = |reading: &Self| match reading {
             Self::Measured { usage, .. } | Self::Idle { usage, .. } => {
@@ -282,8 +284,8 @@ impl Reading {
     }
 }
 
-/// When to look again: a volume with F bytes to its threshold cannot cross it earlier than F / the fastest write rate
-/// (bytes per second). At most a minute, so that silence is noticed.
+/// The time until the next poll. A volume with F bytes to its threshold cannot cross it earlier than F / the fastest
+/// write rate (bytes per second). The time is at most a minute, so rso notices a source that does not answer.
 pub fn next_look(usage: &Usage, threshold: Percent, fastest: u64) -> Duration {
     let room = usage.used.saturating_add(usage.available).share(threshold).saturating_sub(usage.used);
     let earliest = Duration::from_secs(room.0.checked_div(fastest).unwrap_or(u64::MAX).min(60));

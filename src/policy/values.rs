@@ -58,16 +58,16 @@ impl Request {
     }
 }
 
-/// Why a value has no meaning, for a person. Bounded, however long the value.
+/// The parsed value, or why it is invalid, for a person. That text is bounded, regardless of the length of the value.
 pub(super) type Meaning<T> = Result<T, String>;
 
-/// The value in quotes, at most 64 characters of it. What does not print (control characters, text that turns the
-/// direction of writing) is escaped, so that an Event cannot be made to say something else.
+/// The value in quotes, at most 64 characters of it. Characters that do not print (control characters, characters that
+/// change the direction of writing) are escaped: no value can make an Event say something else.
 pub(super) fn quote(value: &str) -> String {
     quote_up_to(value, SHOWN)
 }
 
-/// The same with another length.
+/// The same with another maximum length.
 pub(super) fn quote_up_to(value: &str, most: usize) -> String {
     let mut shown = String::new();
     for (count, piece) in value.chars().map(|c| c.escape_debug().to_string()).enumerate() {

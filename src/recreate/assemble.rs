@@ -1,7 +1,8 @@
-//! The assembly: from the raw objects of a namespace to what a recreation of one StatefulSet depends on. Pure.
+//! The assembly: from the raw objects of a namespace to what the recreation of one StatefulSet depends on. It is pure.
 //!
-//! The operator feeds it the answers of the API server, object by object, so that a large namespace never is in memory as a
-//! whole. Model, fuzzer and simulation feed it raw objects of their own making: what counts is decided here for all of them.
+//! The operator passes the responses of the API server to it, object by object. A large namespace is therefore never in
+//! memory as a whole. The model, the fuzzer, and the simulation pass raw objects that they generate: this code decides
+//! for all of them which objects count.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use super::precondition::guard_of;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, Uid, pod_name};
 
-/// What the StatefulSet and the journals say. It decides which other objects concern the StatefulSet.
+/// The StatefulSet and the journals. They decide which other objects concern the StatefulSet.
 #[derive(Debug)]
 pub struct Outline {
     set: SetName,
@@ -40,7 +41,7 @@ pub struct Related {
     pub claims: Vec<Claim>,
 }
 
-/// What is known besides.
+/// The rest of the input.
 #[derive(Clone, Debug, Default)]
 pub struct Rest {
     /// The backups.
@@ -49,12 +50,13 @@ pub struct Rest {
     pub departure: Departure,
     /// What is requested.
     pub intent: Option<Intent>,
-    /// The numbers.
+    /// The tunable limits.
     pub rules: Rules,
 }
 
 impl Outline {
-    /// Reads the StatefulSet, its Namespace and all journals, each as the API server returns it; none where there is none.
+    /// Reads the StatefulSet, its Namespace, and all journals, each as the API server returns it; `None` for an object
+    /// that does not exist.
     ///
     /// # Errors
     /// When the StatefulSet is malformed.
@@ -85,7 +87,8 @@ impl Outline {
         Ok(Self { set: set.clone(), live, namespace, journal, others, uids, specs, revisions })
     }
 
-    /// The Pod or the ControllerRevision, if it concerns the StatefulSet: by name, or because it refers to it, old or new.
+    /// The Pod or the ControllerRevision, if it concerns the StatefulSet: by its name, or because it refers to the old
+    /// or the new StatefulSet.
     pub fn dependent(&self, kind: Kind, object: &Value) -> Option<Dependent> {
         dependent(kind, object).filter(|dependent| self.concerns(dependent))
     }
@@ -105,7 +108,7 @@ impl Outline {
         matches!(&self.journal, Stored::Some { journal, .. } if journal.phase <= Phase::Deleting)
     }
 
-    /// Everything together.
+    /// Combines all parts.
     pub fn complete(self, related: Related, rest: Rest) -> Observed {
         let Related { pods, revisions, claims } = related;
         let Rest { backups, departure, intent, rules } = rest;
@@ -169,8 +172,8 @@ pub fn read_journal(config_map: &Value) -> Stored {
     }
 }
 
-/// The journal in flight for this StatefulSet, the heads of all others, and the images in those that only wait to remove
-/// protective owner references.
+/// The journal in progress for this StatefulSet, the heads of all others, and the images in those that only wait for
+/// the removal of protective owner references.
 fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<JournalHead>, Vec<Value>) {
     let (mut own, mut others, mut guarded) = (Stored::None, Vec::new(), Vec::new());
     let by_uid = match live {
@@ -226,12 +229,12 @@ fn labels(of: &Value) -> BTreeMap<String, String> {
 }
 
 fn claim(object: &Value) -> Option<Claim> {
-    // What cannot be read counts as nothing: below every target, so that nothing begins.
+    // A size that cannot be read counts as 0. That is below every target, so no recreation begins.
     let size = |path: &str| {
         let text = object.pointer(path).and_then(Value::as_str);
         text.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0))
     };
-    // A driver may make more than was requested: then the size is there without a request.
+    // A driver may provide more than was requested, and then the capacity has that size without a request for it.
     let requested = size("/spec/resources/requests/storage").max(size("/status/capacity/storage"));
     Some(Claim { object: dependent(Kind::Claim, object)?, requested })
 }

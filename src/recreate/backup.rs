@@ -1,7 +1,7 @@
-//! What is saved of a set before it is touched, for people?
+//! The backup of a StatefulSet, which rso saves for people before it changes the StatefulSet.
 //!
-//! A ConfigMap in the set's namespace that is restored with `kubectl` alone. The controller never reads its body: a tenant
-//! can write there (hazard 13).
+//! The backup is a ConfigMap in the namespace of the StatefulSet, and you can restore it with `kubectl` alone. The
+//! controller never reads its body, because a tenant can write there (hazard 13).
 
 use std::collections::BTreeMap;
 
@@ -19,27 +19,28 @@ use crate::api::names::{SetName, Uid};
 pub const KIND: &str = "backup";
 /// The key of the body.
 pub const BODY: &str = "statefulset.json.gz";
-/// Names of backups that are tried in a row.
+/// The number of backup names to try in a row.
 const TRIES: u64 = 3;
-/// By so many milliseconds, a year, may the number of a backup be beyond the time at which it was created. Numbers are
-/// counted from 1 or taken from the clock, and a recreate takes longer than a millisecond, so they are never beyond the
-/// clock that made them; no clock is wrong by a year. What is larger was written by somebody else, and there would be
-/// no number above it.
+/// The number of milliseconds, a year, by which the number of a backup may exceed the time at which it was created.
+/// Numbers are counted from 1 or taken from the clock, and a recreation takes longer than a millisecond, so a number
+/// never exceeds the clock that produced it; no clock is wrong by a year. A larger number was written by another
+/// client, and no number would be left above it.
 const BEYOND: u64 = 365 * 24 * 60 * 60 * 1000;
 /// The longest name of an object.
 const LONGEST_NAME: usize = 253;
 /// The longest value of a label.
 const LONGEST_LABEL: usize = 63;
 
-/// The name of a set's backup number `n`: `<set>-backup-<n>`, the set's name cut and hashed when that is too long.
+/// The name of backup number `n` of a StatefulSet: `<set>-backup-<n>`. If that is too long, the name of the StatefulSet
+/// is cut and a hash is appended to it.
 pub fn name_of(set: &SetName, number: u64) -> String {
     let ending = format!("-backup-{number}");
     format!("{}{ending}", shortened(&set.name, LONGEST_NAME - ending.len()))
 }
 
-/// The numbers to try for a new backup, the next one first. Names that somebody else has taken cost a few requests:
-/// then the number is taken from the clock, which nobody can take beforehand. It is below the last only where that is
-/// beyond the clock.
+/// The numbers to try for a new backup, the next one first. Names that another client has taken cost a few requests;
+/// after that, the number is taken from the clock, which no client can take beforehand. That number is below the last
+/// one only if the last one exceeds the clock.
 pub fn numbers_above(last: Option<u64>, now: Timestamp) -> impl Iterator<Item = u64> {
     let first = last.map_or(1, |last| last.saturating_add(1));
     (0..TRIES).map(move |number| first.saturating_add(number)).chain([milliseconds(now)])
@@ -49,12 +50,12 @@ fn milliseconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_millisecond()).unwrap_or(0)
 }
 
-/// The value of the label that says which set a backup is of.
+/// The value of the label that names the StatefulSet of a backup.
 pub fn label_of(set: &SetName) -> String {
     shortened(&set.name, LONGEST_LABEL)
 }
 
-/// The selector of a set's backups.
+/// The label selector for the backups of a StatefulSet.
 pub fn selector_of(set: &SetName) -> String {
     format!("{KIND_LABEL}={KIND},{STATEFULSET_LABEL}={}", label_of(set))
 }
@@ -69,10 +70,10 @@ fn shortened(name: &str, longest: usize) -> String {
     format!("{}-{hash}", kept.trim_end_matches(['.', '-']))
 }
 
-/// The ConfigMap.
+/// Returns the ConfigMap of a backup.
 ///
 /// # Errors
-/// When the set does not fit.
+/// If the StatefulSet does not fit.
 pub fn encode(
     set: &SetName,
     live: &LiveSet,
@@ -108,7 +109,7 @@ pub fn encode(
 /// The StatefulSet in a backup.
 ///
 /// # Errors
-/// Why it cannot be read, or is not what was written.
+/// Why the backup cannot be read, or why it is not what rso wrote.
 pub fn decode(config_map: &Value) -> Result<Value, BackupError> {
     let body = config_map["binaryData"][BODY].as_str().ok_or(BackupError::Missing(BODY))?;
     let body = bytes_of(body)?;
@@ -124,8 +125,8 @@ pub enum BackupError {
     /// A key of the ConfigMap is missing.
     #[error("failed to read the backup: the key {0} is missing")]
     Missing(&'static str),
-    /// The body is not what was written.
-    #[error("failed to read the backup: its checksum is not that of its body; somebody changed it")]
+    /// The body is not what rso wrote.
+    #[error("failed to read the backup: its checksum is not that of its body; another client changed it")]
     Checksum,
     /// The body is not gzip of JSON.
     #[error("failed to unpack the backup: {0}")]
@@ -133,12 +134,12 @@ pub enum BackupError {
     /// The body unpacks to more than any StatefulSet can be.
     #[error("failed to unpack the backup: it holds more than {MOST_UNPACKED} bytes, or {MOST_PARTS} parts")]
     Bomb,
-    /// It does not fit a ConfigMap.
+    /// The backup does not fit into a ConfigMap.
     #[error("failed to pack the backup: {0} bytes after compression, a ConfigMap holds {MOST_STORED}")]
     TooLarge(usize),
 }
 
-/// What a backup shares with a journal is how its body is packed.
+/// A backup and a journal pack their bodies in the same way.
 impl From<JournalError> for BackupError {
     fn from(error: JournalError) -> Self {
         match error {
@@ -152,19 +153,19 @@ impl From<JournalError> for BackupError {
     }
 }
 
-/// Whether a backup of this number can have been made when this object was: the API server writes the time.
+/// Whether a backup with this number can have been created when this object was. The API server sets the creation time.
 pub fn is_plausible(number: u64, metadata: &Value) -> bool {
     let created = metadata["creationTimestamp"].as_str().and_then(|time| time.parse().ok()).map_or(0, milliseconds);
     number <= created.saturating_add(BEYOND)
 }
 
-/// The number of a backup of this set, by its name.
+/// The number of a backup of the given StatefulSet, from the name of the backup.
 pub fn number_of(set: &SetName, name: &str) -> Option<u64> {
     let number = name.rsplit('-').next()?.parse().ok()?;
     (name_of(set, number) == name).then_some(number)
 }
 
-/// Reads the heads of the backups of a set from their metadata.
+/// Reads the heads of the backups of a StatefulSet from their metadata.
 pub fn heads_of<'a>(set: &SetName, metadata: impl Iterator<Item = &'a Value>) -> BTreeMap<u64, BackupHead> {
     metadata.filter_map(|metadata| head_of(set, metadata)).collect()
 }
@@ -177,7 +178,7 @@ fn head_of(set: &SetName, metadata: &Value) -> Option<(u64, BackupHead)> {
     Some((number, BackupHead { name: name.to_owned(), guard: guard_of(metadata)?, transaction, deleting }))
 }
 
-/// The id of a transaction: different for each, and not to be guessed from the object alone.
+/// The ID of a transaction: different for each one, and not predictable from the object alone.
 pub(super) fn transaction_id(uid: &Uid, now: Timestamp) -> String {
     journal::checksum(format!("{uid} {}", now.as_nanosecond()).as_bytes())[..16].to_owned()
 }

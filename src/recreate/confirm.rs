@@ -1,4 +1,4 @@
-//! What confirms a backup, and what a restore of it would do to the Pods that are there.
+//! The evidence that confirms a backup, and the effect of a restore on the existing Pods.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::rights::{Rights, differing};
 use crate::api::names::{SetName, TemplateName};
 
-/// What is left of a StatefulSet that somebody deleted. Whole lists of the namespace will do.
+/// The remaining objects of a deleted StatefulSet. Complete lists of the namespace are accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Remains<'a> {
     /// ControllerRevisions.
@@ -18,34 +18,35 @@ pub struct Remains<'a> {
     pub claims: &'a [Value],
 }
 
-/// What a restore of a backup means.
+/// The consequences of restoring a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// The ControllerRevision that has the same pod template.
+    /// The ControllerRevision that has the same Pod template.
     pub confirmed_by: Option<String>,
-    /// The ControllerRevision that is closest to the backup, and where its pod template differs.
+    /// The ControllerRevision that is closest to the backup, and where its Pod template differs.
     pub differs: Option<(String, Vec<String>)>,
     /// Whether there is a running Pod of the StatefulSet.
     pub runs: bool,
-    /// Rights that no ControllerRevision and no running Pod has.
+    /// Privileges that no ControllerRevision and no running Pod has.
     pub new_rights: Vec<String>,
-    /// Owners in the backup: where one is gone, the garbage collector deletes the StatefulSet and its Pods.
+    /// Owners in the backup. If one no longer exists, the garbage collector deletes the StatefulSet and its Pods.
     pub owners: Vec<String>,
     /// Running Pods of another revision, which a rolling update would replace.
     pub outdated: Vec<String>,
-    /// Running Pods that are none of its replicas, and below its first ordinal.
+    /// Running Pods that are not among its replicas because they are below its first ordinal.
     pub below: Vec<String>,
-    /// As many replicas as the running Pods need, when the backup has fewer.
+    /// The number of replicas that the running Pods need, if the backup has fewer.
     pub replicas: Option<u32>,
 }
 
 impl Findings {
-    /// Whether nothing but the backup itself says that this is what ran.
+    /// Whether a person must decide: no ControllerRevision confirms the backup, it has owners, or it has new
+    /// privileges.
     pub fn needs_a_person(&self) -> bool {
         self.confirmed_by.is_none() || !self.owners.is_empty() || !self.new_rights.is_empty()
     }
 
-    /// The manifest to create such that no running Pod is replaced or deleted.
+    /// The manifest to create so that no running Pod is replaced or deleted.
     #[must_use]
     pub fn gentle(&self, manifest: &Value) -> Value {
         let mut gentle = manifest.clone();
@@ -59,7 +60,7 @@ impl Findings {
     }
 }
 
-/// Compares a StatefulSet from a backup with what is left of it.
+/// Compares a StatefulSet from a backup with its remaining objects.
 pub fn examine(set: &SetName, backup: &Value, remains: Remains<'_>) -> Findings {
     let template = &backup["spec"]["template"];
     let revisions: Vec<(&str, &Value)> = remains.revisions.iter().filter_map(|one| revision(one, set)).collect();
@@ -68,7 +69,7 @@ pub fn examine(set: &SetName, backup: &Value, remains: Remains<'_>) -> Findings 
         revisions.iter().map(|(name, known)| (*name, differing(template, known))).collect();
     compared.sort_by_key(|(_, paths)| paths.len());
     let same = |(_, paths): &&(&str, Vec<String>)| paths.is_empty();
-    // Several revisions may be equal: the one that Pods run is the one that Kubernetes goes on with.
+    // Several revisions may be equal. Kubernetes continues with the one that the Pods run.
     let runs = |name: &str| pods.iter().any(|pod| pod.revision == Some(name));
     let equal: Vec<&str> = compared.iter().filter(same).map(|(name, _)| *name).collect();
     let confirmed_by = equal.iter().find(|name| runs(name)).or(equal.first()).map(|name| (*name).to_owned());
@@ -110,7 +111,8 @@ fn new_rights(
     Rights::of(&backup["spec"]["template"]).with_templates(backup).beyond(&known)
 }
 
-/// The name and the pod template of a ControllerRevision of this set. Whoever could write one could write the set itself.
+/// The name and the Pod template of a ControllerRevision of the given StatefulSet. A client that can write a
+/// ControllerRevision can also write the StatefulSet itself.
 fn revision<'a>(object: &'a Value, set: &SetName) -> Option<(&'a str, &'a Value)> {
     let name = object["metadata"]["name"].as_str()?;
     let hash = name.strip_prefix(set.name.as_str())?.strip_prefix('-')?;
@@ -121,7 +123,7 @@ fn revision<'a>(object: &'a Value, set: &SetName) -> Option<(&'a str, &'a Value)
     (!hash.contains('-') && ours && template.is_object()).then_some((name, template))
 }
 
-/// A Pod of the set that is not about to go.
+/// A Pod of the StatefulSet that is neither finished nor being deleted.
 struct Pod<'a> {
     name: &'a str,
     ordinal: u32,

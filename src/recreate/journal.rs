@@ -1,9 +1,9 @@
-//! What does a recreate intend, and how far is it?
+//! The journal of a recreation: what the recreation intends, and which phase it has reached.
 //!
-//! The journal is a ConfigMap in the operator's own namespace. It is written before the first change and read at start-up, so
-//! that a crash at any point is only a pause; tenants cannot write there, so that nobody can make the operator create a
-//! set of his choosing (hazard 13). The body is gzip of JSON with a checksum: a flipped byte is refused, and what it
-//! unpacks to is bounded.
+//! The journal is a ConfigMap in the operator's own namespace. The operator writes it before the first change and reads
+//! it at startup, so a crash at any point only pauses the recreation. Tenants cannot write in that namespace, so none
+//! of them can make the operator create a StatefulSet of their choosing (hazard 13). The body is gzip of JSON with a
+//! checksum: a flipped byte is refused, and the unpacked size is limited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -25,36 +25,37 @@ use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::api::parts::parts;
 use crate::api::reasons::Note;
 
-/// The version of the format that is written. Older ones are read for ever; a newer one is refused.
+/// The version of the format that this operator writes. It reads older versions forever and refuses a newer one.
 pub const VERSION: u32 = 1;
-/// The most a ConfigMap may hold, base64 not counted.
+/// The number of bytes that a ConfigMap may hold, without the base64 overhead.
 pub const MOST_STORED: usize = 1 << 20;
-/// The most that is unpacked: etcd takes no request above 1.5 MiB, so no set is larger; the rest is the snapshot.
+/// The maximum number of unpacked bytes. etcd accepts no request above 1.5 MiB, so no StatefulSet is larger; the rest
+/// is for the snapshot.
 pub const MOST_UNPACKED: u64 = 8 << 20;
-/// The most parts in what is unpacked. What an operator wrote must be readable for ever, so this bound is wide; a set of more
-/// than [`MOST_PARTS_OF_A_SET`] is never written.
+/// The maximum number of parts in the unpacked JSON. What an operator wrote must be readable forever, so this limit is
+/// wide; the operator never writes a StatefulSet of more than [`MOST_PARTS_OF_A_SET`].
 pub const MOST_PARTS: usize = 512 << 10;
-/// The most parts of a set that is replaced, managedFields included. Each can take 700 bytes once it is read, and a recreate
-/// holds up to five copies: more would not fit the memory of the operator's pod, and end it in the middle of a recreate. A
-/// pod template with 2,000 environment variables has 30,000.
+/// The maximum number of parts of a StatefulSet that is recreated, `managedFields` included. Each part can take 700
+/// bytes in memory, and a recreation holds up to five copies: more would exceed the memory of the operator's Pod and
+/// end it in the middle of a recreation. A Pod template with 2,000 environment variables has 30,000 parts.
 pub const MOST_PARTS_OF_A_SET: usize = 64 << 10;
 /// The key of the body.
 const BODY: &str = "journal.json.gz";
 /// The value of the kind label.
 pub const KIND: &str = "journal";
 
-/// How far a recreate is. Written *before* the action that it permits.
+/// The phase of a recreation. It is written *before* the action that it permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Phase {
-    /// Permits the backup, the guards, `Retain` and the hold: all of it can be undone.
+    /// Permits the backup, the protective owner references, `Retain`, and the finalizer: all of it can be rolled back.
     Prepared,
-    /// Permits the orphaning DELETE of the held object in the image.
+    /// Permits the orphaning DELETE of the object in `image`, which has the finalizer.
     Deleting,
-    /// Permits the release of the held object in the image, and then the CREATE.
+    /// Permits the removal of the finalizer from the object in `image`, and then the CREATE.
     Releasing,
-    /// The new object is there, and it is ours. Permits to restore what was changed for the CREATE.
+    /// The new object exists, and this transaction created it. Permits restoring what was changed for the CREATE.
     Adopting,
-    /// Landed. The claims keep their guards for a while.
+    /// The recreation is complete. The PVCs keep their protective owner references for a while.
     Guarded,
 }
 
@@ -62,7 +63,7 @@ impl Phase {
     /// Every phase in order.
     pub const ALL: [Self; 5] = [Self::Prepared, Self::Deleting, Self::Releasing, Self::Adopting, Self::Guarded];
 
-    /// The word.
+    /// The name of the phase.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Prepared => "Prepared",
@@ -74,62 +75,66 @@ impl Phase {
     }
 }
 
-/// What was there before anything was touched.
+/// The state before the recreation changes anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// `status.updateRevision`.
     pub update_revision: String,
-    /// SHA-256 of the canonical pod template.
+    /// SHA-256 of the canonical Pod template.
     pub template: String,
-    /// The pods by name.
+    /// The Pods by name.
     pub pods: BTreeMap<String, Uid>,
     /// The ControllerRevisions by name.
     pub revisions: BTreeMap<String, Uid>,
 }
 
-/// The durable intent of one recreate.
+/// The durable intent of one recreation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
     /// The version of the format.
     pub version: u32,
-    /// The id of the transaction: on the new set as an annotation, so that we know our own.
+    /// The ID of the transaction. The new StatefulSet has it as an annotation, by which the operator recognizes the
+    /// object that it created.
     pub id: String,
-    /// The set.
+    /// The StatefulSet.
     pub set: SetName,
-    /// The object that is replaced.
+    /// The UID of the object that is replaced.
     pub uid: Uid,
-    /// The object that replaces it, once it was created.
+    /// The UID of the object that replaces it, once that object exists.
     pub successor: Option<Uid>,
-    /// How far it is.
+    /// The phase that the recreation has reached.
     pub phase: Phase,
     /// When the transaction began.
     pub started_at: Timestamp,
-    /// When the phase began; what is written again in the same phase keeps it.
+    /// When the phase began. Another write in the same phase keeps this time.
     pub phase_at: Timestamp,
-    /// The size of each template that grows.
+    /// The target size of each template to expand.
     pub targets: BTreeMap<TemplateName, Bytes>,
-    /// Why.
+    /// The reason for the recreation.
     pub reason: String,
-    /// The kind of a controller that may own the set.
+    /// The kind of a controller that may own the StatefulSet.
     pub allow_owner: Option<String>,
-    /// What `whenDeleted` is to be in the end.
+    /// The final value of `whenDeleted`.
     pub when_deleted: WhenDeleted,
-    /// What was there before.
+    /// The state before the recreation.
     pub snapshot: Snapshot,
-    /// The object to bring back, as it was last read, with its uid and resourceVersion, without its status.
+    /// The object to create again, as it was last read: with its uid and resourceVersion, without its status.
     pub image: Value,
-    /// What a person should hear of at the end.
+    /// Incidents to report to a person at the end.
     pub incidents: Vec<Note>,
-    /// How it ended, while it waits to drop the guards; [`Ending::Undone`] already while it is taken back.
+    /// How the recreation ended, while the journal waits for the removal of the protective owner references.
+    /// [`Ending::Undone`] is set as soon as the rollback begins.
     pub ending: Option<Ending>,
-    /// The new StatefulSet has adopted what it could; what it could not is among the incidents and no longer waited for.
+    /// The new StatefulSet has adopted what it could. What it could not adopt is among the incidents and is no longer
+    /// waited for.
     #[serde(default)]
     pub adopted: bool,
     /// Pods of the snapshot that were deleted or replaced before the DELETE.
     #[serde(default)]
     pub lost: BTreeSet<String>,
-    /// PVCs that referred to the StatefulSet when they got their guards. The StatefulSet controller refers to those of the Pods
-    /// again; what scaling down has left it forgets.
+    /// PVCs that referred to the StatefulSet when they got their protective owner references. The StatefulSet
+    /// controller restores the references of the PVCs of Pods, but not those of the retained PVCs of scaled-down
+    /// replicas.
     #[serde(default)]
     pub owned: BTreeSet<ClaimName>,
 }
@@ -140,27 +145,27 @@ pub enum JournalError {
     /// A part is missing.
     #[error("failed to read the journal: {0} is missing")]
     Missing(&'static str),
-    /// The body is not what was written.
-    #[error("failed to read the journal: its checksum is not that of its body; somebody changed it")]
+    /// The body is not what the operator wrote.
+    #[error("failed to read the journal: its checksum is not that of its body; another client changed it")]
     Checksum,
     /// The body cannot be unpacked.
     #[error("failed to unpack the journal: {0}")]
     Unpack(String),
-    /// The body unpacks to more than any set can be.
+    /// The body unpacks to more than any StatefulSet can be.
     #[error("failed to unpack the journal: it holds more than {MOST_UNPACKED} bytes, or {MOST_PARTS} parts")]
     Bomb,
     /// The body is not a journal.
     #[error("failed to decode the journal: {0}")]
     Decode(String),
-    /// Written by a newer operator.
+    /// A newer operator wrote the journal.
     #[error(
         "failed to decode the journal: version {0} is newer than this operator's {VERSION}; run the newer operator"
     )]
     Newer(u32),
-    /// Head and body differ.
-    #[error("failed to read the journal: its {0} differs between head and body; somebody changed it")]
+    /// The head and the body differ.
+    #[error("failed to read the journal: its {0} differs between head and body; another client changed it")]
     Head(&'static str),
-    /// It does not fit a ConfigMap.
+    /// The journal does not fit into a ConfigMap.
     #[error("failed to pack the journal: {0} bytes after compression, a ConfigMap holds {MOST_STORED}")]
     TooLarge(usize),
 }
@@ -171,7 +176,7 @@ impl Journal {
         name_of(&self.uid)
     }
 
-    /// The same, one phase on.
+    /// The same journal in another phase, which begins now.
     pub fn at(&self, phase: Phase, now: Timestamp) -> Self {
         Self { phase, phase_at: now, ..self.clone() }
     }
@@ -179,7 +184,7 @@ impl Journal {
     /// The ConfigMap, without the precondition that an update adds.
     ///
     /// # Errors
-    /// When it does not fit.
+    /// If the journal does not fit.
     pub fn encode(&self, namespace: &str) -> Result<Value, JournalError> {
         let body = pack(&serde_json::to_value(self).map_err(|error| JournalError::Decode(error.to_string()))?)?;
         let mut data = self.head();
@@ -198,7 +203,7 @@ impl Journal {
         }))
     }
 
-    /// What can be told without unpacking, by a watch or by a person with `kubectl describe`.
+    /// The data that is readable without unpacking, by a watch or by a person with `kubectl describe`.
     fn head(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("set", self.set.to_string()),
@@ -207,10 +212,10 @@ impl Journal {
         ])
     }
 
-    /// Reads a ConfigMap. Whatever is not exactly what was written is refused.
+    /// Reads a journal from a ConfigMap, and refuses anything that is not exactly what the operator wrote.
     ///
     /// # Errors
-    /// Why it cannot be trusted.
+    /// Why the journal cannot be trusted.
     pub fn decode(config_map: &Value) -> Result<Self, JournalError> {
         let data = &config_map["data"];
         let body = config_map["binaryData"][BODY].as_str().ok_or(JournalError::Missing("body"))?;
@@ -245,32 +250,32 @@ impl Journal {
     }
 }
 
-/// The name of the journal about this object.
+/// The name of the journal for the object with this UID.
 pub fn name_of(uid: &Uid) -> String {
     format!("rso-journal-{uid}")
 }
 
-/// The object that a journal of this name is about.
+/// The UID of the object that a journal with this name is for.
 pub fn uid_in(name: &str) -> Option<Uid> {
     name.strip_prefix("rso-journal-").map(Uid::new)
 }
 
-/// A journal without its body: enough to know who else is at work.
+/// A journal without its body: enough to list the other recreations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalHead {
     /// The ConfigMap's name.
     pub name: String,
     /// The precondition of a write to it.
     pub guard: Guard,
-    /// The set.
+    /// The StatefulSet.
     pub set: SetName,
-    /// How far it is.
+    /// The phase that the recreation has reached.
     pub phase: Phase,
-    /// When it came there.
+    /// When that phase began.
     pub phase_at: Timestamp,
 }
 
-/// Reads the head of a journal without unpacking it; none when it is not a head.
+/// Reads the head of a journal without unpacking it; `None` if the data is not a valid head.
 pub fn head_of(config_map: &Value) -> Option<JournalHead> {
     let data = |key: &str| config_map["data"][key].as_str();
     let (namespace, name) = data("set")?.split_once('/')?;
@@ -284,17 +289,18 @@ pub fn head_of(config_map: &Value) -> Option<JournalHead> {
     })
 }
 
-/// gzip of JSON, small enough for a ConfigMap.
+/// Packs JSON with gzip, small enough for a ConfigMap.
 ///
 /// # Errors
-/// When it is not.
+/// If it does not fit.
 pub fn pack(value: &Value) -> Result<Vec<u8>, JournalError> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let written = encoder.write_all(value.to_string().as_bytes()).and_then(|()| encoder.finish());
     bounded(written.map_err(|error| JournalError::Decode(error.to_string()))?)
 }
 
-/// The server counts keys and decoded values; 4 KiB are left for the checksum and what else stands beside the body.
+/// Checks the size against the limit. The API server counts keys and decoded values; 4 KiB remain for the checksum and
+/// the other data beside the body.
 pub(super) fn bounded(packed: Vec<u8>) -> Result<Vec<u8>, JournalError> {
     if packed.len() > MOST_STORED - 4096 {
         return Err(JournalError::TooLarge(packed.len()));
@@ -302,10 +308,10 @@ pub(super) fn bounded(packed: Vec<u8>) -> Result<Vec<u8>, JournalError> {
     Ok(packed)
 }
 
-/// The JSON in a gzip, at most [`MOST_UNPACKED`] bytes and [`MOST_PARTS`] parts of it.
+/// Unpacks gzip to JSON of at most [`MOST_UNPACKED`] bytes and [`MOST_PARTS`] parts.
 ///
 /// # Errors
-/// When it is damaged, too large, or not JSON.
+/// If the data is damaged, too large, or not JSON.
 pub fn unpack(packed: &[u8]) -> Result<Value, JournalError> {
     let mut text = Vec::new();
     let mut bounded = GzDecoder::new(packed).take(MOST_UNPACKED + 1);
@@ -329,7 +335,7 @@ pub fn base64_of(bytes: &[u8]) -> String {
 /// The bytes of a `binaryData` entry.
 ///
 /// # Errors
-/// When it is not base64.
+/// If the text is not base64.
 pub fn bytes_of(text: &str) -> Result<Vec<u8>, JournalError> {
     let decoded = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text);
     decoded.map_err(|error| JournalError::Unpack(error.to_string()))

@@ -1,7 +1,7 @@
-//! What is carried over from the old set to the new one, and what is not?
+//! The content of the manifests: what is carried over from the old StatefulSet to the new one, and what is not.
 //!
-//! JSON in, JSON out. A field that this program has never heard of is carried like any other (hazard 7); only what the
-//! server owns is left behind. Nothing here makes a size smaller.
+//! The input and the output are JSON. A field that this program does not know is carried over like any other
+//! (hazard 7); only the fields that the API server owns are left out. No function here makes a size smaller.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 
-/// The name under which the controller writes; `managedFields` knows us by it.
+/// The field manager of the controller, by which it recognizes its own entries in `managedFields`.
 pub const MANAGER: &str = "rso-controller";
 
-/// The garbage collector's finalizers, put on by a DELETE.
+/// The finalizers of the garbage collector, which a DELETE adds.
 pub const GC_FINALIZERS: [&str; 2] = ["orphan", "foregroundDeletion"];
 
-/// What the server writes into `metadata` by itself.
+/// The fields of `metadata` that the API server sets itself.
 const SERVER_OWNED: [&str; 8] = [
     "uid",
     "resourceVersion",
@@ -32,14 +32,14 @@ const SERVER_OWNED: [&str; 8] = [
     "managedFields",
 ];
 
-/// The object as the journal keeps it: everything but its status, which the new object earns anew.
+/// The object as the journal stores it: everything except the status, which the new object gets again.
 pub fn image(live: &Value) -> Value {
     let mut image = live.clone();
     remove(&mut image, "status");
     image
 }
 
-/// The object as somebody could have applied it: without what the server owns, without what is ours.
+/// The object as a client could have applied it: without what the API server owns and without what the operator added.
 pub fn bare(object: &Value) -> Value {
     let mut bare = image(object);
     if let Some(metadata) = bare["metadata"].as_object_mut() {
@@ -65,22 +65,22 @@ fn drop_our_finalizers(metadata: &mut Map<String, Value>) {
     }
 }
 
-/// Whether a finalizer is there only while the set is being replaced.
+/// Whether a finalizer is present only while the StatefulSet is being recreated.
 pub fn is_transient(finalizer: &str) -> bool {
     finalizer == HOLD || GC_FINALIZERS.contains(&finalizer)
 }
 
-/// Whether two states of a set differ only in what the server owns.
+/// Whether two states of a StatefulSet differ only in what the API server owns.
 pub fn same(one: &Value, other: &Value) -> bool {
     bare(one) == bare(other)
 }
 
-/// `spec.volumeClaimTemplates` with each named template at least that large.
+/// Returns `spec.volumeClaimTemplates` with each named template at least as large as its target.
 pub fn templates(object: &Value, targets: &BTreeMap<TemplateName, Bytes>) -> Value {
     with_sizes(object, targets)["spec"]["volumeClaimTemplates"].take()
 }
 
-/// The object with each named template at least that large.
+/// Returns the object with each named template at least as large as its target.
 pub(super) fn with_sizes(object: &Value, targets: &BTreeMap<TemplateName, Bytes>) -> Value {
     let mut larger = object.clone();
     for template in templates_mut(&mut larger) {
@@ -96,7 +96,7 @@ pub(super) fn with_sizes(object: &Value, targets: &BTreeMap<TemplateName, Bytes>
     larger
 }
 
-/// Writes each size of a template as the server does: `2048Mi` is `2Gi`.
+/// Writes each size of a template as the API server does: `2048Mi` becomes `2Gi`.
 pub(super) fn sizes_in_one_spelling(object: &mut Value) {
     for template in templates_mut(object) {
         let Some(size) = template.pointer_mut("/spec/resources/requests/storage") else { continue };
@@ -106,10 +106,12 @@ pub(super) fn sizes_in_one_spelling(object: &mut Value) {
     }
 }
 
-/// The object to create: the image with the new sizes, and three things that [`restored_spec`] takes back.
+/// The object to create: the image with the new sizes, and with three changes. [`restored_spec`] rolls back the first
+/// two.
 ///
-/// `OnDelete`: should the server change the template on its way in, no pod is restarted (hazard 6). `Retain`: no claim
-/// gets an owner before all is well. The annotation: we know our own.
+/// - `OnDelete`: if the API server changes the Pod template on CREATE, no Pod is restarted (hazard 6).
+/// - `Retain`: no PVC gets an owner before everything is in order.
+/// - The annotation: the operator recognizes the object that it created.
 pub fn to_create(image: &Value, targets: &BTreeMap<TemplateName, Bytes>, id: &str) -> Value {
     let mut object = with_sizes(&bare(image), targets);
     object["metadata"]["annotations"][TRANSACTION] = json!(id);
@@ -123,10 +125,10 @@ pub fn to_create(image: &Value, targets: &BTreeMap<TemplateName, Bytes>, id: &st
     object
 }
 
-/// The same object under a name that nobody has: what a dry run of its CREATE answers shows what admission makes of it.
-/// Of the same name the server only says that it exists.
+/// The same object under a free name. The answer to a dry run of its CREATE shows how admission changes the object. For
+/// the same name, the API server only answers that the object exists.
 pub fn renamed(create: &Value, id: &str) -> Value {
-    /// The longest name of a StatefulSet whose Pods can be labelled with their revision: 63, less `-` and a hash of ten.
+    /// The longest name of a StatefulSet whose Pods can be labeled with their revision: 63, less `-` and a hash of ten.
     const LONGEST: usize = 52;
     let mut object = create.clone();
     let suffix: String = id.chars().take(8).collect();
@@ -136,22 +138,23 @@ pub fn renamed(create: &Value, id: &str) -> Value {
     object
 }
 
-/// Puts our hold on an object that is to be created.
+/// Adds the finalizer to an object that is to be created.
 pub fn hold(object: &mut Value) {
     let finalizers = &mut object["metadata"]["finalizers"];
     let others = finalizers.as_array().into_iter().flatten().cloned();
     *finalizers = others.chain([json!(HOLD)]).collect();
 }
 
-/// When we wrote the object last, as its `managedFields` tell.
+/// When the operator last wrote the object, according to its `managedFields`.
 pub fn written_at(object: &Value) -> Option<Timestamp> {
     let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
     let ours = entries.filter(|entry| entry["manager"] == MANAGER && entry["subresource"].is_null());
     ours.filter_map(|entry| entry["time"].as_str()?.parse().ok()).max()
 }
 
-/// The merge patch of `spec` that makes `OnDelete` and `Retain` of what is there; none when it is so already. Its contrary is
-/// what lands the new StatefulSet, so whoever refuses or changes the one does the same to the other.
+/// The merge patch of `spec` that sets `OnDelete` and `Retain`; `None` if both are set already. The reverse patch
+/// completes the recreation, so an admission policy that rejects or changes this patch does the same to the reverse
+/// one.
 pub fn parachute(object: &Value) -> Option<Value> {
     let mut patch = Map::new();
     if object["spec"]["updateStrategy"]["type"] != "OnDelete" {
@@ -163,8 +166,8 @@ pub fn parachute(object: &Value) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// The merge patch of `spec` that takes back `OnDelete` and `Retain`; none when there is nothing to take back, or
-/// somebody has chosen otherwise meanwhile.
+/// The merge patch of `spec` that rolls back `OnDelete` and `Retain`; `None` if there is nothing to roll back, or if
+/// another client has chosen another value in the meantime.
 pub fn restored_spec(live: &Value, image: &Value, when_deleted: WhenDeleted) -> Option<Value> {
     let mut patch = Map::new();
     let wanted = &image["spec"]["updateStrategy"];
@@ -178,10 +181,11 @@ pub fn restored_spec(live: &Value, image: &Value, when_deleted: WhenDeleted) -> 
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// `metadata.managedFields` as the tools had them, together with what others have written since.
+/// Returns `metadata.managedFields` with the entries that the tools had before the recreation, merged with what others
+/// have written since.
 ///
-/// A CREATE makes us the owner of every field, and every later server-side apply would conflict with us (hazard 9). Status
-/// entries are the new object's own.
+/// A CREATE makes the operator the owner of every field, and every later server-side apply would conflict with it
+/// (hazard 9). The entries of the status are those of the new object.
 pub fn managed_fields(live: &Value, image: &Value) -> Value {
     let entries = |object: &Value| object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     let ours = |entry: &Value| entry["manager"] == MANAGER && entry["subresource"].is_null();
@@ -199,7 +203,8 @@ pub fn managed_fields(live: &Value, image: &Value) -> Value {
     Value::Array(merged)
 }
 
-/// Our own entry in the image tells of the hold and of `Retain` at most, both of which are gone.
+/// Whether this is the operator's own entry in the image. It covers the finalizer and `Retain` at most, both of which
+/// are gone.
 fn is_hold_only(entry: &Value) -> bool {
     entry["manager"] == MANAGER
 }
@@ -208,7 +213,7 @@ fn same_manager(one: &Value, other: &Value) -> bool {
     ["manager", "operation", "apiVersion", "subresource"].iter().all(|key| one[key] == other[key])
 }
 
-/// Adds the fields of one set of fields to another. Both are trees of objects.
+/// Adds the fields of one field set to another. Both are trees of objects.
 fn unite(into: &mut Value, from: &Value) {
     if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
         for (key, value) in from {
@@ -217,21 +222,21 @@ fn unite(into: &mut Value, from: &Value) {
     }
 }
 
-/// Whether somebody else than us has written the pod template of this object since we created it. What a webhook changes
-/// on our CREATE is booked on us.
+/// Whether another client has written the Pod template of this object since the operator created it. A change that a
+/// webhook makes to the operator's CREATE is attributed to the operator.
 pub fn template_is_edited(live: &Value) -> bool {
     let entries = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
     let writes_template = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:template"].is_null();
     entries.iter().filter(writes_template).any(|entry| entry["manager"] != MANAGER)
 }
 
-/// Whether a write of ours changed the pod template: admission did it on the way.
+/// Whether a write of the operator changed the Pod template: admission changed it on the way.
 pub fn template_is_ours(live: &Value) -> bool {
     let entries = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
     entries.iter().any(|entry| entry["manager"] == MANAGER && !entry["fieldsV1"]["f:spec"]["f:template"].is_null())
 }
 
-/// The JSON merge patch that makes one value of another (RFC 7386): arrays whole, `null` for what goes.
+/// The JSON merge patch that turns one value into another (RFC 7386): whole arrays, and `null` for a removed key.
 pub fn merge_patch(from: &Value, to: &Value) -> Value {
     let (Value::Object(from), Value::Object(to)) = (from, to) else { return to.clone() };
     let gone = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
@@ -242,14 +247,14 @@ pub fn merge_patch(from: &Value, to: &Value) -> Value {
     Value::Object(gone.chain(changed).collect())
 }
 
-/// SHA-256 of the pod template, independent of the order of keys.
+/// SHA-256 of the Pod template, independent of the order of keys.
 pub fn template_checksum(object: &Value) -> String {
-    // serde_json's map is sorted, so that equal values have one text.
+    // The map of serde_json is sorted, so equal values have the same text.
     journal::checksum(object["spec"]["template"].to_string().as_bytes())
 }
 
-/// Where two sets differ in what they ask for, sizes of templates aside. Paths, without values: a template may hold
-/// secrets.
+/// The paths at which the specifications of two StatefulSets differ, the sizes of templates excepted. The values are
+/// left out, because a template may hold secrets.
 pub fn differences(one: &Value, other: &Value) -> Vec<String> {
     let comparable = |object: &Value| {
         let mut bare = bare(object);
@@ -261,7 +266,7 @@ pub fn differences(one: &Value, other: &Value) -> Vec<String> {
     paths(&comparable(one), &comparable(other))
 }
 
-/// The paths of what differs between two objects.
+/// The paths at which two objects differ.
 pub(super) fn paths(one: &Value, other: &Value) -> Vec<String> {
     let mut paths = Vec::new();
     compare(one, other, String::new(), &mut paths);

@@ -1,25 +1,28 @@
-//! How does the template of a StatefulSet catch up with its claims, without a restarted pod or a lost edit?
+//! The recreation of a StatefulSet: its templates catch up with its PVCs without a Pod restart or a lost edit.
 //!
-//! `volumeClaimTemplates` cannot be edited, so the set is replaced: **hold, verify, release, recreate, parachute**.
-//! [`next`] is the whole protocol: a pure function from what is observed to at most one write, which carries its
-//! precondition as data. A crash, a lost response and an error of unknown outcome are then one case: observe again.
+//! The API server rejects an edit of `volumeClaimTemplates`, so rso replaces the StatefulSet: **hold, verify, release,
+//! recreate, restore**. [`next`] is the whole protocol: a pure function from what is observed to at most one write,
+//! which carries its precondition as data. A crash, a lost response, and an error of unknown outcome are then the same
+//! case: observe again.
 //!
 //! | State | Journal phase | What happens |
 //! |---|---|---|
-//! | Preflight | none | the gates of [`gates`], all of them read-only or dry runs |
-//! | Prepared | Prepared | the journal and the backup are written |
-//! | Retained | Prepared | only with `whenDeleted: Delete`: guards on the claims, the set to `Retain`, no claim refers to it |
-//! | Held | Prepared | our finalizer is on the set |
-//! | Deleting | Deleting | DELETE, orphaning, of exactly the held object. The point of no return |
-//! | Orphaning | Deleting | the garbage collector takes the references away; after 30 s we do |
-//! | Verified | Deleting | no pod, revision or claim refers to the old object |
-//! | Releasing | Releasing | the final object is journalled, its finalizers are removed |
-//! | Creating | Releasing | CREATE of the final object with the new sizes, `OnDelete`, `Retain`, our id; held if it may be the second |
-//! | Adopting | Adopting | pods and revisions belong to the new object, its revision is the old one |
-//! | Landing | Adopting | strategy, `whenDeleted`, owners of leftovers, `managedFields` restored; hold and id removed |
-//! | Done | Guarded or none | compare, tell, drop guards later |
+//! | `Preflight` | none | the preflight checks of [`gates`], all of them read-only or dry runs |
+//! | `Prepared` | Prepared | the journal and the backup are written |
+//! | `Retained` | Prepared | only with `whenDeleted: Delete`: PVCs are protected from the deletion |
+//! | `Held` | Prepared | the StatefulSet has the finalizer |
+//! | `Deleting` | Deleting | DELETE, orphaning, of exactly the object with the finalizer. The point of no return |
+//! | `Orphaning` | Deleting | the garbage collector removes the references; after 30 s, rso does |
+//! | `Verified` | Deleting | no Pod, ControllerRevision, or PVC refers to the old object |
+//! | `Releasing` | Releasing | the final object is journaled, its finalizers are removed |
+//! | `Creating` | Releasing | CREATE with new sizes, `OnDelete`, `Retain`, ID; with finalizer if it may be the second |
+//! | `Adopting` | Adopting | Pods and revisions belong to the new object, its revision is the old one |
+//! | `Landing` | Adopting | strategy, `whenDeleted`, PVC owners, `managedFields` restored; finalizer and ID removed |
+//! | `Done` | Guarded or none | compare, report, remove the protective owner references later |
 //!
-//! `docs/recreate.md` tells why each exists.
+//! In `Retained`, each PVC gets a protective owner reference, the StatefulSet gets `Retain`, and in the end no PVC
+//! refers to the StatefulSet. The PVC owners that `Landing` restores are those of the retained PVCs of scaled-down
+//! replicas. `docs/recreate.md` explains why each state exists.
 
 use std::time::Duration;
 
@@ -56,32 +59,32 @@ pub use outcome::Outcome;
 
 use observed::{Kind, WhenDeleted};
 
-/// Where a recreate is, for people: logs, metrics, `rso status`.
+/// The state of a recreation, for people: in logs, metrics, and `rso status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// The gates are asked.
+    /// The preflight checks are evaluated.
     Preflight,
     /// The journal and the backup are written.
     Prepared,
-    /// The claims are made safe from the deletion of the set.
+    /// The PVCs are protected from the deletion of the StatefulSet.
     Retained,
-    /// The hold is on.
+    /// The StatefulSet has the finalizer.
     Held,
-    /// The set is being deleted.
+    /// The StatefulSet is being deleted.
     Deleting,
-    /// The garbage collector orphans pods, revisions and claims.
+    /// The garbage collector orphans Pods, ControllerRevisions, and PVCs.
     Orphaning,
-    /// That nothing refers to the old set is checked.
+    /// rso verifies that nothing refers to the old StatefulSet.
     Verified,
-    /// The name becomes free.
+    /// The old StatefulSet is removed, and its name becomes free.
     Releasing,
-    /// The set is created again.
+    /// The StatefulSet is created again.
     Creating,
-    /// The new set takes over the pods.
+    /// The new StatefulSet adopts the Pods.
     Adopting,
     /// What was changed for the creation is restored.
     Landing,
-    /// All is as before, but larger.
+    /// Everything is as before, with larger templates.
     Done,
 }
 
@@ -103,7 +106,7 @@ impl State {
         Self::Done,
     ];
 
-    /// The word.
+    /// The name of the state.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Preflight => "Preflight",
@@ -122,226 +125,227 @@ impl State {
     }
 }
 
-/// What to do now. At most one write.
+/// The next step. It has at most one write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Nothing is to be done: the templates are as large as wanted and nothing of ours is left, except what `again` says.
+    /// Nothing to do: the templates have the desired size, and nothing of the recreation is left, except what `again`
+    /// indicates.
     Done {
-        /// Something is left to do then, without haste: guards to drop.
+        /// When to continue, if something is left that is not urgent: protective owner references to remove.
         again: Option<Duration>,
     },
-    /// It must not begin. The note says whether that passes by itself and what to do.
+    /// The recreation must not begin. The [`Note`] states whether that resolves by itself, and what to do.
     Refuse(Note),
-    /// Somebody else has to move first.
+    /// Another component must act first.
     Wait(Wait),
-    /// More must be known. Looking changes nothing.
+    /// More information is required. Reading it changes nothing.
     Look(Look),
     /// One write.
     Write(Action),
 }
 
-/// What is waited for.
+/// A wait and what it waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wait {
-    /// Where the recreate stands.
+    /// The state of the recreation.
     pub state: State,
-    /// What ends it early: a change of the set itself after this resourceVersion.
+    /// What ends the wait early: a change of the StatefulSet itself after this resourceVersion.
     pub change_after: Option<String>,
-    /// Observe again after this at the latest.
+    /// Observe again after this time at the latest.
     pub at_most: Duration,
-    /// What a person should hear if it lasts.
+    /// What to report to a person if the wait lasts.
     pub note: Option<Note>,
 }
 
-/// What must be looked up first.
+/// Information that must be read first.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Look {
     /// Dry runs with these objects.
     Probes(Box<ProbeRequest>),
     /// The workloads of the namespace that would adopt the Pods.
     Rivals(RivalsRequest),
-    /// The watch's DELETED event of the object that vanished.
+    /// The DELETED event in the watch for the object that no longer exists.
     LastObject {
-        /// The object, and the state from which on to look.
+        /// The object, and the state from which the watch starts.
         of: Guard,
-        /// The transaction whose new set may have come and gone meanwhile.
+        /// The transaction whose new StatefulSet may have been created and deleted in the meantime.
         transaction: String,
     },
 }
 
-/// For whom rivals are looked up.
+/// The StatefulSet for which other workloads are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RivalsRequest {
     /// The StatefulSet.
     pub of: Guard,
-    /// The labels of everything that it lets go of: the pod template, each Pod, each ControllerRevision.
+    /// The labels of everything that it releases: the Pod template, each Pod, each ControllerRevision.
     pub labels: std::collections::BTreeSet<std::collections::BTreeMap<String, String>>,
 }
 
-/// What the dry runs send.
+/// The content of the dry runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeRequest {
     /// The live object, for preconditions.
     pub guard: Guard,
-    /// The same, whole: what a dry run of a PATCH answers is compared with it.
+    /// The complete object: the answer to a dry run of a PATCH is compared with it.
     pub object: Value,
     /// Its generation.
     pub generation: i64,
-    /// What the templates are to become.
+    /// The target size of each template.
     pub targets: std::collections::BTreeMap<crate::api::names::TemplateName, crate::api::bytes::Bytes>,
-    /// The set as it will be created.
+    /// The StatefulSet as it will be created.
     pub create: Value,
-    /// The same under a name that is free.
+    /// The same StatefulSet under a free name.
     pub copy: Value,
-    /// Its finalizers with the hold.
+    /// Its finalizers, including the one of the recreation.
     pub finalizers: Vec<String>,
     /// The backup as it will be created.
     pub backup: Value,
     /// `spec.volumeClaimTemplates` with the new sizes, for a PATCH in place.
     pub templates: Value,
-    /// A merge patch of `spec`: what the new set gets for the CREATE and gives back at the end. None: nothing.
+    /// A merge patch of `spec`: what the new StatefulSet gets for the CREATE and loses at the end. `None`: nothing.
     pub spec: Option<Value>,
-    /// A claim that gets a guard. None: no claim does.
+    /// A PVC that gets a protective owner reference. `None`: no PVC gets one.
     pub protect: Option<Protection>,
 }
 
-/// The guard of a claim, for a dry run.
+/// The protective owner reference of a PVC, for a dry run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Protection {
-    /// The name of the claim.
+    /// The name of the PVC.
     pub claim: String,
-    /// Of the claim.
+    /// The precondition: the PVC.
     pub guard: Guard,
-    /// Its ownerReferences with the guard.
+    /// Its ownerReferences, including the protective one.
     pub owners: Vec<Value>,
 }
 
 /// One write, with its precondition.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// The templates in place, where the server allows it (KEP-4650).
+    /// Updates the templates in place, if the API server allows it (KEP-4650).
     PatchTemplates {
-        /// Of the set.
+        /// The precondition: the StatefulSet.
         guard: Guard,
         /// `spec.volumeClaimTemplates`.
         templates: Value,
     },
-    /// A new journal.
+    /// Creates the journal.
     CreateJournal(Box<Journal>),
-    /// The journal, replaced.
+    /// Replaces the journal.
     UpdateJournal {
-        /// What it says now.
+        /// The new content.
         journal: Box<Journal>,
-        /// Of the ConfigMap.
+        /// The precondition: the ConfigMap.
         guard: Guard,
     },
-    /// The journal, removed: the transaction is over.
+    /// Deletes the journal: the transaction is over.
     DeleteJournal {
         /// The ConfigMap.
         name: String,
-        /// Of the ConfigMap.
+        /// The precondition: the ConfigMap.
         guard: Guard,
-        /// How it ended, if this is the end of one.
+        /// How the transaction ended, if this is the end of one.
         ending: Option<Ending>,
     },
-    /// A new backup.
+    /// Creates a backup.
     CreateBackup(Box<Value>),
-    /// A backup that is too old to keep.
+    /// Deletes a backup that is too old to keep.
     DeleteBackup {
         /// The ConfigMap.
         name: String,
-        /// Of the ConfigMap.
+        /// The precondition: the ConfigMap.
         guard: Guard,
     },
-    /// The ownerReferences of a pod, revision or claim.
+    /// Sets the ownerReferences of a Pod, ControllerRevision, or PVC.
     SetOwners {
         /// Its kind.
         kind: Kind,
         /// Its name.
         name: String,
-        /// Of it.
+        /// The precondition: the object.
         guard: Guard,
-        /// All of them, as they shall be.
+        /// All its ownerReferences after the write.
         owners: Vec<Value>,
         /// Why.
         why: OwnersChange,
     },
-    /// `persistentVolumeClaimRetentionPolicy.whenDeleted` of the old set.
+    /// Sets `persistentVolumeClaimRetentionPolicy.whenDeleted` of the old StatefulSet.
     SetRetention {
-        /// Of the set.
+        /// The precondition: the StatefulSet.
         guard: Guard,
-        /// What it shall be.
+        /// The new value.
         when_deleted: WhenDeleted,
     },
-    /// The finalizers of the set before the DELETE: with the hold, or without.
+    /// Sets the finalizers of the StatefulSet before the DELETE: with the finalizer of the recreation, or without it.
     SetFinalizers {
-        /// Of the set.
+        /// The precondition: the StatefulSet.
         guard: Guard,
-        /// All of them, as they shall be.
+        /// All its finalizers after the write.
         finalizers: Vec<String>,
     },
-    /// DELETE of the set, orphaning its pods.
+    /// Deletes the StatefulSet and orphans its Pods.
     Delete {
-        /// Of the set.
+        /// The precondition: the StatefulSet.
         guard: Guard,
     },
-    /// The finalizers of the deleted set go, and with the last one the set.
+    /// Removes the finalizers of the deleted StatefulSet, and with the last one the StatefulSet.
     Release {
-        /// Of the set.
+        /// The precondition: the StatefulSet.
         guard: Guard,
-        /// What stays; empty but for a foreign one.
+        /// The finalizers that stay; empty unless there is a foreign one.
         finalizers: Vec<String>,
     },
-    /// The set, created.
+    /// Creates the StatefulSet.
     Create(Box<Value>),
-    /// Strategy and `whenDeleted` of the new set.
+    /// Restores the strategy and `whenDeleted` of the new StatefulSet.
     RestoreSpec {
-        /// Of the new set.
+        /// The precondition: the new StatefulSet.
         guard: Guard,
         /// A merge patch of `spec`.
         spec: Value,
     },
-    /// `managedFields` as before, and our id removed.
+    /// Restores `managedFields` and removes the transaction ID.
     RestoreOwnership {
-        /// Of the new set.
+        /// The precondition: the new StatefulSet.
         guard: Guard,
         /// `metadata.managedFields`.
         managed_fields: Value,
     },
 }
 
-/// Why ownerReferences are changed.
+/// The reason for a change of ownerReferences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnersChange {
-    /// A second, solid owner is added.
+    /// Add the protective owner reference: a second owner that is certain to exist.
     Guard,
-    /// References to the old set are removed.
+    /// Remove the references to the old StatefulSet.
     Strip,
-    /// A reference to the set that was taken off for the recreate is put back.
+    /// Restore a reference to the StatefulSet that was removed for the recreation.
     GiveBack,
-    /// The guard is removed.
+    /// Remove the protective owner reference.
     Unguard,
 }
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Ending {
-    /// The set is back with larger templates.
+    /// The StatefulSet exists again with larger templates.
     Landed,
-    /// The set is back, and a template is smaller than it was created: somebody put the size back.
+    /// The StatefulSet exists again, but a template is smaller than it was created: another client restored the size.
     PutBack,
-    /// A gate closed before the DELETE; everything was taken back.
+    /// A preflight check failed before the DELETE, and everything was rolled back.
     Undone,
-    /// Somebody else created the name meanwhile; theirs is left alone.
+    /// Another client created a StatefulSet of that name in the meantime; it is left unchanged.
     Superseded,
-    /// Somebody deleted the set before it was held; it stays deleted.
+    /// Another client deleted the StatefulSet before it had the finalizer; it stays deleted.
     Deleted,
-    /// The namespace is going away.
+    /// The namespace is being deleted.
     NamespaceGone,
 }
 
 impl Ending {
-    /// The word, also the value of the metric label `result`.
+    /// The name of the ending, which is also the value of the metric label `result`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Landed => "landed",
@@ -355,7 +359,7 @@ impl Ending {
 }
 
 impl Action {
-    /// Where the recreate stands when it does this.
+    /// The state of the recreation in which this action is taken.
     pub const fn state(&self) -> State {
         match self {
             Self::PatchTemplates { .. } => State::Preflight,
@@ -381,7 +385,7 @@ impl Action {
         }
     }
 
-    /// The precondition. None for the creates, whose precondition is that the name is free.
+    /// The precondition. `None` for the CREATE actions, whose precondition is that the name is free.
     #[cfg(feature = "testing")]
     pub const fn guard(&self) -> Option<&Guard> {
         match self {
@@ -401,25 +405,25 @@ impl Action {
     }
 }
 
-/// The next step of the recreate of one set.
+/// Returns the next step of the recreation of one StatefulSet.
 ///
-/// Pure: the same knowledge gives the same step. Every write that it returns is either allowed by the journal's phase or
-/// can be undone.
+/// The function is pure: the same observation results in the same step. Every write that it returns is either permitted
+/// by the phase of the journal or can be rolled back.
 pub fn next(seen: &Observed, now: Timestamp) -> Step {
     stages::next(seen, now)
 }
 
-/// What came of a transaction.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// How it ended.
     pub ending: Ending,
-    /// The set that is there now, if any.
+    /// The StatefulSet that exists now, if any.
     pub uid: Option<Uid>,
-    /// From the release to the CREATE's answer: no object had the name. None when a crash was in between.
+    /// From the release to the response to the CREATE: no object had the name. `None` if a crash was in between.
     pub absent: Option<Duration>,
-    /// From the DELETE to the adoption: nobody managed the pods. None when a crash was in between.
+    /// From the DELETE to the adoption: no controller managed the Pods. `None` if a crash was in between.
     pub unmanaged: Option<Duration>,
-    /// What is there in the end.
+    /// What exists in the end.
     pub outcome: Outcome,
 }

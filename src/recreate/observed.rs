@@ -1,8 +1,8 @@
-//! What must be known before the next step of a recreate can be chosen?
+//! The observations from which the next step of a recreation is decided.
 //!
-//! [`Observed`] is one round's knowledge, read afresh from the API server. Objects that will be written back are kept as the
-//! JSON they arrived in (a typed struct drops the fields it does not know: hazard 7 of `docs/recreate.md`); beside it
-//! stands a typed view of the few fields that decide.
+//! [`Observed`] holds one iteration's observations, read from the API server each time. Objects that will be written
+//! back are kept as the JSON in which they arrived (a typed struct drops the fields that it does not know: hazard 7 of
+//! `docs/recreate.md`), beside a typed view of the few fields that the decision depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,36 +18,37 @@ pub use super::journal::JournalHead;
 pub use super::precondition::Guard;
 pub use super::set::{LiveSet, Malformed, Spec, WhenDeleted};
 
-/// What somebody wants: these templates at least this large.
+/// A request: these templates with at least these sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
-    /// The set.
+    /// The StatefulSet.
     pub set: SetName,
-    /// The very object that was looked at when this was decided; another one of that name is not touched.
+    /// The object that was observed when this was decided; another object of that name is not changed.
     pub uid: Option<Uid>,
-    /// The wanted size of each template that is to grow. A template that is not named keeps its size.
+    /// The requested size of each template to expand. A template that is not named keeps its size.
     pub targets: BTreeMap<TemplateName, Bytes>,
-    /// Why, one sentence, for the backup and the Events.
+    /// The reason in one sentence, for the backup and the Events.
     pub reason: String,
-    /// The kind of a controller that may own the set (`allow-owner`).
+    /// The kind of a controller that may own the StatefulSet (`allow-owner`).
     pub allow_owner: Option<String>,
 }
 
-/// The numbers that an administrator or a test may change.
+/// Limits and times that an administrator or a test may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Nothing starts until the ownerReferences of pods, revisions and claims have been unchanged for this long: the
-    /// garbage collector orphans only the dependents that its graph has seen (k8s#131284).
+    /// No recreation starts until the ownerReferences of Pods, ControllerRevisions, and PVCs have been unchanged for
+    /// this long: the garbage collector orphans only the dependents that its graph has observed (k8s#131284).
     pub settle: Duration,
-    /// After this long without the garbage collector we remove the references ourselves.
+    /// After this long without the garbage collector, the operator removes the references itself.
     pub assist_after: Duration,
-    /// How long a claim that had an owner keeps its guard after the recreate has landed. Ten minutes: the informers of the
-    /// controller-manager renew their watches every five to ten (client-go, `minWatchTimeout`), so that no cache from
-    /// before the recreate can still make it write a reference to the old set after that.
+    /// How long a PVC that had an owner keeps its protective owner reference after the recreation is complete. Ten
+    /// minutes: the informers of the controller-manager renew their watches every five to ten (client-go,
+    /// `minWatchTimeout`). After that, no cache from before the recreation can make the controller-manager write a
+    /// reference to the old StatefulSet.
     pub guard_for: Duration,
-    /// Recreates in flight in the whole cluster.
+    /// The maximum number of recreations in progress in the whole cluster.
     pub concurrent: usize,
-    /// Backups kept of one set.
+    /// The number of backups to keep of one StatefulSet.
     pub backups_kept: usize,
 }
 
@@ -63,83 +64,83 @@ impl Default for Rules {
     }
 }
 
-/// One round's knowledge of one set.
+/// The observations of one iteration for one StatefulSet.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// Which set.
+    /// The StatefulSet.
     pub set: SetName,
     /// The object of that name.
     pub live: Live,
-    /// The last state of the object that vanished, when it was asked for.
+    /// The last state of the object that no longer exists, if it was requested.
     pub last: LastObject,
-    /// How the object of that name went, when there is none.
+    /// How the StatefulSet was deleted, if it no longer exists.
     pub departure: Departure,
-    /// Pods that are, were or will be the set's.
+    /// Pods that the StatefulSet owns, owned, or will own.
     pub pods: Vec<Dependent>,
     /// Its ControllerRevisions.
     pub revisions: Vec<Dependent>,
-    /// Claims of its templates, of any ordinal, and claims that refer to it.
+    /// PVCs of its templates, of any ordinal, and PVCs that refer to it.
     pub claims: Vec<Claim>,
     /// Its namespace.
     pub namespace: Namespace,
-    /// The journal of the transaction in flight for this set.
+    /// The journal of the transaction in progress for this object.
     pub journal: Stored,
     /// Every other journal in the cluster, without its body.
     pub others: Vec<JournalHead>,
-    /// The backups of the set.
+    /// The backups of the StatefulSet.
     pub backups: Backups,
-    /// What is wanted, if anything.
+    /// The requested sizes, if any.
     pub intent: Option<Intent>,
-    /// Answers of the API server to dry runs, when they were asked for.
+    /// The answers of the API server to dry runs, if they were requested.
     pub probes: Option<Probes>,
-    /// Who else would adopt the Pods, when it was asked for.
+    /// The other workloads that would adopt the Pods, if they were requested.
     pub rivals: Option<Rivals>,
-    /// The numbers.
+    /// The tunable limits.
     pub rules: Rules,
 }
 
-/// The object of the set's name.
+/// The object with the name of the StatefulSet.
 #[derive(Clone, Debug)]
 pub enum Live {
     /// There is none.
     Absent,
-    /// There is one, perhaps on its way out.
+    /// There is one, which may be terminating.
     Present(Box<LiveSet>),
 }
 
-/// What the watch said when the set vanished.
+/// What the watch reported when the StatefulSet was removed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LastObject {
-    /// Nobody has asked.
+    /// The history was not requested.
     NotAsked,
-    /// The history does not reach back so far.
+    /// The history does not reach back far enough.
     Unknown,
-    /// Nobody answered: it may reach back so far.
+    /// The history could not be read; it may reach back far enough.
     Busy,
     /// The object as it was when it was deleted: it holds every edit that was accepted.
     Seen(Box<Value>),
-    /// What was created in its place, by us or by somebody else, is gone as well: somebody deleted it.
+    /// The object that rso or another client created in its place is gone too: it was deleted.
     SuccessorGone,
 }
 
-/// How a StatefulSet that is gone was deleted, as far as the watch told.
+/// How a StatefulSet that no longer exists was deleted, as far as the watch reported it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Departure {
-    /// Nobody saw how it went, or what is to become of its PVCs.
+    /// It is not known how it was deleted, or what happens to its PVCs.
     #[default]
     Unknown,
-    /// With `--cascade=orphan`: what it owned stays.
+    /// With `--cascade=orphan`: the objects that it owned stay.
     Orphaned,
     /// With `whenDeleted: Delete`, and not orphaned.
     WithClaims {
-        /// Of the StatefulSet.
+        /// The UID of the StatefulSet.
         uid: Uid,
-        /// The PVCs that referred to it: they go with it.
+        /// The PVCs that referred to it: they are deleted with it.
         claims: BTreeSet<ClaimName>,
     },
 }
 
-/// A kind that the set owns.
+/// A kind of object that the StatefulSet owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A Pod.
@@ -150,7 +151,7 @@ pub enum Kind {
     Claim,
 }
 
-/// An object that refers to the set, or should.
+/// An object that refers to the StatefulSet, or should.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dependent {
     /// Its kind.
@@ -163,13 +164,13 @@ pub struct Dependent {
     pub resource_version: String,
     /// `metadata.ownerReferences`, as they are.
     pub owners: Vec<Value>,
-    /// The label `controller-revision-hash` (pods).
+    /// The label `controller-revision-hash` (Pods).
     pub revision: Option<String>,
-    /// `metadata.labels`: by them other controllers adopt it while it has no owner.
+    /// `metadata.labels`. Other controllers select it by them and adopt it while it has no owner.
     pub labels: BTreeMap<String, String>,
     /// It has a deletionTimestamp.
     pub deleting: bool,
-    /// When its ownerReferences were last written, to the second, as `managedFields` tells.
+    /// When its ownerReferences were last written, to the second, according to `managedFields`.
     pub owners_changed: Option<Timestamp>,
 }
 
@@ -184,7 +185,7 @@ impl Dependent {
         self.owners.iter().any(|owner| owner["uid"] == uid.as_str() && owner["controller"] == true)
     }
 
-    /// Its controller, where that is another object than this one: `ReplicaSet web`.
+    /// Its controller, if that is not the object with this UID: `ReplicaSet web`.
     pub fn controller_other_than(&self, uid: &Uid) -> Option<String> {
         let owner = self.owners.iter().find(|owner| owner["controller"] == true && owner["uid"] != uid.as_str())?;
         let text = |key: &str| owner[key].as_str().unwrap_or_default();
@@ -200,42 +201,43 @@ impl Dependent {
 /// A PersistentVolumeClaim.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// What it has in common with the others.
+    /// The fields that every dependent has.
     pub object: Dependent,
-    /// `spec.resources.requests.storage`, or the capacity where the driver made more.
+    /// `spec.resources.requests.storage`, or the capacity if the driver provided more.
     pub requested: Bytes,
 }
 
 impl Claim {
-    /// The guard: an ownerReference to the Namespace, which is there as long as the claim can be. With a second, solid
-    /// owner the garbage collector does not delete the claim, whatever it believes of the first.
+    /// Whether the PVC has the protective owner reference: an ownerReference to the Namespace, which exists as long as
+    /// the PVC can. With this second owner, the garbage collector does not delete the PVC, regardless of what it knows
+    /// about the first.
     pub fn is_guarded_by(&self, namespace: &Uid) -> bool {
         self.object.owners.iter().any(|owner| owner["kind"] == "Namespace" && owner["uid"] == namespace.as_str())
     }
 }
 
-/// The namespace of the set.
+/// The namespace of the StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// `metadata.uid`, for the guard.
+    /// `metadata.uid`, for the protective owner reference.
     pub uid: Uid,
     /// `status.phase` is `Terminating`.
     pub terminating: bool,
 }
 
-/// The journal as it was found.
+/// The stored journal.
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// There is none.
     None,
-    /// There is one, whole.
+    /// There is one, and it is complete.
     Some {
-        /// What it says.
+        /// Its content.
         journal: Box<Journal>,
         /// The precondition of a write to it.
         guard: Guard,
     },
-    /// There is a ConfigMap of that name which cannot be trusted.
+    /// There is a ConfigMap of that name, but it cannot be trusted.
     Unreadable {
         /// Its name.
         name: String,
@@ -246,12 +248,12 @@ pub enum Stored {
     },
 }
 
-/// The backups of the set.
+/// The backups of the StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backups {
-    /// What there is, by number.
+    /// The existing backups by number.
     pub taken: BTreeMap<u64, BackupHead>,
-    /// A number whose name is free, above all that are taken unless those are beyond the clock.
+    /// A number whose name is free. It is above all existing numbers, unless those exceed the clock.
     pub next: u64,
 }
 
@@ -262,81 +264,82 @@ pub struct BackupHead {
     pub name: String,
     /// The precondition of a write to it.
     pub guard: Guard,
-    /// The transaction that took it.
+    /// The transaction that created it.
     pub transaction: Option<String>,
-    /// It is being deleted: somebody's finalizer may keep it for ever.
+    /// It is being deleted. A finalizer of another controller may keep it forever.
     pub deleting: bool,
 }
 
-/// What the API server answered to a dry run.
+/// The answer of the API server to a dry run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It would have been done.
+    /// The write would have succeeded.
     Accepted,
-    /// 409: an object of that name is there. The server answers so only after admission, validation and quota passed.
+    /// 409: an object of that name exists. The API server answers this only after admission, validation, and quota have
+    /// passed.
     AlreadyExists,
     /// 409: the object has changed since it was read.
     Conflict,
-    /// It would have been refused, and the reason will not go away by itself.
+    /// The write would have been refused, for a reason that does not resolve by itself.
     Refused(String),
-    /// It would have been done, but not as asked: admission changes these fields as well.
+    /// The write would have succeeded, but not as requested: admission changes these fields as well.
     Changed(Vec<String>),
-    /// It cannot be known now: a timeout, an overloaded server.
+    /// The result is unknown at the moment: a timeout, or an overloaded API server.
     Unknown(String),
 }
 
-/// The other workloads of the namespace whose selector matches the StatefulSet's Pods. Each of them would adopt the Pods
-/// while they have no owner, and delete what is more than its own number.
+/// The other workloads of the namespace whose selector matches the Pods of the StatefulSet. Each of them would adopt
+/// the Pods while they have no owner, and delete those that exceed its own number of replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rivals {
-    /// The StatefulSet that they were looked up for, in this state.
+    /// The StatefulSet, in the state for which they were listed.
     pub of: Guard,
-    /// Who they are, or why that is not known.
+    /// The workloads, or why they are not known.
     pub found: Found,
 }
 
-/// What a search for other workloads found.
+/// The result of a search for other workloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// These, as `ReplicaSet web`.
+    /// These workloads, as `ReplicaSet web`.
     Rivals(Vec<String>),
-    /// The operator may not look; the server's words.
+    /// The operator may not list them; the message of the API server.
     Forbidden(String),
-    /// It cannot be known now.
+    /// The result is unknown at the moment.
     Unknown(String),
 }
 
-/// The dry runs that are made before anything is touched.
+/// The dry runs before the first write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probes {
-    /// The object they were made with.
+    /// The object with which they were made.
     pub uid: Uid,
     /// Its generation.
     pub generation: i64,
-    /// What they raised the templates to.
+    /// The sizes to which they raised the templates.
     pub targets: BTreeMap<TemplateName, Bytes>,
-    /// When.
+    /// When they were made.
     pub at: Timestamp,
-    /// The CREATE of the set that will be made, under the same name. Must be [`Verdict::AlreadyExists`].
+    /// The CREATE of the new StatefulSet under the same name. Must be [`Verdict::AlreadyExists`].
     pub create: Verdict,
-    /// The same CREATE under a name that is free: its answer shows what admission makes of the object.
+    /// The same CREATE under a free name: its answer shows how admission changes the object.
     pub copy: Verdict,
     /// The orphaning DELETE.
     pub delete: Verdict,
-    /// The PATCH that adds the hold.
+    /// The PATCH that adds the finalizer.
     pub hold: Verdict,
     /// The CREATE of the backup.
     pub backup: Verdict,
     /// A PATCH of the templates in place (KEP-4650).
     pub native: Verdict,
-    /// The PATCH of `spec.updateStrategy` and `whenDeleted`, as it is taken back at the end.
+    /// The PATCH of `spec.updateStrategy` and `whenDeleted`, which is rolled back at the end.
     pub spec: Verdict,
-    /// The PATCH of a claim's ownerReferences, where claims get guards.
+    /// The PATCH of a PVC's ownerReferences, if PVCs get protective owner references.
     pub protect: Verdict,
 }
 
 impl Observed {
-    /// The object of the set's name, if there is one.
+    /// The object with the name of the StatefulSet, if there is one.
     pub fn live(&self) -> Option<&LiveSet> {
         match &self.live {
             Live::Absent => None,
@@ -344,31 +347,32 @@ impl Observed {
         }
     }
 
-    /// Everything that may refer to the set: pods, revisions, claims.
+    /// Everything that may refer to the StatefulSet: Pods, ControllerRevisions, PVCs.
     pub fn dependents(&self) -> impl Iterator<Item = &Dependent> {
         self.pods.iter().chain(&self.revisions).chain(self.claims.iter().map(|claim| &claim.object))
     }
 
-    /// The other journals in flight for a set, without those that only wait to drop their guards.
+    /// The other journals of recreations in progress, without those that only wait for the removal of protective owner
+    /// references.
     pub fn in_flight(&self) -> impl Iterator<Item = &JournalHead> {
         self.others.iter().filter(|head| head.phase != Phase::Guarded)
     }
 
-    /// Journals of this set that only wait to drop their guards.
+    /// Journals of the same StatefulSet that only wait for the removal of protective owner references.
     pub fn guarded(&self) -> impl Iterator<Item = &JournalHead> {
         self.others.iter().filter(|head| head.phase == Phase::Guarded && head.set == self.set)
     }
 
-    /// The names of the pods that the set has by its spec.
+    /// The names of the Pods that the StatefulSet has according to its spec.
     pub fn pod_names(&self, spec: &Spec) -> BTreeSet<String> {
         spec.ordinals().map(|ordinal| crate::api::names::pod_name(&self.set, ordinal)).collect()
     }
 }
 
-/// When the last write of an object's ownerReferences was, as its `managedFields` tell.
+/// When the ownerReferences of an object were last written, according to its `managedFields`.
 ///
-/// The time is that of the manager's entry, so it may be later than the truth (another field of that manager), never
-/// earlier. An object without the entry was created with its owners.
+/// The time is that of the manager's entry. It may be later than the actual write (another field of that manager), but
+/// never earlier. An object without such an entry was created with its owners.
 pub fn owners_changed(metadata: &Value) -> Option<Timestamp> {
     let entries = metadata["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
     let writes = entries.iter().filter(|entry| !entry["fieldsV1"]["f:metadata"]["f:ownerReferences"].is_null());

@@ -1,4 +1,4 @@
-//! What is there when a recreate ends, compared with what was there when it began.
+//! The outcome of a recreation: what exists when it ends, compared with what existed when it began.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +10,24 @@ use super::{Ending, Journal};
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 
-/// The end of a recreate as it was observed, not as it was meant.
+/// The end of a recreation as it was observed, not as it was intended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The size that each template was to get.
+    /// The target size of each template.
     pub targets: BTreeMap<TemplateName, Bytes>,
-    /// The size of each template that was to grow, as the StatefulSet has it.
+    /// The size in the StatefulSet of each template that was to be expanded.
     pub sizes: BTreeMap<TemplateName, Bytes>,
-    /// Those of them that are smaller than they were to be.
+    /// The sizes that are below their target.
     pub short: BTreeMap<TemplateName, Bytes>,
-    /// Pods of the snapshot that were deleted or replaced meanwhile.
+    /// Pods of the snapshot that were deleted or replaced in the meantime.
     pub lost: BTreeSet<String>,
-    /// Fields that differ from the StatefulSet that was deleted, sizes aside.
+    /// Fields that differ from the StatefulSet that was deleted, except sizes.
     pub changed: Vec<String>,
-    /// The StatefulSet's `metadata.generation`: how often its spec was changed by then.
+    /// The `metadata.generation` of the StatefulSet: how often its spec was changed by then.
     pub generation: i64,
 }
 
-/// Compares what is there with the journal of the transaction.
+/// Compares what exists with the journal of the transaction.
 pub fn of(seen: &Observed, journal: &Journal) -> Outcome {
     let (targets, lost_before) = (journal.targets.clone(), journal.lost.clone());
     let Some(live) = seen.live() else { return Outcome { targets, lost: lost_before, ..Outcome::default() } };
@@ -45,7 +45,7 @@ pub fn of(seen: &Observed, journal: &Journal) -> Outcome {
     }
 }
 
-/// The StatefulSet as it is to be in the end: it was journalled while `whenDeleted` was `Retain` for the recreate's sake.
+/// The StatefulSet as it should be in the end. It was journaled while `whenDeleted` was `Retain` for the recreation.
 fn meant(journal: &Journal) -> Value {
     let mut image = journal.image.clone();
     let retention = &mut image["spec"]["persistentVolumeClaimRetentionPolicy"];
@@ -55,11 +55,12 @@ fn meant(journal: &Journal) -> Value {
     image
 }
 
-/// The Pods of the journal's snapshot that the StatefulSet should have and that are gone, going, or other ones now.
+/// The Pods of the journal's snapshot that the StatefulSet should have, but that are gone, terminating, or replaced by
+/// others.
 ///
-/// A rollout that somebody else began meanwhile replaces Pods as well; those are not counted. One that began because
-/// admission changed the template in a write of ours is ours. Where all was taken back before the DELETE, nothing else could
-/// be.
+/// A rollout that another client began in the meantime replaces Pods too; those are not counted. A rollout that began
+/// because admission changed the template in a write of the operator counts as the operator's. If everything was rolled
+/// back before the DELETE, only such a rollout can be the operator's.
 pub(super) fn lost(seen: &Observed, live: &LiveSet, journal: &Journal) -> BTreeSet<String> {
     let mut lost = journal.lost.clone();
     let is_rolled_out = live.status_text("updateRevision") != journal.snapshot.update_revision;

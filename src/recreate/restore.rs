@@ -1,7 +1,7 @@
-//! The restore of a StatefulSet from a backup, planned.
+//! The plan for the restore of a StatefulSet from a backup.
 //!
-//! A backup holds the templates as they were. Claims may have grown since: a template smaller than its claims would
-//! make new replicas too small, so each template is raised to its largest claim.
+//! A backup holds the templates as they were. The PVCs may have been expanded since. A template that is smaller than
+//! its PVCs would make new replicas too small, so each template is raised to the size of its largest PVC.
 
 use std::collections::BTreeMap;
 
@@ -12,61 +12,61 @@ use super::set::Spec;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 
-/// What is to be done.
+/// The action to take.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RestorePlan {
-    /// The set is there and no different from the backup, but for sizes.
+    /// The StatefulSet exists and does not differ from the backup, except in sizes.
     Nothing,
-    /// Create this.
+    /// Create this object.
     Create {
         /// The manifest.
         manifest: Box<Value>,
-        /// Templates that the backup has smaller than their claims are.
+        /// Templates that are smaller in the backup than their PVCs.
         raised: Vec<Raised>,
     },
 }
 
-/// A template that is raised to its claims.
+/// A template that is raised to the size of its largest PVC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raised {
-    /// Which.
+    /// The template.
     pub template: TemplateName,
     /// Its size in the backup.
     pub from: Bytes,
     /// Its size in the plan.
     pub to: Bytes,
-    /// The largest claim, which says so.
+    /// The largest PVC, which determines the size.
     pub claim: ClaimName,
 }
 
 /// Why a backup cannot be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// Not a StatefulSet.
+    /// The backup is not a StatefulSet.
     #[error("failed to read the backup: {0}")]
     Malformed(String),
-    /// The set exists and differs.
+    /// The StatefulSet exists and differs.
     #[error(
         "failed to restore {set}: it exists and differs from the backup in {}; to replace it, delete it first with \
-         `kubectl -n {} delete statefulset {} --cascade=orphan`, which keeps its pods",
+         `kubectl -n {} delete statefulset {} --cascade=orphan`, which keeps its Pods",
         .differences.join(", "), .set.namespace, .set.name
     )]
     Exists {
-        /// Which set.
+        /// The StatefulSet.
         set: SetName,
-        /// Where they differ, as paths.
+        /// The paths at which they differ.
         differences: Vec<String>,
     },
-    /// The set is there, but being deleted.
+    /// The StatefulSet exists, but is being deleted.
     #[error("failed to restore {0}: the old one is still being deleted; wait until it is gone")]
     Deleting(SetName),
 }
 
-/// Plans the restore of the StatefulSet in `backup` (its JSON, unpacked), given the object of that name, if any, and the
-/// sizes of the claims in the namespace (the larger of request and capacity).
+/// Plans the restore of the StatefulSet in `backup` (its JSON, unpacked), given the existing object of that name, if
+/// any, and the sizes of the PVCs in the namespace (the larger of request and capacity).
 ///
 /// # Errors
-/// Why it cannot be done.
+/// Why the restore is not possible.
 pub fn plan(
     backup: &Value,
     live: Option<&Value>,

@@ -1,8 +1,9 @@
-//! The rights that a pod template takes, and those that nothing confirms.
+//! The privileges that a Pod template takes, and those that nothing confirms.
 //!
-//! A backup lies in the namespace of its StatefulSet, where a tenant may write ConfigMaps but not StatefulSets. A
-//! ControllerRevision is written by Kubernetes alone, and a running Pod has passed admission: only what one of them has is
-//! known to be meant. Every field that is not known to be harmless counts, also one that this program has never heard of.
+//! A backup is in the namespace of its StatefulSet, where a tenant may be allowed to write ConfigMaps but not
+//! StatefulSets. Only Kubernetes writes a ControllerRevision, and a running Pod has passed admission: only privileges
+//! that one of them has are known to be intended. Every field that is not known to be harmless counts, including fields
+//! that this program does not know.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 use super::manifest;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 
-/// Fields of a Pod that take nothing from the node, the namespace or other Pods.
+/// Fields of a Pod that take nothing from the node, the namespace, or other Pods.
 const HARMLESS_IN_POD: [&str; 24] = [
     "containers",
     "initContainers",
@@ -39,7 +40,7 @@ const HARMLESS_IN_POD: [&str; 24] = [
     "topologySpreadConstraints",
 ];
 
-/// The same of a container.
+/// Fields of a container that take nothing from the node, the namespace, or other Pods.
 const HARMLESS_IN_CONTAINER: [&str; 15] = [
     "name",
     "image",
@@ -58,29 +59,29 @@ const HARMLESS_IN_CONTAINER: [&str; 15] = [
     "volumeDevices",
 ];
 
-/// Fields that may ask a server: harmless, but for another server than the Pod itself.
+/// Fields that may send requests to a server. They are harmless unless that server is not the Pod itself.
 const PROBES: [&str; 4] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
 
-/// Sources of volumes that show the Pod nothing but itself and what is no secret.
+/// Volume sources that expose only the Pod itself and data that is not secret.
 const HARMLESS_VOLUMES: [&str; 3] = ["emptyDir", "configMap", "downwardAPI"];
 
-/// Annotations by which older versions of Kubernetes switched protections off.
+/// Annotations with which older versions of Kubernetes disabled protections.
 const OLD_PROTECTIONS: [&str; 2] =
     ["container.apparmor.security.beta.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
 
-/// What a pod template takes.
+/// The privileges that a Pod template takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
-    /// Each as `path: value`.
+    /// Each privilege as `path: value`.
     grants: BTreeSet<String>,
-    /// Paths of the fields that take something away from the Pod, such as `runAsNonRoot: true`.
+    /// Paths of the fields that restrict the Pod, such as `runAsNonRoot: true`.
     protections: BTreeSet<String>,
-    /// Names of its containers.
+    /// The names of its containers.
     containers: BTreeSet<String>,
 }
 
 impl Rights {
-    /// The rights of a pod template, or of a Pod.
+    /// The privileges of a Pod template or of a Pod.
     pub fn of(template: &Value) -> Self {
         let (mut rights, spec) = (Self::default(), &template["spec"]);
         for (key, value) in entries(spec).filter(|(key, _)| !HARMLESS_IN_POD.contains(&key.as_str())) {
@@ -98,7 +99,7 @@ impl Rights {
         rights
     }
 
-    /// Adds what the volumeClaimTemplates take: data of somebody else, or a certain volume.
+    /// Adds what the `volumeClaimTemplates` take: data of another owner, or a specific volume.
     #[must_use]
     pub fn with_templates(mut self, set: &Value) -> Self {
         for template in items(&set["spec"]["volumeClaimTemplates"]) {
@@ -107,7 +108,7 @@ impl Rights {
         self
     }
 
-    /// What a PVC of the set confirms of its template.
+    /// The privileges of its template that a PVC of the StatefulSet confirms.
     pub fn of_claim(claim: &Value, set: &SetName, templates: &BTreeSet<TemplateName>) -> Self {
         let mut rights = Self::default();
         let name = ClaimName::from(claim["metadata"]["name"].as_str().unwrap_or_default());
@@ -170,7 +171,7 @@ impl Rights {
         }
     }
 
-    /// One of several sources, of which some are harmless.
+    /// Adds one of several sources, some of which are harmless.
     fn source(&mut self, path: &str, source: &Value, harmless: &[&str]) {
         for (key, value) in entries(source).filter(|(key, _)| !harmless.contains(&key.as_str())) {
             self.leaves(&format!("{path}.{key}"), value);
@@ -209,7 +210,7 @@ impl Rights {
         }
     }
 
-    /// What these rights have that none of the known ones has. Where nothing is known, that is every grant.
+    /// The privileges that none of `known` has. If nothing is known, that is every grant.
     pub fn beyond(&self, known: &[Self]) -> Vec<String> {
         let granted = |right: &&String| !known.iter().any(|one| one.grants.contains(*right));
         let mut new: Vec<String> = self.grants.iter().filter(granted).cloned().collect();
@@ -227,24 +228,24 @@ impl Rights {
         new
     }
 
-    /// What a container that is gone was kept from matters to nobody.
+    /// Whether the container at this path exists. A lost restriction of a removed container does not matter.
     fn has_container_of(&self, path: &str) -> bool {
         let name = path.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(name, _)| name);
         name.is_none_or(|name| self.containers.contains(name))
     }
 }
 
-/// What a value of a field does.
+/// The effect of a value of a field.
 enum Weight {
-    /// As if the field was not there.
+    /// The same as if the field were absent.
     Nothing,
-    /// It lets the Pod do something.
+    /// It allows the Pod something.
     Grant,
-    /// It keeps the Pod from something, whatever the value is.
+    /// It restricts the Pod, regardless of the value.
     Protection,
-    /// The same, each value from something else.
+    /// It restricts the Pod, and each value restricts something else.
     EachValueProtects,
-    /// It keeps the Pod from something, and another value lets it.
+    /// It restricts the Pod, and another value grants a privilege.
     Both,
 }
 
@@ -270,12 +271,12 @@ fn weight(path: &str, value: &str) -> Weight {
     }
 }
 
-/// Whether two pod templates ask for the same; `null`, and what a ControllerRevision adds, aside.
+/// Whether two Pod templates specify the same, except for `null` and for what a ControllerRevision adds.
 pub fn same_template(one: &Value, other: &Value) -> bool {
     differing(one, other).is_empty()
 }
 
-/// Where two pod templates differ, as paths without values: a template may hold secrets.
+/// The paths at which two Pod templates differ, without values, because a template may hold secrets.
 pub fn differing(one: &Value, other: &Value) -> Vec<String> {
     manifest::paths(&normal(one), &normal(other))
 }

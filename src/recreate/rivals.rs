@@ -1,7 +1,7 @@
-//! Labels selected by somebody else: which selectors of other workloads match the Pods of a StatefulSet.
+//! Label selectors of other workloads: which of them match the Pods of a StatefulSet.
 //!
-//! A Pod without a controller is adopted by each workload whose selector matches it, and during a recreate the Pods have no
-//! controller for a moment. So whose selector matches must be known before.
+//! Each workload whose selector matches a Pod without a controller adopts that Pod, and during a recreation the Pods
+//! have no controller for a moment. Therefore, the workloads whose selectors match must be known beforehand.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 /// Whether a `spec.selector` matches these labels, as the API server and the controllers evaluate it.
 ///
-/// Takes a `LabelSelector` (`matchLabels`, `matchExpressions`) and the plain map of a ReplicationController alike: the values
-/// of a plain map are texts, those of a `LabelSelector` never are. An empty selector selects everything, an absent one
-/// nothing. A selector that cannot be understood counts as one that matches: the caller looks for danger.
+/// Accepts both a `LabelSelector` (`matchLabels`, `matchExpressions`) and the plain map of a ReplicationController: the
+/// values of a plain map are strings, those of a `LabelSelector` never are. An empty selector selects everything, an
+/// absent one nothing. A selector that cannot be understood counts as a match, because the caller checks for danger.
 pub fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
     let Value::Object(selector) = selector else { return !selector.is_null() };
     if selector.values().any(Value::is_string) {

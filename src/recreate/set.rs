@@ -1,6 +1,6 @@
-//! The StatefulSet as it is observed, with the fields that decide about its recreation.
+//! The StatefulSet as observed, with the fields on which its recreation depends.
 //!
-//! The whole object is kept beside it, to be written back; a field that cannot be read is an error that names it.
+//! The complete object is kept beside them, to be written back; a field that cannot be read is an error that names it.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
 
-/// A StatefulSet as it is now: the JSON, and what decides.
+/// A StatefulSet as it is now: its JSON, and the fields on which decisions depend.
 #[derive(Clone, Debug)]
 pub struct LiveSet {
     /// The whole object.
@@ -25,16 +25,16 @@ pub struct LiveSet {
     pub deleting: Option<Timestamp>,
     /// `metadata.finalizers`.
     pub finalizers: Vec<String>,
-    /// What decides about pods and claims.
+    /// The fields that determine its Pods and PVCs.
     pub spec: Spec,
 }
 
-/// The fields of a set's spec that decide.
+/// The fields of a StatefulSet's spec on which decisions depend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// `spec.replicas`, 1 when it is null.
+    /// `spec.replicas`, or 1 if it is null.
     pub replicas: u32,
-    /// `spec.ordinals.start`, 0 when there is none.
+    /// `spec.ordinals.start`, or 0 if it is missing.
     pub start: u32,
     /// `spec.volumeClaimTemplates` in order, with `spec.resources.requests.storage`.
     pub templates: Vec<(TemplateName, Bytes)>,
@@ -44,17 +44,17 @@ pub struct Spec {
     pub when_deleted: WhenDeleted,
 }
 
-/// What becomes of the claims when the set is deleted.
+/// What happens to the PVCs when the StatefulSet is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum WhenDeleted {
-    /// They stay.
+    /// The PVCs stay.
     Retain,
-    /// They are deleted: the claims carry ownerReferences to the set.
+    /// The PVCs are deleted: they have ownerReferences to the StatefulSet.
     Delete,
 }
 
 impl WhenDeleted {
-    /// The word of Kubernetes.
+    /// The value as Kubernetes writes it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Retain => "Retain",
@@ -63,7 +63,7 @@ impl WhenDeleted {
     }
 }
 
-/// A set's JSON that cannot be one.
+/// JSON that is not a valid StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to read the StatefulSet: {path} is {what}")]
 pub struct Malformed {
@@ -74,7 +74,7 @@ pub struct Malformed {
 }
 
 impl LiveSet {
-    /// Reads what decides out of the object.
+    /// Reads the fields on which decisions depend from the object.
     pub fn read(object: Value) -> Result<Self, Malformed> {
         let meta = &object["metadata"];
         let text = |path: &'static str, key: &str| {
@@ -97,39 +97,40 @@ impl LiveSet {
         Guard { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
     }
 
-    /// Whether our hold is on it.
+    /// Whether it has the finalizer of the recreation.
     pub fn is_held(&self) -> bool {
         self.has_finalizer(annotations::HOLD)
     }
 
-    /// Whether somebody said that a delete is meant. No recreate begins then, and one that has deleted nothing is undone.
+    /// Whether its annotation confirms a deletion. If so, no recreation begins, and one that has deleted nothing is
+    /// rolled back.
     pub fn may_be_deleted(&self) -> bool {
         self.object["metadata"]["annotations"][annotations::ALLOW_DELETE] == "true"
     }
 
-    /// Whether it carries that finalizer.
+    /// Whether it has that finalizer.
     pub fn has_finalizer(&self, name: &str) -> bool {
         self.finalizers.iter().any(|finalizer| finalizer == name)
     }
 
-    /// The id of the recreate that made it, until it has landed.
+    /// The ID of the recreation that created it, until that recreation is complete.
     pub fn transaction(&self) -> Option<&str> {
         self.object["metadata"]["annotations"][annotations::TRANSACTION].as_str()
     }
 
-    /// A text of its status; empty when missing.
+    /// A string of its status; empty if it is missing.
     pub fn status_text(&self, field: &str) -> &str {
         self.object["status"][field].as_str().unwrap_or_default()
     }
 
-    /// A number of its status; 0 when missing, as the server leaves zeros out.
+    /// A number of its status; 0 if it is missing, because the API server omits zeros.
     pub fn status_number(&self, field: &str) -> i64 {
         self.object["status"][field].as_i64().unwrap_or(0)
     }
 }
 
 impl Spec {
-    /// Reads what decides out of a set's JSON, live or an image.
+    /// Reads the fields on which decisions depend from the JSON of a StatefulSet, live or an image.
     pub fn read(object: &Value) -> Result<Self, Malformed> {
         let spec = &object["spec"];
         if !spec.is_object() {
@@ -150,22 +151,22 @@ impl Spec {
         self.templates.iter().find(|(name, _)| name == template).map(|(_, size)| *size)
     }
 
-    /// Whether a pod of that ordinal belongs to the set now.
+    /// Whether the Pod of that ordinal belongs to the StatefulSet now.
     pub fn in_range(&self, ordinal: Ordinal) -> bool {
         (self.start..self.start.saturating_add(self.replicas)).contains(&ordinal.0)
     }
 
-    /// Whether a claim is that of a pod that belongs to the set now.
+    /// Whether a PVC is that of a Pod that belongs to the StatefulSet now.
     pub fn has_pod_for(&self, claim: &ClaimName, set: &SetName) -> bool {
         self.place_of(claim, set).is_some_and(|(_, ordinal)| self.in_range(ordinal))
     }
 
-    /// The ordinals of its pods.
+    /// The ordinals of its Pods.
     pub fn ordinals(&self) -> impl Iterator<Item = Ordinal> + use<> {
         (self.start..self.start.saturating_add(self.replicas)).map(Ordinal)
     }
 
-    /// The template and ordinal of a claim of this set, whatever the ordinal.
+    /// The template and the ordinal of a PVC of the StatefulSet, regardless of whether that ordinal is in range.
     pub fn place_of(&self, claim: &ClaimName, set: &SetName) -> Option<(&TemplateName, Ordinal)> {
         self.templates.iter().find_map(|(name, _)| claim.ordinal_of(name, set).map(|ordinal| (name, ordinal)))
     }
@@ -198,7 +199,7 @@ fn template_of(template: &Value) -> Result<(TemplateName, Bytes), Malformed> {
     let name = template["metadata"]["name"].as_str();
     let name = name.ok_or_else(|| Malformed { path, what: "without a name".to_owned() })?;
     let size = &template["spec"]["resources"]["requests"]["storage"];
-    // The API server wants strings, but takes a bare number and keeps it as a string.
+    // The API server expects strings, but accepts a number and stores it as a string.
     let text = size.as_str().map_or_else(|| size.to_string(), str::to_owned);
     let size = text.parse().map_err(|error| Malformed { path, what: format!("of size {text:?}: {error}") })?;
     Ok((TemplateName::new(name), size))

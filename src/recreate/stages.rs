@@ -1,5 +1,6 @@
-//! Which step follows from which knowledge? One function for each row of the resume table of `docs/recreate.md`: here what
-//! is common to them, [`idle`] without a journal, [`before`] and [`after`] the DELETE.
+//! The steps that follow from the observations: one function for each row of the resume table of `docs/recreate.md`.
+//! This file has what they share; [`idle`] is without a journal, [`before`] and [`after`] are before and after the
+//! DELETE.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,11 +23,11 @@ mod before;
 mod idle;
 mod landing;
 
-/// Dry runs are believed for this long.
+/// How long the results of dry runs are valid.
 const PROBES_LAST: Duration = Duration::from_secs(30);
-/// How often a wait looks again when nothing is heard.
+/// How often a wait polls if no event arrives.
 const GLANCE: Duration = Duration::from_millis(250);
-/// An adoption that takes longer than this is told.
+/// An adoption that takes longer than this is reported.
 const LONG: Duration = Duration::from_secs(60);
 
 pub(super) fn next(seen: &Observed, now: Timestamp) -> Step {
@@ -37,14 +38,14 @@ pub(super) fn next(seen: &Observed, now: Timestamp) -> Step {
     }
 }
 
-/// A journal that cannot be read.
+/// The next step if the journal cannot be read.
 fn unreadable(seen: &Observed, name: &str, guard: &Guard, error: &JournalError) -> Step {
     if matches!(error, JournalError::Newer(_)) {
         return Step::Refuse(Note::blocked("newer-journal", error.to_string()));
     }
     let delete = || Step::Write(Action::DeleteJournal { name: name.to_owned(), guard: guard.clone(), ending: None });
     match &seen.live {
-        // The only copy may be in there: a person decides.
+        // The journal may hold the only copy: a person decides.
         Live::Absent if !seen.namespace.terminating => {
             let text = format!(
                 "{error}. StatefulSet {} does not exist; restore it with `rso restore`, then delete the ConfigMap {name} in \
@@ -55,12 +56,13 @@ fn unreadable(seen: &Observed, name: &str, guard: &Guard, error: &JournalError) 
         }
         Live::Absent => delete(),
         Live::Present(live) if live.is_held() && live.deleting.is_none() => take_hold_off(live),
-        // What is held is itself the backup: without the damaged journal, a new one is made from it.
+        // The StatefulSet with the finalizer is itself the backup: without the damaged journal, a new one is created
+        // from it.
         Live::Present(_) => delete(),
     }
 }
 
-/// A journal, and all that is known beside it.
+/// A journal and all observations beside it.
 #[derive(Clone, Copy)]
 struct Transaction<'a> {
     seen: &'a Observed,
@@ -89,7 +91,7 @@ impl Transaction<'_> {
         self.journal.successor.as_ref() == Some(&live.uid) || live.transaction() == Some(&self.journal.id)
     }
 
-    /// The namespace goes away: nothing of ours may stand in its way.
+    /// The namespace is being deleted: removes everything of the recreation that would block that.
     fn leave(&self) -> Step {
         match self.seen.live() {
             Some(live) if live.is_held() => take_hold_off(live),
@@ -97,13 +99,14 @@ impl Transaction<'_> {
         }
     }
 
-    /// Whether the phase lasts so long that people want to know.
+    /// Whether the phase lasts so long that it must be reported.
     fn is_long(&self) -> bool {
         remaining(LONG, self.journal.phase_at, self.now).is_zero()
     }
 
-    /// With `whenDeleted: Delete` in force again: what scaling down has left belongs to the set as before. Nobody else would
-    /// see to that, as the StatefulSet controller only looks after the PVCs of Pods.
+    /// Restores the owner references of retained PVCs of scaled-down replicas once `whenDeleted: Delete` is in force
+    /// again: these PVCs belong to the StatefulSet as before. No other component restores them, because the StatefulSet
+    /// controller only manages the PVCs of Pods.
     fn give_back(&self, live: &LiveSet) -> Option<Step> {
         let is_leftover = |claim: &&Claim| {
             let name = ClaimName::new(claim.object.name.as_str());
@@ -120,7 +123,8 @@ impl Transaction<'_> {
         Some(set_owners(&claim.object, owners, OwnersChange::GiveBack))
     }
 
-    /// The end. Claims that have guards keep them for a while; the journal stays to remember it.
+    /// Ends the transaction. PVCs with protective owner references keep them for a while, and the journal stays as a
+    /// record of that.
     fn close(&self, ending: Ending) -> Step {
         if let Some(head) = self.seen.guarded().next() {
             let (name, guard) = (head.name.clone(), head.guard.clone());
@@ -206,7 +210,7 @@ impl Snapshot {
 }
 
 fn is_reached(live: &LiveSet, targets: &BTreeMap<TemplateName, Bytes>) -> bool {
-    // A template that does not exist is not reached: the gates say so.
+    // A template that does not exist is not reached: the gates report it.
     targets.iter().all(|(template, target)| live.spec.size_of(template).is_some_and(|size| size >= *target))
 }
 
@@ -245,7 +249,8 @@ fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Timestamp) -> 
     }
 }
 
-/// One of the claims that get guards stands for all: policies tell kinds apart, not ordinals.
+/// The PVC for the dry run. One stands for all PVCs that get protective owner references: policies distinguish kinds,
+/// not ordinals.
 fn protection(seen: &Observed, live: &LiveSet) -> Option<Protection> {
     let is_bare = |claim: &&Claim| {
         live.spec.has_pod_for(&claim.object.name.as_str().into(), &seen.set)
@@ -256,10 +261,10 @@ fn protection(seen: &Observed, live: &LiveSet) -> Option<Protection> {
     Some(Protection { claim: claim.object.name.clone(), guard: claim.object.guard(), owners })
 }
 
-/// Whether the StatefulSet is the only one that would adopt its Pods; asked anew of each state of it.
+/// Whether no other workload would adopt the Pods of the StatefulSet; checked again for each state of it.
 ///
 /// # Errors
-/// The look that must come first, or the note about who else would.
+/// The workloads to list first, or else a refusal that names those that would adopt them.
 fn alone(seen: &Observed, live: &LiveSet) -> Result<Result<(), Note>, Look> {
     match seen.rivals.as_ref().filter(|rivals| rivals.of == live.guard()) {
         Some(rivals) => Ok(gates::alone(rivals)),
@@ -276,8 +281,8 @@ fn labels_of(seen: &Observed, live: &LiveSet) -> BTreeSet<BTreeMap<String, Strin
     of_template.into_iter().chain(dependents.map(|dependent| dependent.labels.clone())).collect()
 }
 
-/// Drops the guard of a claim that goes with its pod, as the set is scaled down with `whenScaled: Delete`: the StatefulSet
-/// controller has made the pod its owner.
+/// Removes the protective owner reference of a PVC that is deleted with its Pod, because the StatefulSet is scaled down
+/// with `whenScaled: Delete`: the StatefulSet controller has made the Pod the owner of the PVC.
 fn drop_a_guard_of_the_scaled_down(seen: &Observed) -> Option<Step> {
     let live = seen.live().filter(|live| {
         live.deleting.is_none() && live.object["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete"
@@ -290,11 +295,13 @@ fn drop_a_guard_of_the_scaled_down(seen: &Observed) -> Option<Step> {
     seen.claims.iter().find(goes).map(|claim| unguard(seen, claim))
 }
 
-/// Drops a guard, and with it what a controller with an old cache has written meanwhile: a reference to a set of this name
-/// that is gone. Left alone with such a reference the claim would be deleted.
+/// Removes a protective owner reference, and with it what a controller with a stale cache has written in the meantime:
+/// a reference to a StatefulSet of this name that no longer exists. With only such a reference, the garbage collector
+/// would delete the PVC.
 ///
-/// That is what becomes of it where its StatefulSet was deleted with its PVCs. While the guard was there, the garbage
-/// collector has taken the reference off instead; it is put back, and the garbage collector does the rest.
+/// That deletion is intended if the StatefulSet was deleted with its PVCs. While the PVC had the protective owner
+/// reference, the garbage collector removed the reference to the StatefulSet instead; this function restores it, and
+/// the garbage collector then deletes the PVC.
 fn drop_a_guard(seen: &Observed) -> Option<Step> {
     seen.claims.iter().find(|claim| claim.is_guarded_by(&seen.namespace.uid)).map(|claim| unguard(seen, claim))
 }
@@ -303,7 +310,7 @@ fn unguard(seen: &Observed, claim: &Claim) -> Step {
     let guard = guard_of(seen);
     let is_stale = |owner: &serde_json::Value| {
         let ours = owner["kind"] == "StatefulSet" && owner["name"] == seen.set.name.as_str();
-        // With the set gone, whoever deleted it has decided about its claims.
+        // If the StatefulSet no longer exists, the client that deleted it has decided about its PVCs.
         ours && match &seen.live {
             Live::Present(live) => owner["uid"] != live.uid.as_str(),
             Live::Absent => seen.departure == Departure::Orphaned,
@@ -315,7 +322,7 @@ fn unguard(seen: &Observed, claim: &Claim) -> Step {
     set_owners(&claim.object, owners.collect(), OwnersChange::Unguard)
 }
 
-/// The StatefulSet that somebody deleted together with this PVC, and that has not come back.
+/// The StatefulSet that was deleted together with this PVC and does not exist again.
 fn departed_with<'a>(seen: &'a Observed, claim: &Claim) -> Option<&'a Uid> {
     match (&seen.live, &seen.departure) {
         (Live::Absent, Departure::WithClaims { uid, claims })
@@ -366,9 +373,9 @@ fn set_owners(dependent: &Dependent, owners: Vec<serde_json::Value>, why: Owners
     Step::Write(Action::SetOwners { kind, name, guard, owners, why })
 }
 
-/// What is left of a span that began then.
+/// The remaining part of a span that began at `since`.
 fn remaining(span: Duration, since: Timestamp, now: Timestamp) -> Duration {
-    // A clock that ran back makes the span longer, never endless.
+    // A clock that was set back makes the span longer, but never endless.
     let passed = Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO);
     span.saturating_sub(passed)
 }

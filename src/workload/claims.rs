@@ -31,7 +31,7 @@ pub enum ReadError {
         part: &'static str,
     },
     /// It belongs to another template or StatefulSet.
-    #[error("failed to read persistentvolumeclaims {claim}: it is not a claim of template {template} of {set}")]
+    #[error("failed to read persistentvolumeclaims {claim}: it is not a PVC of template {template} of {set}")]
     Foreign {
         /// `namespace/name`.
         claim: String,
@@ -42,7 +42,8 @@ pub enum ReadError {
     },
 }
 
-/// `spec.resources.requests.storage` of a PVC or of an entry of `volumeClaimTemplates`; `None` if it is missing or malformed.
+/// `spec.resources.requests.storage` of a PVC or of an entry of `volumeClaimTemplates`; `None` if it is missing or
+/// malformed.
 pub fn storage_request(claim: &Value) -> Option<Bytes> {
     size(&claim["spec"]["resources"]["requests"])
 }

@@ -1,9 +1,10 @@
-//! The words of the API server and of its admission plugins, read.
+//! A parser of the messages of the API server and of its admission plugins.
 
 use super::{Kind, Quota};
 use crate::api::bytes::Bytes;
 
-/// What refused, by the first words that are known. A policy quotes whatever its author wrote, so it is asked about first.
+/// What refused, by the first phrase that is known. The message of a policy contains any text that its author wrote, so
+/// policies are matched first.
 pub(super) fn kind(message: &str) -> Kind {
     policy(message)
         .or_else(|| webhook(message))
@@ -13,7 +14,7 @@ pub(super) fn kind(message: &str) -> Kind {
         .unwrap_or_else(|| by_plain_words(message))
 }
 
-/// The words without `persistentvolumeclaims "x" is forbidden: `, which the reader knows.
+/// The message without `persistentvolumeclaims "x" is forbidden: `, which the reader knows.
 pub(super) fn bare(message: &str) -> &str {
     [" is forbidden: ", " is invalid: "].iter().find_map(|words| after(message, words)).unwrap_or(message)
 }
@@ -32,8 +33,8 @@ fn by_plain_words(message: &str) -> Kind {
     }
 }
 
-/// `ValidatingAdmissionPolicy 'cap' with binding 'cap-all' denied request: …`; 422 unless the policy says otherwise. One that
-/// mutates and fails is `policy 'cap' with binding …`.
+/// `ValidatingAdmissionPolicy 'cap' with binding 'cap-all' denied request: …`; the status code is 422 unless the policy
+/// sets another. The message of a mutating policy that fails has `policy 'cap' with binding …`.
 fn policy(message: &str) -> Option<Kind> {
     let is_mutating = || after(message, "policy '").filter(|rest| rest.contains("' with binding '"));
     let rest = after(message, "ValidatingAdmissionPolicy '").or_else(is_mutating)?;
@@ -50,8 +51,8 @@ fn webhook(message: &str) -> Option<Kind> {
     Some(Kind::Webhook { name: rest.split_once('"')?.0.to_owned() })
 }
 
-/// `exceeded quota: q, requested: requests.storage=2Gi, used: requests.storage=9Gi, limited: requests.storage=10Gi`. Each
-/// list has the resources that are exceeded, and only those; the one with the least room counts, storage before others.
+/// `exceeded quota: q, requested: requests.storage=2Gi, used: requests.storage=9Gi, limited: requests.storage=10Gi`.
+/// Each list has only the resources that are exceeded. The resource with the least room counts, storage before others.
 fn quota(message: &str) -> Option<Kind> {
     let rest = after(message, "exceeded quota: ")?;
     let (name, rest) = rest.split_once(", requested: ")?;

@@ -1,4 +1,4 @@
-//! Recorded Events: which note was recorded already, so that repetitions are a series and not a log. Pure.
+//! Recorded Events: which message was already recorded, so repetitions become a series and not a log. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use sha2::{Digest, Sha256};
 use crate::api::names::Uid;
 use crate::api::reasons::{Note, Reason};
 
-/// An unchanged reason is not repeated within this time.
+/// An unchanged reason is not recorded again within this time.
 pub(super) const QUIET: Duration = Duration::from_secs(3600);
 
-/// The most Events that one reason of one object may bring within [`QUIET`], however many cases there are.
+/// The maximum number of Events for one reason of one object within [`QUIET`], regardless of the number of cases.
 const DIFFERENT: usize = 10;
 
-/// The most that is remembered, each less than a hundred bytes. An object has a handful of notes at a time, so this is
-/// more than all volumes that one operator can look after bring at once: what is in use is not dropped.
+/// The maximum number of entries, each smaller than a hundred bytes. An object has a handful of messages at a time, so
+/// this is more than all volumes that one operator can manage produce at once: an entry that is in use is not dropped.
 const REMEMBERED: usize = 200_000;
 
-/// What makes two notes the same Event: the object of the Event and the identity of the note.
+/// What makes two messages the same Event: the object of the Event and the identity of the [`Note`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     uid: Uid,
@@ -28,17 +28,18 @@ pub(super) struct Key {
     case: String,
 }
 
-/// What is to be done with a note.
+/// The decision about a [`Note`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Not told before, or forgotten: a new Event.
+    /// Not recorded before, or evicted: a new Event.
     Tell,
-    /// Told more than an hour ago, and so many times since it was first told: the Event becomes a series.
+    /// Last recorded at least an hour ago, and seen this many times since it was first recorded: the Event becomes a
+    /// series.
     Again {
         /// Times seen, this one included.
         count: u32,
     },
-    /// Told lately.
+    /// Recorded recently.
     Keep,
 }
 
@@ -49,23 +50,23 @@ struct Entry {
     count: u32,
 }
 
-/// What was told.
+/// The Events that were recorded.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// By the digest of the key.
     entries: HashMap<[u8; 8], Entry>,
-    /// Notes of one reason of one object since the time given, by the digest of both.
+    /// The number of messages for one reason of one object since the time given, by the digest of both.
     different: HashMap<[u8; 8], (Timestamp, usize)>,
     uses: u64,
 }
 
 impl Key {
-    /// The key of a note about the object.
+    /// The key of a [`Note`] about the object.
     pub(super) fn new(uid: &Uid, note: &Note) -> Self {
         Self { uid: uid.clone(), reason: note.reason, object: note.object.clone(), case: note.case.clone() }
     }
 
-    /// The same key gives the same number, on every replica and after every restart: Events are named by it.
+    /// The same key results in the same digest on every replica and after every restart: Events are named by it.
     pub(super) fn digest(&self) -> String {
         self.short().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -87,7 +88,7 @@ fn short(parts: &[&str]) -> [u8; 8] {
 }
 
 impl Memory {
-    /// Judges a note and remembers that it was judged.
+    /// Decides what to do with a [`Note`], and remembers that it was seen.
     pub(super) fn judge(&mut self, key: &Key, now: Timestamp) -> Verdict {
         self.uses += 1;
         let short = key.short();
@@ -108,7 +109,7 @@ impl Memory {
         Verdict::Tell
     }
 
-    /// The note did not reach the server: the next one like it is told.
+    /// Evicts an Event that did not reach the server: the next one like it is recorded.
     pub(super) fn forget(&mut self, key: &Key) {
         self.entries.remove(&key.short());
     }
@@ -122,7 +123,7 @@ impl Memory {
         *count > DIFFERENT
     }
 
-    /// Drops the quarter that was used least lately: seldom, so that it costs nothing on average.
+    /// Drops the least recently used quarter. This is rare, so it costs nothing on average.
     fn make_room(&mut self) {
         if self.different.len() >= REMEMBERED {
             self.different.clear();

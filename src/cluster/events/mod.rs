@@ -1,7 +1,8 @@
 //! The recorder of Events (`events.k8s.io/v1`) about StatefulSets and PVCs, one for the process.
 //!
-//! Recording never waits: a bounded queue, and one task that sends. An Event is named by the identity of its note, so that
-//! what another replica, or this one after a restart, records again becomes a series, not a second Event.
+//! Recording never blocks: Events wait in a bounded queue, and one task sends them. An Event is named by the identity
+//! of its [`Note`]: when another replica, or this one after a restart, records it again, it becomes a series, not a
+//! second Event.
 
 mod memory;
 
@@ -22,25 +23,25 @@ use self::memory::{Key, Memory, Verdict};
 /// `reportingController` of every Event.
 pub const CONTROLLER: &str = "resize-statefulset-operator";
 
-/// The server refuses a longer note.
+/// The maximum length of the message of an Event, bytes; the server refuses a longer one.
 const LONGEST_NOTE: usize = 1024;
 
-/// Events that may wait to be sent.
+/// The maximum number of Events that wait to be sent.
 const QUEUE: usize = 1_000;
 
-/// Times an Event is tried.
+/// How often rso tries to send an Event.
 const TRIES: u32 = 4;
 
-/// What an Event is about.
+/// The object that an Event is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// Which one it is.
+    /// Its UID.
     pub uid: Uid,
 }
 
-/// Records Events. Cheap to clone; all clones share what they remember.
+/// Records Events. Cheap to clone; all clones share one memory.
 #[derive(Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<Message>,
@@ -48,7 +49,7 @@ pub struct Recorder {
     dropped: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// The task that sends; [`Sender::run`] it beside everything else.
+/// The task that sends Events; [`Sender::run`] it beside everything else.
 pub struct Sender {
     client: Client,
     queue: mpsc::Receiver<Message>,
@@ -81,7 +82,8 @@ pub fn recorder(
 }
 
 impl Recorder {
-    /// Records a note about an object, unless it was recorded within the hour. `action` is what rso was doing: `Resize`.
+    /// Records an Event about an object, unless the same Event was recorded within the hour. `action` is what rso was
+    /// doing: `Resize`.
     pub fn record(&self, subject: &Subject, action: &'static str, note: &Note, now: Timestamp) {
         let key = Key::new(&subject.uid, note);
         let seen = match lock(&self.memory).judge(&key, now) {
@@ -94,14 +96,15 @@ impl Recorder {
             lock(&self.memory).forget(&key);
             (self.dropped)();
         } else if note.reason.severity() == Severity::Warning {
-            // As often as the Event and as long, and escaped: it may quote what anybody wrote.
+            // As often and as long as the Event, and escaped: it may quote what any client wrote.
             let text = cut(&note.text, LONGEST_NOTE);
             tracing::warn!(subject = %subject.address, reason = %note.reason, note = ?text, "recorded a Warning");
         }
     }
 }
 
-/// Nobody will read it, and the API server takes none: neither is worth a line for each.
+/// Whether the namespace of an Event is being deleted. No user will read such an Event, and the API server accepts
+/// none, so it is neither counted nor logged.
 fn is_of_a_namespace_that_goes(error: &Error) -> bool {
     matches!(error, Error::Refused { message, .. } if message.contains("because it is being terminated"))
 }
@@ -111,7 +114,7 @@ impl Sender {
     pub async fn run(mut self) {
         while let Some(message) = self.queue.recv().await {
             if let Err(error) = self.deliver(&message).await {
-                // What will never be accepted counts as recorded, or every reconciliation would try again.
+                // A permanently refused Event counts as recorded; otherwise, every reconciliation would try again.
                 if error.class() != Class::Permanent {
                     lock(&self.memory).forget(&message.key);
                 }
@@ -153,12 +156,12 @@ impl Sender {
         let name = name(&message.subject.address.name, &message.key);
         let event = event(message, &namespace, &name, &self.instance);
         match self.client.create(&resources::EVENTS, Some(&namespace), &event, Run::Real).await? {
-            // At a later try it may be our own, whose answer was lost.
+            // At a later attempt, it may be our own Event, whose response was lost.
             Outcome::AlreadyExists if tried == 1 => {
                 let event = resources::EVENTS.of(&namespace, &name);
                 self.client.patch(&event, &Patch::Merge(series(message)), Run::Real).await.map(drop)
             }
-            // Not found: the namespace is going.
+            // Not found: the namespace is being deleted.
             Outcome::Done(_) | Outcome::AlreadyExists | Outcome::Conflict(_) | Outcome::NotFound => Ok(()),
         }
     }
@@ -201,12 +204,12 @@ fn event(message: &Message, namespace: &str, name: &str, instance: &str) -> Valu
     })
 }
 
-/// The change that makes an Event which was recorded before, an hour ago or by another process, a series.
+/// The patch that turns an Event that was recorded before, an hour ago or by another process, into a series.
 fn series(message: &Message) -> Value {
     json!({"series": {"count": message.seen.max(2), "lastObservedTime": micro_time(message.at)}})
 }
 
-/// At most so many bytes, cut between two characters, with a sign that something is missing.
+/// Cuts a text to at most this many bytes, between two characters, and marks the cut with an ellipsis.
 fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();

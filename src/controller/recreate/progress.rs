@@ -1,4 +1,4 @@
-//! How far has a call driven a recreate, and what do people hear of it?
+//! The progress of a recreation in one call, and what is reported about it.
 
 use tokio::time::Instant;
 
@@ -10,21 +10,21 @@ use crate::api::reasons::{Note, Reason};
 use crate::recreate::observed::{Departure, Live};
 use crate::recreate::{Action, Ending, Journal, Observed, Outcome, OwnersChange, Phase, Report, compare, outcome};
 
-/// What one call has written, when, and what is told of it.
+/// What one call has written, when, and the Events about it.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// For Events, in order.
     pub(super) notes: Vec<Note>,
-    /// For Events about claims.
+    /// For Events about PVCs.
     pub(super) of_claims: Vec<(ClaimName, Uid, Note)>,
     times: Times,
-    /// The journal as last seen, for what is told at the end.
+    /// The journal as last read, for the Events at the end.
     journal: Option<Box<Journal>>,
     ending: Option<Ending>,
     outcome: Outcome,
 }
 
-/// When the marks of a recreate were passed in this call.
+/// When this call passed the milestones of a recreation.
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     deleted: Option<Instant>,
@@ -39,19 +39,19 @@ impl Progress {
         self.journal = Some(Box::new(journal.clone()));
     }
 
-    /// The object that the journal is of.
+    /// The UID of the object that the journal is about.
     pub(super) fn of(&self) -> Option<Uid> {
         self.journal.as_ref().map(|journal| journal.uid.clone())
     }
 
-    /// Tells it once.
+    /// Adds an Event, once.
     pub(super) fn tell(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
 
-    /// Notes what is about to be written.
+    /// Records what is about to be written.
     pub(super) fn before(&mut self, action: &Action, seen: &Observed) {
         let now = Some(Instant::now());
         let is_last = matches!(action, Action::DeleteJournal { ending: Some(_), .. })
@@ -65,7 +65,7 @@ impl Progress {
                 self.times.adopted = self.times.adopted.or(now);
             }
             Action::DeleteJournal { ending, .. } => self.ending = self.ending.or(*ending),
-            // Being taken back is not yet the end.
+            // A rollback that has begun is not yet the end.
             Action::UpdateJournal { journal, .. } if journal.phase == Phase::Guarded => {
                 self.ending = self.ending.or(journal.ending);
             }
@@ -82,14 +82,15 @@ impl Progress {
         }
     }
 
-    /// Notes what was written, and tells of it.
+    /// Records what was written, and adds the Events about it.
     pub(super) fn after(&mut self, action: &Action, seen: &Observed) {
         match action {
             Action::SetOwners { name, guard, why: OwnersChange::Unguard, .. } => {
                 let kept = kept_without_its_set(seen, name);
                 self.of_claims.extend(kept.map(|note| (ClaimName::new(name.as_str()), guard.uid.clone(), note)));
             }
-            // With its end in it, nothing begins: a hold that was left over is taken off.
+            // A journal that already has its end begins nothing: it is for the removal of a finalizer that was left
+            // over.
             Action::CreateJournal(journal) if journal.ending.is_some() => {}
             Action::CreateJournal(journal) => {
                 let text = format!(
@@ -121,12 +122,12 @@ impl Progress {
         }
     }
 
-    /// The hold was taken off, and the set vanished.
+    /// Records that the finalizer was removed and that the StatefulSet disappeared.
     pub(super) fn released(&mut self, sent: Instant) {
         self.times.released = Some(sent);
     }
 
-    /// What came of the transaction, if this call wrote its end. `uid` is that of the set that is there now.
+    /// The result of the transaction, if this call wrote its end. `uid` is the UID of the StatefulSet that exists now.
     pub(super) fn report(&self, uid: Option<&Uid>) -> Option<Report> {
         let ending = self.ending?;
         let span = |from: Option<Instant>, to: Option<Instant>| Some(to?.duration_since(from?));
@@ -139,14 +140,15 @@ impl Progress {
         })
     }
 
-    /// Tells how it ended.
+    /// Adds the Events about the end.
     pub(super) fn tell_end(&mut self, report: &Report) {
         let notes = self.journal.as_ref().map(|journal| end_of(journal, report)).unwrap_or_default();
         notes.into_iter().for_each(|note| self.tell(note));
     }
 }
 
-/// The PVC of a StatefulSet that was deleted soon after its recreation, where it is not known whether the PVC should go too.
+/// The Event about the PVC of a StatefulSet that was deleted soon after its recreation, where it is not known whether
+/// the PVC was to be deleted too.
 fn kept_without_its_set(seen: &Observed, claim: &str) -> Option<Note> {
     let is_known = match (&seen.live, &seen.departure) {
         (Live::Absent, Departure::Unknown) => false,
@@ -183,7 +185,7 @@ fn end_of(journal: &Journal, report: &Report) -> Vec<Note> {
     notes
 }
 
-/// Pods that were deleted or replaced.
+/// The Event about Pods that were deleted or replaced.
 fn lost(outcome: &Outcome) -> Option<Note> {
     let names: Vec<String> = outcome.lost.iter().map(|name| format!("Pod {name}")).collect();
     (!names.is_empty()).then(|| {
@@ -197,7 +199,7 @@ fn lost(outcome: &Outcome) -> Option<Note> {
     })
 }
 
-/// What the StatefulSet has now, not what was requested.
+/// The Event about a completed recreation. It has the sizes that the StatefulSet has now, not the requested ones.
 fn landed(report: &Report) -> Note {
     let outcome = &report.outcome;
     let sizes = sizes(&outcome.sizes);

@@ -22,8 +22,8 @@ use crate::csi::volume::class::{BackendKind, VolumeClass};
 use crate::csi::volume::id::VolumeId;
 use crate::csi::volume::record::{RecordState, VolumeRecord};
 
-/// A way to store volumes on a node. All methods can be repeated. A method that changes one volume is called with the lock of that
-/// volume, except at start.
+/// A way to store volumes on a node. All methods can be repeated. A method that changes one volume is called with the
+/// lock of that volume, except at start.
 pub trait Backend: fmt::Debug + Send + Sync {
     /// Checks that the node has what volumes of this backend need.
     ///
@@ -37,8 +37,8 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// When the space cannot be read.
     fn disk_space(&self) -> Result<DiskSpace, CallError>;
 
-    /// Completes or rolls back what an earlier process left: commits the data of a volume that has a record, and removes the
-    /// uncommitted data of one that has none and all data of one that is marked for deletion.
+    /// Completes or rolls back what an earlier process left: commits the data of a volume that has a record, and
+    /// removes the uncommitted data of one that has none and all data of one that is marked for deletion.
     ///
     /// # Errors
     /// When a file cannot be listed, renamed, or removed.
@@ -89,8 +89,8 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Frees the space of deleted volumes. What cannot be freed is logged, and freed by a later call.
     fn free_deleted(&self);
 
-    /// Mounts a volume at a path with these options, and expands its filesystem first where that is only possible while it is
-    /// not mounted.
+    /// Mounts a volume at a path with these options, and expands its filesystem first where that is only possible while
+    /// it is not mounted.
     ///
     /// # Errors
     /// When a program fails.
@@ -141,8 +141,8 @@ impl Backends {
         BackendKind::ALL.into_iter().map(|kind| self.get(kind))
     }
 
-    /// The backend that mounted this volume, or `None` when the mount is of something else. It does not depend on a record,
-    /// so that a Pod can end when the record is lost.
+    /// The backend that mounted this volume, or `None` when the mount is of something else. It does not depend on a
+    /// record: a Pod can end even when the record is lost.
     ///
     /// # Errors
     /// When the state of the host cannot be read.

@@ -7,7 +7,7 @@ use std::path::Path;
 /// The extension that is added to the name of a file while it is being written.
 pub const TEMPORARY_EXTENSION: &str = "tmp";
 
-/// Replaces the content of `path`, so that after a crash it is either the old or the new content: temporary file, fsync,
+/// Replaces the content of `path` so that after a crash it is either the old or the new content: temporary file, fsync,
 /// rename, fsync of the directory.
 ///
 /// # Errors

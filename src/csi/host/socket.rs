@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 
-/// A socket that is removed when dropped, so that no client connects to a driver that has stopped.
+/// A socket that is removed when dropped so that no client connects to a driver that has stopped.
 #[derive(Debug)]
 pub struct Socket(PathBuf);
 

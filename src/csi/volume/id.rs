@@ -11,7 +11,8 @@ const MAX_ID_LENGTH: usize = 64;
 /// The prefix of an ID that is the hash of a name. No other ID contains `_`.
 const HASHED_ID_PREFIX: &str = "h_";
 
-/// The ID of a volume: lowercase letters, digits, `-`, and `_`, beginning with a letter or a digit. It cannot contain a path.
+/// The ID of a volume: lowercase letters, digits, `-`, and `_`, beginning with a letter or a digit. It cannot contain a
+/// path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VolumeId(String);
@@ -37,9 +38,9 @@ impl VolumeId {
         }
     }
 
-    /// The ID of the volume with this name: the name itself if it is a valid ID without `_` (as `pvc-<uid>` of the provisioner
-    /// is), so that an administrator finds the file; otherwise a hash of it. The same name always results in the same ID, so
-    /// parallel calls with one name use one ID.
+    /// The ID of the volume with this name: the name itself if it is a valid ID without `_` (as `pvc-<uid>` of the
+    /// provisioner is), which lets an administrator find the file; otherwise a hash of it. The same name always results
+    /// in the same ID, so parallel calls with one name use one ID.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         match Self::parse(name) {

@@ -33,11 +33,11 @@ fn three(size: Bytes) -> Vec<Claim> {
     (0..3).map(|ordinal| claim(ordinal, size)).collect()
 }
 
-/// The decision in one line: `grow 12Gi usage; template 12Gi; AutoResizeTriggered`.
+/// The decision in one line: `expand 12Gi usage; template 12Gi; AutoResizeTriggered`.
 fn told(decision: &Decision) -> String {
     let verdict = match decision.verdict {
         Verdict::Keep => "keep".to_owned(),
-        Verdict::Grow { to, trigger } => format!("grow {to} {}", trigger.as_str()),
+        Verdict::Grow { to, trigger } => format!("expand {to} {}", trigger.as_str()),
         Verdict::Recommend { to } => format!("recommend {to}"),
         Verdict::Refuse(reason) => format!("refuse {reason}"),
     };
@@ -60,10 +60,10 @@ fn the_fullest_replica_decides_for_all() {
     };
     check([0, 0, 0], "keep");
     check([79, 79, 79], "keep");
-    check([10, 80, 10], "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
-    check([85, 10, 10], "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
+    check([10, 80, 10], "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
+    check([85, 10, 10], "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
     // 12 GiB would be at 83 % again.
-    check([10, 10, 100], "grow 14Gi usage; template 14Gi; AutoResizeTriggered");
+    check([10, 10, 100], "expand 14Gi usage; template 14Gi; AutoResizeTriggered");
 }
 
 #[test]
@@ -185,8 +185,8 @@ fn inodes_decide_too() {
         assert_eq!(told(&decision), expected, "{free} {threshold}");
     };
     check(201, Percent::whole(80), "keep");
-    check(200, Percent::whole(80), "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
-    check(0, Percent::whole(80), "grow 14Gi usage; template 14Gi; AutoResizeTriggered");
+    check(200, Percent::whole(80), "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
+    check(0, Percent::whole(80), "expand 14Gi usage; template 14Gi; AutoResizeTriggered");
     check(200, Percent::whole(90), "keep");
 }
 
@@ -200,7 +200,7 @@ fn the_forecast_decides_when_a_lead_time_is_set() {
         assert_eq!(told(&decision), expected, "{lead:?} {rate}");
     };
     // 5 GiB are left: at 1 MiB/s they last 5120 s.
-    check(Some(5120), Bytes::MIB, "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
+    check(Some(5120), Bytes::MIB, "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
     check(Some(5119), Bytes::MIB, "keep");
     check(Some(5120), 0, "keep");
     check(None, u64::MAX, "keep");
@@ -216,7 +216,7 @@ fn no_step_passes_a_limit() {
         let decision = decide(&settings, &driver, Bytes::gib(100), &claims, &readings, at(0));
         assert_eq!(told(&decision), expected);
     };
-    let grown = |to: &str| format!("grow {to} usage; template {to}; AutoResizeTriggered");
+    let grown = |to: &str| format!("expand {to} usage; template {to}; AutoResizeTriggered");
     check(&|_, _| {}, &grown("120Gi"));
     check(&|s, _| s.max_size = Some(Bytes::gib(110)), &grown("110Gi"));
     check(&|s, _| s.max_size = Some(Bytes(Bytes::gib(100).0 + 7)), &grown(&(Bytes::gib(100).0 + 7).to_string()));
@@ -309,7 +309,7 @@ fn nothing_more_is_asked_for_on_the_word_of_a_replica_whose_expansion_is_unfinis
     check(growing(TEN, twelve, Resize::None), "keep");
     check(growing(TEN, twelve, Resize::ControllerInProgress), "keep");
     check(Claim { resize: Resize::NodeInProgress, ..claim(0, twelve) }, "keep");
-    check(claim(0, twelve), "grow 17Gi usage; template 17Gi; AutoResizeTriggered");
+    check(claim(0, twelve), "expand 17Gi usage; template 17Gi; AutoResizeTriggered");
 }
 
 #[test]
@@ -318,13 +318,13 @@ fn who_is_behind_is_raised_to_the_others() {
         let claims = [claim(0, TEN), claim(1, Bytes::gib(12))];
         assert_eq!(told(&decided(&settings(change), &claims, &readings(&claims, &[10, 10]))), expected);
     };
-    check(&|_| {}, "grow 12Gi siblings; template 12Gi; ResizeRequested");
-    check(&|s| s.template_sync = TemplateSync::OnUserChange, "grow 12Gi siblings; ResizeRequested");
-    check(&|s| s.max_size = Some(Bytes::gib(11)), "grow 11Gi siblings; template 11Gi; ResizeRequested");
+    check(&|_| {}, "expand 12Gi siblings; template 12Gi; ResizeRequested");
+    check(&|s| s.template_sync = TemplateSync::OnUserChange, "expand 12Gi siblings; ResizeRequested");
+    check(&|s| s.max_size = Some(Bytes::gib(11)), "expand 11Gi siblings; template 11Gi; ResizeRequested");
     check(&|s| s.auto = Auto::Recommend, "keep");
     check(&|s| s.auto = Auto::Off, "keep");
     // Less than the others have is asked for: that is not what decides.
-    check(&|s| s.requested = ask(Bytes::gib(11), "resize-0"), "grow 12Gi siblings; template 12Gi; ResizeRequested");
+    check(&|s| s.requested = ask(Bytes::gib(11), "resize-0"), "expand 12Gi siblings; template 12Gi; ResizeRequested");
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn it_is_told_how_many_are_raised() {
 fn usage_that_asks_for_no_more_than_the_others_have_is_levelling() {
     let claims = [claim(0, TEN), claim(1, Bytes::gib(12))];
     let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[85, 10]));
-    assert_eq!(told(&decision), "grow 12Gi siblings; template 12Gi; ResizeRequested");
+    assert_eq!(told(&decision), "expand 12Gi siblings; template 12Gi; ResizeRequested");
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn a_growth_that_has_begun_is_not_told_again_as_levelling() {
     let begun = Claim { sizer, ..growing(TEN, Bytes::gib(12), Resize::None) };
     let claims = [claim(0, TEN), begun, claim(2, TEN)];
     let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[10, 10, 10]));
-    assert_eq!(told(&decision), "grow 12Gi siblings; template 12Gi");
+    assert_eq!(told(&decision), "expand 12Gi siblings; template 12Gi");
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn a_claim_smaller_than_its_template_is_raised() {
     let claims = [claim(0, TEN)];
     let decision =
         decide(&settings(|_| {}), &Driver::default(), Bytes::gib(15), &claims, &readings(&claims, &[10]), at(0));
-    assert_eq!(told(&decision), "grow 15Gi siblings; ResizeRequested");
+    assert_eq!(told(&decision), "expand 15Gi siblings; ResizeRequested");
 }
 
 #[test]
@@ -371,19 +371,19 @@ fn a_size_that_is_asked_for_does_not_depend_on_usage() {
     };
     let twenty = || ask(Bytes::gib(20), "resize-0");
     check(Auto::Off, None, Some(99), "keep");
-    check(Auto::Off, twenty(), None, "grow 20Gi annotation; template 20Gi; ResizeRequested");
-    check(Auto::Off, ask(Bytes::gib(20), "requested"), None, "grow 20Gi apply; template 20Gi; ResizeRequested");
+    check(Auto::Off, twenty(), None, "expand 20Gi annotation; template 20Gi; ResizeRequested");
+    check(Auto::Off, ask(Bytes::gib(20), "requested"), None, "expand 20Gi apply; template 20Gi; ResizeRequested");
     check(Auto::Off, ask(TEN, "resize-0"), None, "keep");
     check(Auto::Off, ask(Bytes::gib(5), "resize-0"), None, "keep");
-    check(Auto::On, twenty(), None, "grow 20Gi annotation; template 20Gi; ResizeRequested; UsageUnknown");
-    check(Auto::On, twenty(), Some(85), "grow 20Gi annotation; template 20Gi; ResizeRequested");
+    check(Auto::On, twenty(), None, "expand 20Gi annotation; template 20Gi; ResizeRequested; UsageUnknown");
+    check(Auto::On, twenty(), Some(85), "expand 20Gi annotation; template 20Gi; ResizeRequested");
     // The larger of the two.
-    check(Auto::On, ask(Bytes::gib(11), "resize-0"), Some(85), "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
+    check(Auto::On, ask(Bytes::gib(11), "resize-0"), Some(85), "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
     check(
         Auto::Recommend,
         ask(Bytes::gib(11), "resize-0"),
         Some(85),
-        "grow 11Gi annotation; template 11Gi; ResizeRequested; AutoResizeTriggered",
+        "expand 11Gi annotation; template 11Gi; ResizeRequested; AutoResizeTriggered",
     );
 }
 
@@ -406,8 +406,8 @@ fn a_person_too_gets_no_more_than_the_largest_size() {
             settings(|s| (s.auto, s.requested, s.max_size) = (Auto::Off, ask(Bytes::gib(20), "resize-0"), Some(max)));
         assert_eq!(told(&decided(&settings, &claims, &BTreeMap::new())), expected, "{max}");
     };
-    check(Bytes::gib(20), "grow 20Gi annotation; template 20Gi; ResizeRequested");
-    check(Bytes::gib(15), "grow 15Gi annotation; template 15Gi; ResizeRequested; MaxSizeReached");
+    check(Bytes::gib(20), "expand 20Gi annotation; template 20Gi; ResizeRequested");
+    check(Bytes::gib(15), "expand 15Gi annotation; template 15Gi; ResizeRequested; MaxSizeReached");
     check(TEN, "keep; MaxSizeReached");
     check(Bytes::gib(5), "keep; MaxSizeReached");
 }
@@ -424,16 +424,16 @@ fn the_template_follows_as_the_mode_of_the_set_says() {
     let twelve = Bytes::gib(12);
     let asked = |gib| ask(Bytes::gib(gib), "resize-0");
     // By usage.
-    check(Always, None, TEN, 85, "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
-    check(OnUserChange, None, TEN, 85, "grow 12Gi usage; AutoResizeTriggered");
-    check(Never, None, TEN, 85, "grow 12Gi usage; AutoResizeTriggered");
+    check(Always, None, TEN, 85, "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
+    check(OnUserChange, None, TEN, 85, "expand 12Gi usage; AutoResizeTriggered");
+    check(Never, None, TEN, 85, "expand 12Gi usage; AutoResizeTriggered");
     // The claims are there, the template is not.
     check(Always, None, twelve, 10, "keep; template 12Gi");
     check(OnUserChange, None, twelve, 10, "keep");
     check(Never, None, twelve, 10, "keep");
     // By a person.
-    check(OnUserChange, asked(15), TEN, 10, "grow 15Gi annotation; template 15Gi; ResizeRequested");
-    check(Never, asked(15), TEN, 10, "grow 15Gi annotation; ResizeRequested");
+    check(OnUserChange, asked(15), TEN, 10, "expand 15Gi annotation; template 15Gi; ResizeRequested");
+    check(Never, asked(15), TEN, 10, "expand 15Gi annotation; ResizeRequested");
     // The claims had grown further by usage: the template gets what was asked for.
     check(OnUserChange, asked(11), twelve, 10, "keep; template 11Gi");
     check(Always, asked(11), twelve, 10, "keep; template 12Gi");
@@ -474,7 +474,7 @@ fn who_does_not_answer_is_told_and_the_others_decide() {
         assert_eq!(told(&decided(&settings(|_| {}), &claims, &readings)), expected, "{unknown:?}");
     };
     check(None, 10, "keep; UsageUnknown");
-    check(None, 85, "grow 12Gi usage; template 12Gi; AutoResizeTriggered; UsageUnknown");
+    check(None, 85, "expand 12Gi usage; template 12Gi; AutoResizeTriggered; UsageUnknown");
     check(Some(Unknown::Silent("no route".to_owned())), 10, "keep; UsageUnknown");
     check(Some(Unknown::BlockMode), 10, "keep; UsageUnknown");
     check(Some(Unknown::NotIsolated), 10, "keep; UsageUnknown");
@@ -525,7 +525,7 @@ fn a_claim_that_has_no_volume_or_is_on_its_way_out_is_not_asked_about() {
         let claims = [first, claim(1, TEN)];
         let readings = BTreeMap::from([(claims[1].name.clone(), reading(&claims[1], 85))]);
         let decision = decided(&settings(|_| {}), &claims, &readings);
-        assert_eq!(told(&decision), "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
+        assert_eq!(told(&decision), "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
     };
     check(Claim { phase: Phase::Pending, capacity: None, ..claim(0, TEN) });
     check(Claim { deleting: true, protected: false, ..claim(0, TEN) });

@@ -1,17 +1,21 @@
-//! To what size does usage ask a template to grow?
+//! The size to which usage requires rso to expand a template.
 //!
-//! A step by usage, in this order:
+//! rso computes a step by usage in this order:
 //!
-//! 1. The step is `increase` of the claim's capacity, at least `min-increase`.
+//! 1. The step is `increase` of the PVC's capacity, at least `min-increase`.
 //! 2. As many steps as bring the volume below its threshold (a burst may need two), but no more than double it.
-//! 3. Rounded up to whole GiB when the step is 1 GiB or more, otherwise to whole MiB; then to what the driver makes.
-//! 4. Cut at the administrator's largest step, at `max-size`, and at the largest volume of the driver.
+//! 3. The size is rounded up to whole GiB if the step is 1 GiB or more, otherwise to whole MiB; then to a size that the
+//!    driver provides.
+//! 4. The size is capped at the administrator's largest step, at `max-size`, and at the largest volume of the driver.
 //!
-//! Each replica is asked for itself: one that is down, infeasible, lost or stuck does not keep the others from growing. No
-//! step is taken on the word of a replica whose own expansion is unfinished (but for one that waits for its pod, and may
-//! wait for ever; its step counts from the capacity, so that it asks for no more than once), before the cooldown is over,
-//! or on the word of a reading that is old, impossible, or from before the last growth. So a lying agent gains one step a
-//! cooldown, up to `max-size`.
+//! rso evaluates each replica by itself: one that is down, infeasible, lost or stuck does not keep rso from expanding
+//! the others. rso takes no step before the cooldown is over, and none that is based on:
+//!
+//! - a replica whose own expansion is unfinished. One that waits for its Pod, perhaps forever, is an exception: its
+//!   step counts from the capacity, so it requests that step only once.
+//! - a reading that is old, implausible, or from before the last expansion.
+//!
+//! A lying agent therefore gains one step per cooldown, up to `max-size`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,34 +32,35 @@ use crate::policy::settings::{Auto, Increase, TemplateSettings};
 use crate::policy::usage::{Inodes, Reading, Unknown, Usage};
 use crate::policy::{elapsed, spoken};
 
-/// From this fullness on a driver's shorter cooldown holds.
+/// The fullness from which on a driver's shorter cooldown applies.
 pub(super) const EMERGENCY: Percent = Percent::whole(95);
 
-/// What usage asks for.
+/// What usage requires.
 pub(super) enum Wish {
-    /// No replica is full, or nobody knows, or something is still growing.
+    /// Nothing: no replica is full, usage is unknown, or an expansion is still in progress.
     None,
-    /// To grow to this.
+    /// An expansion to this size.
     Grow { to: Bytes, note: Note },
-    /// To grow, but it must not.
+    /// An expansion that is not allowed.
     Refused(Note),
 }
 
-/// What usage asks for, and what is known of it.
+/// What usage requires, and what is known of usage.
 pub(super) struct UsageWish {
-    /// What it asks for.
+    /// What it requires.
     pub(super) wish: Wish,
-    /// The fullest replica that is known.
+    /// The fullest replica whose usage is known.
     pub(super) fullest: Option<Fullest>,
-    /// How full each replica is that is known.
+    /// How full each replica is whose usage is known.
     pub(super) measured: BTreeMap<ClaimName, Fullness>,
-    /// What to tell of the replicas that are full and at the largest size, beside what is wished for others.
+    /// The Event message about the replicas that are full and have the largest size, in addition to what the others
+    /// require.
     pub(super) at_limit: Option<Note>,
-    /// What to tell of the replicas that are not known.
+    /// The Event message about the replicas whose usage is unknown.
     pub(super) unknown: Option<Note>,
 }
 
-/// What the replicas' readings ask for.
+/// What the readings of the replicas require.
 pub(super) fn by_usage(
     settings: &TemplateSettings,
     driver: &Driver,
@@ -74,7 +79,7 @@ struct Crossing<'a> {
     why: String,
 }
 
-/// One template and its claims, looked at now.
+/// One template and its PVCs, as observed now.
 struct Look<'a> {
     settings: &'a TemplateSettings,
     driver: &'a Driver,
@@ -92,15 +97,15 @@ impl Look<'_> {
         let mut known = Vec::new();
         let mut unknown = Vec::new();
         for claim in self.claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
-            let silent = || Err(Unknown::Silent("nobody was asked".to_owned()));
+            let silent = || Err(Unknown::Silent("not measured".to_owned()));
             match readings.get(&claim.name).map_or_else(silent, |reading| reading.current(claim, self.now)) {
                 Ok((usage, rate)) => known.push((claim, usage, rate)),
-                // Nobody can write to it, or the next look will tell. A pod that does not run is told.
+                // Nothing can write to it, or the next reading is enough. A Pod that does not run is reported.
                 Err(Unknown::NoPod | Unknown::NotYet | Unknown::BeforeGrowth) => {}
                 Err(why) => unknown.push((claim, why)),
             }
         }
-        // A pod that does not run comes first: its note has a command.
+        // A Pod that does not run comes first: its Event message has a command.
         unknown.sort_by_key(|(_, why)| !matches!(why, Unknown::NotRunning(_)));
         nothing.unknown = self.unknown(&unknown);
         let share = |usage: &Usage| usage.fullness().max(usage.inode_fullness());
@@ -120,13 +125,13 @@ impl Look<'_> {
         let wishes = crossing
             .into_iter()
             .map(|crossing| (self.capped(self.next_size(&crossing)), crossing))
-            // What is on its way to that size or a larger one is waited for.
+            // rso waits for an expansion in progress to that size or a larger one.
             .filter(|(to, crossing)| crossing.claim.takes_more(self.driver) && self.is_more(crossing.claim, *to));
         let (grow, at_limit): (Vec<_>, Vec<_>) = wishes.partition(|(to, crossing)| *to > crossing.capacity);
         let at_limit = self.at_limit(&at_limit);
-        // Whoever decides the size, the fullest of all decides how urgent it is.
+        // The fullest of all replicas decides the urgency, regardless of which replica decides the size.
         let emergency = known.iter().any(|(_, usage, _)| usage.fullness() >= Some(EMERGENCY));
-        // One that is at its limit does not keep a smaller one from growing.
+        // A replica at its limit does not keep rso from expanding a smaller one.
         match (grow.into_iter().max_by_key(|(to, _)| *to), at_limit) {
             (Some((to, crossing)), at_limit) => {
                 UsageWish { wish: self.allowed(&crossing, to, emergency), at_limit, ..nothing }
@@ -136,12 +141,13 @@ impl Look<'_> {
         }
     }
 
-    /// A volume that is done takes a larger size, or it is told why not; one on its way only what is above its request.
+    /// Whether this size counts. For a finished PVC any size does, if only to report why it cannot have it; for a PVC
+    /// that is being expanded, only a size above its request.
     fn is_more(&self, claim: &Claim, to: Bytes) -> bool {
         claim.is_done() || to > claim.requested
     }
 
-    /// One note for all PVCs that are full and have the largest size allowed.
+    /// One Event message for all PVCs that are full and have the largest size allowed.
     fn at_limit(&self, at_limit: &[(Bytes, Crossing<'_>)]) -> Option<Note> {
         let ((_, Crossing { claim, capacity, why, .. }), others) = at_limit.split_first()?;
         let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
@@ -152,7 +158,7 @@ impl Look<'_> {
         Some(Note::new(Reason::MaxSizeReached, "usage", text).about(&claim.name))
     }
 
-    /// Is this replica over a threshold, and which?
+    /// Whether this replica is over a threshold, and which.
     fn crossing<'a>(&self, claim: &'a Claim, usage: &'a Usage, rate: u64) -> Option<Crossing<'a>> {
         Some(Crossing { claim, capacity: claim.capacity?, usage, why: crossed(self.settings, usage, rate)? })
     }
@@ -175,7 +181,7 @@ impl Look<'_> {
             .fold(size, Bytes::min)
     }
 
-    /// How much larger the volume must be to be below its thresholds with what is in use.
+    /// How much larger the volume must be to be below its thresholds at its current usage.
     fn missing(&self, crossing: &Crossing<'_>) -> Bytes {
         let usage = crossing.usage;
         let whole = usage.used.saturating_add(usage.available);
@@ -189,12 +195,12 @@ impl Look<'_> {
         bytes.max(inodes)
     }
 
-    /// At most the largest size allowed.
+    /// The size, capped at the largest size allowed.
     fn capped(&self, to: Bytes) -> Bytes {
         self.settings.max_size.map_or(to, |max| to.min(max))
     }
 
-    /// The size, or why the template must not have it now.
+    /// The expansion to this size, or the reason why it is not allowed now.
     fn allowed(&self, crossing: &Crossing<'_>, to: Bytes, emergency: bool) -> Wish {
         let (claim, capacity) = (&crossing.claim.name, crossing.capacity);
         if let Some(left) = self.cooldown_left(emergency) {
@@ -215,7 +221,7 @@ impl Look<'_> {
         Wish::Grow { to, note: Note::new(Reason::AutoResizeTriggered, to, text).about(claim) }
     }
 
-    /// The cooldown, while it is not over.
+    /// The cooldown, if it is not over.
     fn cooldown_left(&self, emergency: bool) -> Option<Duration> {
         let of_driver = match self.driver.emergency_cooldown {
             Some(shorter) if emergency => shorter,
@@ -226,7 +232,7 @@ impl Look<'_> {
         (elapsed(last, self.now) < cooldown).then_some(cooldown)
     }
 
-    /// One note for all replicas that are not known.
+    /// One Event message for all replicas whose usage is unknown.
     fn unknown(&self, unknown: &[(&Claim, Unknown)]) -> Option<Note> {
         let ((claim, why), others) = unknown.split_first()?;
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
@@ -235,7 +241,7 @@ impl Look<'_> {
     }
 }
 
-/// Whether a volume is over one of the thresholds of its template: the decision may be another one than before.
+/// Whether a volume is over one of the thresholds of its template, which may change the decision.
 pub fn reaches_threshold(settings: &TemplateSettings, usage: &Usage, rate: u64) -> bool {
     crossed(settings, usage, rate).is_some()
 }
@@ -271,7 +277,7 @@ fn least_whole(part: u64, threshold: Percent) -> Bytes {
     Bytes(u64::try_from(whole).unwrap_or(Bytes::MAX.0).min(Bytes::MAX.0))
 }
 
-/// A share without its fraction, so that a note does not change with every byte.
+/// A share without its fraction; with it, an Event message would change with every byte.
 fn rounded(share: Option<Percent>) -> Percent {
     Percent::whole(share.unwrap_or(Percent::whole(100)).0 / 1_000)
 }

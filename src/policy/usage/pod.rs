@@ -1,25 +1,25 @@
-//! Why a pod does not run, as it is told beside its volume that nobody can measure.
+//! The reason why a Pod does not run, which rso reports with the volume whose usage is unknown.
 
 use crate::api::annotations::PREFIX;
 use crate::api::bytes::Bytes;
 use crate::policy::claim::Claim;
 use crate::policy::values::quote_up_to;
 
-/// The most characters of a message that are shown.
+/// The maximum number of characters of a message that rso shows.
 const MESSAGE: usize = 100;
 
-/// A pod that does not start, or starts again and again.
+/// A Pod that does not start, or restarts again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// The pod's namespace.
+    /// The Pod's namespace.
     pub namespace: String,
-    /// The pod's name.
+    /// The Pod's name.
     pub pod: String,
-    /// The container that does not run; none when it is the pod as a whole.
+    /// The container that does not run; `None` if it is the Pod as a whole.
     pub container: Option<String>,
-    /// The word of Kubernetes for it: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable`.
+    /// The reason that Kubernetes reports: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable`.
     pub reason: String,
-    /// The sentence of Kubernetes beside it, or none.
+    /// The message that Kubernetes reports with the reason, or empty.
     pub message: String,
 }
 
@@ -42,14 +42,14 @@ impl Failing {
     }
 }
 
-/// The StatefulSet in the name of a claim, `<template>-<set>-<ordinal>`, whose template and ordinal are known.
+/// The StatefulSet in the name of a PVC, `<template>-<set>-<ordinal>`, whose template and ordinal are known.
 fn set_of(claim: &Claim) -> &str {
     let name = claim.name.as_str().strip_prefix(claim.template.as_str()).unwrap_or_default();
     let name = name.strip_prefix('-').unwrap_or_default();
     name.rsplit_once('-').map_or(name, |(set, _)| set)
 }
 
-/// Half as large again: an example that can be typed.
+/// A size that is larger by half, as an example that can be typed.
 fn larger(size: Bytes) -> Bytes {
     let unit = if size >= Bytes::gib(2) { Bytes::gib(1) } else { Bytes::mib(1) };
     size.saturating_add(Bytes(size.0 / 2)).round_up_to(unit)

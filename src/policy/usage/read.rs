@@ -1,5 +1,5 @@
-//! What do the answers of an agent and of a kubelet say? Both come over the network from programs that may be broken or
-//! hostile: sizes are whole numbers, bodies are bounded, and a number that is missing is not guessed.
+//! Parsers for the responses of an agent and of a kubelet. Both come over the network from programs that may be broken
+//! or hostile: sizes are whole numbers, bodies are bounded, and a missing number is not guessed.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -8,39 +8,39 @@ use super::{Inodes, Source, Usage};
 use crate::api::bytes::Bytes;
 use crate::api::names::ClaimName;
 
-/// The most that an agent may say.
+/// The maximum length of an agent's response.
 pub const MAX_AGENT_BODY: usize = 64 << 10;
-/// The most that a kubelet may say: a node of 500 pods needs about 2 MiB.
+/// The maximum length of a kubelet's response: a node of 500 Pods needs about 2 MiB.
 pub const MAX_SUMMARY_BODY: usize = 16 << 20;
-/// The longest name of a claim.
+/// The maximum length of the name of a PVC.
 const MAX_NAME: usize = 253;
 
-/// Why an answer cannot be used.
+/// Why a response cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// More bytes than any honest answer has.
+    /// More bytes than any honest response has.
     #[error("failed to read the answer: it has {0} bytes, more than the {1} allowed")]
     TooLong(usize, usize),
-    /// Not the JSON it should be.
+    /// Not the expected JSON.
     #[error("failed to read the answer")]
     Json(#[source] serde_json::Error),
 }
 
-/// One volume in the answer of an agent.
+/// One volume in the response of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentVolume {
-    /// The claim, as the agent names it; believe it only if the pod really has it.
+    /// The PVC, as the agent names it; trust it only if the Pod really has it.
     pub claim: ClaimName,
     /// What it measured, or why it could not.
     pub usage: Result<Usage, String>,
 }
 
-/// One volume in the answer of a kubelet.
+/// One volume in the response of a kubelet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodVolume {
-    /// The namespace of the claim.
+    /// The namespace of the PVC.
     pub namespace: String,
-    /// The pod that uses it.
+    /// The Pod that uses it.
     pub pod: String,
     /// What the kubelet measured.
     pub usage: Usage,
@@ -64,10 +64,10 @@ struct AgentEntry {
     error: String,
 }
 
-/// Reads the body of `GET /disk` of an agent that was asked at `at`. Entries with impossible names are left out.
+/// Parses the body of `GET /disk` of an agent that was queried at `at`. Entries with impossible names are omitted.
 ///
 /// # Errors
-/// When it is too long, or not the JSON array of the contract: `-1`, `1.5` and `"1"` are no sizes.
+/// If it is too long, or not the JSON array of the contract: `-1`, `1.5` and `"1"` are not sizes.
 pub fn read_agent(body: &[u8], at: Timestamp) -> Result<Vec<AgentVolume>, ReadError> {
     let entries: Vec<AgentEntry> = parse(body, MAX_AGENT_BODY)?;
     Ok(entries.into_iter().filter_map(|entry| agent_volume(entry, at)).collect())
@@ -98,7 +98,7 @@ fn agent_volume(entry: AgentEntry, at: Timestamp) -> Option<AgentVolume> {
     Some(AgentVolume { claim, usage: Ok(usage) })
 }
 
-/// btrfs says 0 of 0: it makes them as needed.
+/// btrfs reports 0 of 0: it creates inodes as needed.
 fn inodes(total: u64, free: u64) -> Option<Inodes> {
     (total > 0).then_some(Inodes { total, free })
 }
@@ -135,11 +135,11 @@ struct VolumeStats {
     inodes_free: Option<u64>,
 }
 
-/// Reads the body of `GET /stats/summary` of a kubelet. Volumes that belong to no claim, or lack a number, are left out.
+/// Parses the body of `GET /stats/summary` of a kubelet. Volumes that belong to no PVC, or lack a number, are omitted.
 /// The time of a reading is the kubelet's own, but never later than `now`.
 ///
 /// # Errors
-/// When it is too long or not a summary.
+/// If it is too long or not a summary.
 pub fn read_summary(body: &[u8], now: Timestamp) -> Result<Vec<PodVolume>, ReadError> {
     let summary: Summary = parse(body, MAX_SUMMARY_BODY)?;
     let volumes = summary.pods.into_iter().flat_map(|pod| {

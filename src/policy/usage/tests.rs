@@ -173,7 +173,7 @@ fn why_usage_is_unknown_is_explained_with_what_to_do() {
     check(Unknown::Stale, "too old", "check the rso-agent container");
     check(Unknown::BeforeGrowth, "before its expansion", "wait a minute or two");
     let behind = Unknown::Behind { total: Bytes::gib(8), capacity: Bytes::gib(10) };
-    check(behind, "8Gi of the 10Gi", "restart the Pod, so that the node expands the filesystem");
+    check(behind, "8Gi of the 10Gi", "restart the Pod so that the node expands the filesystem");
     check(Unknown::Implausible("0 of 0".to_owned()), "(0 of 0)", "check the rso-agent container of the Pod");
     check(Unknown::NotIsolated, "the node's disk", "expanding it has no effect");
 }

@@ -1,4 +1,5 @@
-//! What follows once the old set is being deleted? From there on only forward, until the new one has landed.
+//! The steps after the DELETE of the old StatefulSet. From there on, a recreation only goes forward until it is
+//! complete.
 
 use std::time::Duration;
 
@@ -10,21 +11,23 @@ use super::super::{Action, Ending, Look, State, Step, Wait, manifest};
 use super::{Transaction, remaining, strip, take_hold_off};
 use crate::api::reasons::Note;
 
-/// A CREATE that comes later than this after the release may not be the first: one may have gone without an answer.
+/// A CREATE that comes later than this after the release may not be the first: an earlier one may have been sent
+/// without an answer.
 const ANSWERED: Duration = Duration::from_secs(2);
-/// The history is asked for again after this, when nobody answered.
+/// The delay before the watch history is requested again, if it could not be read.
 const AGAIN: Duration = Duration::from_millis(200);
-/// A request that got no answer arrives within this time or never; the lease of a leader assumes the same.
+/// A request without an answer arrives within this time or never; the Lease of the leader assumes the same.
 const ARRIVED: Duration = Duration::from_secs(15);
 
 impl Transaction<'_> {
     pub(super) fn terminating(&self, live: &LiveSet, since: Timestamp) -> Step {
         if self.journal.phase == Phase::Prepared && !live.is_held() {
-            // Somebody deleted it before we held it: that is to be respected.
+            // Another client deleted it before it had the finalizer: that is respected.
             return self.close(Ending::Deleted);
         }
         if self.journal.phase == Phase::Prepared && live.may_be_deleted() {
-            // Somebody deleted it and said that they mean it. Later the delete may be ours, and the word no more than an edit.
+            // Another client deleted it and confirmed the deletion. Later, the delete may be ours, and the annotation
+            // only an edit.
             return take_hold_off(live);
         }
         let left = remaining(self.seen.rules.assist_after, since, self.now);
@@ -51,7 +54,7 @@ impl Transaction<'_> {
     }
 
     fn releasing(&self, object: &serde_json::Value) -> Journal {
-        // A newer image is no new phase: since the first one a CREATE may have been sent.
+        // A newer image is not a new phase: a CREATE may have been sent since the first one.
         let is_again = self.journal.phase == Phase::Releasing;
         let since = if is_again { self.journal.phase_at } else { self.now };
         let mut journal = self.journal.at(Phase::Releasing, since);
@@ -69,9 +72,9 @@ impl Transaction<'_> {
 
     pub(super) fn absent(&self) -> Step {
         match self.journal.phase {
-            // It was never held (or whoever deleted it took the hold off with it): it stays deleted.
+            // It never had the finalizer (or the client that deleted it also removed the finalizer): it stays deleted.
             Phase::Prepared => self.close(Ending::Deleted),
-            // The new set was there; somebody deleted it since.
+            // The new StatefulSet existed; another client has deleted it since.
             Phase::Adopting | Phase::Guarded => self.close(Ending::Deleted),
             Phase::Deleting | Phase::Releasing => self.create(),
         }
@@ -105,14 +108,14 @@ impl Transaction<'_> {
         }
         let mut object = manifest::to_create(&self.journal.image, &self.journal.targets, &self.journal.id);
         if remaining(ANSWERED, self.journal.phase_at, self.now).is_zero() {
-            // One that was sent before may still be on its way. Until it has arrived the name must not become free: it would
-            // bring back what somebody has deleted meanwhile (hazard 14).
+            // An earlier CREATE may still be on its way. Until it has arrived, the name must not become free: that
+            // CREATE would restore what another client has deleted in the meantime (hazard 14).
             manifest::hold(&mut object);
         }
         Step::Write(Action::Create(Box::new(object)))
     }
 
-    // The new object, ours.
+    // The new object, created by this transaction.
     pub(super) fn successor(&self, live: &LiveSet) -> Step {
         if self.journal.successor.as_ref() != Some(&live.uid) || self.journal.phase < Phase::Adopting {
             let journal = Journal { successor: Some(live.uid.clone()), ..self.journal.at(Phase::Adopting, self.now) };
@@ -132,7 +135,8 @@ impl Transaction<'_> {
         self.land(live, is_held)
     }
 
-    /// Somebody else's set has the name: it is left alone. Sizes that it lacks are a new transaction.
+    /// Leaves a StatefulSet that another client created under the same name unchanged. Sizes that it lacks are a new
+    /// transaction.
     pub(super) fn foreign(&self, _live: &LiveSet) -> Step {
         let referring = self.seen.dependents().find(|dependent| dependent.refers_to(&self.journal.uid));
         match referring.filter(|_| self.journal.phase != Phase::Prepared) {

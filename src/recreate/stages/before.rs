@@ -1,4 +1,4 @@
-//! What follows while the old set is there and not being deleted? Up to here all can be taken back.
+//! The steps while the old StatefulSet exists and is not being deleted. Up to here, everything can be rolled back.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::api::reasons::{Note, Reason};
 
-/// How long a gate that closed by itself may take to open again before all is taken back.
+/// How long a gate that closed by itself may take to open again before everything is rolled back.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Transaction<'_> {
@@ -50,7 +50,7 @@ impl Transaction<'_> {
         self.wait(State::Prepared, live, left.min(GLANCE), None)
     }
 
-    /// When something of this recreate was written last: with many claims that takes longer than any gate may stay closed.
+    /// When this recreation last wrote anything: with many PVCs, that takes longer than any gate may stay closed.
     fn last_write(&self, live: &LiveSet) -> Timestamp {
         let guarded = self.seen.claims.iter().filter(|claim| claim.is_guarded_by(&self.seen.namespace.uid));
         let of_claims = guarded.filter_map(|claim| claim.object.owners_changed);
@@ -65,13 +65,13 @@ impl Transaction<'_> {
         let (set, id, reason) = (&self.seen.set, &self.journal.id, &self.journal.reason);
         Some(match backup::encode(set, live, backups.next, id, reason, self.now) {
             Ok(object) => Step::Write(Action::CreateBackup(Box::new(object))),
-            // The gate of the size comes first, so this is a set that grew this very moment.
+            // The gate of the size is evaluated first, so this StatefulSet became larger just now.
             Err(_) => self.undo(live),
         })
     }
 
-    /// With `whenDeleted: Delete` the claims refer to the set: first each gets a second, solid owner, then the
-    /// StatefulSet controller is told to take its references off.
+    /// With `whenDeleted: Delete`, the PVCs refer to the StatefulSet. First, each gets a protective owner reference;
+    /// then `Retain` makes the StatefulSet controller remove its own references.
     fn retain(&self, live: &LiveSet) -> Option<Step> {
         if live.spec.when_deleted == WhenDeleted::Delete && self.journal.when_deleted != WhenDeleted::Delete {
             let owned = owned(self.seen, live);
@@ -96,8 +96,8 @@ impl Transaction<'_> {
         self.take_claims_from(live)
     }
 
-    /// The controller takes its references off the claims of its pods; those of scaled-down ordinals it leaves, and they
-    /// are ours to strip.
+    /// Removes the references that the StatefulSet controller leaves: it removes those from the PVCs of its Pods, but
+    /// not those from the retained PVCs of scaled-down replicas.
     fn take_claims_from(&self, live: &LiveSet) -> Option<Step> {
         let referring = || self.seen.claims.iter().filter(|claim| claim.object.refers_to(&live.uid));
         let left = remaining(PATIENCE, self.journal.phase_at, self.now);
@@ -118,7 +118,8 @@ impl Transaction<'_> {
             let journal = Journal {
                 image: manifest::image(&live.object),
                 snapshot: Snapshot::take(self.seen, live),
-                // A Pod that was replaced since the transaction began is not forgotten with its uid.
+                // A Pod that was replaced since the transaction began is recorded, even though its UID is no longer in
+                // the snapshot.
                 lost: outcome::lost(self.seen, live, self.journal),
                 ..self.journal.at(Phase::Deleting, self.now)
             };
@@ -131,10 +132,11 @@ impl Transaction<'_> {
         }
     }
 
-    /// Everything back, the journal last: a crash in between is found by it.
+    /// Rolls everything back and deletes the journal last, by which the rollback is found after a crash in between.
     ///
-    /// First the journal says so. From then on an absent set is not taken for one that is to be created; and a former leader
-    /// that was about to go on hears a conflict, instead of permitting the DELETE of a set whose hold is being taken off.
+    /// First, the journal records the rollback. From then on, an absent StatefulSet is not mistaken for one that is to
+    /// be created, and a former leader that was about to continue gets a conflict, instead of permitting the DELETE of
+    /// a StatefulSet whose finalizer is being removed.
     fn undo(&self, live: &LiveSet) -> Step {
         if self.journal.phase != Phase::Prepared || self.journal.ending.is_none() {
             let journal = self.journal.at(Phase::Prepared, self.journal.phase_at);

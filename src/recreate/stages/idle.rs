@@ -1,4 +1,4 @@
-//! What follows where no journal tells of a recreate? It begins one, or clears away what an earlier one has left.
+//! The steps without a journal: they begin a recreation, or clean up after an earlier one.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use super::{
 use crate::api::annotations;
 use crate::api::reasons::Note;
 
-/// A set may be on its way out for long. That it is gone is heard of; this is for what is missed.
+/// How often a StatefulSet that is being deleted is observed again. Its deletion may take long; an event reports when
+/// it is gone, and this interval covers a missed event.
 const SLOWLY: Duration = Duration::from_secs(300);
 
 pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
@@ -30,16 +31,18 @@ pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
     }
 }
 
-/// A hold that nobody remembers: a journal says first that all is taken back, as in [`super::Transaction::undo`]. Its name
-/// is taken if another leader has begun a recreate meanwhile; the hold is then theirs.
+/// Removes a finalizer that no journal explains. First, a journal records that everything is rolled back, as in
+/// [`super::Transaction::undo`]. The name of that journal is taken if another leader has begun a recreation in the
+/// meantime; the finalizer then belongs to that recreation.
 fn take_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
-    let journal = adopted(seen, live, "taken back: it was held without a journal", now);
+    let journal = adopted(seen, live, "rolled back: it had the finalizer without a journal", now);
     Step::Write(Action::CreateJournal(Box::new(Journal { ending: Some(Ending::Undone), ..journal })))
 }
 
-/// A held object on its way out, and nobody knows why: it is itself the backup. Its pods live; it is brought back.
+/// Recreates a StatefulSet that is being deleted with the finalizer, but without a journal: the object is itself the
+/// backup, and its Pods still run.
 fn rebuild_journal(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
-    let mut journal = adopted(seen, live, "brought back: it was held without a journal", now);
+    let mut journal = adopted(seen, live, "created again: it had the finalizer without a journal", now);
     journal.phase = Phase::Deleting;
     journal.incidents.push(Note::blocked(
         "lost-journal",
@@ -50,7 +53,7 @@ fn rebuild_journal(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     Step::Write(Action::CreateJournal(Box::new(journal)))
 }
 
-/// The journal of a recreate whose own is lost. What is wanted now is taken for what was wanted then.
+/// The journal of a recreation that lost its own. The sizes that are requested now are taken for those requested then.
 fn adopted(seen: &Observed, live: &LiveSet, reason: &str, now: Timestamp) -> Journal {
     let intent = seen.intent.as_ref();
     Journal::begin(
@@ -109,7 +112,8 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     }
 }
 
-/// Nothing is going on: guards that have served are dropped, at once where the claims are to go with their set.
+/// Cleans up when no recreation is in progress: removes protective owner references that have served their purpose, and
+/// removes them at once if the PVCs are to be deleted with their StatefulSet.
 fn clean_up(seen: &Observed, now: Timestamp) -> Step {
     if let Some(step) = drop_a_guard_of_the_scaled_down(seen) {
         return step;
@@ -124,7 +128,7 @@ fn clean_up(seen: &Observed, now: Timestamp) -> Step {
     let guard_to_drop = drop_a_guard(seen);
     if guard_to_drop.is_some() && seen.live().is_some_and(|live| live.deleting.is_some()) && !seen.namespace.terminating
     {
-        // What is to become of the claims shows when it is gone.
+        // What happens to the PVCs is known only once the StatefulSet is gone.
         return Step::Done { again: Some(SLOWLY) };
     }
     if let Some(step) = guard_to_drop {

@@ -1,4 +1,4 @@
-//! Backups: their names, their labels, and that nothing but what was written is read.
+//! Tests of backups: their names, their labels, and that nothing but what was written is read.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ fn a_backup_that_is_not_what_was_written_is_refused() {
     assert!(told.contains("backup") && !told.contains("journal"), "{told}");
 }
 
-/// The name of a backup of a set with such a name, and the label.
+/// The name of a backup of a StatefulSet with such a name, and the label.
 fn named(name: &str, number: u64) -> (String, String) {
     let set = SetName::new("shop", name);
     (backup::name_of(&set, number), backup::label_of(&set))
@@ -68,7 +68,7 @@ fn a_name_is_cut_only_where_it_must_be_and_stays_one_of_its_own() {
     assert_eq!((name.len(), label.len()), (253, 63));
     assert!(name.starts_with("nnnn") && label.starts_with("nnnn"), "{name} {label}");
     let all: BTreeSet<String> = ['a', 'b', 'c'].iter().map(|last| named(&long(*last), 1).1).collect();
-    assert_eq!(all.len(), 3, "the hash tells them apart");
+    assert_eq!(all.len(), 3, "the hash distinguishes them");
     // No part of a name ends with a dot or a hyphen.
     let dotted = format!("{}.-{}", "n".repeat(51), "n".repeat(40));
     assert!(named(&dotted, 1).1.starts_with(&format!("{}-", "n".repeat(51))), "{}", named(&dotted, 1).1);
@@ -116,7 +116,7 @@ fn a_number_far_beyond_the_time_of_its_object_is_nobodys() {
         let all: Vec<Value> = all.iter().copied().map(made_then).collect();
         backup::heads_of(&set_name(), all.iter()).into_keys().collect()
     };
-    // One of a clock that is wrong is found; forged ones are neither the newest nor in the way of the next.
+    // A number from a wrong clock is found; forged numbers are neither the newest nor do they block the next.
     assert_eq!(numbers(&[7, clock, clock + year, clock + year + 1, u64::MAX]), [7, clock, clock + year]);
     let last = numbers(&[7, u64::MAX]).last().copied();
     assert_eq!(backup::numbers_above(last, at).next(), Some(8));

@@ -1,4 +1,5 @@
-//! A set that somebody deletes while the guards of its claims are still there: what becomes of the claims?
+//! Tests of a StatefulSet that a user deletes while its PVCs still have protective owner references: what happens to
+//! the PVCs.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::api::names::ClaimName;
 
 const NEW: &str = "uid-new-1";
 
-/// A set that has landed, with its claims guarded.
+/// A StatefulSet whose recreation is complete and whose PVCs have protective owner references.
 fn guarded() -> World {
     let mut world = World::deleting_claims();
     for _ in 0..100 {
@@ -23,10 +24,10 @@ fn guarded() -> World {
             world.controllers();
         }
     }
-    panic!("it never lands");
+    panic!("the recreation never completes");
 }
 
-/// The same, deleted; the garbage collector has taken the references off.
+/// The same, deleted; the garbage collector has removed the references.
 fn deleted() -> World {
     let mut world = guarded();
     world.set = None;
@@ -40,18 +41,18 @@ fn decided(world: &World, departure: Departure) -> Step {
     next(&Observed { departure, ..world.observe() }, world.now)
 }
 
-/// Deleted with these claims.
+/// Deleted with these PVCs.
 fn with(claims: &[&str]) -> Departure {
     Departure::WithClaims { uid: Uid::new(NEW), claims: claims.iter().map(|name| ClaimName::new(*name)).collect() }
 }
 
-/// The owners that the first guarded claim is left with.
+/// The owners that remain on the first protected PVC.
 fn owners(step: Step) -> Vec<Value> {
     match step {
         Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unguard, .. }) if name == "data-db-0" => {
             owners
         }
-        other => panic!("expected the guard of data-db-0 to be dropped, not {other:?}"),
+        other => panic!("expected data-db-0 to lose its protective owner reference, not {other:?}"),
     }
 }
 
@@ -60,7 +61,7 @@ fn a_claim_that_goes_with_its_set_gets_its_owner_back_at_once() {
     let world = deleted();
     let reference = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": NEW});
     assert_eq!(owners(decided(&world, with(&["data-db-0", "data-db-1"]))), [reference]);
-    // The garbage collector has not come yet: one reference is enough.
+    // The garbage collector has not run yet: one reference is enough.
     let mut early = guarded();
     early.set = None;
     assert_eq!(owners(decided(&early, with(&["data-db-0"]))), [controller_of(NEW)]);
@@ -96,12 +97,12 @@ fn a_set_that_is_on_its_way_out_for_long_keeps_its_guards_until_it_is_gone() {
     world.delete(&["foregroundDeletion"]);
     world.now += Rules::default().guard_for * 2;
     assert!(matches!(decided(&world, Departure::Unknown), Step::Done { again: Some(_) }));
-    // Nothing of ours is in the way of a namespace.
+    // rso does not block the deletion of a namespace.
     world.namespace.terminating = true;
     assert!(matches!(decided(&world, Departure::Unknown), Step::Write(Action::SetOwners { .. })));
 }
 
-/// The claim of an ordinal that scaling down has left, with these owners.
+/// The PVC of an ordinal that was scaled down, with these owners.
 fn leftover(owners: Vec<Value>) -> Claim {
     let mut claim = World::deleting_claims().claims[0].clone();
     claim.object.name = "data-db-7".to_owned();

@@ -1,5 +1,5 @@
-//! What the rows of the table leave open: which claims get a guard, when a dry run is believed, what is waited for and for
-//! how long.
+//! Tests of what the rows of the resume table leave open: which PVCs get a protective owner reference, when a dry run
+//! is trusted, what is waited for, and for how long.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ fn waited(world: &World) -> Wait {
     }
 }
 
-/// Whose owners are written, why, and who they are then.
+/// The object whose owners are written, the reason, and its owners then.
 fn owners_written(world: &World) -> (String, OwnersChange, Vec<String>) {
     match written(world) {
         Action::SetOwners { name, why, owners, .. } => {
@@ -70,7 +70,7 @@ fn dry_runs_are_believed_only_of_this_object_and_these_sizes() {
     check(|probes| probes.uid = "uid-of-another".into(), false);
     check(|probes| probes.targets = BTreeMap::from([("data".into(), Bytes::gib(3))]), false);
     check(|probes| probes.targets.clear(), false);
-    // Of a clock that ran back no dry run is too old.
+    // If the clock ran back, no dry run is too old.
     check(|probes| probes.at += Duration::from_secs(29), true);
 }
 
@@ -130,13 +130,13 @@ fn references_of_claims_are_taken_off_by_the_controller_and_by_us_where_it_does_
     while !retained(&world) {
         pass(&mut world);
     }
-    // The controller has seen the switch, but not yet all claims.
+    // The controller has observed the change, but has not updated all PVCs yet.
     world.controllers();
     let set = controller_of(OLD);
     world.claims[1].object.owners.push(set.clone());
     let wait = waited(&world);
     assert_eq!((wait.state, wait.at_most), (State::Retained, Duration::from_millis(20)));
-    // Those of ordinals that are scaled away it never takes off.
+    // It never removes the references of PVCs of scaled-down ordinals.
     let mut scaled = world.claims[1].clone();
     scaled.object.name = "data-db-7".to_owned();
     world.claims.push(scaled);
@@ -144,7 +144,7 @@ fn references_of_claims_are_taken_off_by_the_controller_and_by_us_where_it_does_
     assert_eq!((name.as_str(), why), ("data-db-7", OwnersChange::Strip));
     assert_eq!(owners, ["uid-of-shop"]);
     pass(&mut world);
-    // Nor does it always come to the others.
+    // It does not always update the others either.
     assert_eq!(waited(&world).state, State::Retained);
     world.now += Duration::from_secs(10);
     assert_eq!(owners_written(&world).0, "data-db-1");
@@ -157,7 +157,7 @@ fn patience_with_a_closed_gate_begins_with_our_last_write_however_long_many_guar
         !world.journals.is_empty() && set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
     };
     let mut world = until(World::deleting_claims(), retained);
-    // The StatefulSet controller has not seen our own change of `whenDeleted` yet.
+    // The StatefulSet controller has not observed rso's own change of `whenDeleted` yet.
     world.edit(|set| set["status"]["observedGeneration"] = json!(0));
     world.now += Duration::from_secs(60);
     assert!(matches!(decide(&world), Step::Write(Action::UpdateJournal { .. })), "nothing was written for long");
@@ -248,7 +248,7 @@ fn somebody_elses_set_gets_no_pod_that_refers_to_the_old_one() {
     world.create_foreign("1Gi");
     world.pods[1].owners.push(controller_of(OLD));
     assert_eq!(owners_written(&world), ("db-1".to_owned(), OwnersChange::Strip, Vec::new()));
-    // Before anything was deleted a reference to the old set is not ours to take off.
+    // Before anything is deleted, rso does not remove a reference to the old StatefulSet.
     world.journals[0].0.phase = Phase::Prepared;
     assert!(matches!(written(&world), Action::DeleteJournal { ending: Some(Ending::Superseded), .. }));
 }

@@ -1,5 +1,6 @@
-//! Every row of the resume table, every gate, and whole recreates with a crash or somebody's action at every step.
-#![allow(clippy::wildcard_enum_match_arm, reason = "what a test does not expect fails it, whatever it is")]
+//! Tests of every row of the resume table, every gate, and whole recreations with a crash or an action of another
+//! client at every step.
+#![allow(clippy::wildcard_enum_match_arm, reason = "any variant that a test does not expect fails it")]
 
 mod backup;
 mod confirm;

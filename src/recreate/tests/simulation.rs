@@ -1,4 +1,4 @@
-//! Whole recreates, disturbed at every step.
+//! Simulations of whole recreations, disturbed at every step.
 
 use serde_json::{Value, json};
 
@@ -6,16 +6,16 @@ use super::super::*;
 use super::world::{Applied, World, data, pass};
 use crate::api::bytes::Bytes;
 
-/// More passes than any recreate needs.
+/// More iterations than any recreation needs.
 const MOST: usize = 200;
 
-/// Runs undisturbed until nothing is to be done for a while. Returns the passes it took.
+/// Runs undisturbed until there is nothing to do for a while. Returns the number of iterations.
 fn run(world: &mut World) -> usize {
     run_with(world, 0, &|_| true)
 }
 
-/// The same, with a disturbance before that pass, or as soon after it as there is something to disturb: who edits a set in
-/// the moment in which it is absent hears so, and does it again.
+/// The same, with a disturbance before that iteration, or as soon after it as there is something to disturb: a client
+/// that edits a StatefulSet at a moment at which it is absent gets an error, and retries.
 fn run_with(world: &mut World, at: usize, disturb: &dyn Fn(&mut World) -> bool) -> usize {
     let mut quiet = 0;
     let mut disturbed = false;
@@ -29,27 +29,27 @@ fn run_with(world: &mut World, at: usize, disturb: &dyn Fn(&mut World) -> bool) 
             world.controllers();
         }
         quiet = if matches!(passed.step, Step::Done { again: None } | Step::Refuse(_)) { quiet + 1 } else { 0 };
-        // A refusal may pass by itself once the controllers have moved.
+        // A refusal may resolve by itself once the controllers have acted.
         if quiet > 3 && number >= at {
             return number;
         }
     }
-    panic!("it does not come to rest");
+    panic!("it does not reach a steady state");
 }
 
-/// What holds after every single step.
+/// Checks what holds after every single step.
 fn check_always(world: &World, step: &Step) {
     if let Step::Write(action @ Action::Delete { .. }) = step {
-        assert!(world.claims.iter().all(|claim| claim.requested >= Bytes::gib(2)), "a claim is behind: {action:?}");
+        assert!(world.claims.iter().all(|claim| claim.requested >= Bytes::gib(2)), "a PVC is too small: {action:?}");
     }
     let to_come_back = world.creates < world.deletes && !world.namespace.terminating;
     if world.set.is_none() && !world.removed.is_empty() && to_come_back {
-        assert!(!world.journals.is_empty(), "the set is absent and no journal tells of it");
+        assert!(!world.journals.is_empty(), "the StatefulSet is absent without a journal");
     }
     assert!(world.creates <= world.recreates, "it was created twice");
 }
 
-/// An edit by somebody, if there is anything to edit.
+/// An edit by another client, if there is anything to edit.
 fn edit(world: &mut World, change: impl FnOnce(&mut Value)) -> bool {
     let is_there = world.set.is_some();
     world.edit(change);
@@ -88,7 +88,7 @@ fn undisturbed_the_set_comes_back_larger_with_all_its_pods() {
     }
 }
 
-/// Does something to the world before each step in turn, on both kinds of set, and judges the end.
+/// Disturbs the world before each step in turn, on both kinds of StatefulSet, and checks the end.
 fn at_every_step(disturb: impl Fn(&mut World) -> bool, judge: impl Fn(&World, &str)) {
     for start in [World::settled(), World::deleting_claims()] {
         let steps = run(&mut start.clone());
@@ -136,7 +136,8 @@ fn a_new_pod_template_at_any_step_survives_and_is_rolled_out_by_its_own_strategy
 
 #[test]
 fn a_crash_at_any_step_is_only_a_pause() {
-    // Nothing is remembered between passes, so a crash is a pass whose answer is lost: the next one sees what was done.
+    // Nothing is remembered between iterations, so a crash is an iteration whose response is lost: the next one
+    // observes what was done.
     for start in [World::settled(), World::deleting_claims()] {
         let mut lost = start.clone();
         let steps = run(&mut start.clone());
@@ -144,7 +145,7 @@ fn a_crash_at_any_step_is_only_a_pause() {
             lost.controllers();
             let before = lost.clone();
             let done = pass(&mut lost);
-            // The write did not arrive: the same knowledge gives the same step again.
+            // The write did not arrive: the same observation results in the same step again.
             let mut again = before;
             again.now = lost.now;
             if done.applied == Some(Applied::Done) {
@@ -166,14 +167,15 @@ fn a_delete_by_somebody_never_leaves_pods_without_a_set_and_is_respected_outside
         |world, context| {
             assert!(world.is_clean(), "{context}");
             match &world.set {
-                // Held: brought back, with every pod.
+                // Deleted while it had the finalizer: recreated, with every Pod.
                 Some(_) => {
                     assert_landed(world, context);
                     assert_eq!(world.pods.len(), 2, "{context}");
                 }
                 None => assert!(world.journals.is_empty(), "{context}"),
             }
-            // With `whenDeleted: Delete` the claims of a set that was deleted before the hold go with it, as was asked.
+            // With `whenDeleted: Delete`, the PVCs of a StatefulSet that was deleted before it had the finalizer are
+            // deleted with it, as requested.
             let may_go = world.set.is_none() && world.claims_go_with_it;
             assert!(may_go || world.claims.len() == 2, "{context}");
         },
@@ -217,7 +219,8 @@ fn a_namespace_that_goes_away_at_any_step_is_not_held_up() {
 fn a_journal_that_is_deleted_at_any_step_loses_no_set() {
     at_every_step(
         |world| {
-            // With the set absent the journal is the only copy of it; that is why it is kept where tenants cannot reach.
+            // While the StatefulSet is absent, the journal is its only copy; that is why it is kept where tenants have
+            // no access.
             if world.set.is_some() {
                 world.journals.clear();
             }

@@ -1,5 +1,5 @@
-//! A store, a garbage collector and a StatefulSet controller of a few lines, to carry [`next`] through its states. It knows
-//! what the protocol leans on and nothing else; that the real server is so is shown on a real one.
+//! A store, a garbage collector, and a StatefulSet controller of a few lines, to carry [`next`] through its states.
+//! They model what the protocol depends on and nothing else; tests on a real API server show that it behaves this way.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,21 +28,21 @@ pub(super) struct World {
     pub(super) namespace: Namespace,
     pub(super) intent: Option<Intent>,
     pub(super) verdicts: [Verdict; 8],
-    /// Who else selects the Pods.
+    /// The other workloads that select the Pods.
     pub(super) rivals: Found,
-    /// Every object of the set's name that was removed, as it was last.
+    /// Every removed object with the name of the StatefulSet, in its last state.
     pub(super) removed: Vec<Value>,
     pub(super) deletes: usize,
     pub(super) creates: usize,
-    /// How many recreates the test asked for.
+    /// How many recreations the test requested.
     pub(super) recreates: usize,
-    /// Whoever deletes the set wants its claims to go with it.
+    /// The user who deletes the StatefulSet wants its PVCs to be deleted with it.
     pub(super) claims_go_with_it: bool,
     counter: u64,
     passes: usize,
 }
 
-/// What came of an action.
+/// The result of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Applied {
     Done,
@@ -76,7 +76,7 @@ fn dependent(kind: Kind, name: &str, owner: Option<&str>) -> Dependent {
 }
 
 impl World {
-    /// A settled set of two replicas whose claims have grown from 1Gi to 2Gi.
+    /// A stable StatefulSet of two replicas whose PVCs have been expanded from 1Gi to 2Gi.
     pub(super) fn settled() -> Self {
         Self::with_replicas(2)
     }
@@ -151,7 +151,7 @@ impl World {
         world
     }
 
-    /// The same with `whenDeleted: Delete`: the claims refer to the set.
+    /// The same with `whenDeleted: Delete`: the PVCs refer to the StatefulSet.
     pub(super) fn deleting_claims() -> Self {
         let mut world = Self::settled();
         world.edit(|set| set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = json!("Delete"));
@@ -160,7 +160,7 @@ impl World {
         world
     }
 
-    /// What an operator reads, through the assembly that it uses.
+    /// What the operator reads, through the assembly that it uses.
     pub(super) fn observe(&self) -> Observed {
         let journals = self.journals.iter().map(|(journal, guard)| raw::journal(journal, guard).unwrap());
         let objects = raw::Objects {
@@ -210,7 +210,7 @@ impl World {
         self.set.as_ref().is_some_and(matches)
     }
 
-    /// A write to the set by anybody; a change of spec is a new generation.
+    /// A write to the StatefulSet by any client; a change of the spec is a new generation.
     pub(super) fn edit(&mut self, change: impl FnOnce(&mut Value)) {
         let version = self.version();
         let Some(set) = self.set.as_mut() else { return };
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// The garbage collector: what refers only to owners that are gone is deleted.
+    /// The garbage collector: deletes what refers only to owners that no longer exist.
     fn collect(&mut self) {
         let live = self.set.as_ref().map(|set| set["metadata"]["uid"].clone());
         let namespace = self.namespace.uid.clone();
@@ -250,7 +250,7 @@ impl World {
         self.claims.retain(|claim| stays(&claim.object));
     }
 
-    /// A DELETE of the set by anybody, with these finalizers of the garbage collector.
+    /// A DELETE of the StatefulSet by any client, with these finalizers of the garbage collector.
     pub(super) fn delete(&mut self, finalizers: &[&str]) {
         let now = self.now.to_string();
         self.edit(|set| {
@@ -261,7 +261,7 @@ impl World {
         });
     }
 
-    /// Somebody else creates the name.
+    /// Another client creates a StatefulSet with the name.
     pub(super) fn create_foreign(&mut self, size: &str) {
         let mut set = Self::settled().set.unwrap();
         set["metadata"]["uid"] = json!("uid-foreign");
@@ -279,7 +279,7 @@ impl World {
         Applied::Done
     }
 
-    /// What the garbage collector and the StatefulSet controller do when they get to it.
+    /// What the garbage collector and the StatefulSet controller do when they run.
     pub(super) fn controllers(&mut self) {
         self.orphan();
         self.controller();
@@ -326,7 +326,7 @@ impl World {
                 dependent.owners.push(controller_of(&uid));
             }
         }
-        // It looks after the claims of the pods that it runs, and no others.
+        // It manages the PVCs of the Pods that it runs, and no others.
         let replicas = self.set.as_ref().and_then(|set| set["spec"]["replicas"].as_u64()).unwrap_or(1);
         let is_its_own = |claim: &&mut Claim| {
             let ordinal = claim.object.name.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse::<u64>().ok());
@@ -368,7 +368,7 @@ impl World {
             Action::DeleteBackup { guard, .. } => self.backups.retain(|_, head| head.guard != *guard),
             Action::SetOwners { kind, name, guard, owners, .. } => {
                 let version = self.version();
-                // A pod and a revision may have one name.
+                // A Pod and a ControllerRevision may have the same name.
                 let wanted = |known: &&mut Dependent| known.kind == *kind && known.name == *name;
                 let Some(dependent) = self.all().find(wanted) else {
                     return Applied::Moved;
@@ -417,12 +417,12 @@ impl World {
                 set["metadata"]["managedFields"] = managed_fields.clone();
                 set["metadata"]["annotations"].as_object_mut().unwrap().remove(TRANSACTION);
             }),
-            other => panic!("{other:?} is no patch of the set"),
+            other => panic!("{other:?} is not a patch of a StatefulSet"),
         }
         Applied::Done
     }
 
-    /// Whether anything of ours is left.
+    /// Whether nothing of rso is left.
     pub(super) fn is_clean(&self) -> bool {
         let marked = self.set.as_ref().is_some_and(|set| {
             let held = set["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)));
@@ -433,23 +433,24 @@ impl World {
     }
 
     pub(super) fn size(&self) -> &str {
-        let set = self.set.as_ref().expect("the set is there");
+        let set = self.set.as_ref().expect("the StatefulSet exists");
         set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"].as_str().unwrap()
     }
 }
 
-/// One pass of the loop: observe, look, decide, at most one write. None when nothing was written.
+/// One iteration of the loop: observe, read more, decide, at most one write. `applied` is `None` when nothing was
+/// written.
 pub(super) struct Pass {
     pub(super) step: Step,
     pub(super) applied: Option<Applied>,
 }
 
-/// The answer that nobody else selects the Pods of the set that is observed.
+/// The answer that no other workload selects the Pods of the observed StatefulSet.
 pub(super) fn nobody_else(seen: &Observed) -> Option<Rivals> {
     Some(Rivals { of: seen.live().unwrap().guard(), found: Found::Rivals(Vec::new()) })
 }
 
-/// Decides with everything that may be looked at.
+/// Decides with everything that can be read.
 pub(super) fn decide(world: &World) -> Step {
     let mut seen = world.observe();
     for _ in 0..4 {
@@ -462,17 +463,17 @@ pub(super) fn decide(world: &World) -> Step {
             step => return step,
         }
     }
-    panic!("it only looks and never decides");
+    panic!("it only reads and never decides");
 }
 
-/// More passes than any test needs.
+/// More iterations than any test needs.
 const MOST: usize = 1_000;
 
-/// One pass.
+/// Runs one iteration.
 pub(super) fn pass(world: &mut World) -> Pass {
     let step = decide(world);
     world.passes += 1;
-    assert!(world.passes < MOST, "it never comes to an end: {step:?}");
+    assert!(world.passes < MOST, "it never ends: {step:?}");
     let applied = match &step {
         Step::Write(action) => Some(world.apply(action)),
         Step::Wait(wait) => {
@@ -484,7 +485,7 @@ pub(super) fn pass(world: &mut World) -> Pass {
             None
         }
         Step::Refuse(_) => None,
-        Step::Look(_) => unreachable!("decide looks"),
+        Step::Look(_) => unreachable!("decide carries out every read"),
     };
     Pass { step, applied }
 }

@@ -80,8 +80,8 @@ fn a_claim_without_identity_or_size_or_of_another_set_is_not_touched() {
     check(|claim| claim["metadata"]["uid"] = Value::Null, "metadata.uid");
     check(|claim| claim["metadata"]["resourceVersion"] = Value::Null, "metadata.resourceVersion");
     check(|claim| claim["spec"]["resources"]["requests"]["storage"] = json!("ten"), "requests.storage");
-    check(|claim| claim["metadata"]["name"] = json!("wal-db-3"), "not a claim of template data of shop/db");
-    check(|claim| claim["metadata"]["namespace"] = json!("other"), "not a claim of template data of shop/db");
+    check(|claim| claim["metadata"]["name"] = json!("wal-db-3"), "not a PVC of template data of shop/db");
+    check(|claim| claim["metadata"]["namespace"] = json!("other"), "not a PVC of template data of shop/db");
     assert!(read(&Value::Null, &set(), &"data".into(), None).is_err());
 }
 

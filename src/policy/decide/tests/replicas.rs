@@ -1,10 +1,10 @@
-//! Each replica is decided for itself: what is wrong with one does not keep the others from growing.
+//! Tests that each replica is decided for itself: a problem of one replica does not keep rso from expanding the others.
 
 use super::*;
 
 const TWELVE: Bytes = Bytes::gib(12);
 
-/// One replica in every kind of trouble.
+/// One replica with each kind of problem.
 fn in_trouble() -> Vec<Claim> {
     let resizes = [
         Resize::None,
@@ -40,10 +40,10 @@ fn a_full_replica_grows_whatever_is_wrong_with_its_sibling() {
 fn a_pvc_that_is_being_deleted_under_its_pod_counts_as_full() {
     let claims = [Claim { deleting: true, ..claim(0, TEN) }, claim(1, TEN)];
     let decision = decided(&settings(|_| {}), &claims, &readings(&claims, &[90, 10]));
-    assert_eq!(told(&decision), "grow 12Gi usage; template 12Gi; AutoResizeTriggered");
+    assert_eq!(told(&decision), "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
 }
 
-/// Its capacity stays for ever what it is, and the pod may never come.
+/// Its capacity never changes, and its Pod may never come.
 #[test]
 fn what_waits_for_its_pod_is_asked_for_one_step_above_its_capacity_and_no_more() {
     let mut claims = [growing(TEN, Bytes::gib(11), Resize::NodePending)];
@@ -79,7 +79,7 @@ fn a_full_replica_at_its_limit_is_told_although_another_grows() {
     let claims = [claim(0, TEN), claim(1, Bytes::gib(40))];
     let settings = settings(|s| s.max_size = Some(Bytes::gib(40)));
     let decision = decided(&settings, &claims, &readings(&claims, &[90, 90]));
-    assert_eq!(told(&decision), "grow 40Gi siblings; template 40Gi; ResizeRequested; MaxSizeReached");
+    assert_eq!(told(&decision), "expand 40Gi siblings; template 40Gi; ResizeRequested; MaxSizeReached");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn the_note_about_pvcs_that_follow_names_the_one_they_follow() {
          max-size 5Gi",
     );
     check(&|_| {}, None, "template data: PVC data-db-0 requests 2Gi; 1 of 2 PVCs request less and need 2Gi");
-    // It was told when it began.
+    // rso reported the expansion when it began.
     check(&|claims| claims[0].sizer = by("rso-controller", true), None, "");
     // Neither a finished expansion by the operator nor the creation of the PVC is reported as set by a user.
     for sizer in [by("rso-controller", true), by("kube-controller-manager", false)] {
