@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A full disk that grows by itself, shown to somebody who has never seen the project. Needs nothing to be running;
+# A volume that rso expands before it is full, shown to someone who does not know the project. Needs nothing to be running;
 # CLUSTER=current shows it on the cluster of your own kubeconfig (which has to have the images, see docs/guide.md).
 set -euo pipefail
 top=$(dirname "$(readlink -f "$0")")/../..
@@ -46,14 +46,14 @@ absent() {
 }
 between() { awk -v a="${1:-}" -v b="${2:-}" 'BEGIN {if (a == "" || b == "") print "not seen"; else printf "%.1f s", b - a}'; }
 
-printf '%sresize-statefulset-operator: volumes that grow by themselves%s\n\n' "$bold" "$plain"
-say "A StatefulSet gives each of its pods a disk of a fixed size, written in a field that Kubernetes never lets you change. So when disks fill up, somebody is called at night. Here is what happens with this operator instead, on a real Kubernetes, in about three minutes. Nothing is simulated."
+printf '%sresize-statefulset-operator: expands volumes before they fill up%s\n\n' "$bold" "$plain"
+say "A StatefulSet gives each of its Pods a volume of a fixed size, in a field that Kubernetes never lets you change. When volumes fill up, someone is called at night. This demo shows what happens with this operator instead, on a real Kubernetes cluster, in about three minutes. Nothing is simulated."
 
 chapter "1. A Kubernetes cluster"
 if [ "${CLUSTER:-local}" = current ]; then
-    say "Yours: $(kubectl config current-context)"
+    say "Your cluster: $(kubectl config current-context)"
 else
-    say "One node on this machine, in namespaces of its own; it cannot reach the network, and leaves no trace when stopped. (The first time, its programs are built: up to fifteen minutes.)"
+    say "One node on this machine, in namespaces of its own. It cannot reach the network, and leaves no trace when you stop it. (The first time, its programs are built: up to fifteen minutes.)"
 fi
 make --no-print-directory cluster-up
 
@@ -63,7 +63,7 @@ make --no-print-directory deploy
 chapter "3. A shop whose disks fill up"
 k delete namespace "$ns" --ignore-not-found --wait >/dev/null 2>&1
 kubectl create namespace "$ns" >/dev/null
-say "Three pods, each with a disk of 400Mi, each writing orders at its own pace. All that is asked of the operator is in the annotations:"
+say "Three Pods with a volume of 400Mi each write orders at different rates. The annotations are the whole configuration:"
 echo; sed -n '/annotations:/,/^spec:/p' examples/demo.yaml | grep -v '^spec:'; echo
 shown "kubectl apply -f examples/demo.yaml"
 k apply -f examples/demo.yaml >/dev/null
@@ -72,12 +72,12 @@ pods_before=$(pods) template_before=$(template) claims_before=$(claims) filesyst
 read -r absent_before recreates_before <<<"$(absent)"
 
 chapter "4. Watch"
-say "Pod 0 writes fastest. When its disk is four fifths full, all three disks grow by half, so that the replicas stay alike; then the set's template follows, so that a fourth replica would start large too."
+say "Pod 0 writes fastest. When its volume is 80% full, rso expands all three volumes by half and then updates the template of the StatefulSet, so a fourth replica starts with the new size too."
 shown "rso status shop --namespace $ns --watch"; echo
 began=$SECONDS
 until [ "$(template)" != "$template_before" ] && [ -n "$(template)" ] && [ -n "$(said 'larger now')" ]; do
     if [ $((SECONDS - began)) -gt 180 ]; then
-        echo "Nothing grew within three minutes. What the operator says about it:" >&2
+        echo "No volume was expanded within three minutes. The Events:" >&2
         k get events --sort-by=.lastTimestamp >&2
         exit 1
     fi
@@ -110,7 +110,7 @@ row "80 % full → the disk is larger" "" "$(between "$(said 'crossed 80%')" "$(
 row "the set's name was absent for" "" "$name_absent"
 echo
 if [ "$pods_before" = "$pods_after" ] && [ "$failed" = 0 ]; then
-    printf '%sNo pod was restarted, no write failed, and nobody was called.%s\n' "$green" "$plain"
+    printf '%sNo Pod was restarted, no write failed, and nobody was called.%s\n' "$green" "$plain"
 else
     echo "This is not what should have happened. Please report it, with: kubectl -n rso-system logs -l app.kubernetes.io/name=rso" >&2
     exit 1
@@ -118,8 +118,8 @@ fi
 
 chapter "The cluster stays up. Try it yourself"
 [ "${CLUSTER:-local}" = current ] || echo "  export KUBECONFIG=$KUBECONFIG PATH=$PWD/.cluster/bin:\$PATH"
-echo "  rso status -n $ns                            # how full, how large"
-echo "  rso resize shop 800Mi -n $ns --wait          # ask for a size yourself"
-echo "  kubectl -n $ns scale statefulset shop --replicas=4   # a new replica starts large"
+echo "  rso status -n $ns                            # usage and sizes"
+echo "  rso resize shop 800Mi -n $ns --wait          # request a size yourself"
+echo "  kubectl -n $ns scale statefulset shop --replicas=4   # a new replica has the new size"
 printf '\nTo stop it: '
 if [ "${CLUSTER:-local}" = current ]; then echo "kubectl delete namespace $ns && make undeploy CLUSTER=current"; else echo "make cluster-down"; fi
