@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::Note;
+use crate::api::refusal::Refusal;
 use crate::cluster::act::{Acted, act};
 use crate::cluster::clock::now;
 use crate::cluster::environment::Environment;
@@ -346,16 +347,17 @@ impl<'a> Drive<'a> {
             return None;
         }
         tracing::warn!(namespace = self.set.namespace, statefulset = self.set.name, why, "recreate is stuck");
+        let case = Refusal::read(why).case();
         self.progress.tell(match self.absent_since {
             Some(_) => Note::blocked(
-                "create-refused",
+                format_args!("create-refused: {case}"),
                 format!(
                     "rso cannot create the StatefulSet: {why}. Its Pods keep running, unmanaged; rso retries every few seconds \
                      until it succeeds. Allow the request, or exempt the operator's ServiceAccount"
                 ),
             ),
             None => Note::blocked(
-                "no-progress",
+                format_args!("no-progress: {case}"),
                 format!("the recreation is blocked: {why}. rso keeps retrying; if this persists, allow the request"),
             ),
         });

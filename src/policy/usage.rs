@@ -145,11 +145,14 @@ pub enum Reading {
 
 impl Unknown {
     /// The word that distinguishes the Event messages about it.
-    pub const fn case(&self) -> &'static str {
-        match self {
+    pub fn case(&self) -> String {
+        let case = match self {
             Self::NoPod => "no-pod",
             Self::NotYet => "not-yet",
-            Self::NotRunning(_) => "not-running",
+            // Another container, or another reason, is another Event.
+            Self::NotRunning(Failing { container, reason, .. }) => {
+                return format!("not-running {} {reason}", container.as_deref().unwrap_or_default());
+            }
             Self::BlockMode => "block-mode",
             Self::Silent(_) => "silent",
             Self::Stale => "stale",
@@ -157,7 +160,8 @@ impl Unknown {
             Self::Behind { .. } => "behind",
             Self::Implausible(_) => "implausible",
             Self::NotIsolated => "not-isolated",
-        }
+        };
+        case.to_owned()
     }
 
     /// For a person: why the usage of this PVC is unknown, and what to do.

@@ -131,9 +131,10 @@ fn expect(verdict: &Verdict, wanted: &Verdict, what: &str) -> Result<(), Note> {
             Err(changed(what, &["its annotations, updateStrategy or whenDeleted".to_owned()]))
         }
         Verdict::Refused(why) => {
-            let advice = Refusal::read(why).advice();
+            let refusal = Refusal::read(why);
+            let advice = refusal.advice();
             let text = format!("the API server refused a dry run of {what}: {why}. Nothing was changed; {advice}");
-            Err(Note::blocked(format_args!("dry-run-refused: {what}"), text))
+            Err(Note::blocked(format_args!("dry-run-refused: {what}: {}", refusal.case()), text))
         }
     }
 }
@@ -147,13 +148,14 @@ pub fn changed(what: &str, fields: &[String]) -> Note {
          get mutatingadmissionpolicies,mutatingwebhookconfigurations`), or let the policy change the StatefulSet when a \
          restart is convenient, for example with an apply"
     );
-    Note::blocked(format_args!("changed-by-admission: {what}"), text)
+    Note::blocked(format_args!("changed-by-admission: {what}: {fields}"), text)
 }
 
 /// The API server refused a write that no dry run covers, or that its dry run allowed.
 pub fn refused(why: &str) -> Note {
-    let advice = Refusal::read(why).advice();
-    Note::blocked("write-refused", format!("rso rolled the recreation back: a write was refused: {why}; {advice}"))
+    let refusal = Refusal::read(why);
+    let text = format!("rso rolled the recreation back: a write was refused: {why}; {}", refusal.advice());
+    Note::blocked(format_args!("write-refused: {}", refusal.case()), text)
 }
 
 /// Does no other selector match what the StatefulSet releases for a moment?

@@ -226,6 +226,20 @@ fn a_set_too_large_for_etcd_or_a_config_map_blocks() {
 }
 
 #[test]
+fn a_refusal_of_another_policy_is_another_event() {
+    let case = |policy: &str| {
+        let mut world = World::settled();
+        let why = format!("ValidatingAdmissionPolicy '{policy}' with binding 'all' denied request: no");
+        world.verdicts[1] = Verdict::Refused(why.clone());
+        let Step::Refuse(note) = decide(&world) else { panic!("expected a refusal") };
+        (note.case, gates::refused(&why).case)
+    };
+    assert_eq!(case("a"), case("a"));
+    let ((dry, write), (other_dry, other_write)) = (case("a"), case("b"));
+    assert!(dry != other_dry && write != other_write);
+}
+
+#[test]
 fn a_set_that_is_not_settled_is_deferred() {
     let status = |field: &'static str, value: serde_json::Value| {
         move |world: &mut World| world.edit(|set| set["status"][field] = value)
