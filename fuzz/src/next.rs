@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, TemplateName};
+use rso::api::write::Precondition;
 use rso::recreate::manifest::{is_transient, same};
 use rso::recreate::observed::{
-    Departure, Dependent, Found, Guard, Kind, LastObject, Live, LiveSet, Observed, Probes, Rivals, Spec, Stored,
-    Verdict,
+    Departure, Dependent, Found, Kind, LastObject, Live, LiveSet, Observed, Probes, Rivals, Spec, Stored, Verdict,
 };
 use rso::recreate::{Action, Ending, Journal, Look, OwnersChange, Phase, Step, next};
 use serde_json::Value;
@@ -80,7 +80,7 @@ fn present(seen: &Observed) -> &LiveSet {
     }
 }
 
-fn stored(seen: &Observed) -> (&Journal, &Guard) {
+fn stored(seen: &Observed) -> (&Journal, &Precondition) {
     match &seen.journal {
         Stored::Some { journal, guard } => (journal, guard),
         Stored::None | Stored::Unreadable { .. } => unreachable!("a step of a transaction that has no journal"),
@@ -163,7 +163,7 @@ fn begins(seen: &Observed, journal: &Journal) {
     }
 }
 
-fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
+fn goes_on(seen: &Observed, journal: &Journal, guard: &Precondition) {
     let (before, known) = stored(seen);
     assert_eq!(guard, known);
     assert_ne!(journal, before, "nothing is changed");
@@ -190,7 +190,7 @@ fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
 }
 
 /// Only our own journal, or one that has served.
-fn forgets(seen: &Observed, name: &str, guard: &Guard) {
+fn forgets(seen: &Observed, name: &str, guard: &Precondition) {
     let own = match &seen.journal {
         Stored::None => None,
         Stored::Some { journal, guard } => Some((journal.name(), guard)),
@@ -214,7 +214,7 @@ fn forgets(seen: &Observed, name: &str, guard: &Guard) {
     assert!(served, "somebody else's journal");
 }
 
-fn deletes(seen: &Observed, guard: &Guard) {
+fn deletes(seen: &Observed, guard: &Precondition) {
     let (live, (journal, _)) = (present(seen), stored(seen));
     assert_eq!(*guard, live.guard(), "another object than the one that was seen");
     assert_eq!(journal.uid, live.uid, "a set that is not journalled");
@@ -236,7 +236,7 @@ fn claims_are_large(seen: &Observed, journal: &Journal, live: &LiveSet) {
     }
 }
 
-fn releases(seen: &Observed, guard: &Guard, finalizers: &[String]) {
+fn releases(seen: &Observed, guard: &Precondition, finalizers: &[String]) {
     let (live, (journal, _)) = (present(seen), stored(seen));
     assert_eq!(*guard, live.guard());
     assert_eq!((&journal.uid, journal.phase), (&live.uid, Phase::Releasing), "the journal does not permit it");
@@ -275,7 +275,7 @@ fn sizes_only_grow(before: &Value, after: &Value) {
     }
 }
 
-fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value], why: OwnersChange) {
+fn changes_owners(seen: &Observed, which: (Kind, &str, &Precondition), owners: &[Value], why: OwnersChange) {
     let (kind, name, guard) = which;
     let is_it = |known: &&Dependent| known.kind == kind && known.name == name && known.guard() == *guard;
     let Some(known) = seen.dependents().find(is_it) else { unreachable!("{name} was not seen") };
@@ -284,7 +284,7 @@ fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value]
     let new: Vec<&Value> = owners.iter().filter(|owner| !known.owners.contains(owner)).collect();
     assert!(!(gone.is_empty() && new.is_empty()), "nothing is changed");
     match why {
-        OwnersChange::Guard => assert!(gone.is_empty() && new.len() == 1 && namespace(new[0]) && kind == Kind::Claim),
+        OwnersChange::Protect => assert!(gone.is_empty() && new.len() == 1 && namespace(new[0]) && kind == Kind::Claim),
         OwnersChange::GiveBack => {
             let live = seen.live().expect("nothing is given to a set that is gone");
             assert!(gone.is_empty() && new.len() == 1 && new[0]["uid"] == live.uid.as_str() && kind == Kind::Claim);
@@ -296,7 +296,7 @@ fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value]
                 "a foreign owner goes"
             );
         }
-        OwnersChange::Unguard => {
+        OwnersChange::Unprotect => {
             let live = seen.live().map(|live| live.uid.as_str().to_owned());
             let stale = |owner: &Value| {
                 owner["kind"] == "StatefulSet"

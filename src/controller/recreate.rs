@@ -13,18 +13,19 @@ use tokio::time::Instant;
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::Note;
 use crate::api::refusal::Refusal;
-use crate::cluster::act::{Acted, act};
 use crate::cluster::clock::now;
 use crate::cluster::environment::Environment;
 use crate::cluster::history;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, ObserveError};
+use crate::cluster::recreation::{Acted, carry_out};
 use crate::recreate::assemble;
 use crate::recreate::journal::uid_in;
 use crate::recreate::observed::{LastObject, Live, LiveSet, Probes, Stored};
 use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Report, Step, Wait, gates, next};
 
 mod progress;
+
 use progress::Progress;
 
 /// One call drives a recreation for at most this long; the next call continues what is not done by then.
@@ -230,7 +231,7 @@ impl<'a> Drive<'a> {
     async fn write(&mut self, seen: &mut Observed, action: Action) -> Turn {
         self.progress.before(&action, seen);
         let sent = Instant::now();
-        let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
+        let acted = carry_out(self.environment, self.leadership, self.set, seen.live(), &action).await;
         tracing::debug!(
             namespace = self.set.namespace,
             statefulset = self.set.name,
@@ -303,7 +304,7 @@ impl<'a> Drive<'a> {
         let mut journal = Journal { ending: Some(Ending::Undone), ..*journal.clone() };
         journal.incidents.push(why.clone());
         let action = Action::UpdateJournal { journal: Box::new(journal), guard: guard.clone() };
-        let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
+        let acted = carry_out(self.environment, self.leadership, self.set, seen.live(), &action).await;
         self.troubles = 0;
         matches!(acted, Acted::Done(_) | Acted::Moved)
     }

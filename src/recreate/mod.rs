@@ -31,6 +31,7 @@ use serde_json::Value;
 
 use crate::api::names::Uid;
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 pub mod assemble;
 pub mod backup;
@@ -41,7 +42,6 @@ pub mod journal;
 pub mod manifest;
 pub mod observed;
 pub mod outcome;
-pub mod precondition;
 #[cfg(feature = "testing")]
 pub mod raw;
 pub mod restore;
@@ -52,9 +52,10 @@ mod stages;
 #[cfg(test)]
 mod tests;
 pub mod turn;
+pub mod write;
 
 pub use journal::{Journal, Phase};
-pub use observed::{Guard, Intent, Observed, Rules};
+pub use observed::{Intent, Observed, Rules};
 pub use outcome::Outcome;
 
 use observed::{Kind, WhenDeleted};
@@ -167,7 +168,7 @@ pub enum Look {
     /// The DELETED event in the watch for the object that no longer exists.
     LastObject {
         /// The object, and the state from which the watch starts.
-        of: Guard,
+        of: Precondition,
         /// The transaction whose new StatefulSet may have been created and deleted in the meantime.
         transaction: String,
     },
@@ -177,7 +178,7 @@ pub enum Look {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RivalsRequest {
     /// The StatefulSet.
-    pub of: Guard,
+    pub of: Precondition,
     /// The labels of everything that it releases: the Pod template, each Pod, each ControllerRevision.
     pub labels: std::collections::BTreeSet<std::collections::BTreeMap<String, String>>,
 }
@@ -186,7 +187,7 @@ pub struct RivalsRequest {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeRequest {
     /// The live object, for preconditions.
-    pub guard: Guard,
+    pub guard: Precondition,
     /// The complete object: the answer to a dry run of a PATCH is compared with it.
     pub object: Value,
     /// Its generation.
@@ -215,7 +216,7 @@ pub struct Protection {
     /// The name of the PVC.
     pub claim: String,
     /// The precondition: the PVC.
-    pub guard: Guard,
+    pub guard: Precondition,
     /// Its ownerReferences, including the protective one.
     pub owners: Vec<Value>,
 }
@@ -226,7 +227,7 @@ pub enum Action {
     /// Updates the templates in place, if the API server allows it (KEP-4650).
     PatchTemplates {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// `spec.volumeClaimTemplates`.
         templates: Value,
     },
@@ -237,14 +238,14 @@ pub enum Action {
         /// The new content.
         journal: Box<Journal>,
         /// The precondition: the ConfigMap.
-        guard: Guard,
+        guard: Precondition,
     },
     /// Deletes the journal: the transaction is over.
     DeleteJournal {
         /// The ConfigMap.
         name: String,
         /// The precondition: the ConfigMap.
-        guard: Guard,
+        guard: Precondition,
         /// How the transaction ended, if this is the end of one.
         ending: Option<Ending>,
     },
@@ -255,7 +256,7 @@ pub enum Action {
         /// The ConfigMap.
         name: String,
         /// The precondition: the ConfigMap.
-        guard: Guard,
+        guard: Precondition,
     },
     /// Sets the ownerReferences of a Pod, ControllerRevision, or PVC.
     SetOwners {
@@ -264,7 +265,7 @@ pub enum Action {
         /// Its name.
         name: String,
         /// The precondition: the object.
-        guard: Guard,
+        guard: Precondition,
         /// All its ownerReferences after the write.
         owners: Vec<Value>,
         /// Why.
@@ -273,26 +274,26 @@ pub enum Action {
     /// Sets `persistentVolumeClaimRetentionPolicy.whenDeleted` of the old StatefulSet.
     SetRetention {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// The new value.
         when_deleted: WhenDeleted,
     },
     /// Sets the finalizers of the StatefulSet before the DELETE: with the finalizer of the recreation, or without it.
     SetFinalizers {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// All its finalizers after the write.
         finalizers: Vec<String>,
     },
     /// Deletes the StatefulSet and orphans its Pods.
     Delete {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
     },
     /// Removes the finalizers of the deleted StatefulSet, and with the last one the StatefulSet.
     Release {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// The finalizers that stay; empty unless there is a foreign one.
         finalizers: Vec<String>,
     },
@@ -301,14 +302,14 @@ pub enum Action {
     /// Restores the strategy and `whenDeleted` of the new StatefulSet.
     RestoreSpec {
         /// The precondition: the new StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// A merge patch of `spec`.
         spec: Value,
     },
     /// Restores `managedFields` and removes the transaction ID.
     RestoreOwnership {
         /// The precondition: the new StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// `metadata.managedFields`.
         managed_fields: Value,
     },
@@ -318,13 +319,13 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnersChange {
     /// Add the protective owner reference: a second owner that is certain to exist.
-    Guard,
+    Protect,
     /// Remove the references to the old StatefulSet.
     Strip,
     /// Restore a reference to the StatefulSet that was removed for the recreation.
     GiveBack,
     /// Remove the protective owner reference.
-    Unguard,
+    Unprotect,
 }
 
 /// How a transaction ended.
@@ -364,7 +365,7 @@ impl Action {
         match self {
             Self::PatchTemplates { .. } => State::Preflight,
             Self::CreateJournal(_) | Self::CreateBackup(_) => State::Prepared,
-            Self::SetRetention { .. } | Self::SetOwners { why: OwnersChange::Guard, .. } => State::Retained,
+            Self::SetRetention { .. } | Self::SetOwners { why: OwnersChange::Protect, .. } => State::Retained,
             Self::SetFinalizers { .. } => State::Held,
             Self::Delete { .. } => State::Deleting,
             Self::SetOwners { why: OwnersChange::Strip, .. } => State::Verified,
@@ -374,7 +375,7 @@ impl Action {
             | Self::RestoreOwnership { .. }
             | Self::SetOwners { why: OwnersChange::GiveBack, .. } => State::Landing,
             Self::DeleteJournal { .. } | Self::DeleteBackup { .. } => State::Done,
-            Self::SetOwners { why: OwnersChange::Unguard, .. } => State::Done,
+            Self::SetOwners { why: OwnersChange::Unprotect, .. } => State::Done,
             Self::UpdateJournal { journal, .. } => match journal.phase {
                 Phase::Prepared => State::Prepared,
                 Phase::Deleting => State::Deleting,
@@ -387,7 +388,7 @@ impl Action {
 
     /// The precondition. `None` for the CREATE actions, whose precondition is that the name is free.
     #[cfg(feature = "testing")]
-    pub const fn guard(&self) -> Option<&Guard> {
+    pub const fn guard(&self) -> Option<&Precondition> {
         match self {
             Self::CreateJournal(_) | Self::CreateBackup(_) | Self::Create(_) => None,
             Self::PatchTemplates { guard, .. }

@@ -15,8 +15,8 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 
 pub use super::journal::JournalHead;
-pub use super::precondition::Guard;
 pub use super::set::{LiveSet, Malformed, Spec, WhenDeleted};
+use crate::api::write::Precondition;
 
 /// A request: these templates with at least these sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,8 +193,8 @@ impl Dependent {
     }
 
     /// The precondition of a write to it.
-    pub fn guard(&self) -> Guard {
-        Guard { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
+    pub fn guard(&self) -> Precondition {
+        Precondition { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
     }
 }
 
@@ -235,14 +235,14 @@ pub enum Stored {
         /// Its content.
         journal: Box<Journal>,
         /// The precondition of a write to it.
-        guard: Guard,
+        guard: Precondition,
     },
     /// There is a ConfigMap of that name, but it cannot be trusted.
     Unreadable {
         /// Its name.
         name: String,
         /// The precondition of a write to it.
-        guard: Guard,
+        guard: Precondition,
         /// Why.
         error: JournalError,
     },
@@ -263,7 +263,7 @@ pub struct BackupHead {
     /// The ConfigMap's name.
     pub name: String,
     /// The precondition of a write to it.
-    pub guard: Guard,
+    pub guard: Precondition,
     /// The transaction that created it.
     pub transaction: Option<String>,
     /// It is being deleted. A finalizer of another controller may keep it forever.
@@ -293,7 +293,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rivals {
     /// The StatefulSet, in the state for which they were listed.
-    pub of: Guard,
+    pub of: Precondition,
     /// The workloads, or why they are not known.
     pub found: Found,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::journal::{Journal, JournalError, Phase, Snapshot, VERSION};
-use super::observed::{Claim, Departure, Dependent, Guard, Live, LiveSet, Observed, Probes, Stored, WhenDeleted};
+use super::observed::{Claim, Departure, Dependent, Live, LiveSet, Observed, Probes, Stored, WhenDeleted};
 use super::{
     Action, Ending, Look, OwnersChange, ProbeRequest, Protection, RivalsRequest, State, Step, Wait, backup, gates,
     manifest,
@@ -17,6 +17,7 @@ use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 mod after;
 mod before;
@@ -39,7 +40,7 @@ pub(super) fn next(seen: &Observed, now: Timestamp) -> Step {
 }
 
 /// The next step if the journal cannot be read.
-fn unreadable(seen: &Observed, name: &str, guard: &Guard, error: &JournalError) -> Step {
+fn unreadable(seen: &Observed, name: &str, guard: &Precondition, error: &JournalError) -> Step {
     if matches!(error, JournalError::Newer(_)) {
         return Step::Refuse(Note::blocked("newer-journal", error.to_string()));
     }
@@ -67,7 +68,7 @@ fn unreadable(seen: &Observed, name: &str, guard: &Guard, error: &JournalError) 
 struct Transaction<'a> {
     seen: &'a Observed,
     journal: &'a Journal,
-    guard: &'a Guard,
+    guard: &'a Precondition,
     now: Timestamp,
 }
 
@@ -319,7 +320,7 @@ fn unguard(seen: &Observed, claim: &Claim) -> Step {
     let stays = |owner: &&serde_json::Value| owner["uid"] != guard["uid"] && !is_stale(owner);
     let departed = departed_with(seen, claim).filter(|uid| !claim.object.refers_to(uid));
     let owners = claim.object.owners.iter().filter(stays).cloned().chain(departed.map(|uid| owner_of(seen, uid)));
-    set_owners(&claim.object, owners.collect(), OwnersChange::Unguard)
+    set_owners(&claim.object, owners.collect(), OwnersChange::Unprotect)
 }
 
 /// The StatefulSet that was deleted together with this PVC and does not exist again.

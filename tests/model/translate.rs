@@ -3,6 +3,7 @@
 //! Nothing is decided here. Both directions are total: what the production code may answer and the model does not know is a
 //! panic, which fails the run.
 
+use rso::api::write::Precondition;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -18,8 +19,8 @@ use rso::recreate::observed::{
     Namespace, Probes, Rivals, Stored, Verdict, WhenDeleted,
 };
 use rso::recreate::{
-    self, Action, Ending, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep,
-    compare, journal, manifest, outcome, raw,
+    self, Action, Ending, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep, compare,
+    journal, manifest, outcome, raw,
 };
 use serde_json::{Value, json};
 
@@ -69,8 +70,8 @@ fn transaction_of(id: &str) -> Uid {
     id.strip_prefix("transaction-").and_then(|uid| uid.parse().ok()).unwrap_or_else(|| panic!("{id:?} is no id"))
 }
 
-fn guard(uid: &str) -> Guard {
-    Guard { uid: Name::new(uid), resource_version: "1".to_owned() }
+fn guard(uid: &str) -> Precondition {
+    Precondition { uid: Name::new(uid), resource_version: "1".to_owned() }
 }
 
 // ── To the production code ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::journal::{Journal, Phase};
-use super::super::observed::{Guard, LastObject, LiveSet};
+use super::super::observed::{LastObject, LiveSet};
 use super::super::{Action, Ending, Look, State, Step, Wait, manifest};
 use super::{Transaction, remaining, strip, take_hold_off};
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 /// A CREATE that comes later than this after the release may not be the first: an earlier one may have been sent
 /// without an answer.
@@ -84,7 +85,7 @@ impl Transaction<'_> {
         let latest = match &self.seen.last {
             LastObject::NotAsked => {
                 let resource_version = self.journal.image["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-                let of = Guard { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
+                let of = Precondition { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
                 return Step::Look(Look::LastObject { of, transaction: self.journal.id.clone() });
             }
             LastObject::Busy => {

@@ -87,7 +87,7 @@ impl Transaction<'_> {
         };
         if let Some(claim) = self.seen.claims.iter().find(unguarded) {
             let owners = claim.object.owners.iter().cloned().chain([guard_of(self.seen)]).collect();
-            return Some(set_owners(&claim.object, owners, OwnersChange::Guard));
+            return Some(set_owners(&claim.object, owners, OwnersChange::Protect));
         }
         if live.spec.when_deleted == WhenDeleted::Delete {
             let (guard, when_deleted) = (live.guard(), WhenDeleted::Retain);

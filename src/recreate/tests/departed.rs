@@ -49,7 +49,7 @@ fn with(claims: &[&str]) -> Departure {
 /// The owners that remain on the first protected PVC.
 fn owners(step: Step) -> Vec<Value> {
     match step {
-        Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unguard, .. }) if name == "data-db-0" => {
+        Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unprotect, .. }) if name == "data-db-0" => {
             owners
         }
         other => panic!("expected data-db-0 to lose its protective owner reference, not {other:?}"),
@@ -140,7 +140,7 @@ fn a_claim_that_goes_with_its_pod_as_the_set_is_scaled_down_loses_its_guard_at_o
         let guard = world.claims[0].object.owners.iter().find(|owner| owner["kind"] == "Namespace").cloned();
         world.claims.push(leftover(vec![guard.unwrap(), owner.clone()]));
         match decided(&world, Departure::Unknown) {
-            Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unguard, .. }) => {
+            Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unprotect, .. }) => {
                 assert!(expected && name == "data-db-7" && owners == [owner]);
             }
             step => assert!(!expected && matches!(step, Step::Done { again: Some(_) }), "{step:?}"),

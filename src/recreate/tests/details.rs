@@ -94,7 +94,7 @@ fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_c
         other => panic!("expected the journal, not {other:?}"),
     }
     pass(&mut world);
-    assert_eq!(owners_written(&world).1, OwnersChange::Guard);
+    assert_eq!(owners_written(&world).1, OwnersChange::Protect);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_guard_is_for_claims_of_this_set_and_for_those_that_refer_to_it() {
     );
     world.claims.extend([foreign, scaled, named]);
     let mut guarded = Vec::new();
-    while let Action::SetOwners { name, why: OwnersChange::Guard, owners, .. } = written(&world) {
+    while let Action::SetOwners { name, why: OwnersChange::Protect, owners, .. } = written(&world) {
         assert_eq!(owners.last().unwrap()["kind"], "Namespace");
         guarded.push(name);
         pass(&mut world);
@@ -206,7 +206,7 @@ fn what_is_taken_back_is_the_hold_then_retain_then_the_guards_then_the_journal()
         });
         pass(&mut world);
     }
-    assert_eq!(steps, ["Some(Undone)", "[]", "Delete", "Unguard", "Unguard", "Some(Undone)"]);
+    assert_eq!(steps, ["Some(Undone)", "[]", "Delete", "Unprotect", "Unprotect", "Some(Undone)"]);
     assert!(world.is_clean());
 }
 

@@ -12,6 +12,7 @@ use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 use crate::api::reasons::Reason;
+use crate::api::write::Precondition;
 
 /// A world whose recreation has come this far.
 fn until(mut world: World, is_there: impl Fn(&World) -> bool) -> World {
@@ -800,7 +801,7 @@ fn a_marker_without_a_journal_waits_for_a_person() {
 
 fn with_unreadable_journal(world: &World, error: journal::JournalError) -> Step {
     let mut seen = world.observe();
-    let guard = Guard { uid: "uid-of-journal".into(), resource_version: "9".to_owned() };
+    let guard = Precondition { uid: "uid-of-journal".into(), resource_version: "9".to_owned() };
     seen.journal = Stored::Unreadable { name: "rso-journal-uid-1".to_owned(), guard, error };
     next(&seen, world.now)
 }
@@ -825,7 +826,7 @@ fn a_damaged_journal_is_only_dropped_while_the_set_is_there() {
 fn guards_come_before_retain_and_are_dropped_ten_minutes_after_landing() {
     let mut world = until(World::deleting_claims(), |world| !world.backups.is_empty());
     for _ in 0..2 {
-        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Guard, .. }));
+        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Protect, .. }));
         pass(&mut world);
     }
     assert!(matches!(written(&world), Action::SetRetention { when_deleted: WhenDeleted::Retain, .. }));
@@ -836,7 +837,7 @@ fn guards_come_before_retain_and_are_dropped_ten_minutes_after_landing() {
     assert_eq!(decide(&world), Step::Done { again: Some(Duration::from_secs(1)) });
     world.now += Duration::from_secs(1);
     for _ in 0..2 {
-        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Unguard, .. }));
+        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Unprotect, .. }));
         pass(&mut world);
     }
     assert_eq!(ending_written(&world), None);
