@@ -24,8 +24,8 @@ pub const LARGEST_OBJECT: usize = 1536 << 10;
 /// Room for what the server adds to the object: `managedFields` of the new object, timestamps.
 const MARGIN: usize = 64 << 10;
 
-/// What the chart's policy for the operator's own account says of a CREATE that is not part of a recreation.
-pub const OWN_POLICY: &str = "the operator creates a StatefulSet only in a recreate";
+/// The message with which the chart's policy for the operator's own account rejects a CREATE outside of a recreation.
+pub const OWN_POLICY: &str = "rso may create a StatefulSet only during a recreation";
 
 /// The input of the gates.
 #[derive(Clone, Copy, Debug)]
