@@ -22,6 +22,9 @@ pub const ALLOW_DELETE: &str = "resize-statefulset-operator/allow-delete";
 pub const REQUESTED: &str = "resize-statefulset-operator/requested";
 /// State, on a PVC: RFC 3339 time of its last expansion, written in the same patch as the size.
 pub const RESIZED_AT: &str = "resize-statefulset-operator/resized-at";
+/// State, on a Pod: RFC 3339 time at which rso asked its kubelet to look at an expanded volume. The kubelet synchronizes
+/// a Pod at once if an annotation of it changes.
+pub const RESIZE_SEEN: &str = "resize-statefulset-operator/resize-seen";
 /// State, on a StatefulSet: the ID of the recreation that created this object, until that recreation is complete.
 pub const TRANSACTION: &str = "resize-statefulset-operator/transaction";
 /// State, a finalizer of a StatefulSet: present only between "held" and "released" of a recreation.
@@ -161,6 +164,11 @@ pub const KEYS: &[KeyDoc] = &[
         "resized-at",
         "RFC 3339 time",
         "On a PVC: the time of its last expansion, written in the same patch as the size.",
+    ),
+    state(
+        "resize-seen",
+        "RFC 3339 time",
+        "On a Pod: when the disk of one of its volumes was larger. The change makes the kubelet expand the filesystem at once.",
     ),
     state("transaction", "an ID", "The recreation that created this object; removed when that recreation is complete."),
 ];

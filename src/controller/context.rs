@@ -15,6 +15,7 @@ use crate::telemetry::Telemetry;
 
 use super::measurements::Measuring;
 use super::memory::Memories;
+use super::nudges::Nudges;
 use super::turns::Turns;
 
 /// What every pass has at hand. One for the process.
@@ -41,6 +42,8 @@ pub struct Context {
     pub memories: Memories,
     /// How full the volumes are.
     pub measuring: Measuring,
+    /// Pods whose kubelet has a filesystem to expand.
+    pub nudges: Nudges,
     /// Who may begin a recreate.
     pub turns: Turns,
 }

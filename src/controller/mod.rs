@@ -8,6 +8,8 @@ mod gauges;
 mod measure;
 mod measurements;
 pub mod memory;
+mod nudge;
+mod nudges;
 mod pass;
 pub mod queue;
 pub mod reconcile;
@@ -27,6 +29,7 @@ use futures::StreamExt;
 pub use self::args::Args;
 pub use self::context::Context;
 pub use self::measurements::Measuring;
+pub use self::nudges::Nudges;
 use self::queue::Triggers;
 use crate::cluster::clock;
 use crate::cluster::lease::Role;
@@ -89,6 +92,7 @@ pub async fn run(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
             () = measure::run(context, &triggers) => Ok(()),
             () = overtime => Ok(()),
             () = call_next(context, &triggers) => Ok(()),
+            () = nudge::run(context) => Ok(()),
             _ = role.becomes(Role::Follower) => Err(ControllerError::LeaseLost),
         }
     };
@@ -129,7 +133,9 @@ async fn follow(context: &Context, mut changes: Changes, triggers: &Triggers) ->
                 context.turns.change();
             }
             Ok(Change::Claim(namespace, claim)) => {
-                context.cache.sets_of_claim(&namespace, &claim).into_iter().for_each(|set| triggers.now(set));
+                let sets = context.cache.sets_of_claim(&namespace, &claim);
+                nudge::changed(context, &namespace, &claim, &sets);
+                sets.into_iter().for_each(|set| triggers.now(set));
             }
             Err(error) => tracing::warn!(error = crate::cluster::client::chain(&error), "watch restarted"),
         }

@@ -111,6 +111,7 @@ impl Parts {
             drivers: args.drivers()?,
             memories: controller::memory::Memories::default(),
             measuring: controller::Measuring::default(),
+            nudges: controller::Nudges::new(!args.no_nudge),
             turns: controller::turns::Turns::default(),
         });
         Ok(Self { context, changes, election, sender })

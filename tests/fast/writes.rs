@@ -72,6 +72,7 @@ const MADE: &[(&str, &[Made])] = &[
             (Place::Watched, "patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io"),
         ],
     ),
+    ("src/workload/nudge.rs", &[(Place::Watched, "patch", "pods")]),
     ("src/workload/claims.rs", &[(Place::Watched, "patch", "persistentvolumeclaims")]),
     ("src/workload/statefulset.rs", &[(Place::Watched, "patch", "statefulsets.apps")]),
 ];

@@ -50,11 +50,14 @@ async fn the_operators_token_does_nothing_that_a_recreate_does_not() {
         let (pod, claim, set_of_it) = (&["pod", "db-0"][..], &["pvc", "data-db-0"][..], &["statefulset", "db"][..]);
         refused(&creates(&space.name, &foreign_set("evil")).await, OWN_POLICY);
         refused(&creates("kube-system", &foreign_set("evil")).await, OWN_POLICY);
-        let of_pod = "may change only metadata.ownerReferences of a Pod";
+        let of_pod = "may change only the annotation resize-seen and metadata.ownerReferences of a Pod";
         let image = r#"{"spec":{"containers":[{"name":"db","image":"localhost/evil:1"}]}}"#;
         refused(&tries(space, &["patch", "pod", "db-0", "-p", image]).await, of_pod);
         refused(&patch(pod, r#"{"metadata":{"labels":{"app":"other"}}}"#).await, of_pod);
         refused(&patch(pod, r#"{"metadata":{"annotations":{"a":"b"}}}"#).await, of_pod);
+        space.kubectl(&["annotate", "pod", "db-0", "team=a"]).await;
+        refused(&patch(pod, r#"{"metadata":{"annotations":{"team":"b"}}}"#).await, of_pod);
+        refused(&patch(pod, r#"{"metadata":{"annotations":{"team":null}}}"#).await, of_pod);
         refused(&patch(pod, r#"{"metadata":{"finalizers":["a.b/c"]}}"#).await, of_pod);
         let of_claim =
             "may change only the storage request, the annotation resized-at, and metadata.ownerReferences of a";
