@@ -19,9 +19,12 @@ menu: ## print this menu
 
 ##@ See it
 
-.PHONY: demo bench soak
+.PHONY: demo picture bench soak
 demo: ## a real cluster on this machine, and in it a volume that rso expands before it is full
 	@$(TOP)/tests/e2e/demo.sh
+
+picture: ## record the demo and draw the picture in the README from it: docs/images/demo.svg
+	@$(TOP)/tests/e2e/picture.sh
 
 bench: ## measure times, memory, API requests; writes the times of an expansion to docs/proof/load.md; SYNC=1m: kubelet defaults
 	@$(MAKE) cluster-up deploy
@@ -58,7 +61,7 @@ fmt-check:
 # Those that a plain `cargo test` leaves out are none of "all targets". What ships is looked at alone: there the compiler sees
 # what nothing calls, as the feature `testing` is off.
 clippy:
-	cargo clippy --locked --workspace --all-targets --test faults --test scale --test csi --test bench --test soak -- -D warnings
+	cargo clippy --locked --workspace --all-targets --test faults --test scale --test csi --test bench --test soak --test picture -- -D warnings
 	cargo clippy --locked --lib --bins -- -D warnings
 
 # The generated files and the golden ones are compared by the tests in tests/fast.
