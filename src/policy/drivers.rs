@@ -51,16 +51,16 @@ pub struct Driver {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DriverError {
     /// There is no `name:` at its start.
-    #[error("failed to read {0:?}: write <provisioner>:<field>=<value>,…")]
+    #[error("failed to parse the limits of a CSI driver in {0:?}: use <provisioner>:<field>=<value>,…")]
     NoName(String),
     /// Not a field, or not one of its values.
     #[error(
-        "failed to read {0:?}: the fields are `cooldown=<duration>`, `emergency-cooldown=<duration>`, \
+        "failed to parse {0:?}: the fields are `cooldown=<duration>`, `emergency-cooldown=<duration>`, \
          `round=<quantity>|power-of-two|none`, `max-size=<quantity>`, `growth=online|offline|never`"
     )]
     UnknownField(String),
     /// An invalid duration.
-    #[error("failed to read the duration in {field:?}")]
+    #[error("failed to parse the duration in {field:?}")]
     Duration {
         /// The field with its value.
         field: String,
@@ -69,7 +69,7 @@ pub enum DriverError {
         source: humantime::DurationError,
     },
     /// An invalid size.
-    #[error("failed to read the size in {field:?}")]
+    #[error("failed to parse the size in {field:?}")]
     Size {
         /// The field with its value.
         field: String,
