@@ -10,13 +10,16 @@ use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
 use rso::api::reasons::Note;
 use rso::recreate::assemble::Rest;
-use rso::recreate::journal::{Snapshot, VERSION};
+use rso::recreate::backup::BackupHead;
+use rso::recreate::dependent::{Claim, Dependent, Kind};
+use rso::recreate::journal::{Journal, JournalHead, Snapshot, VERSION};
 use rso::recreate::manifest::{self, MANAGER};
-use rso::recreate::observed::{
-    BackupHead, Backups, Claim, Departure, Dependent, Found, Guard, JournalHead, Kind, LastObject, LiveSet, Namespace,
-    Observed, Probes, Rivals, Verdict, WhenDeleted,
-};
-use rso::recreate::{Ending, Intent, Journal, Phase, Rules, raw};
+use rso::recreate::observed::{Backups, Departure, Guard, Intent, LastObject, Namespace, Observed, Rules};
+use rso::recreate::phase::{Ending, Phase};
+use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::raw;
+use rso::recreate::rivals::{Found, Rivals};
+use rso::recreate::set::{LiveSet, WhenDeleted};
 use serde_json::{Map, Value, json};
 
 use super::draw;

@@ -8,7 +8,7 @@ use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::TemplateName;
 use rso::recreate::manifest::{self, MANAGER, bare, image, managed_fields, restored_spec, same, to_create};
-use rso::recreate::observed::{Spec, WhenDeleted};
+use rso::recreate::set::{Spec, WhenDeleted};
 use serde_json::{Value, json};
 
 use super::cluster;

@@ -6,12 +6,16 @@ use jiff::Timestamp;
 use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, TemplateName};
+use rso::recreate::dependent::{Dependent, Kind};
+use rso::recreate::journal::Journal;
 use rso::recreate::manifest::{is_transient, same};
-use rso::recreate::observed::{
-    Departure, Dependent, Found, Guard, Kind, LastObject, Live, LiveSet, Observed, Probes, Rivals, Spec, Stored,
-    Verdict,
-};
-use rso::recreate::{Action, Ending, Journal, Look, OwnersChange, Phase, Step, next};
+use rso::recreate::next;
+use rso::recreate::observed::{Departure, Guard, LastObject, Live, Observed, Stored};
+use rso::recreate::phase::{Ending, Phase};
+use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::rivals::{Found, Rivals};
+use rso::recreate::set::{LiveSet, Spec};
+use rso::recreate::step::{Action, Look, OwnersChange, Step};
 use serde_json::Value;
 
 use super::cluster;

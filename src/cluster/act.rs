@@ -17,8 +17,12 @@ use super::lease::Leadership;
 use super::observe::{guarded_patch, precondition};
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::SetName;
-use crate::recreate::observed::{Guard, Kind, LastObject, LiveSet};
-use crate::recreate::{Action, Journal, compare};
+use crate::recreate::compare;
+use crate::recreate::dependent::Kind;
+use crate::recreate::journal::Journal;
+use crate::recreate::observed::{Guard, LastObject};
+use crate::recreate::set::LiveSet;
+use crate::recreate::step::Action;
 
 /// How long to wait for the DELETED event of a released StatefulSet. The event comes with the response to the PATCH;
 /// without it, rso searches the history of the watch.

@@ -21,12 +21,12 @@ use super::history;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::SetName;
 use crate::recreate::assemble::{self, Outline, Related, Rest};
-use crate::recreate::journal;
-use crate::recreate::observed::{
-    Backups, Claim, Departure, Dependent, Found, Guard, Kind, Malformed, Probes, Rivals, Spec, Verdict,
-};
-use crate::recreate::rivals::selects;
-use crate::recreate::{Intent, Observed, ProbeRequest, Protection, RivalsRequest, backup, compare};
+use crate::recreate::dependent::{Claim, Dependent, Kind};
+use crate::recreate::observed::{Backups, Departure, Guard, Intent, Observed};
+use crate::recreate::probes::{ProbeRequest, Probes, Protection, Verdict};
+use crate::recreate::rivals::{Found, Rivals, RivalsRequest, selects};
+use crate::recreate::set::{Malformed, Spec};
+use crate::recreate::{backup, compare, journal};
 
 /// How many times rso waits for the watch of the PVCs.
 const CATCH_UPS: u32 = 20;

@@ -6,17 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::deferral::{Deferral, HeldBack};
+use super::repetition::{Again, LastRecreate};
+use super::standing::Standing;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::policy::claim::Refusal;
 use crate::policy::decide::Trigger;
-use crate::recreate::Report;
+use crate::recreate::outcome::Report;
 use crate::workload::snapshot::Workload;
 use crate::workload::statefulset::SetView;
-
-use super::deferral::{Deferral, HeldBack};
-use super::repetition::{Again, LastRecreate};
-use super::standing::Standing;
 
 /// What is remembered of one StatefulSet.
 #[derive(Debug, Default)]
@@ -126,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::controller::repetition::tests::{report, targets, view};
-    use crate::recreate::Ending;
+    use crate::recreate::phase::Ending;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

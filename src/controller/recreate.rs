@@ -19,10 +19,14 @@ use crate::cluster::environment::Environment;
 use crate::cluster::history;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, ObserveError};
-use crate::recreate::assemble;
-use crate::recreate::journal::uid_in;
-use crate::recreate::observed::{LastObject, Live, LiveSet, Probes, Stored};
-use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Report, Step, Wait, gates, next};
+use crate::recreate::journal::{Journal, uid_in};
+use crate::recreate::observed::{Intent, LastObject, Live, Observed, Stored};
+use crate::recreate::outcome::Report;
+use crate::recreate::phase::{Ending, Phase};
+use crate::recreate::probes::Probes;
+use crate::recreate::set::LiveSet;
+use crate::recreate::step::{Action, Look, Step, Wait};
+use crate::recreate::{assemble, gates, next};
 
 mod progress;
 use progress::Progress;

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use crate::api::bytes::Bytes;
 use crate::api::names::{TemplateName, Uid};
 use crate::api::reasons::Note;
-use crate::recreate::{Ending, Report};
+use crate::recreate::outcome::Report;
+use crate::recreate::phase::Ending;
 use crate::workload::statefulset::SetView;
 
 /// The last recreation of a StatefulSet. The same one does not follow itself: an admission policy, or a controller that
@@ -98,7 +99,7 @@ impl LastRecreate {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::recreate::Outcome;
+    use crate::recreate::outcome::Outcome;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -18,8 +18,10 @@ use crate::api::names::TemplateName;
 use crate::api::reasons::Note;
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
+use crate::recreate::observed::Intent;
+use crate::recreate::outcome::Report;
+use crate::recreate::phase::{Ending, Phase};
 use crate::recreate::turn::Flight;
-use crate::recreate::{Ending, Intent, Phase, Report};
 use crate::workload::snapshot::{Workload, has_protected_retained};
 
 /// The caches have what a recreation wrote within this time; if not, the next reconciliation changes nothing either.

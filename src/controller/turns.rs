@@ -157,7 +157,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recreate::Phase;
+    use crate::recreate::phase::Phase;
 
     fn set(name: &str) -> SetName {
         let (namespace, name) = name.split_once('/').unwrap();

@@ -14,8 +14,8 @@ use crate::cluster::usage::{Account, KubeletUse, Trust, UsageError, UsageSources
 use crate::cluster::watch::{self, Changes};
 use crate::controller::{self, Context, ControllerError};
 use crate::policy::drivers::DriverError;
-use crate::recreate::Rules;
 use crate::recreate::manifest::MANAGER;
+use crate::recreate::observed::Rules;
 use crate::telemetry::Telemetry;
 use crate::telemetry::logs::{self, LogError};
 use crate::telemetry::serve::{self, ServeError};

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::journal::{self, Journal, JournalError, Phase};
-use super::observed::{
-    Backups, Claim, Departure, Dependent, Guard, Intent, JournalHead, Kind, LastObject, Live, LiveSet, Malformed,
-    Namespace, Observed, Rules, Spec, Stored, owners_changed,
-};
+use super::dependent::{Claim, Dependent, Kind, owners_changed};
+use super::journal::{self, Journal, JournalError, JournalHead};
+use super::observed::{Backups, Departure, Guard, Intent, LastObject, Live, Namespace, Observed, Rules, Stored};
+use super::phase::Phase;
 use super::precondition::guard_of;
+use super::set::{LiveSet, Malformed, Spec};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, Uid, pod_name};
 

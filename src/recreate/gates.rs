@@ -8,8 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::journal::{Journal, MOST_PARTS_OF_A_SET, Phase};
-use super::observed::{Claim, Dependent, Found, LiveSet, Observed, Probes, Rivals, Verdict};
+use super::archive::{self, MOST_PARTS_OF_A_SET};
+use super::dependent::{Claim, Dependent};
+use super::journal::{Journal, JournalError, JournalHead};
+use super::observed::Observed;
+use super::phase::Phase;
+use super::probes::{Probes, Verdict};
+use super::rivals::{Found, Rivals};
+use super::set::LiveSet;
 use super::turn::Flight;
 use super::{compare, manifest};
 use crate::api::annotations;
@@ -240,19 +246,18 @@ fn finalizers(subject: &Subject<'_>) -> Result<(), Note> {
 
 fn turn(subject: &Subject<'_>) -> Result<(), Note> {
     let seen = subject.seen;
-    let ahead = |head: &&super::observed::JournalHead| match subject.journal {
+    let ahead = |head: &&JournalHead| match subject.journal {
         // Two that began at the same time see each other: the one with the smaller name goes on.
         Some(own) => own.phase == Phase::Prepared && (head.phase > Phase::Prepared || head.name < own.name()),
         None => true,
     };
-    let in_namespace = |head: &&super::observed::JournalHead| {
-        head.set.namespace == seen.set.namespace && Flight::of(head).holds_namespace(subject.now)
-    };
+    let in_namespace =
+        |head: &&JournalHead| head.set.namespace == seen.set.namespace && Flight::of(head).holds_namespace(subject.now);
     if let Some(head) = seen.in_flight().filter(in_namespace).find(ahead) {
         let text = format!("waiting: StatefulSet {} in the same namespace is being recreated, one at a time", head.set);
         return Err(Note::deferred("namespace-busy", text));
     }
-    let unmanaged = |head: &&super::observed::JournalHead| Flight::of(head).is_unmanaged(subject.now);
+    let unmanaged = |head: &&JournalHead| Flight::of(head).is_unmanaged(subject.now);
     let (others, most) = (seen.in_flight().filter(unmanaged).count(), seen.rules.concurrent);
     if subject.journal.is_none() && others >= most {
         let text = format!("waiting: {others} StatefulSets are being recreated, {most} at a time (--max-recreates)");
@@ -315,7 +320,7 @@ fn size(subject: &Subject<'_>) -> Result<(), Note> {
         return Err(Note::blocked("too-many-bytes", text));
     }
     // What the pods and revisions of the snapshot add is bounded by their number, and compresses well.
-    let packed = super::journal::pack(&manifest::image(&subject.live.object));
+    let packed = archive::pack(&manifest::image(&subject.live.object)).map_err(JournalError::from);
     packed.map(drop).map_err(|error| Note::blocked("journal", format!("{error}. Make the StatefulSet smaller")))
 }
 

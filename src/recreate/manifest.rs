@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::journal;
+use super::archive;
 use super::set::WhenDeleted;
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
@@ -250,7 +250,7 @@ pub fn merge_patch(from: &Value, to: &Value) -> Value {
 /// SHA-256 of the Pod template, independent of the order of keys.
 pub fn template_checksum(object: &Value) -> String {
     // The map of serde_json is sorted, so equal values have the same text.
-    journal::checksum(object["spec"]["template"].to_string().as_bytes())
+    archive::checksum(object["spec"]["template"].to_string().as_bytes())
 }
 
 /// The paths at which the specifications of two StatefulSets differ, the sizes of templates excepted. The values are

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::journal::{Journal, JournalError, Phase, Snapshot, VERSION};
-use super::observed::{Claim, Departure, Dependent, Guard, Live, LiveSet, Observed, Probes, Stored, WhenDeleted};
-use super::{
-    Action, Ending, Look, OwnersChange, ProbeRequest, Protection, RivalsRequest, State, Step, Wait, backup, gates,
-    manifest,
-};
+use super::dependent::{Claim, Dependent};
+use super::journal::{Journal, JournalError, Snapshot, VERSION};
+use super::observed::{Departure, Guard, Live, Observed, Stored};
+use super::phase::{Ending, Phase, State};
+use super::probes::{ProbeRequest, Probes, Protection};
+use super::rivals::RivalsRequest;
+use super::set::{LiveSet, WhenDeleted};
+use super::step::{Action, Look, OwnersChange, Step, Wait};
+use super::{backup, gates, manifest};
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};

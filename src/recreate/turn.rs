@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::journal::Phase;
-use super::observed::JournalHead;
+use super::journal::JournalHead;
+use super::phase::Phase;
 use crate::api::names::SetName;
 
 /// A phase that lasts longer than this waits for somebody.

@@ -13,14 +13,18 @@ use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, SetName, TemplateName, Uid as Name};
 use rso::api::reasons::Note;
 use rso::recreate::assemble::Rest;
+use rso::recreate::backup::BackupHead;
+use rso::recreate::dependent::{Claim as RealClaim, Dependent, Kind};
+use rso::recreate::journal::{self, Journal as RealJournal};
 use rso::recreate::observed::{
-    BackupHead, Backups, Claim as RealClaim, Departure as RealDeparture, Dependent, Found, Kind, LastObject, LiveSet,
-    Namespace, Probes, Rivals, Stored, Verdict, WhenDeleted,
+    Backups, Departure as RealDeparture, Guard, Intent, LastObject, Namespace, Observed, Rules, Stored,
 };
-use rso::recreate::{
-    self, Action, Ending, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep,
-    compare, journal, manifest, outcome, raw,
-};
+use rso::recreate::phase::{Ending, Phase};
+use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::rivals::{Found, Rivals};
+use rso::recreate::set::{LiveSet, WhenDeleted};
+use rso::recreate::step::{Action, Look, Step as RealStep};
+use rso::recreate::{self, compare, manifest, outcome, raw};
 use serde_json::{Value, json};
 
 use super::state::*;

@@ -17,7 +17,8 @@ use crate::cli::read::reach::Cluster;
 use crate::cli::show::terminal::print;
 use crate::cluster::client::resources::{CONFIG_MAPS, PODS, STATEFUL_SETS};
 use crate::cluster::client::{Address, Client, Patch, Resource, Run, Selector};
-use crate::recreate::{Phase, journal};
+use crate::recreate::journal;
+use crate::recreate::phase::Phase;
 
 /// The operator's namespace, as in the documentation.
 const DEFAULT_NAMESPACE: &str = "rso-system";

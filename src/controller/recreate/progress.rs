@@ -1,14 +1,18 @@
 //! The progress of a recreation in one call, and what is reported about it.
 
-use tokio::time::Instant;
-
 use std::collections::BTreeMap;
+
+use tokio::time::Instant;
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};
 use crate::api::reasons::{Note, Reason};
-use crate::recreate::observed::{Departure, Live};
-use crate::recreate::{Action, Ending, Journal, Observed, Outcome, OwnersChange, Phase, Report, compare, outcome};
+use crate::recreate::compare;
+use crate::recreate::journal::Journal;
+use crate::recreate::observed::{Departure, Live, Observed};
+use crate::recreate::outcome::{self, Outcome, Report};
+use crate::recreate::phase::{Ending, Phase};
+use crate::recreate::step::{Action, OwnersChange};
 
 /// What one call has written, when, and the Events about it.
 #[derive(Debug, Default)]

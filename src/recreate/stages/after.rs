@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::journal::{Journal, Phase};
-use super::super::observed::{Guard, LastObject, LiveSet};
-use super::super::{Action, Ending, Look, State, Step, Wait, manifest};
+use super::super::journal::Journal;
+use super::super::manifest;
+use super::super::observed::{Guard, LastObject};
+use super::super::phase::{Ending, Phase, State};
+use super::super::set::LiveSet;
+use super::super::step::{Action, Look, Step, Wait};
 use super::{Transaction, remaining, strip, take_hold_off};
 use crate::api::reasons::Note;
 

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::dependent::Claim;
 use super::super::gates::{self, Subject};
-use super::super::journal::{Journal, Phase, Snapshot};
-use super::super::observed::{Claim, LiveSet, WhenDeleted};
-use super::super::{Action, Ending, OwnersChange, State, Step, backup, manifest, outcome};
+use super::super::journal::{Journal, Snapshot};
+use super::super::phase::{Ending, Phase, State};
+use super::super::set::{LiveSet, WhenDeleted};
+use super::super::step::{Action, OwnersChange, Step};
+use super::super::{backup, manifest, outcome};
 use super::{
     GLANCE, Transaction, alone, drop_a_guard, guard_of, is_reached, owned, probe, remaining, set_owners, strip,
     take_hold_off, valid_probes, with_hold,

@@ -5,9 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::gates::{self, Subject};
-use super::super::journal::{Journal, Phase};
-use super::super::observed::{Departure, JournalHead, Live, LiveSet, Observed, Verdict};
-use super::super::{Action, Ending, Step, manifest};
+use super::super::journal::{Journal, JournalHead};
+use super::super::manifest;
+use super::super::observed::{Departure, Live, Observed};
+use super::super::phase::{Ending, Phase};
+use super::super::probes::Verdict;
+use super::super::set::LiveSet;
+use super::super::step::{Action, Step};
 use super::{
     alone, drop_a_guard, drop_a_guard_of_the_scaled_down, is_reached, probe, remaining, take_hold_off, valid_probes,
 };

@@ -3,8 +3,11 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use super::super::observed::{Dependent, LiveSet};
-use super::super::{Action, Ending, State, Step, manifest};
+use super::super::dependent::Dependent;
+use super::super::manifest;
+use super::super::phase::{Ending, State};
+use super::super::set::LiveSet;
+use super::super::step::{Action, Step};
 use super::{GLANCE, Transaction, is_reached};
 use crate::api::reasons::Note;
 

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::super::observed::*;
-use super::super::*;
+use super::super::dependent::Claim;
+use super::super::next;
+use super::super::observed::{Departure, Observed, Rules};
+use super::super::phase::Phase;
+use super::super::step::{Action, OwnersChange, Step};
 use super::world::{World, controller_of, pass};
-use crate::api::names::ClaimName;
+use crate::api::names::{ClaimName, Uid};
 
 const NEW: &str = "uid-new-1";
 

@@ -2,11 +2,16 @@
 //! is trusted, what is waited for, and for how long.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::observed::*;
-use super::super::*;
+use super::super::backup::BackupHead;
+use super::super::phase::{Ending, Phase, State};
+use super::super::probes::{Probes, Verdict};
+use super::super::set::WhenDeleted;
+use super::super::step::{Action, Look, OwnersChange, Step, Wait};
+use super::super::{manifest, next};
 use super::world::{OLD, World, controller_of, decide, nobody_else, pass};
 use crate::api::bytes::Bytes;
 use crate::api::names::ClaimName;

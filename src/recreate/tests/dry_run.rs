@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::manifest::{parachute, renamed};
-use super::super::*;
+use super::super::next;
+use super::super::probes::ProbeRequest;
+use super::super::step::{Look, Step};
 use super::world::{World, pass};
 
 const ID: &str = "0123456789abcdef";

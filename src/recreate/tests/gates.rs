@@ -1,9 +1,15 @@
 //! Tests of each gate: what closes it, and whether it opens again by itself.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::super::observed::*;
-use super::super::*;
+use super::super::dependent::Dependent;
+use super::super::phase::Phase;
+use super::super::probes::Verdict;
+use super::super::rivals::Found;
+use super::super::step::{Action, Look, Step};
+use super::super::{gates, manifest, next};
 use super::world::{OLD, World, controller_of, data, decide, nobody_else, pass, set_name};
 use crate::api::annotations::{ALLOW_OWNER, PAUSED};
 use crate::api::bytes::Bytes;
@@ -125,9 +131,9 @@ fn a_set_of_so_many_parts_that_a_recreate_would_not_fit_into_memory_blocks_and_o
             world.edit(|set| set["spec"]["template"]["spec"]["tolerations"] = vec![json!({"": 0}); count].into());
         }
     };
-    check(tolerations(super::super::journal::MOST_PARTS_OF_A_SET / 2), BLOCKED, "fields and items");
+    check(tolerations(super::super::archive::MOST_PARTS_OF_A_SET / 2), BLOCKED, "fields and items");
     let mut world = World::settled();
-    tolerations(super::super::journal::MOST_PARTS_OF_A_SET / 2 - 1_000)(&mut world);
+    tolerations(super::super::archive::MOST_PARTS_OF_A_SET / 2 - 1_000)(&mut world);
     let step = decide(&world);
     assert!(!matches!(&step, Step::Refuse(note) if note.text.contains("fields and items")), "{step:?}");
 }
@@ -139,7 +145,7 @@ fn managed_fields_count_as_parts_and_the_maximum_of_parts_does_not_block() {
     let targets = &world.intent.as_ref().unwrap().targets;
     let created = manifest::to_create(world.set.as_ref().unwrap(), targets, "0123456789abcdef").to_string();
     // An array has as many parts as items.
-    let left = super::super::journal::MOST_PARTS_OF_A_SET - parts(created.as_bytes());
+    let left = super::super::archive::MOST_PARTS_OF_A_SET - parts(created.as_bytes());
     let fields = |count: usize| {
         move |world: &mut World| world.edit(|set| set["metadata"]["managedFields"] = vec![json!(0); count].into())
     };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::super::manifest::*;
-use super::super::observed::WhenDeleted;
 use super::super::restore::{Raised, RestoreError, RestorePlan, plan};
+use super::super::set::WhenDeleted;
 use super::world::{World, data};
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;

@@ -2,6 +2,7 @@
 //! client at every step.
 #![allow(clippy::wildcard_enum_match_arm, reason = "any variant that a test does not expect fails it")]
 
+mod archive;
 mod backup;
 mod confirm;
 mod departed;

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::observed::*;
-use super::super::{Action, Phase, Step};
+use super::super::dependent::owners_changed;
+use super::super::phase::Phase;
+use super::super::step::{Action, Step};
 use super::world::{World, decide, pass};
 use crate::api::names::SetName;
 

@@ -2,11 +2,18 @@
 //! follows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::observed::*;
-use super::super::*;
+use super::super::dependent::Kind;
+use super::super::observed::{Guard, Stored};
+use super::super::phase::{Ending, Phase, State};
+use super::super::probes::Verdict;
+use super::super::rivals::Found;
+use super::super::set::WhenDeleted;
+use super::super::step::{Action, Look, OwnersChange, Step, Wait};
+use super::super::{journal, next, outcome};
 use super::world::{OLD, World, controller_of, data, decide, pass};
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;

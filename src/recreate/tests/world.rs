@@ -8,8 +8,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::assemble::Rest;
-use super::super::observed::*;
-use super::super::*;
+use super::super::backup::{self, BackupHead};
+use super::super::dependent::{Claim, Dependent, Kind};
+use super::super::journal::Journal;
+use super::super::observed::{Backups, Departure, Guard, Intent, LastObject, Namespace, Observed, Rules};
+use super::super::probes::{ProbeRequest, Probes, Verdict};
+use super::super::rivals::{Found, Rivals};
+use super::super::step::{Action, Look, Step};
+use super::super::{manifest, next, raw};
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName, Uid};
