@@ -19,6 +19,7 @@ use crate::cluster::environment::Environment;
 use crate::cluster::history;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, ObserveError};
+use crate::recreate::gates::answers;
 use crate::recreate::journal::{Journal, uid_in};
 use crate::recreate::observed::{Intent, LastObject, Live, Observed, Stored};
 use crate::recreate::outcome::Report;
@@ -26,7 +27,7 @@ use crate::recreate::phase::{Ending, Phase};
 use crate::recreate::probes::Probes;
 use crate::recreate::set::LiveSet;
 use crate::recreate::step::{Action, Look, Step, Wait};
-use crate::recreate::{assemble, gates, next};
+use crate::recreate::{assemble, next};
 
 mod progress;
 use progress::Progress;
@@ -264,7 +265,7 @@ impl<'a> Drive<'a> {
             Acted::Moved => self.trouble("the object changed since it was read", None).await,
             Acted::Refused(words) => self.refused_write(seen, &action, &words).await,
             Acted::Changed(fields) => {
-                let note = gates::changed("changing the StatefulSet", &fields);
+                let note = answers::changed("changing the StatefulSet", &fields);
                 if self.take_back(seen, &note).await {
                     return Turn::Fresh;
                 }
@@ -291,7 +292,7 @@ impl<'a> Drive<'a> {
             return Turn::Fresh;
         }
         // At the first refusal, the object may just have changed since it was read.
-        if self.troubles > 0 && self.take_back(seen, &gates::refused(words)).await {
+        if self.troubles > 0 && self.take_back(seen, &answers::refused(words)).await {
             return Turn::Fresh;
         }
         self.trouble(words, None).await

@@ -34,6 +34,7 @@ pub mod confirm;
 pub mod dependent;
 pub mod gates;
 pub mod journal;
+pub mod managed_fields;
 pub mod manifest;
 pub mod observed;
 pub mod outcome;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::journal::Journal;
-use super::manifest;
 use super::observed::Observed;
 use super::phase::Ending;
 use super::set::LiveSet;
+use super::{managed_fields, manifest};
 use crate::api::bytes::Bytes;
 use crate::api::names::{TemplateName, Uid};
 
@@ -82,7 +82,7 @@ fn meant(journal: &Journal) -> Value {
 pub(super) fn lost(seen: &Observed, live: &LiveSet, journal: &Journal) -> BTreeSet<String> {
     let mut lost = journal.lost.clone();
     let is_rolled_out = live.status_text("updateRevision") != journal.snapshot.update_revision;
-    let is_ours = is_rolled_out && manifest::template_is_ours(&live.object);
+    let is_ours = is_rolled_out && managed_fields::template_is_ours(&live.object);
     if (is_rolled_out || journal.ending == Some(Ending::Undone)) && !is_ours {
         return lost;
     }

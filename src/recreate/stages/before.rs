@@ -5,16 +5,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::dependent::Claim;
-use super::super::gates::{self, Subject};
+use super::super::gates::{self, Subject, answers};
 use super::super::journal::{Journal, Snapshot};
 use super::super::phase::{Ending, Phase, State};
 use super::super::set::{LiveSet, WhenDeleted};
 use super::super::step::{Action, OwnersChange, Step};
-use super::super::{backup, manifest, outcome};
-use super::{
-    GLANCE, Transaction, alone, drop_a_guard, guard_of, is_reached, owned, probe, remaining, set_owners, strip,
-    take_hold_off, valid_probes, with_hold,
-};
+use super::super::{backup, managed_fields, manifest, outcome};
+use super::begin::owned;
+use super::probing::{alone, probe, valid_probes};
+use super::protection::{drop_a_guard, guard_of};
+use super::{GLANCE, Transaction, is_reached, remaining, set_owners, strip, take_hold_off, with_hold};
 use crate::api::reasons::{Note, Reason};
 
 /// How long a gate that closed by itself may take to open again before everything is rolled back.
@@ -39,7 +39,7 @@ impl Transaction<'_> {
         let Some(probes) = valid_probes(self.seen, live, &self.journal.targets, self.now) else {
             return probe(self.seen, live, self.journal, self.now);
         };
-        if let Err(note) = gates::judge(probes) {
+        if let Err(note) = answers::judge(probes) {
             return self.wait_or_undo(live, note);
         }
         self.back_up(live).or_else(|| self.retain(live)).unwrap_or_else(|| self.hold_and_delete(live))
@@ -57,7 +57,7 @@ impl Transaction<'_> {
     fn last_write(&self, live: &LiveSet) -> Timestamp {
         let guarded = self.seen.claims.iter().filter(|claim| claim.is_guarded_by(&self.seen.namespace.uid));
         let of_claims = guarded.filter_map(|claim| claim.object.owners_changed);
-        of_claims.chain(manifest::written_at(&live.object)).fold(self.journal.phase_at, Timestamp::max)
+        of_claims.chain(managed_fields::written_at(&live.object)).fold(self.journal.phase_at, Timestamp::max)
     }
 
     fn back_up(&self, live: &LiveSet) -> Option<Step> {

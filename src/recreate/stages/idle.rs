@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::gates::{self, Subject};
+use super::super::gates::{self, Subject, answers};
 use super::super::journal::{Journal, JournalHead};
 use super::super::manifest;
 use super::super::observed::{Departure, Live, Observed};
@@ -12,9 +12,9 @@ use super::super::phase::{Ending, Phase};
 use super::super::probes::Verdict;
 use super::super::set::LiveSet;
 use super::super::step::{Action, Step};
-use super::{
-    alone, drop_a_guard, drop_a_guard_of_the_scaled_down, is_reached, probe, remaining, take_hold_off, valid_probes,
-};
+use super::probing::{alone, probe, valid_probes};
+use super::protection::{drop_a_guard, drop_a_guard_of_the_scaled_down};
+use super::{is_reached, remaining, take_hold_off};
 use crate::api::annotations;
 use crate::api::reasons::Note;
 
@@ -106,7 +106,7 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
         let templates = manifest::templates(&live.object, &intent.targets);
         return Step::Write(Action::PatchTemplates { guard: live.guard(), templates });
     }
-    match gates::judge(probes) {
+    match answers::judge(probes) {
         Err(note) => Step::Refuse(note),
         Ok(()) => match alone(seen, live) {
             Err(look) => Step::Look(look),

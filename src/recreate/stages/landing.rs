@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::super::dependent::Dependent;
-use super::super::manifest;
 use super::super::phase::{Ending, State};
 use super::super::set::LiveSet;
 use super::super::step::{Action, Step};
+use super::super::{managed_fields, manifest};
 use super::{GLANCE, Transaction, is_reached};
 use crate::api::reasons::Note;
 
@@ -28,7 +28,7 @@ impl Transaction<'_> {
             return is_held();
         }
         if live.transaction().is_some() {
-            let managed_fields = manifest::managed_fields(&live.object, &self.journal.image);
+            let managed_fields = managed_fields::restored(&live.object, &self.journal.image);
             return Step::Write(Action::RestoreOwnership { guard: live.guard(), managed_fields });
         }
         let ending = if is_reached(live, &self.journal.targets) { Ending::Landed } else { Ending::PutBack };
@@ -100,7 +100,7 @@ impl Transaction<'_> {
     fn parachute(&self, live: &LiveSet) -> Option<Step> {
         let (snapshot, image) = (&self.journal.snapshot, &self.journal.image);
         let (wanted, update) = (&snapshot.update_revision, live.status_text("updateRevision"));
-        if wanted == update || manifest::template_is_edited(&live.object) {
+        if wanted == update || managed_fields::template_is_edited(&live.object) {
             return None;
         }
         if live.object["spec"]["template"] != image["spec"]["template"] {

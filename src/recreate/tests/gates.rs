@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::dependent::Dependent;
+use super::super::gates::answers;
 use super::super::phase::Phase;
 use super::super::probes::Verdict;
 use super::super::rivals::Found;
@@ -238,7 +239,7 @@ fn a_refusal_of_another_policy_is_another_event() {
         let why = format!("ValidatingAdmissionPolicy '{policy}' with binding 'all' denied request: no");
         world.verdicts[1] = Verdict::Refused(why.clone());
         let Step::Refuse(note) = decide(&world) else { panic!("expected a refusal") };
-        (note.case, gates::refused(&why).case)
+        (note.case, answers::refused(&why).case)
     };
     assert_eq!(case("a"), case("a"));
     let ((dry, write), (other_dry, other_write)) = (case("a"), case("b"));
@@ -372,7 +373,7 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
         let changed = || Verdict::Changed(vec!["spec.template.metadata.labels.team".to_owned()]);
         check(|world| world.verdicts[index] = changed(), BLOCKED, "changes spec.template.metadata.labels.team");
     }
-    let own = || Verdict::Refused(format!("denied request: {}: with its …", gates::OWN_POLICY));
+    let own = || Verdict::Refused(format!("denied request: {}: with its …", answers::OWN_POLICY));
     check(|world| world.verdicts[0] = own(), BLOCKED, "changes its annotations, updateStrategy or whenDeleted");
     // The API server might accept larger templates in place: only a refusal lets the recreation begin.
     check(|world| world.verdicts[4] = Verdict::Unknown("reset".to_owned()), DEFERRED, "in place got no answer (reset)");
