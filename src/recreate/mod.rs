@@ -7,7 +7,7 @@
 //!
 //! | State | Journal phase | What happens |
 //! |---|---|---|
-//! | `Preflight` | none | the preflight checks of [`gates`], all of them read-only or dry runs |
+//! | `Preflight` | none | the preflight checks of [`preflight`], all of them read-only or dry runs |
 //! | `Prepared` | Prepared | the journal and the backup are written |
 //! | `Retained` | Prepared | only with `whenDeleted: Delete`: PVCs are protected from the deletion |
 //! | `Held` | Prepared | the StatefulSet has the finalizer |
@@ -32,7 +32,6 @@ pub mod backup;
 pub mod compare;
 pub mod confirm;
 pub mod dependent;
-pub mod gates;
 pub mod journal;
 pub mod managed_fields;
 pub mod manifest;
@@ -40,6 +39,7 @@ pub mod observed;
 pub mod outcome;
 pub mod phase;
 pub mod precondition;
+pub mod preflight;
 pub mod probes;
 #[cfg(feature = "testing")]
 pub mod raw;

@@ -138,7 +138,7 @@ impl Transaction<'_> {
 }
 
 fn is_reached(live: &LiveSet, targets: &BTreeMap<TemplateName, Bytes>) -> bool {
-    // A template that does not exist is not reached: the gates report it.
+    // A template that does not exist is not reached: the preflight checks report it.
     targets.iter().all(|(template, target)| live.spec.size_of(template).is_some_and(|size| size >= *target))
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::dependent::Claim;
-use super::super::gates::{self, Subject, answers};
 use super::super::journal::{Journal, Snapshot};
 use super::super::phase::{Ending, Phase, State};
+use super::super::preflight::{self, Subject, answers};
 use super::super::set::{LiveSet, WhenDeleted};
 use super::super::step::{Action, OwnersChange, Step};
 use super::super::{backup, managed_fields, manifest, outcome};
@@ -17,7 +17,7 @@ use super::protection::{drop_a_guard, guard_of};
 use super::{GLANCE, Transaction, is_reached, remaining, set_owners, strip, take_hold_off, with_hold};
 use crate::api::reasons::{Note, Reason};
 
-/// How long a gate that closed by itself may take to open again before everything is rolled back.
+/// How long a failed check may take to resolve by itself before everything is rolled back.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Transaction<'_> {
@@ -33,13 +33,13 @@ impl Transaction<'_> {
             journal: Some(self.journal),
             now: self.now,
         };
-        if let Err(note) = gates::ask(&subject) {
+        if let Err(note) = preflight::evaluate(&subject) {
             return self.wait_or_undo(live, note);
         }
         let Some(probes) = valid_probes(self.seen, live, &self.journal.targets, self.now) else {
             return probe(self.seen, live, self.journal, self.now);
         };
-        if let Err(note) = answers::judge(probes) {
+        if let Err(note) = answers::evaluate(probes) {
             return self.wait_or_undo(live, note);
         }
         self.back_up(live).or_else(|| self.retain(live)).unwrap_or_else(|| self.hold_and_delete(live))
@@ -53,7 +53,7 @@ impl Transaction<'_> {
         self.wait(State::Prepared, live, left.min(GLANCE), None)
     }
 
-    /// When this recreation last wrote anything: with many PVCs, that takes longer than any gate may stay closed.
+    /// When this recreation last wrote anything: with many PVCs, that takes longer than any check may keep failing.
     fn last_write(&self, live: &LiveSet) -> Timestamp {
         let guarded = self.seen.claims.iter().filter(|claim| claim.is_guarded_by(&self.seen.namespace.uid));
         let of_claims = guarded.filter_map(|claim| claim.object.owners_changed);
@@ -68,7 +68,7 @@ impl Transaction<'_> {
         let (set, id, reason) = (&self.seen.set, &self.journal.id, &self.journal.reason);
         Some(match backup::encode(set, live, backups.next, id, reason, self.now) {
             Ok(object) => Step::Write(Action::CreateBackup(Box::new(object))),
-            // The gate of the size is evaluated first, so this StatefulSet became larger just now.
+            // The check of the size is evaluated first, so this StatefulSet became larger just now.
             Err(_) => self.undo(live),
         })
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::gates::{self, Subject, answers};
 use super::super::journal::{Journal, JournalHead};
 use super::super::manifest;
 use super::super::observed::{Departure, Live, Observed};
 use super::super::phase::{Ending, Phase};
+use super::super::preflight::{self, Subject, answers};
 use super::super::probes::Verdict;
 use super::super::set::LiveSet;
 use super::super::step::{Action, Step};
@@ -94,7 +94,7 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
         journal: None,
         now,
     };
-    if let Err(note) = gates::ask(&subject) {
+    if let Err(note) = preflight::evaluate(&subject) {
         return Step::Refuse(note);
     }
     let journal =
@@ -106,7 +106,7 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
         let templates = manifest::templates(&live.object, &intent.targets);
         return Step::Write(Action::PatchTemplates { guard: live.guard(), templates });
     }
-    match answers::judge(probes) {
+    match answers::evaluate(probes) {
         Err(note) => Step::Refuse(note),
         Ok(()) => match alone(seen, live) {
             Err(look) => Step::Look(look),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::dependent::Claim;
-use super::super::gates::answers;
 use super::super::journal::Journal;
 use super::super::observed::Observed;
+use super::super::preflight::answers;
 use super::super::probes::{ProbeRequest, Probes, Protection};
 use super::super::rivals::RivalsRequest;
 use super::super::set::{LiveSet, WhenDeleted};

@@ -156,7 +156,7 @@ fn references_of_claims_are_taken_off_by_the_controller_and_by_us_where_it_does_
 }
 
 #[test]
-fn patience_with_a_closed_gate_begins_with_our_last_write_however_long_many_guards_took() {
+fn the_wait_for_a_failed_check_begins_with_the_last_write_of_rso_however_long_many_protections_took() {
     let retained = |world: &World| {
         let set = world.set.as_ref().unwrap();
         !world.journals.is_empty() && set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
@@ -308,7 +308,7 @@ fn an_adoption_that_the_controller_has_not_begun_is_waited_for_and_reported_afte
 }
 
 #[test]
-fn a_gate_that_may_open_by_itself_is_asked_again_four_times_a_second_for_ten_seconds() {
+fn a_failed_check_that_may_resolve_by_itself_is_evaluated_four_times_a_second_for_ten_seconds() {
     let mut world = until(World::settled(), |world| !world.backups.is_empty());
     world.pods[0].deleting = true;
     let started = world.journals[0].0.phase_at;

@@ -42,7 +42,7 @@ fn prepared_continues_with_the_backup_then_the_hold_then_the_phase_then_the_dele
 }
 
 #[test]
-fn prepared_with_a_closed_gate_takes_everything_back_and_ends_undone() {
+fn prepared_with_a_failed_check_rolls_everything_back_and_ends_undone() {
     let mut world = held();
     world.verdicts[0] = Verdict::Refused("policy".to_owned());
     // The journal records it first: a former leader that is about to permit the DELETE gets a conflict.
@@ -53,7 +53,7 @@ fn prepared_with_a_closed_gate_takes_everything_back_and_ends_undone() {
         other => panic!("expected the journal, not {other:?}"),
     }
     pass(&mut world);
-    // It stays so, even if the gate opens meanwhile.
+    // It stays so, even if the check passes in the meantime.
     world.verdicts[0] = Verdict::AlreadyExists;
     assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers.is_empty()));
     pass(&mut world);
@@ -65,7 +65,7 @@ fn prepared_with_a_closed_gate_takes_everything_back_and_ends_undone() {
 }
 
 #[test]
-fn prepared_with_a_gate_that_opens_by_itself_waits_a_little_before_it_is_taken_back() {
+fn prepared_with_a_failed_check_that_may_resolve_by_itself_waits_before_it_rolls_back() {
     let mut world = held();
     world.pods[0].deleting = true;
     assert!(matches!(decide(&world), Step::Wait(_)));
@@ -125,7 +125,7 @@ fn deleting_after_mere_status_noise_deletes_at_once() {
 }
 
 #[test]
-fn deleting_with_a_closed_gate_goes_back_to_prepared_before_the_hold_goes() {
+fn deleting_with_a_failed_check_goes_back_to_prepared_before_the_finalizer_is_removed() {
     let mut world = at(Phase::Deleting);
     world.verdicts[1] = Verdict::Refused("policy".to_owned());
     assert_eq!(phase_written(&world), Phase::Prepared);

@@ -101,7 +101,8 @@ fn claim_is_whole(claim: &Claim, uid: &Uid, set: &str) -> Result<(), Note> {
 
 pub(super) fn quiet(subject: &Subject<'_>) -> Result<(), Note> {
     let seen = subject.seen;
-    // Once a transaction has begun, rso itself changes the references of PVCs; the guard protects them.
+    // Once a transaction has begun, rso itself changes the references of PVCs; the protective owner reference protects
+    // them.
     let claims: &[Claim] = if subject.journal.is_some() { &[] } else { &seen.claims };
     let dependents = seen.pods.iter().chain(&seen.revisions).chain(claims.iter().map(|claim| &claim.object));
     let changed = |dependent: &&Dependent| {

@@ -13,7 +13,7 @@ pub const OWN_POLICY: &str = "the operator creates a StatefulSet only in a recre
 ///
 /// # Errors
 /// What was refused.
-pub fn judge(probes: &Probes) -> Result<(), Note> {
+pub fn evaluate(probes: &Probes) -> Result<(), Note> {
     if matches!(probes.native, Verdict::Unknown(_)) {
         // The server may take it, and then nothing has to be replaced.
         expect(&probes.native, &Verdict::Accepted, "updating the templates in place")?;

@@ -1,16 +1,16 @@
-//! Tests of each gate: what closes it, and whether it opens again by itself.
+//! Tests of each preflight check: what fails it, and whether that resolves by itself.
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::super::dependent::Dependent;
-use super::super::gates::answers;
 use super::super::phase::Phase;
+use super::super::preflight::answers;
 use super::super::probes::Verdict;
 use super::super::rivals::Found;
 use super::super::step::{Action, Look, Step};
-use super::super::{gates, manifest, next};
+use super::super::{manifest, next, preflight};
 use super::world::{OLD, World, controller_of, data, decide, nobody_else, pass, set_name};
 use crate::api::annotations::{ALLOW_OWNER, PAUSED};
 use crate::api::bytes::Bytes;
@@ -426,9 +426,9 @@ fn dry_runs_are_not_believed_for_ever() {
 }
 
 #[test]
-fn every_gate_has_a_name_and_says_what_it_holds() {
-    let names: std::collections::BTreeSet<_> = gates::GATES.iter().map(|gate| gate.name).collect();
-    assert_eq!(names.len(), gates::GATES.len());
-    assert!(gates::GATES.iter().all(|gate| !gate.holds.is_empty()));
+fn every_check_has_a_name_and_states_what_it_ensures() {
+    let names: std::collections::BTreeSet<_> = preflight::CHECKS.iter().map(|check| check.name).collect();
+    assert_eq!(names.len(), preflight::CHECKS.len());
+    assert!(preflight::CHECKS.iter().all(|check| !check.ensures.is_empty()));
     assert_eq!(set_name().to_string(), "shop/db");
 }
