@@ -288,8 +288,8 @@ fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value]
     let new: Vec<&Value> = owners.iter().filter(|owner| !known.owners.contains(owner)).collect();
     assert!(!(gone.is_empty() && new.is_empty()), "nothing is changed");
     match why {
-        OwnersChange::Guard => assert!(gone.is_empty() && new.len() == 1 && namespace(new[0]) && kind == Kind::Claim),
-        OwnersChange::GiveBack => {
+        OwnersChange::Protect => assert!(gone.is_empty() && new.len() == 1 && namespace(new[0]) && kind == Kind::Claim),
+        OwnersChange::Restore => {
             let live = seen.live().expect("nothing is given to a set that is gone");
             assert!(gone.is_empty() && new.len() == 1 && new[0]["uid"] == live.uid.as_str() && kind == Kind::Claim);
         }
@@ -300,7 +300,7 @@ fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value]
                 "a foreign owner goes"
             );
         }
-        OwnersChange::Unguard => {
+        OwnersChange::Unprotect => {
             let live = seen.live().map(|live| live.uid.as_str().to_owned());
             let stale = |owner: &Value| {
                 owner["kind"] == "StatefulSet"

@@ -70,7 +70,7 @@ pub(super) async fn unfinished(pass: &mut Pass<'_>) -> Result<Unfinished, Observ
         Some(set) => has_protected_retained(context.cache.as_ref(), set),
         None => context.environment.departures.of(name, clock::since_boot()).is_some(),
     };
-    let left = protection_left(&journals, context.environment.rules.guard_for, now);
+    let left = protection_left(&journals, context.environment.rules.protect_for, now);
     if let Some(left) = left.filter(|_| !marked && !is_blocking()) {
         return Ok(Unfinished::Later(left));
     }
@@ -116,12 +116,12 @@ fn ended(pass: &mut Pass<'_>, report: &Report) {
 }
 
 /// How long the protective owner references still stay, if nothing else is in flight. From the cache: no request.
-fn protection_left(journals: &[Option<Flight>], guard_for: Duration, now: Timestamp) -> Option<Duration> {
+fn protection_left(journals: &[Option<Flight>], protect_for: Duration, now: Timestamp) -> Option<Duration> {
     let mut longest = Duration::ZERO;
     for journal in journals {
         let flight = journal.as_ref().filter(|flight| flight.phase == Phase::Guarded)?;
         let age = Duration::try_from(now.duration_since(flight.since)).unwrap_or_default();
-        longest = longest.max(guard_for.saturating_sub(age));
+        longest = longest.max(protect_for.saturating_sub(age));
     }
     (!longest.is_zero()).then_some(longest)
 }

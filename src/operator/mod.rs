@@ -174,7 +174,7 @@ async fn release_lease(context: Arc<Context>, drained: Stopper, elected: JoinHan
 }
 
 fn rules(args: &controller::Args) -> Rules {
-    Rules { guard_for: args.guard_for, concurrent: args.max_recreates, ..Rules::default() }
+    Rules { protect_for: args.guard_for, concurrent: args.max_recreates, ..Rules::default() }
 }
 
 fn kubelets(args: &controller::Args) -> KubeletUse {

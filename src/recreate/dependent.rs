@@ -80,7 +80,7 @@ impl Claim {
     /// Whether the PVC has the protective owner reference: an ownerReference to the Namespace, which exists as long as
     /// the PVC can. With this second owner, the garbage collector does not delete the PVC, regardless of what it knows
     /// about the first.
-    pub fn is_guarded_by(&self, namespace: &Uid) -> bool {
+    pub fn is_protected_by(&self, namespace: &Uid) -> bool {
         self.object.owners.iter().any(|owner| owner["kind"] == "Namespace" && owner["uid"] == namespace.as_str())
     }
 }

@@ -48,7 +48,7 @@ pub struct Rules {
     /// minutes: the informers of the controller-manager renew their watches every five to ten (client-go,
     /// `minWatchTimeout`). After that, no cache from before the recreation can make the controller-manager write a
     /// reference to the old StatefulSet.
-    pub guard_for: Duration,
+    pub protect_for: Duration,
     /// The maximum number of recreations in progress in the whole cluster.
     pub concurrent: usize,
     /// The number of backups to keep of one StatefulSet.
@@ -60,7 +60,7 @@ impl Default for Rules {
         Self {
             settle: Duration::from_secs(3),
             assist_after: Duration::from_secs(30),
-            guard_for: Duration::from_secs(600),
+            protect_for: Duration::from_secs(600),
             concurrent: 10,
             backups_kept: 3,
         }
@@ -205,7 +205,7 @@ impl Observed {
     }
 
     /// Journals of the same StatefulSet that only wait for the removal of protective owner references.
-    pub fn guarded(&self) -> impl Iterator<Item = &JournalHead> {
+    pub fn protecting(&self) -> impl Iterator<Item = &JournalHead> {
         self.others.iter().filter(|head| head.phase == Phase::Guarded && head.set == self.set)
     }
 

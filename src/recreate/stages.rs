@@ -109,12 +109,12 @@ impl Transaction<'_> {
     /// Ends the transaction. PVCs with protective owner references keep them for a while, and the journal stays as a
     /// record of that.
     fn close(&self, ending: Ending) -> Step {
-        if let Some(head) = self.seen.guarded().next() {
+        if let Some(head) = self.seen.protecting().next() {
             let (name, guard) = (head.name.clone(), head.guard.clone());
             return Step::Write(Action::DeleteJournal { name, guard, ending: None });
         }
-        let guarded = self.seen.claims.iter().any(|claim| claim.is_guarded_by(&self.seen.namespace.uid));
-        if !guarded || ending == Ending::NamespaceGone {
+        let protected = self.seen.claims.iter().any(|claim| claim.is_protected_by(&self.seen.namespace.uid));
+        if !protected || ending == Ending::NamespaceGone {
             return self.delete_journal(ending);
         }
         Step::Write(Action::UpdateJournal {

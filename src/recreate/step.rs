@@ -161,7 +161,7 @@ impl Action {
         match self {
             Self::PatchTemplates { .. } => State::Preflight,
             Self::CreateJournal(_) | Self::CreateBackup(_) => State::Prepared,
-            Self::SetRetention { .. } | Self::SetOwners { why: OwnersChange::Guard, .. } => State::Retained,
+            Self::SetRetention { .. } | Self::SetOwners { why: OwnersChange::Protect, .. } => State::Retained,
             Self::SetFinalizers { .. } => State::Held,
             Self::Delete { .. } => State::Deleting,
             Self::SetOwners { why: OwnersChange::Strip, .. } => State::Verified,
@@ -169,9 +169,9 @@ impl Action {
             Self::Create(_) => State::Creating,
             Self::RestoreSpec { .. }
             | Self::RestoreOwnership { .. }
-            | Self::SetOwners { why: OwnersChange::GiveBack, .. } => State::Landing,
+            | Self::SetOwners { why: OwnersChange::Restore, .. } => State::Landing,
             Self::DeleteJournal { .. } | Self::DeleteBackup { .. } => State::Done,
-            Self::SetOwners { why: OwnersChange::Unguard, .. } => State::Done,
+            Self::SetOwners { why: OwnersChange::Unprotect, .. } => State::Done,
             Self::UpdateJournal { journal, .. } => match journal.phase {
                 Phase::Prepared => State::Prepared,
                 Phase::Deleting => State::Deleting,
@@ -206,11 +206,11 @@ impl Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnersChange {
     /// Add the protective owner reference: a second owner that is certain to exist.
-    Guard,
+    Protect,
     /// Remove the references to the old StatefulSet.
     Strip,
     /// Restore a reference to the StatefulSet that was removed for the recreation.
-    GiveBack,
+    Restore,
     /// Remove the protective owner reference.
-    Unguard,
+    Unprotect,
 }

@@ -89,7 +89,7 @@ impl Progress {
     /// Records what was written, and adds the Events about it.
     pub(super) fn after(&mut self, action: &Action, seen: &Observed) {
         match action {
-            Action::SetOwners { name, guard, why: OwnersChange::Unguard, .. } => {
+            Action::SetOwners { name, guard, why: OwnersChange::Unprotect, .. } => {
                 let kept = kept_without_its_set(seen, name);
                 self.of_claims.extend(kept.map(|note| (ClaimName::new(name.as_str()), guard.uid.clone(), note)));
             }

@@ -13,7 +13,7 @@ use super::super::step::{Action, OwnersChange, Step};
 use super::super::{backup, managed_fields, manifest, outcome};
 use super::begin::owned;
 use super::probing::{alone, probe, valid_probes};
-use super::protection::{drop_a_guard, guard_of};
+use super::protection::{protective_owner, remove_protection};
 use super::{GLANCE, Transaction, is_reached, remaining, set_owners, strip, take_hold_off, with_hold};
 use crate::api::reasons::{Note, Reason};
 
@@ -55,8 +55,8 @@ impl Transaction<'_> {
 
     /// When this recreation last wrote anything: with many PVCs, that takes longer than any check may keep failing.
     fn last_write(&self, live: &LiveSet) -> Timestamp {
-        let guarded = self.seen.claims.iter().filter(|claim| claim.is_guarded_by(&self.seen.namespace.uid));
-        let of_claims = guarded.filter_map(|claim| claim.object.owners_changed);
+        let protected = self.seen.claims.iter().filter(|claim| claim.is_protected_by(&self.seen.namespace.uid));
+        let of_claims = protected.filter_map(|claim| claim.object.owners_changed);
         of_claims.chain(managed_fields::written_at(&live.object)).fold(self.journal.phase_at, Timestamp::max)
     }
 
@@ -86,11 +86,11 @@ impl Transaction<'_> {
         }
         let unguarded = |claim: &&Claim| {
             let ours = live.spec.place_of(&claim.object.name.as_str().into(), &self.seen.set).is_some();
-            (ours || claim.object.refers_to(&live.uid)) && !claim.is_guarded_by(&self.seen.namespace.uid)
+            (ours || claim.object.refers_to(&live.uid)) && !claim.is_protected_by(&self.seen.namespace.uid)
         };
         if let Some(claim) = self.seen.claims.iter().find(unguarded) {
-            let owners = claim.object.owners.iter().cloned().chain([guard_of(self.seen)]).collect();
-            return Some(set_owners(&claim.object, owners, OwnersChange::Guard));
+            let owners = claim.object.owners.iter().cloned().chain([protective_owner(self.seen)]).collect();
+            return Some(set_owners(&claim.object, owners, OwnersChange::Protect));
         }
         if live.spec.when_deleted == WhenDeleted::Delete {
             let (guard, when_deleted) = (live.guard(), WhenDeleted::Retain);
@@ -152,7 +152,7 @@ impl Transaction<'_> {
             let (guard, when_deleted) = (live.guard(), WhenDeleted::Delete);
             return Step::Write(Action::SetRetention { guard, when_deleted });
         }
-        let step = self.give_back(live).or_else(|| drop_a_guard(self.seen)).or_else(|| self.old_backup());
+        let step = self.restore_owner(live).or_else(|| remove_protection(self.seen)).or_else(|| self.old_backup());
         step.unwrap_or_else(|| self.delete_journal(Ending::Undone))
     }
 }

@@ -13,7 +13,7 @@ use super::super::probes::Verdict;
 use super::super::set::LiveSet;
 use super::super::step::{Action, Step};
 use super::probing::{alone, probe, valid_probes};
-use super::protection::{drop_a_guard, drop_a_guard_of_the_scaled_down};
+use super::protection::{remove_protection, remove_protection_of_scaled_down};
 use super::{is_reached, remaining, take_hold_off};
 use crate::api::annotations;
 use crate::api::reasons::Note;
@@ -119,17 +119,17 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
 /// Cleans up when no recreation is in progress: removes protective owner references that have served their purpose, and
 /// removes them at once if the PVCs are to be deleted with their StatefulSet.
 fn clean_up(seen: &Observed, now: Timestamp) -> Step {
-    if let Some(step) = drop_a_guard_of_the_scaled_down(seen) {
+    if let Some(step) = remove_protection_of_scaled_down(seen) {
         return step;
     }
-    let waiting: Vec<&JournalHead> = seen.guarded().collect();
-    let due = |head: &&&JournalHead| remaining(seen.rules.guard_for, head.phase_at, now);
+    let waiting: Vec<&JournalHead> = seen.protecting().collect();
+    let due = |head: &&&JournalHead| remaining(seen.rules.protect_for, head.phase_at, now);
     let left = waiting.iter().map(|head| due(&head)).max().filter(|left| !left.is_zero());
     let is_deleted = matches!((&seen.live, &seen.departure), (Live::Absent, Departure::WithClaims { .. }));
     if let Some(again) = left.filter(|_| !is_deleted) {
         return Step::Done { again: Some(again) };
     }
-    let guard_to_drop = drop_a_guard(seen);
+    let guard_to_drop = remove_protection(seen);
     if guard_to_drop.is_some() && seen.live().is_some_and(|live| live.deleting.is_some()) && !seen.namespace.terminating
     {
         // What happens to the PVCs is known only once the StatefulSet is gone.

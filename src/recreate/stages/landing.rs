@@ -21,7 +21,7 @@ impl Transaction<'_> {
         if let Some(spec) = manifest::restored_spec(&live.object, &self.journal.image, self.journal.when_deleted) {
             return Step::Write(Action::RestoreSpec { guard: live.guard(), spec });
         }
-        if let Some(step) = self.give_back(live) {
+        if let Some(step) = self.restore_owner(live) {
             return step;
         }
         if live.is_held() {

@@ -14,7 +14,7 @@ use super::super::rivals::RivalsRequest;
 use super::super::set::{LiveSet, WhenDeleted};
 use super::super::step::{Look, Step};
 use super::super::{backup, manifest};
-use super::protection::guard_of;
+use super::protection::protective_owner;
 use super::with_hold;
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
@@ -63,10 +63,10 @@ pub(super) fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Tim
 fn protection(seen: &Observed, live: &LiveSet) -> Option<Protection> {
     let is_bare = |claim: &&Claim| {
         live.spec.has_pod_for(&claim.object.name.as_str().into(), &seen.set)
-            && !claim.is_guarded_by(&seen.namespace.uid)
+            && !claim.is_protected_by(&seen.namespace.uid)
     };
     let claim = seen.claims.iter().find(is_bare).filter(|_| live.spec.when_deleted == WhenDeleted::Delete)?;
-    let owners = claim.object.owners.iter().cloned().chain([guard_of(seen)]).collect();
+    let owners = claim.object.owners.iter().cloned().chain([protective_owner(seen)]).collect();
     Some(Protection { claim: claim.object.name.clone(), guard: claim.object.guard(), owners })
 }
 

@@ -13,35 +13,35 @@ impl Transaction<'_> {
     /// Restores the owner references of retained PVCs of scaled-down replicas once `whenDeleted: Delete` is in force
     /// again: these PVCs belong to the StatefulSet as before. No other component restores them, because the StatefulSet
     /// controller only manages the PVCs of Pods.
-    pub(super) fn give_back(&self, live: &LiveSet) -> Option<Step> {
+    pub(super) fn restore_owner(&self, live: &LiveSet) -> Option<Step> {
         let is_leftover = |claim: &&Claim| {
             let name = ClaimName::new(claim.object.name.as_str());
             self.journal.owned.contains(&name)
                 && !live.spec.has_pod_for(&name, &self.seen.set)
                 && !claim.object.refers_to(&live.uid)
-                && claim.is_guarded_by(&self.seen.namespace.uid)
+                && claim.is_protected_by(&self.seen.namespace.uid)
         };
         if live.spec.when_deleted != WhenDeleted::Delete {
             return None;
         }
         let claim = self.seen.claims.iter().find(is_leftover)?;
         let owners = claim.object.owners.iter().cloned().chain([owner_of(self.seen, &live.uid)]).collect();
-        Some(set_owners(&claim.object, owners, OwnersChange::GiveBack))
+        Some(set_owners(&claim.object, owners, OwnersChange::Restore))
     }
 }
 
 /// Removes the protective owner reference of a PVC that is deleted with its Pod, because the StatefulSet is scaled down
 /// with `whenScaled: Delete`: the StatefulSet controller has made the Pod the owner of the PVC.
-pub(super) fn drop_a_guard_of_the_scaled_down(seen: &Observed) -> Option<Step> {
+pub(super) fn remove_protection_of_scaled_down(seen: &Observed) -> Option<Step> {
     let live = seen.live().filter(|live| {
         live.deleting.is_none() && live.object["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete"
     })?;
     let goes = |claim: &&Claim| {
         let has_pod = live.spec.has_pod_for(&claim.object.name.as_str().into(), &seen.set);
         let is_owned_by_it = claim.object.owners.iter().any(|owner| owner["kind"] == "Pod");
-        !has_pod && is_owned_by_it && claim.is_guarded_by(&seen.namespace.uid)
+        !has_pod && is_owned_by_it && claim.is_protected_by(&seen.namespace.uid)
     };
-    seen.claims.iter().find(goes).map(|claim| unguard(seen, claim))
+    seen.claims.iter().find(goes).map(|claim| unprotect(seen, claim))
 }
 
 /// Removes a protective owner reference, and with it what a controller with a stale cache has written in the meantime:
@@ -51,12 +51,12 @@ pub(super) fn drop_a_guard_of_the_scaled_down(seen: &Observed) -> Option<Step> {
 /// That deletion is intended if the StatefulSet was deleted with its PVCs. While the PVC had the protective owner
 /// reference, the garbage collector removed the reference to the StatefulSet instead; this function restores it, and
 /// the garbage collector then deletes the PVC.
-pub(super) fn drop_a_guard(seen: &Observed) -> Option<Step> {
-    seen.claims.iter().find(|claim| claim.is_guarded_by(&seen.namespace.uid)).map(|claim| unguard(seen, claim))
+pub(super) fn remove_protection(seen: &Observed) -> Option<Step> {
+    seen.claims.iter().find(|claim| claim.is_protected_by(&seen.namespace.uid)).map(|claim| unprotect(seen, claim))
 }
 
-pub(super) fn unguard(seen: &Observed, claim: &Claim) -> Step {
-    let guard = guard_of(seen);
+pub(super) fn unprotect(seen: &Observed, claim: &Claim) -> Step {
+    let protective = protective_owner(seen);
     let is_stale = |owner: &Value| {
         let ours = owner["kind"] == "StatefulSet" && owner["name"] == seen.set.name.as_str();
         // If the StatefulSet no longer exists, the client that deleted it has decided about its PVCs.
@@ -65,10 +65,10 @@ pub(super) fn unguard(seen: &Observed, claim: &Claim) -> Step {
             Live::Absent => seen.departure == Departure::Orphaned,
         }
     };
-    let stays = |owner: &&Value| owner["uid"] != guard["uid"] && !is_stale(owner);
+    let stays = |owner: &&Value| owner["uid"] != protective["uid"] && !is_stale(owner);
     let departed = departed_with(seen, claim).filter(|uid| !claim.object.refers_to(uid));
     let owners = claim.object.owners.iter().filter(stays).cloned().chain(departed.map(|uid| owner_of(seen, uid)));
-    set_owners(&claim.object, owners.collect(), OwnersChange::Unguard)
+    set_owners(&claim.object, owners.collect(), OwnersChange::Unprotect)
 }
 
 /// The StatefulSet that was deleted together with this PVC and does not exist again.
@@ -93,7 +93,7 @@ pub(super) fn owner_of(seen: &Observed, uid: &Uid) -> Value {
     })
 }
 
-pub(super) fn guard_of(seen: &Observed) -> Value {
+pub(super) fn protective_owner(seen: &Observed) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Namespace",

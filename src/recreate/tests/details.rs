@@ -85,7 +85,7 @@ fn backed_up() -> World {
 }
 
 #[test]
-fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_claims_are_guarded() {
+fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_pvcs_are_protected() {
     let mut world = until(World::settled(), |world| !world.backups.is_empty());
     world.edit(|set| set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = json!("Delete"));
     world.controllers();
@@ -99,11 +99,11 @@ fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_c
         other => panic!("expected the journal, not {other:?}"),
     }
     pass(&mut world);
-    assert_eq!(owners_written(&world).1, OwnersChange::Guard);
+    assert_eq!(owners_written(&world).1, OwnersChange::Protect);
 }
 
 #[test]
-fn a_guard_is_for_claims_of_this_set_and_for_those_that_refer_to_it() {
+fn a_protection_is_for_pvcs_of_this_statefulset_and_for_those_that_refer_to_it() {
     let mut world = backed_up();
     let others = |name: &str, owners: Vec<Value>| {
         let mut claim = world.claims[0].clone();
@@ -117,13 +117,13 @@ fn a_guard_is_for_claims_of_this_set_and_for_those_that_refer_to_it() {
         others("by-hand", vec![controller_of(OLD)]),
     );
     world.claims.extend([foreign, scaled, named]);
-    let mut guarded = Vec::new();
-    while let Action::SetOwners { name, why: OwnersChange::Guard, owners, .. } = written(&world) {
+    let mut protected = Vec::new();
+    while let Action::SetOwners { name, why: OwnersChange::Protect, owners, .. } = written(&world) {
         assert_eq!(owners.last().unwrap()["kind"], "Namespace");
-        guarded.push(name);
+        protected.push(name);
         pass(&mut world);
     }
-    assert_eq!(guarded, ["data-db-0", "data-db-1", "data-db-7", "by-hand"]);
+    assert_eq!(protected, ["data-db-0", "data-db-1", "data-db-7", "by-hand"]);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn backups_that_are_too_many_go_also_when_it_is_taken_back_and_one_that_is_kept_
 }
 
 #[test]
-fn what_is_taken_back_is_the_hold_then_retain_then_the_guards_then_the_journal() {
+fn what_is_rolled_back_is_the_finalizer_then_retain_then_the_protections_then_the_journal() {
     let is_held = |world: &World| world.set.as_ref().unwrap()["metadata"]["finalizers"][0].is_string();
     let mut world = until(World::deleting_claims(), is_held);
     world.verdicts[0] = Verdict::Refused("policy".to_owned());
@@ -321,9 +321,9 @@ fn a_failed_check_that_may_resolve_by_itself_is_evaluated_four_times_a_second_fo
 }
 
 #[test]
-fn an_older_journal_that_waits_to_drop_its_guards_is_replaced_by_the_newer_one() {
-    let guarded = |world: &World| phase_of(world) == Some(Phase::Guarded);
-    let mut world = until(World::deleting_claims(), guarded);
+fn an_older_journal_that_waits_to_remove_its_protections_is_replaced_by_the_newer_one() {
+    let protected = |world: &World| phase_of(world) == Some(Phase::Guarded);
+    let mut world = until(World::deleting_claims(), protected);
     let (mut older, mut guard) = world.journals[0].clone();
     older.uid = "uid-0".into();
     guard.uid = "uid-of-older".into();

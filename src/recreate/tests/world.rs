@@ -434,8 +434,8 @@ impl World {
             let held = set["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)));
             held || !set["metadata"]["annotations"][TRANSACTION].is_null()
         });
-        let guarded = self.claims.iter().any(|claim| claim.is_guarded_by(&self.namespace.uid));
-        !marked && !guarded && self.journals.is_empty()
+        let protected = self.claims.iter().any(|claim| claim.is_protected_by(&self.namespace.uid));
+        !marked && !protected && self.journals.is_empty()
     }
 
     pub(super) fn size(&self) -> &str {

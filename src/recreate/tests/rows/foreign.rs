@@ -134,10 +134,10 @@ fn a_damaged_journal_is_only_dropped_while_the_set_is_there() {
 }
 
 #[test]
-fn guards_come_before_retain_and_are_dropped_ten_minutes_after_landing() {
+fn protections_come_before_retain_and_are_removed_ten_minutes_after_the_end() {
     let mut world = until(World::deleting_claims(), |world| !world.backups.is_empty());
     for _ in 0..2 {
-        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Guard, .. }));
+        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Protect, .. }));
         pass(&mut world);
     }
     assert!(matches!(written(&world), Action::SetRetention { when_deleted: WhenDeleted::Retain, .. }));
@@ -148,7 +148,7 @@ fn guards_come_before_retain_and_are_dropped_ten_minutes_after_landing() {
     assert_eq!(decide(&world), Step::Done { again: Some(Duration::from_secs(1)) });
     world.now += Duration::from_secs(1);
     for _ in 0..2 {
-        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Unguard, .. }));
+        assert!(matches!(written(&world), Action::SetOwners { why: OwnersChange::Unprotect, .. }));
         pass(&mut world);
     }
     assert_eq!(ending_written(&world), None);
@@ -158,7 +158,7 @@ fn guards_come_before_retain_and_are_dropped_ten_minutes_after_landing() {
 }
 
 #[test]
-fn a_guard_goes_together_with_a_late_reference_to_the_old_set() {
+fn a_protection_is_removed_together_with_a_late_reference_to_the_old_statefulset() {
     let mut world = until(World::deleting_claims(), |world| {
         world.journals.first().is_some_and(|(journal, _)| journal.phase == Phase::Guarded)
     });
@@ -168,7 +168,7 @@ fn a_guard_goes_together_with_a_late_reference_to_the_old_set() {
     let (claim, new) = (world.claims[0].object.name.clone(), "uid-new-1");
     match written(&world) {
         Action::SetOwners { name, owners, .. } => assert_eq!((name, owners), (claim.clone(), Vec::new())),
-        other => panic!("expected the guard to be dropped, not {other:?}"),
+        other => panic!("expected the protection to be removed, not {other:?}"),
     }
     // A reference that is not to a StatefulSet of this name belongs to another client.
     let others = [("Backup", "db"), ("StatefulSet", "other")];
@@ -177,14 +177,14 @@ fn a_guard_goes_together_with_a_late_reference_to_the_old_set() {
     world.claims[0].object.owners.extend(others.clone());
     match written(&world) {
         Action::SetOwners { owners, .. } => assert_eq!(owners, others),
-        other => panic!("expected the guard to be dropped, not {other:?}"),
+        other => panic!("expected the protection to be removed, not {other:?}"),
     }
     world.claims[0].object.owners = before;
     // A reference to the existing StatefulSet stays.
     world.claims[0].object.owners.push(controller_of(new));
     match written(&world) {
         Action::SetOwners { name, owners, .. } => assert_eq!((name, owners), (claim, vec![controller_of(new)])),
-        other => panic!("expected the guard to be dropped, not {other:?}"),
+        other => panic!("expected the protection to be removed, not {other:?}"),
     }
 }
 
