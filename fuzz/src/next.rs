@@ -125,7 +125,7 @@ fn is_permitted(seen: &Observed, action: &Action) {
             let others = |all: &[String]| all.iter().filter(|name| *name != HOLD).cloned().collect::<Vec<_>>();
             assert_eq!(others(finalizers), others(&live.finalizers), "a foreign finalizer is touched");
             let puts = finalizers.iter().any(|name| name == HOLD);
-            assert_ne!(puts, live.is_held(), "nothing is changed");
+            assert_ne!(puts, live.has_own_finalizer(), "nothing is changed");
             let remembered = !matches!(seen.journal, Stored::None) || seen.namespace.terminating;
             assert!(remembered, "another leader may be about to go on");
             if puts {
@@ -155,7 +155,7 @@ fn begins(seen: &Observed, journal: &Journal) {
     assert_eq!((&journal.uid, &journal.set), (&live.uid, &seen.set));
     assert!(same(&journal.image, &live.object), "the journal keeps something else than what was seen");
     assert!(!seen.namespace.terminating);
-    match (live.is_held(), live.deleting) {
+    match (live.has_own_finalizer(), live.deleting) {
         (true, Some(_)) => assert_eq!((journal.phase, journal.ending), (Phase::Deleting, None)),
         // A hold that nobody remembers can only be taken off.
         (true, None) => assert_eq!((journal.phase, journal.ending), (Phase::Prepared, Some(Ending::Undone))),
@@ -176,7 +176,7 @@ fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
     assert_eq!(identity(journal), identity(before), "another transaction");
     if journal.phase == Phase::Deleting && before.phase != Phase::Deleting {
         let live = present(seen);
-        assert!(live.uid == journal.uid && live.is_held() && live.deleting.is_none());
+        assert!(live.uid == journal.uid && live.has_own_finalizer() && live.deleting.is_none());
         claims_are_large(seen, journal, live);
     }
     // What is to be created is what was seen last.
@@ -201,7 +201,7 @@ fn forgets(seen: &Observed, name: &str, guard: &Guard) {
         Stored::Unreadable { name, guard, .. } => Some((name.clone(), guard)),
     };
     if own.as_ref().is_some_and(|(own, known)| own == name && *known == guard) {
-        let held = matches!(&seen.live, Live::Present(live) if live.is_held() && live.deleting.is_none());
+        let held = matches!(&seen.live, Live::Present(live) if live.has_own_finalizer() && live.deleting.is_none());
         let ours = matches!((&seen.journal, &seen.live), (Stored::Some { journal, .. }, Live::Present(live)) if journal.uid == live.uid);
         assert!(!(held && ours), "the hold would be left");
         if let (Stored::Some { journal, .. }, Live::Absent) = (&seen.journal, &seen.live) {
@@ -224,7 +224,7 @@ fn deletes(seen: &Observed, guard: &Guard) {
     assert_eq!(journal.uid, live.uid, "a set that is not journalled");
     assert_eq!(journal.phase, Phase::Deleting, "the journal does not permit it");
     assert!(same(&journal.image, &live.object), "the journal keeps another state");
-    assert!(live.is_held() && live.deleting.is_none() && !seen.namespace.terminating);
+    assert!(live.has_own_finalizer() && live.deleting.is_none() && !seen.namespace.terminating);
     let saved = seen.backups.taken.values().any(|head| head.transaction.as_ref() == Some(&journal.id));
     assert!(saved, "there is no backup");
     claims_are_large(seen, journal, live);

@@ -20,7 +20,7 @@ pub fn written_at(object: &Value) -> Option<Timestamp> {
 pub fn restored(live: &Value, image: &Value) -> Value {
     let entries = |object: &Value| object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     let ours = |entry: &Value| entry["manager"] == MANAGER && entry["subresource"].is_null();
-    let before = entries(image).into_iter().filter(|entry| entry["subresource"].is_null() && !is_hold_only(entry));
+    let before = entries(image).into_iter().filter(|entry| entry["subresource"].is_null() && !is_own_entry(entry));
     let mut merged: Vec<Value> = before.collect();
     for entry in entries(live).into_iter().filter(|entry| !ours(entry)) {
         match merged.iter_mut().find(|known| same_manager(known, &entry)) {
@@ -36,7 +36,7 @@ pub fn restored(live: &Value, image: &Value) -> Value {
 
 /// Whether this is the operator's own entry in the image. It covers the finalizer and `Retain` at most, both of which
 /// are gone.
-fn is_hold_only(entry: &Value) -> bool {
+fn is_own_entry(entry: &Value) -> bool {
     entry["manager"] == MANAGER
 }
 

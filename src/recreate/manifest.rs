@@ -138,7 +138,7 @@ pub fn renamed(create: &Value, id: &str) -> Value {
 }
 
 /// Adds the finalizer to an object that is to be created.
-pub fn hold(object: &mut Value) {
+pub fn add_finalizer(object: &mut Value) {
     let finalizers = &mut object["metadata"]["finalizers"];
     let others = finalizers.as_array().into_iter().flatten().cloned();
     *finalizers = others.chain([json!(HOLD)]).collect();

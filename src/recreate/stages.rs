@@ -57,7 +57,7 @@ fn unreadable(seen: &Observed, name: &str, guard: &Guard, error: &JournalError) 
             Step::Refuse(Note::blocked("damaged-journal", text))
         }
         Live::Absent => delete(),
-        Live::Present(live) if live.is_held() && live.deleting.is_none() => take_hold_off(live),
+        Live::Present(live) if live.has_own_finalizer() && live.deleting.is_none() => remove_finalizer(live),
         // The StatefulSet with the finalizer is itself the backup: without the damaged journal, a new one is created
         // from it.
         Live::Present(_) => delete(),
@@ -96,7 +96,7 @@ impl Transaction<'_> {
     /// The namespace is being deleted: removes everything of the recreation that would block that.
     fn leave(&self) -> Step {
         match self.seen.live() {
-            Some(live) if live.is_held() => take_hold_off(live),
+            Some(live) if live.has_own_finalizer() => remove_finalizer(live),
             Some(_) | None => self.close(Ending::NamespaceGone),
         }
     }
@@ -142,12 +142,12 @@ fn is_reached(live: &LiveSet, targets: &BTreeMap<TemplateName, Bytes>) -> bool {
     targets.iter().all(|(template, target)| live.spec.size_of(template).is_some_and(|size| size >= *target))
 }
 
-fn with_hold(live: &LiveSet) -> Vec<String> {
+fn with_finalizer(live: &LiveSet) -> Vec<String> {
     let others = live.finalizers.iter().filter(|name| *name != annotations::HOLD).cloned();
     others.chain([annotations::HOLD.to_owned()]).collect()
 }
 
-fn take_hold_off(live: &LiveSet) -> Step {
+fn remove_finalizer(live: &LiveSet) -> Step {
     let finalizers = live.finalizers.iter().filter(|name| *name != annotations::HOLD).cloned().collect();
     Step::Write(Action::SetFinalizers { guard: live.guard(), finalizers })
 }

@@ -11,7 +11,7 @@ use super::super::observed::{Guard, LastObject};
 use super::super::phase::{Ending, Phase, State};
 use super::super::set::LiveSet;
 use super::super::step::{Action, Look, Step, Wait};
-use super::{Transaction, remaining, strip, take_hold_off};
+use super::{Transaction, remaining, remove_finalizer, strip};
 use crate::api::reasons::Note;
 
 /// A CREATE that comes later than this after the release may not be the first: an earlier one may have been sent
@@ -24,14 +24,14 @@ const ARRIVED: Duration = Duration::from_secs(15);
 
 impl Transaction<'_> {
     pub(super) fn terminating(&self, live: &LiveSet, since: Timestamp) -> Step {
-        if self.journal.phase == Phase::Prepared && !live.is_held() {
+        if self.journal.phase == Phase::Prepared && !live.has_own_finalizer() {
             // Another client deleted it before it had the finalizer: that is respected.
             return self.close(Ending::Deleted);
         }
         if self.journal.phase == Phase::Prepared && live.may_be_deleted() {
             // Another client deleted it and confirmed the deletion. Later, the delete may be ours, and the annotation
             // only an edit.
-            return take_hold_off(live);
+            return remove_finalizer(live);
         }
         let left = remaining(self.seen.rules.assist_after, since, self.now);
         if live.has_finalizer("orphan") && !left.is_zero() {
@@ -113,7 +113,7 @@ impl Transaction<'_> {
         if remaining(ANSWERED, self.journal.phase_at, self.now).is_zero() {
             // An earlier CREATE may still be on its way. Until it has arrived, the name must not become free: that
             // CREATE would restore what another client has deleted in the meantime (hazard 14).
-            manifest::hold(&mut object);
+            manifest::add_finalizer(&mut object);
         }
         Step::Write(Action::Create(Box::new(object)))
     }
@@ -125,17 +125,17 @@ impl Transaction<'_> {
             return self.write(journal);
         }
         let held_for = remaining(ARRIVED, self.journal.phase_at, self.now);
-        if live.is_held() && held_for.is_zero() {
-            return take_hold_off(live);
+        if live.has_own_finalizer() && held_for.is_zero() {
+            return remove_finalizer(live);
         }
-        let is_held = || self.wait(State::Landing, live, held_for.min(Duration::from_secs(1)), None);
+        let while_held = || self.wait(State::Landing, live, held_for.min(Duration::from_secs(1)), None);
         if live.deleting.is_some() {
-            return if live.is_held() { is_held() } else { self.close(Ending::Deleted) };
+            return if live.has_own_finalizer() { while_held() } else { self.close(Ending::Deleted) };
         }
         if let Some(dependent) = self.seen.dependents().find(|dependent| dependent.refers_to(&self.journal.uid)) {
             return strip(dependent, &self.journal.uid);
         }
-        self.land(live, is_held)
+        self.land(live, while_held)
     }
 
     /// Leaves a StatefulSet that another client created under the same name unchanged. Sizes that it lacks are a new

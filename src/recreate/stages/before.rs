@@ -14,7 +14,7 @@ use super::super::{backup, managed_fields, manifest, outcome};
 use super::begin::owned;
 use super::probing::{alone, probe, valid_probes};
 use super::protection::{protective_owner, remove_protection};
-use super::{GLANCE, Transaction, is_reached, remaining, set_owners, strip, take_hold_off, with_hold};
+use super::{GLANCE, Transaction, is_reached, remaining, remove_finalizer, set_owners, strip, with_finalizer};
 use crate::api::reasons::{Note, Reason};
 
 /// How long a failed check may take to resolve by itself before everything is rolled back.
@@ -42,7 +42,7 @@ impl Transaction<'_> {
         if let Err(note) = answers::evaluate(probes) {
             return self.wait_or_undo(live, note);
         }
-        self.back_up(live).or_else(|| self.retain(live)).unwrap_or_else(|| self.hold_and_delete(live))
+        self.back_up(live).or_else(|| self.retain(live)).unwrap_or_else(|| self.add_finalizer_and_delete(live))
     }
 
     fn wait_or_undo(&self, live: &LiveSet, note: Note) -> Step {
@@ -113,9 +113,9 @@ impl Transaction<'_> {
         referring().next().map(|_| self.wait(State::Retained, live, Duration::from_millis(20), None))
     }
 
-    fn hold_and_delete(&self, live: &LiveSet) -> Step {
-        if !live.is_held() {
-            return Step::Write(Action::SetFinalizers { guard: live.guard(), finalizers: with_hold(live) });
+    fn add_finalizer_and_delete(&self, live: &LiveSet) -> Step {
+        if !live.has_own_finalizer() {
+            return Step::Write(Action::SetFinalizers { guard: live.guard(), finalizers: with_finalizer(live) });
         }
         if self.journal.phase != Phase::Deleting || !manifest::same(&self.journal.image, &live.object) {
             let journal = Journal {
@@ -145,8 +145,8 @@ impl Transaction<'_> {
             let journal = self.journal.at(Phase::Prepared, self.journal.phase_at);
             return self.write(Journal { ending: Some(Ending::Undone), ..journal });
         }
-        if live.is_held() {
-            return take_hold_off(live);
+        if live.has_own_finalizer() {
+            return remove_finalizer(live);
         }
         if self.journal.when_deleted == WhenDeleted::Delete && live.spec.when_deleted == WhenDeleted::Retain {
             let (guard, when_deleted) = (live.guard(), WhenDeleted::Delete);

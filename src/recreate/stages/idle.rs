@@ -14,7 +14,7 @@ use super::super::set::LiveSet;
 use super::super::step::{Action, Step};
 use super::probing::{alone, probe, valid_probes};
 use super::protection::{remove_protection, remove_protection_of_scaled_down};
-use super::{is_reached, remaining, take_hold_off};
+use super::{is_reached, remaining, remove_finalizer};
 use crate::api::annotations;
 use crate::api::reasons::Note;
 
@@ -25,8 +25,8 @@ const SLOWLY: Duration = Duration::from_secs(300);
 pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
     match &seen.live {
         Live::Absent => clean_up(seen, now),
-        Live::Present(live) => match (live.is_held(), live.deleting) {
-            (true, _) if seen.namespace.terminating => take_hold_off(live),
+        Live::Present(live) => match (live.has_own_finalizer(), live.deleting) {
+            (true, _) if seen.namespace.terminating => remove_finalizer(live),
             (true, None) => take_back(seen, live, now),
             (true, Some(_)) => rebuild_journal(seen, live, now),
             (false, Some(_)) => clean_up(seen, now),

@@ -12,9 +12,9 @@ use super::{GLANCE, Transaction, is_reached};
 use crate::api::reasons::Note;
 
 impl Transaction<'_> {
-    /// Completes the recreation: the new object exists, it is ours, and nothing refers to the old one. `is_held` is the
+    /// Completes the recreation: the new object exists, it is ours, and nothing refers to the old one. `while_held` is the
     /// wait until the finalizer can be removed.
-    pub(super) fn land(&self, live: &LiveSet, is_held: impl FnOnce() -> Step) -> Step {
+    pub(super) fn land(&self, live: &LiveSet, while_held: impl FnOnce() -> Step) -> Step {
         if let Some(step) = self.adoption(live).or_else(|| self.parachute(live)) {
             return step;
         }
@@ -24,8 +24,8 @@ impl Transaction<'_> {
         if let Some(step) = self.restore_owner(live) {
             return step;
         }
-        if live.is_held() {
-            return is_held();
+        if live.has_own_finalizer() {
+            return while_held();
         }
         if live.transaction().is_some() {
             let managed_fields = managed_fields::restored(&live.object, &self.journal.image);

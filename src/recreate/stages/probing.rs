@@ -15,7 +15,7 @@ use super::super::set::{LiveSet, WhenDeleted};
 use super::super::step::{Look, Step};
 use super::super::{backup, manifest};
 use super::protection::protective_owner;
-use super::with_hold;
+use super::with_finalizer;
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 use crate::api::reasons::Note;
@@ -49,7 +49,7 @@ pub(super) fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Tim
             copy: manifest::renamed(&create, &journal.id),
             create,
             object: live.object.clone(),
-            finalizers: with_hold(live),
+            finalizers: with_finalizer(live),
             backup,
             templates: manifest::templates(&live.object, &journal.targets),
             spec: manifest::parachute(&live.object),

@@ -72,7 +72,7 @@ fn absent_with_a_history_that_is_gone_is_created_from_the_journal() {
 }
 
 #[test]
-fn absent_while_deleting_means_that_the_hold_was_forced_and_is_told() {
+fn absent_while_deleting_means_that_the_finalizer_was_removed_by_force_and_is_reported() {
     let mut world = deleted();
     world.edit(|set| set["metadata"]["finalizers"] = json!([]));
     match written(&world) {
@@ -149,7 +149,7 @@ fn a_word_that_a_delete_is_meant_undoes_what_was_not_yet_deleted() {
 }
 
 #[test]
-fn a_foreground_delete_while_held_loses_its_finalizer_with_the_hold() {
+fn a_foreground_delete_loses_its_finalizer_together_with_that_of_rso() {
     let mut world = held();
     world.delete(&["foregroundDeletion"]);
     let world = until(world, |world| world.journals[0].0.phase == Phase::Releasing);
@@ -180,7 +180,7 @@ fn the_new_set_is_journalled_again_until_phase_and_successor_say_so() {
 }
 
 #[test]
-fn a_create_that_may_be_the_second_carries_the_hold_until_the_first_can_arrive_no_more() {
+fn a_create_that_may_be_the_second_carries_the_finalizer_until_the_first_can_arrive_no_more() {
     let created = |after| {
         let mut world = released();
         world.now += Duration::from_millis(after);
@@ -210,7 +210,7 @@ fn a_create_that_may_be_the_second_carries_the_hold_until_the_first_can_arrive_n
         world.now += Duration::from_millis(1);
         match written(&world) {
             Action::SetFinalizers { finalizers, .. } => assert_eq!(finalizers, [""; 0]),
-            other => panic!("expected the hold to come off, not {other:?}"),
+            other => panic!("expected the finalizer to be removed, not {other:?}"),
         }
     }
 }

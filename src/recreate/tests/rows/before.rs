@@ -28,7 +28,7 @@ fn a_server_that_grows_templates_in_place_needs_no_recreate() {
 }
 
 #[test]
-fn prepared_continues_with_the_backup_then_the_hold_then_the_phase_then_the_delete() {
+fn prepared_continues_with_the_backup_then_the_finalizer_then_the_phase_then_the_delete() {
     let mut world = at(Phase::Prepared);
     assert!(matches!(written(&world), Action::CreateBackup(_)));
     pass(&mut world);
@@ -109,7 +109,7 @@ fn the_permit_of_the_delete_tells_the_pods_that_are_there_then() {
 }
 
 #[test]
-fn a_set_that_is_held_is_asked_about_with_one_hold() {
+fn a_statefulset_with_the_finalizer_is_dry_run_with_one_finalizer() {
     let world = held();
     match next(&world.observe(), world.now) {
         Step::Look(Look::Probes(request)) => assert_eq!(request.finalizers, [HOLD]),

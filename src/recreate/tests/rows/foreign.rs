@@ -48,7 +48,7 @@ fn a_foreign_set_with_pods_that_still_refer_to_the_old_one_has_them_stripped() {
 }
 
 #[test]
-fn a_namespace_that_terminates_gets_its_hold_removed_and_the_journal_dropped() {
+fn a_namespace_that_terminates_gets_its_finalizer_removed_and_the_journal_deleted() {
     let mut world = deleted();
     world.namespace.terminating = true;
     assert!(matches!(written(&world), Action::SetFinalizers { finalizers, .. } if finalizers == ["orphan"]));
@@ -57,7 +57,7 @@ fn a_namespace_that_terminates_gets_its_hold_removed_and_the_journal_dropped() {
 }
 
 #[test]
-fn a_hold_without_a_journal_is_removed_after_a_journal_has_said_so() {
+fn a_finalizer_without_a_journal_is_removed_after_a_journal_is_written() {
     let mut world = held();
     world.journals.clear();
     match written(&world) {
@@ -73,7 +73,7 @@ fn a_hold_without_a_journal_is_removed_after_a_journal_has_said_so() {
 }
 
 #[test]
-fn a_hold_without_a_journal_in_a_terminating_namespace_is_removed_at_once() {
+fn a_finalizer_without_a_journal_in_a_terminating_namespace_is_removed_at_once() {
     let mut world = held();
     world.journals.clear();
     world.namespace.terminating = true;
