@@ -15,7 +15,7 @@ use rso::recreate::phase::{Ending, Phase};
 use rso::recreate::probes::{Probes, Verdict};
 use rso::recreate::rivals::{Found, Rivals};
 use rso::recreate::set::{LiveSet, Spec};
-use rso::recreate::step::{Action, Look, OwnersChange, Step};
+use rso::recreate::step::{Action, OwnersChange, Read, Step};
 use serde_json::Value;
 
 use super::cluster;
@@ -33,17 +33,17 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
         Step::Write(action) => is_permitted(&seen, action),
         Step::Wait(wait) => assert!(!wait.at_most.is_zero(), "it waits for nothing"),
         Step::Done { again } => assert!(again.is_none_or(|again| !again.is_zero()), "it is not done"),
-        Step::Look(look) => is_answered(&seen, look, now),
+        Step::Read(read) => is_answered(&seen, read, now),
         Step::Refuse(note) => assert!(!note.text.is_empty()),
     }
     Ok(())
 }
 
-/// A look that is answered is not asked for again.
-fn is_answered(seen: &Observed, look: &Look, now: Timestamp) {
+/// A read that is answered is not requested again.
+fn is_answered(seen: &Observed, read: &Read, now: Timestamp) {
     let mut wiser = seen.clone();
-    match look {
-        Look::Probes(request) => {
+    match read {
+        Read::Probes(request) => {
             let live = present(seen);
             assert_eq!(request.guard, live.guard());
             sizes_only_grow(&live.object, &request.create);
@@ -63,18 +63,18 @@ fn is_answered(seen: &Observed, look: &Look, now: Timestamp) {
                 protect: Verdict::Accepted,
             });
         }
-        Look::Rivals(request) => {
+        Read::Rivals(request) => {
             assert_eq!(request.of, present(seen).guard());
             wiser.rivals = Some(Rivals { of: request.of.clone(), found: Found::Rivals(Vec::new()) });
         }
-        Look::LastObject { of, transaction } => {
+        Read::LastObject { of, transaction } => {
             let (journal, _) = stored(seen);
             assert_eq!((&of.uid, transaction), (&journal.uid, &journal.id));
             assert!(matches!(seen.live, Live::Absent), "the object is there");
             wiser.last = LastObject::Unknown;
         }
     }
-    assert!(!matches!(next(&wiser, now), Step::Look(_)), "it looks again");
+    assert!(!matches!(next(&wiser, now), Step::Read(_)), "it reads again");
 }
 
 fn present(seen: &Observed) -> &LiveSet {

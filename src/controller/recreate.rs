@@ -26,7 +26,7 @@ use crate::recreate::phase::{Ending, Phase};
 use crate::recreate::preflight::answers;
 use crate::recreate::probes::Probes;
 use crate::recreate::set::LiveSet;
-use crate::recreate::step::{Action, Look, Step, Wait};
+use crate::recreate::step::{Action, Read, Step, Wait};
 use crate::recreate::{assemble, next};
 
 mod progress;
@@ -169,7 +169,7 @@ impl<'a> Drive<'a> {
                 Step::Done { again } => Turn::Return(self.ended().unwrap_or(Advance::Rest(again))),
                 Step::Refuse(note) => Turn::Return(self.ended().unwrap_or_else(|| self.refused(seen, note))),
                 Step::Wait(wait) => self.wait(wait).await,
-                Step::Look(look) => self.look(seen, look).await,
+                Step::Read(read) => self.read(seen, read).await,
                 Step::Write(action) => self.write(seen, action).await,
             };
             match turn {
@@ -208,17 +208,17 @@ impl<'a> Drive<'a> {
         Turn::Fresh
     }
 
-    async fn look(&mut self, seen: &mut Observed, look: Look) -> Turn {
-        match look {
-            Look::Probes(request) => {
+    async fn read(&mut self, seen: &mut Observed, read: Read) -> Turn {
+        match read {
+            Read::Probes(request) => {
                 self.probes = Some(observe::probe(self.environment, self.set, &request, now()).await);
                 Turn::Fresh
             }
-            Look::Rivals(request) => {
+            Read::Rivals(request) => {
                 seen.rivals = Some(observe::rivals(self.environment, self.set, &request).await);
                 Turn::Same
             }
-            Look::LastObject { of, transaction } => {
+            Read::LastObject { of, transaction } => {
                 seen.last = history::last_object(self.environment, self.set, &of, &transaction).await;
                 // It is better to lose an edit that was made at this very moment than to lose the StatefulSet.
                 if seen.last == LastObject::Busy {

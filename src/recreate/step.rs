@@ -27,7 +27,7 @@ pub enum Step {
     /// Another component must act first.
     Wait(Wait),
     /// More information is required. Reading it changes nothing.
-    Look(Look),
+    Read(Read),
     /// One write.
     Write(Action),
 }
@@ -47,7 +47,7 @@ pub struct Wait {
 
 /// Information that must be read first.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Look {
+pub enum Read {
     /// Dry runs with these objects.
     Probes(Box<ProbeRequest>),
     /// The workloads of the namespace that would adopt the Pods.

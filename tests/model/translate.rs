@@ -23,7 +23,7 @@ use rso::recreate::phase::{Ending, Phase};
 use rso::recreate::probes::{Probes, Verdict};
 use rso::recreate::rivals::{Found, Rivals};
 use rso::recreate::set::{LiveSet, WhenDeleted};
-use rso::recreate::step::{Action, Look, Step as RealStep};
+use rso::recreate::step::{Action, Read, Step as RealStep};
 use rso::recreate::{self, compare, manifest, outcome, raw};
 use serde_json::{Value, json};
 
@@ -433,9 +433,9 @@ pub(crate) fn next(view: &View) -> Step {
         RealStep::Done { again } => Step::Done(again.is_some()),
         RealStep::Refuse(note) => Step::Refuse(told(&note)),
         RealStep::Wait(wait) => Step::Wait(wait.note.as_ref().map_or(Told::Nothing, told)),
-        RealStep::Look(Look::Probes(_)) => Step::Probe,
-        RealStep::Look(Look::Rivals(_)) => Step::Rivals,
-        RealStep::Look(Look::LastObject { .. }) => Step::History,
+        RealStep::Read(Read::Probes(_)) => Step::Probe,
+        RealStep::Read(Read::Rivals(_)) => Step::Rivals,
+        RealStep::Read(Read::LastObject { .. }) => Step::History,
         RealStep::Write(action) => Step::Write(act(&action)),
     }
 }

@@ -10,7 +10,7 @@ use super::super::manifest;
 use super::super::observed::{Guard, LastObject};
 use super::super::phase::{Ending, Phase, State};
 use super::super::set::LiveSet;
-use super::super::step::{Action, Look, Step, Wait};
+use super::super::step::{Action, Read, Step, Wait};
 use super::{Transaction, remaining, remove_finalizer, strip};
 use crate::api::reasons::Note;
 
@@ -88,7 +88,7 @@ impl Transaction<'_> {
             LastObject::NotAsked => {
                 let resource_version = self.journal.image["metadata"]["resourceVersion"].as_str().unwrap_or_default();
                 let of = Guard { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
-                return Step::Look(Look::LastObject { of, transaction: self.journal.id.clone() });
+                return Step::Read(Read::LastObject { of, transaction: self.journal.id.clone() });
             }
             LastObject::Busy => {
                 return Step::Wait(Wait { state: State::Creating, change_after: None, at_most: AGAIN, note: None });

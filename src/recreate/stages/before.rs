@@ -129,7 +129,7 @@ impl Transaction<'_> {
             return self.write(journal);
         }
         match alone(self.seen, live) {
-            Err(look) => Step::Look(look),
+            Err(read) => Step::Read(read),
             Ok(Err(note)) => self.wait_or_undo(live, note),
             Ok(Ok(())) => Step::Write(Action::Delete { guard: live.guard() }),
         }

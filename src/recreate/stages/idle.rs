@@ -109,7 +109,7 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     match answers::evaluate(probes) {
         Err(note) => Step::Refuse(note),
         Ok(()) => match alone(seen, live) {
-            Err(look) => Step::Look(look),
+            Err(read) => Step::Read(read),
             Ok(Err(note)) => Step::Refuse(note),
             Ok(Ok(())) => Step::Write(Action::CreateJournal(Box::new(journal))),
         },

@@ -12,7 +12,7 @@ use super::super::preflight::answers;
 use super::super::probes::{ProbeRequest, Probes, Protection};
 use super::super::rivals::RivalsRequest;
 use super::super::set::{LiveSet, WhenDeleted};
-use super::super::step::{Look, Step};
+use super::super::step::{Read, Step};
 use super::super::{backup, manifest};
 use super::protection::protective_owner;
 use super::with_finalizer;
@@ -42,7 +42,7 @@ pub(super) fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Tim
     let create = manifest::to_create(&live.object, &journal.targets, &journal.id);
     match backup {
         Err(error) => Step::Refuse(Note::blocked("backup", format!("{error}. Make the StatefulSet smaller"))),
-        Ok(backup) => Step::Look(Look::Probes(Box::new(ProbeRequest {
+        Ok(backup) => Step::Read(Read::Probes(Box::new(ProbeRequest {
             guard: live.guard(),
             generation: live.generation,
             targets: journal.targets.clone(),
@@ -74,10 +74,10 @@ fn protection(seen: &Observed, live: &LiveSet) -> Option<Protection> {
 ///
 /// # Errors
 /// The workloads to list first, or else a refusal that names those that would adopt them.
-pub(super) fn alone(seen: &Observed, live: &LiveSet) -> Result<Result<(), Note>, Look> {
+pub(super) fn alone(seen: &Observed, live: &LiveSet) -> Result<Result<(), Note>, Read> {
     match seen.rivals.as_ref().filter(|rivals| rivals.of == live.guard()) {
         Some(rivals) => Ok(answers::alone(rivals)),
-        None => Err(Look::Rivals(RivalsRequest { of: live.guard(), labels: labels_of(seen, live) })),
+        None => Err(Read::Rivals(RivalsRequest { of: live.guard(), labels: labels_of(seen, live) })),
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::backup::BackupHead;
 use super::super::phase::{Ending, Phase, State};
 use super::super::probes::{Probes, Verdict};
 use super::super::set::WhenDeleted;
-use super::super::step::{Action, Look, OwnersChange, Step, Wait};
+use super::super::step::{Action, OwnersChange, Read, Step, Wait};
 use super::super::{manifest, next};
 use super::world::{OLD, World, controller_of, decide, nobody_else, pass};
 use crate::api::bytes::Bytes;
@@ -61,7 +61,7 @@ fn dry_runs_are_believed_only_of_this_object_and_these_sizes() {
     let world = World::settled();
     let asked = || {
         let mut seen = world.observe();
-        let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
+        let Step::Read(Read::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
         seen.probes = Some(world.probe(&request));
         seen.rivals = nobody_else(&seen);
         seen

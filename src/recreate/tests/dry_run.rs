@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::manifest::{parachute, renamed};
 use super::super::next;
 use super::super::probes::ProbeRequest;
-use super::super::step::{Look, Step};
+use super::super::step::{Read, Step};
 use super::world::{World, pass};
 
 const ID: &str = "0123456789abcdef";
@@ -14,7 +14,7 @@ const ID: &str = "0123456789abcdef";
 /// The dry runs that a recreation requests first.
 fn requested(world: &World) -> ProbeRequest {
     match next(&world.observe(), world.now) {
-        Step::Look(Look::Probes(request)) => *request,
+        Step::Read(Read::Probes(request)) => *request,
         other => panic!("expected the dry runs, not {other:?}"),
     }
 }

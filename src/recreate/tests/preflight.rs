@@ -9,7 +9,7 @@ use super::super::phase::Phase;
 use super::super::preflight::answers;
 use super::super::probes::Verdict;
 use super::super::rivals::Found;
-use super::super::step::{Action, Look, Step};
+use super::super::step::{Action, Read, Step};
 use super::super::{manifest, next, preflight};
 use super::world::{OLD, World, controller_of, data, decide, nobody_else, pass, set_name};
 use crate::api::annotations::{ALLOW_OWNER, PAUSED};
@@ -400,29 +400,29 @@ fn rivals_are_looked_up_by_every_label_set_that_is_let_go_of() {
     world.pods.push(Dependent { owners: Vec::new(), ..world.pods[0].clone() });
     world.pods[2].labels.insert("stray".to_owned(), "yes".to_owned());
     let mut seen = world.observe();
-    let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
+    let Step::Read(Read::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
     seen.probes = Some(world.probe(&request));
-    let Step::Look(Look::Rivals(request)) = next(&seen, world.now) else { panic!("expected the rivals") };
+    let Step::Read(Read::Rivals(request)) = next(&seen, world.now) else { panic!("expected the rivals") };
     assert!(request.labels.iter().any(|labels| labels.contains_key("role")), "a label of one Pod alone counts");
     assert!(request.labels.iter().all(|labels| !labels.contains_key("stray")), "what is not ours is not released");
     // An answer about another state of the StatefulSet does not count.
     seen.rivals = nobody_else(&seen);
     seen.rivals.as_mut().unwrap().of.resource_version = "0".to_owned();
-    assert!(matches!(next(&seen, world.now), Step::Look(Look::Rivals(_))));
+    assert!(matches!(next(&seen, world.now), Step::Read(Read::Rivals(_))));
 }
 
 #[test]
 fn dry_runs_are_not_believed_for_ever() {
     let world = World::settled();
     let mut seen = world.observe();
-    let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
+    let Step::Read(Read::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
     seen.probes = Some(world.probe(&request));
     seen.rivals = nobody_else(&seen);
     assert!(matches!(next(&seen, world.now), Step::Write(_)));
     assert!(matches!(next(&seen, world.now + Duration::from_secs(29)), Step::Write(_)));
-    assert!(matches!(next(&seen, world.now + Duration::from_secs(30)), Step::Look(_)));
+    assert!(matches!(next(&seen, world.now + Duration::from_secs(30)), Step::Read(_)));
     seen.probes.as_mut().unwrap().generation += 1;
-    assert!(matches!(next(&seen, world.now), Step::Look(_)));
+    assert!(matches!(next(&seen, world.now), Step::Read(_)));
 }
 
 #[test]

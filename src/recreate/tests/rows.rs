@@ -12,7 +12,7 @@ use super::super::phase::{Ending, Phase, State};
 use super::super::probes::Verdict;
 use super::super::rivals::Found;
 use super::super::set::WhenDeleted;
-use super::super::step::{Action, Look, OwnersChange, Step, Wait};
+use super::super::step::{Action, OwnersChange, Read, Step, Wait};
 use super::super::{journal, next, outcome};
 use super::world::{OLD, World, controller_of, data, decide, pass};
 use crate::api::annotations::{HOLD, TRANSACTION};

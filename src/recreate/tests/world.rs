@@ -14,7 +14,7 @@ use super::super::journal::Journal;
 use super::super::observed::{Backups, Departure, Guard, Intent, LastObject, Namespace, Observed, Rules};
 use super::super::probes::{ProbeRequest, Probes, Verdict};
 use super::super::rivals::{Found, Rivals};
-use super::super::step::{Action, Look, Step};
+use super::super::step::{Action, Read, Step};
 use super::super::{manifest, next, raw};
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
@@ -461,11 +461,11 @@ pub(super) fn decide(world: &World) -> Step {
     let mut seen = world.observe();
     for _ in 0..4 {
         match next(&seen, world.now) {
-            Step::Look(Look::Probes(request)) => seen.probes = Some(world.probe(&request)),
-            Step::Look(Look::Rivals(request)) => {
+            Step::Read(Read::Probes(request)) => seen.probes = Some(world.probe(&request)),
+            Step::Read(Read::Rivals(request)) => {
                 seen.rivals = Some(Rivals { of: request.of, found: world.rivals.clone() });
             }
-            Step::Look(Look::LastObject { of, transaction }) => seen.last = world.last_object(&of, &transaction),
+            Step::Read(Read::LastObject { of, transaction }) => seen.last = world.last_object(&of, &transaction),
             step => return step,
         }
     }
@@ -491,7 +491,7 @@ pub(super) fn pass(world: &mut World) -> Pass {
             None
         }
         Step::Refuse(_) => None,
-        Step::Look(_) => unreachable!("decide carries out every read"),
+        Step::Read(_) => unreachable!("decide carries out every read"),
     };
     Pass { step, applied }
 }

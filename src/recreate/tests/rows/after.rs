@@ -61,7 +61,7 @@ fn absent_after_the_release_is_created() {
 #[test]
 fn absent_before_the_history_was_asked_asks_it() {
     let world = released();
-    assert!(matches!(next(&world.observe(), world.now), Step::Look(Look::LastObject { .. })));
+    assert!(matches!(next(&world.observe(), world.now), Step::Read(Read::LastObject { .. })));
 }
 
 #[test]

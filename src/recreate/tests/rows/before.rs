@@ -112,7 +112,7 @@ fn the_permit_of_the_delete_tells_the_pods_that_are_there_then() {
 fn a_statefulset_with_the_finalizer_is_dry_run_with_one_finalizer() {
     let world = held();
     match next(&world.observe(), world.now) {
-        Step::Look(Look::Probes(request)) => assert_eq!(request.finalizers, [HOLD]),
+        Step::Read(Read::Probes(request)) => assert_eq!(request.finalizers, [HOLD]),
         other => panic!("expected the dry runs, not {other:?}"),
     }
 }
