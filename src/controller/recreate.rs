@@ -266,7 +266,7 @@ impl<'a> Drive<'a> {
             Acted::Refused(words) => self.refused_write(seen, &action, &words).await,
             Acted::Changed(fields) => {
                 let note = answers::changed("changing the StatefulSet", &fields);
-                if self.take_back(seen, &note).await {
+                if self.roll_back(seen, &note).await {
                     return Turn::Fresh;
                 }
                 self.progress.tell(note);
@@ -292,7 +292,7 @@ impl<'a> Drive<'a> {
             return Turn::Fresh;
         }
         // At the first refusal, the object may just have changed since it was read.
-        if self.troubles > 0 && self.take_back(seen, &answers::refused(words)).await {
+        if self.troubles > 0 && self.roll_back(seen, &answers::refused(words)).await {
             return Turn::Fresh;
         }
         self.trouble(words, None).await
@@ -300,7 +300,7 @@ impl<'a> Drive<'a> {
 
     /// Rolls the recreation back, which is possible before the DELETE: the journal records the rollback and its reason,
     /// and the steps that follow carry it out.
-    async fn take_back(&mut self, seen: &Observed, why: &Note) -> bool {
+    async fn roll_back(&mut self, seen: &Observed, why: &Note) -> bool {
         let Stored::Some { journal, guard } = &seen.journal else { return false };
         if journal.phase != Phase::Prepared || journal.ending.is_some() {
             return false;

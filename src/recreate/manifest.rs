@@ -147,7 +147,7 @@ pub fn add_finalizer(object: &mut Value) {
 /// The merge patch of `spec` that sets `OnDelete` and `Retain`; `None` if both are set already. The reverse patch
 /// completes the recreation, so an admission policy that rejects or changes this patch does the same to the reverse
 /// one.
-pub fn parachute(object: &Value) -> Option<Value> {
+pub fn no_restart_patch(object: &Value) -> Option<Value> {
     let mut patch = Map::new();
     if object["spec"]["updateStrategy"]["type"] != "OnDelete" {
         patch.insert("updateStrategy".to_owned(), json!({ "type": "OnDelete", "rollingUpdate": null }));

@@ -76,7 +76,7 @@ struct Transaction<'a> {
 impl Transaction<'_> {
     fn next(&self) -> Step {
         if self.seen.namespace.terminating {
-            return self.leave();
+            return self.release_namespace();
         }
         match &self.seen.live {
             Live::Absent => self.absent(),
@@ -94,7 +94,7 @@ impl Transaction<'_> {
     }
 
     /// The namespace is being deleted: removes everything of the recreation that would block that.
-    fn leave(&self) -> Step {
+    fn release_namespace(&self) -> Step {
         match self.seen.live() {
             Some(live) if live.has_own_finalizer() => remove_finalizer(live),
             Some(_) | None => self.close(Ending::NamespaceGone),

@@ -224,7 +224,7 @@ fn probes(cluster: &Cluster, probe: Probe, policy: Option<Policy>) -> Probes {
         hold: verdict_on(policy, &held, false),
         backup: Verdict::Accepted,
         native,
-        spec: manifest::parachute(&live).map_or(Verdict::Accepted, |spec| {
+        spec: manifest::no_restart_patch(&live).map_or(Verdict::Accepted, |spec| {
             verdict_on(policy, &compare::patched(&live, &json!({ "spec": spec })), false)
         }),
         protect: Verdict::Accepted,

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Transaction<'_> {
     pub(super) fn before_the_delete(&self, live: &LiveSet) -> Step {
         if is_reached(live, &self.journal.targets) || self.journal.ending.is_some() {
-            return self.undo(live);
+            return self.roll_back(live);
         }
         let subject = Subject {
             seen: self.seen,
@@ -34,21 +34,21 @@ impl Transaction<'_> {
             now: self.now,
         };
         if let Err(note) = preflight::evaluate(&subject) {
-            return self.wait_or_undo(live, note);
+            return self.wait_or_roll_back(live, note);
         }
         let Some(probes) = valid_probes(self.seen, live, &self.journal.targets, self.now) else {
             return probe(self.seen, live, self.journal, self.now);
         };
         if let Err(note) = answers::evaluate(probes) {
-            return self.wait_or_undo(live, note);
+            return self.wait_or_roll_back(live, note);
         }
         self.back_up(live).or_else(|| self.retain(live)).unwrap_or_else(|| self.add_finalizer_and_delete(live))
     }
 
-    fn wait_or_undo(&self, live: &LiveSet, note: Note) -> Step {
+    fn wait_or_roll_back(&self, live: &LiveSet, note: Note) -> Step {
         let left = remaining(PATIENCE, self.last_write(live), self.now);
         if note.reason == Reason::TemplateSyncBlocked || left.is_zero() {
-            return self.undo(live);
+            return self.roll_back(live);
         }
         self.wait(State::Prepared, live, left.min(GLANCE), None)
     }
@@ -69,7 +69,7 @@ impl Transaction<'_> {
         Some(match backup::encode(set, live, backups.next, id, reason, self.now) {
             Ok(object) => Step::Write(Action::CreateBackup(Box::new(object))),
             // The check of the size is evaluated first, so this StatefulSet became larger just now.
-            Err(_) => self.undo(live),
+            Err(_) => self.roll_back(live),
         })
     }
 
@@ -130,7 +130,7 @@ impl Transaction<'_> {
         }
         match alone(self.seen, live) {
             Err(read) => Step::Read(read),
-            Ok(Err(note)) => self.wait_or_undo(live, note),
+            Ok(Err(note)) => self.wait_or_roll_back(live, note),
             Ok(Ok(())) => Step::Write(Action::Delete { guard: live.guard() }),
         }
     }
@@ -140,7 +140,7 @@ impl Transaction<'_> {
     /// First, the journal records the rollback. From then on, an absent StatefulSet is not mistaken for one that is to
     /// be created, and a former leader that was about to continue gets a conflict, instead of permitting the DELETE of
     /// a StatefulSet whose finalizer is being removed.
-    fn undo(&self, live: &LiveSet) -> Step {
+    fn roll_back(&self, live: &LiveSet) -> Step {
         if self.journal.phase != Phase::Prepared || self.journal.ending.is_none() {
             let journal = self.journal.at(Phase::Prepared, self.journal.phase_at);
             return self.write(Journal { ending: Some(Ending::Undone), ..journal });

@@ -27,7 +27,7 @@ pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
         Live::Absent => clean_up(seen, now),
         Live::Present(live) => match (live.has_own_finalizer(), live.deleting) {
             (true, _) if seen.namespace.terminating => remove_finalizer(live),
-            (true, None) => take_back(seen, live, now),
+            (true, None) => roll_back(seen, live, now),
             (true, Some(_)) => rebuild_journal(seen, live, now),
             (false, Some(_)) => clean_up(seen, now),
             (false, None) => idle(seen, live, now),
@@ -36,9 +36,9 @@ pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
 }
 
 /// Removes a finalizer that no journal explains. First, a journal records that everything is rolled back, as in
-/// [`super::Transaction::undo`]. The name of that journal is taken if another leader has begun a recreation in the
+/// [`super::Transaction::roll_back`]. The name of that journal is taken if another leader has begun a recreation in the
 /// meantime; the finalizer then belongs to that recreation.
-fn take_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
+fn roll_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     let journal = adopted(seen, live, "rolled back: it had the finalizer without a journal", now);
     Step::Write(Action::CreateJournal(Box::new(Journal { ending: Some(Ending::Undone), ..journal })))
 }

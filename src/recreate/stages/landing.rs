@@ -15,7 +15,7 @@ impl Transaction<'_> {
     /// Completes the recreation: the new object exists, it is ours, and nothing refers to the old one. `while_held` is the
     /// wait until the finalizer can be removed.
     pub(super) fn land(&self, live: &LiveSet, while_held: impl FnOnce() -> Step) -> Step {
-        if let Some(step) = self.adoption(live).or_else(|| self.parachute(live)) {
+        if let Some(step) = self.adoption(live).or_else(|| self.template_check(live)) {
             return step;
         }
         if let Some(spec) = manifest::restored_spec(&live.object, &self.journal.image, self.journal.when_deleted) {
@@ -97,7 +97,7 @@ impl Transaction<'_> {
 
     /// Checks that the template of the new StatefulSet is the one that the Pods run, or one that another client has
     /// written since.
-    fn parachute(&self, live: &LiveSet) -> Option<Step> {
+    fn template_check(&self, live: &LiveSet) -> Option<Step> {
         let (snapshot, image) = (&self.journal.snapshot, &self.journal.image);
         let (wanted, update) = (&snapshot.update_revision, live.status_text("updateRevision"));
         if wanted == update || managed_fields::template_is_edited(&live.object) {

@@ -52,7 +52,7 @@ pub(super) fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Tim
             finalizers: with_finalizer(live),
             backup,
             templates: manifest::templates(&live.object, &journal.targets),
-            spec: manifest::parachute(&live.object),
+            spec: manifest::no_restart_patch(&live.object),
             protect: protection(seen, live),
         }))),
     }

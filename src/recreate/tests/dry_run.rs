@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::manifest::{parachute, renamed};
+use super::super::manifest::{no_restart_patch, renamed};
 use super::super::next;
 use super::super::probes::ProbeRequest;
 use super::super::step::{Read, Step};
@@ -48,7 +48,7 @@ fn the_dry_run_of_the_spec_changes_only_what_is_not_ondelete_and_retain_already(
         let object = json!({
             "spec": { "updateStrategy": { "type": strategy }, "persistentVolumeClaimRetentionPolicy": retention },
         });
-        assert_eq!(parachute(&object), expected, "{strategy} {when_deleted}");
+        assert_eq!(no_restart_patch(&object), expected, "{strategy} {when_deleted}");
     };
     let on_delete = json!({ "type": "OnDelete", "rollingUpdate": null });
     let retain = json!({ "whenDeleted": "Retain" });
