@@ -33,11 +33,11 @@ mod progress;
 use progress::Progress;
 
 /// One call drives a recreation for at most this long; the next call continues what is not done by then.
-const PASS: Duration = Duration::from_secs(60);
+const MAX_DURATION: Duration = Duration::from_secs(60);
 /// The first pause after an error; doubled each time.
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// If a StatefulSet is absent for this long, rso records an Event.
 const ABSENT_TOO_LONG: Duration = Duration::from_secs(10);
 
@@ -141,7 +141,7 @@ impl<'a> Drive<'a> {
     }
 
     async fn run(&mut self) -> Result<Advance, ObserveError> {
-        while self.started.elapsed() < PASS {
+        while self.started.elapsed() < MAX_DURATION {
             let mut seen = match observe::observe(self.environment, self.set, self.intent).await {
                 Ok(seen) => seen,
                 Err(error) if self.absent_since.is_some() => match self.pause(&error.to_string()).await {
@@ -343,7 +343,7 @@ impl<'a> Drive<'a> {
     /// Waits a little longer each time. For an absent StatefulSet, rso retries again and again, in this call and in the
     /// next; anything else is left to the next call after a while.
     async fn pause_for(&mut self, why: &str, at_least: Duration) -> Option<Advance> {
-        let pause = PAUSE.saturating_mul(1 << self.troubles.min(8)).min(LONGEST_PAUSE).max(at_least);
+        let pause = RETRY_DELAY.saturating_mul(1 << self.troubles.min(8)).min(MAX_RETRY_DELAY).max(at_least);
         let patience =
             ABSENT_TOO_LONG.saturating_sub(self.absent_since.map_or(Duration::ZERO, |since| since.elapsed()));
         let is_over = if self.absent_since.is_some() { patience.is_zero() } else { self.troubles > 6 };
@@ -366,7 +366,7 @@ impl<'a> Drive<'a> {
                 format!("the recreation is blocked: {why}. rso keeps retrying; if this persists, allow the request"),
             ),
         });
-        Some(Advance::Waiting(LONGEST_PAUSE))
+        Some(Advance::Waiting(MAX_RETRY_DELAY))
     }
 
     /// The end of a transaction, if this call wrote it.

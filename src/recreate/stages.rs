@@ -28,9 +28,9 @@ mod probing;
 mod protection;
 
 /// How often a wait polls if no event arrives.
-const GLANCE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// An adoption that takes longer than this is reported.
-const LONG: Duration = Duration::from_secs(60);
+const REPORT_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) fn next(seen: &Observed, now: Timestamp) -> Step {
     match &seen.journal {
@@ -103,7 +103,7 @@ impl Transaction<'_> {
 
     /// Whether the phase lasts so long that it must be reported.
     fn is_long(&self) -> bool {
-        remaining(LONG, self.journal.phase_at, self.now).is_zero()
+        remaining(REPORT_AFTER, self.journal.phase_at, self.now).is_zero()
     }
 
     /// Ends the transaction. PVCs with protective owner references keep them for a while, and the journal stays as a

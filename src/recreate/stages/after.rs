@@ -16,11 +16,11 @@ use crate::api::reasons::Note;
 
 /// A CREATE that comes later than this after the release may not be the first: an earlier one may have been sent
 /// without an answer.
-const ANSWERED: Duration = Duration::from_secs(2);
+const FIRST_CREATE_WINDOW: Duration = Duration::from_secs(2);
 /// The delay before the watch history is requested again, if it could not be read.
-const AGAIN: Duration = Duration::from_millis(200);
+const HISTORY_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// A request without an answer arrives within this time or never; the Lease of the leader assumes the same.
-const ARRIVED: Duration = Duration::from_secs(15);
+const REQUEST_LIFETIME: Duration = Duration::from_secs(15);
 
 impl Transaction<'_> {
     pub(super) fn terminating(&self, live: &LiveSet, since: Timestamp) -> Step {
@@ -91,7 +91,12 @@ impl Transaction<'_> {
                 return Step::Read(Read::LastObject { of, transaction: self.journal.id.clone() });
             }
             LastObject::Busy => {
-                return Step::Wait(Wait { state: State::Creating, change_after: None, at_most: AGAIN, note: None });
+                return Step::Wait(Wait {
+                    state: State::Creating,
+                    change_after: None,
+                    at_most: HISTORY_RETRY_DELAY,
+                    note: None,
+                });
             }
             LastObject::SuccessorGone => return self.close(Ending::Deleted),
             LastObject::Unknown => &self.journal.image,
@@ -110,7 +115,7 @@ impl Transaction<'_> {
             return self.write(self.releasing(latest));
         }
         let mut object = manifest::to_create(&self.journal.image, &self.journal.targets, &self.journal.id);
-        if remaining(ANSWERED, self.journal.phase_at, self.now).is_zero() {
+        if remaining(FIRST_CREATE_WINDOW, self.journal.phase_at, self.now).is_zero() {
             // An earlier CREATE may still be on its way. Until it has arrived, the name must not become free: that
             // CREATE would restore what another client has deleted in the meantime (hazard 14).
             manifest::add_finalizer(&mut object);
@@ -124,7 +129,7 @@ impl Transaction<'_> {
             let journal = Journal { successor: Some(live.uid.clone()), ..self.journal.at(Phase::Adopting, self.now) };
             return self.write(journal);
         }
-        let held_for = remaining(ARRIVED, self.journal.phase_at, self.now);
+        let held_for = remaining(REQUEST_LIFETIME, self.journal.phase_at, self.now);
         if live.has_own_finalizer() && held_for.is_zero() {
             return remove_finalizer(live);
         }

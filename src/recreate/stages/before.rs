@@ -14,11 +14,11 @@ use super::super::{backup, managed_fields, manifest, outcome};
 use super::begin::owned;
 use super::probing::{alone, probe, valid_probes};
 use super::protection::{protective_owner, remove_protection};
-use super::{GLANCE, Transaction, is_reached, remaining, remove_finalizer, set_owners, strip, with_finalizer};
+use super::{POLL_INTERVAL, Transaction, is_reached, remaining, remove_finalizer, set_owners, strip, with_finalizer};
 use crate::api::reasons::{Note, Reason};
 
 /// How long a failed check may take to resolve by itself before everything is rolled back.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PREFLIGHT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Transaction<'_> {
     pub(super) fn before_the_delete(&self, live: &LiveSet) -> Step {
@@ -46,11 +46,11 @@ impl Transaction<'_> {
     }
 
     fn wait_or_roll_back(&self, live: &LiveSet, note: Note) -> Step {
-        let left = remaining(PATIENCE, self.last_write(live), self.now);
+        let left = remaining(PREFLIGHT_TIMEOUT, self.last_write(live), self.now);
         if note.reason == Reason::TemplateSyncBlocked || left.is_zero() {
             return self.roll_back(live);
         }
-        self.wait(State::Prepared, live, left.min(GLANCE), None)
+        self.wait(State::Prepared, live, left.min(POLL_INTERVAL), None)
     }
 
     /// When this recreation last wrote anything: with many PVCs, that takes longer than any check may keep failing.
@@ -103,7 +103,7 @@ impl Transaction<'_> {
     /// not those from the retained PVCs of scaled-down replicas.
     fn take_claims_from(&self, live: &LiveSet) -> Option<Step> {
         let referring = || self.seen.claims.iter().filter(|claim| claim.object.refers_to(&live.uid));
-        let left = remaining(PATIENCE, self.journal.phase_at, self.now);
+        let left = remaining(PREFLIGHT_TIMEOUT, self.journal.phase_at, self.now);
         let leftover = |claim: &&Claim| {
             !live.spec.has_pod_for(&claim.object.name.as_str().into(), &self.seen.set) || left.is_zero()
         };

@@ -20,7 +20,7 @@ use crate::api::reasons::Note;
 
 /// How often a StatefulSet that is being deleted is observed again. Its deletion may take long; an event reports when
 /// it is gone, and this interval covers a missed event.
-const SLOWLY: Duration = Duration::from_secs(300);
+const DELETION_POLL_INTERVAL: Duration = Duration::from_secs(300);
 
 pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
     match &seen.live {
@@ -133,7 +133,7 @@ fn clean_up(seen: &Observed, now: Timestamp) -> Step {
     if guard_to_drop.is_some() && seen.live().is_some_and(|live| live.deleting.is_some()) && !seen.namespace.terminating
     {
         // What happens to the PVCs is known only once the StatefulSet is gone.
-        return Step::Done { again: Some(SLOWLY) };
+        return Step::Done { again: Some(DELETION_POLL_INTERVAL) };
     }
     if let Some(step) = guard_to_drop {
         return step;

@@ -8,7 +8,7 @@ use super::super::phase::{Ending, State};
 use super::super::set::LiveSet;
 use super::super::step::{Action, Step};
 use super::super::{managed_fields, manifest};
-use super::{GLANCE, Transaction, is_reached};
+use super::{POLL_INTERVAL, Transaction, is_reached};
 use crate::api::reasons::Note;
 
 impl Transaction<'_> {
@@ -57,7 +57,7 @@ impl Transaction<'_> {
             None if is_behind => (false, waiting_for("it", "has not observed the new StatefulSet")),
             None => return None,
         };
-        Some(self.wait(State::Adopting, live, GLANCE, (is_taken || self.is_long()).then_some(note)))
+        Some(self.wait(State::Adopting, live, POLL_INTERVAL, (is_taken || self.is_long()).then_some(note)))
     }
 
     /// What the new StatefulSet does not have yet, and whether another controller took it.
@@ -124,7 +124,7 @@ impl Transaction<'_> {
         Some(self.wait(
             State::Adopting,
             live,
-            if is_long { Duration::from_secs(5) } else { GLANCE },
+            if is_long { Duration::from_secs(5) } else { POLL_INTERVAL },
             is_long.then_some(note),
         ))
     }
