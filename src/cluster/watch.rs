@@ -25,7 +25,7 @@ use super::{lean, pods};
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
 use crate::policy::claim::Class;
-use crate::recreate::turn::Flight;
+use crate::recreate::concurrency::Flight;
 use crate::workload::claims::class;
 use crate::workload::objects::Objects;
 use crate::workload::statefulset::SetView;

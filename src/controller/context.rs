@@ -13,9 +13,9 @@ use crate::policy::drivers::Drivers;
 use crate::policy::settings::Limits;
 use crate::telemetry::Telemetry;
 
+use super::limit::RecreationLimit;
 use super::measurements::Measuring;
 use super::memory::Memories;
-use super::turns::Turns;
 
 /// What every pass has at hand. One for the process.
 pub struct Context {
@@ -42,7 +42,7 @@ pub struct Context {
     /// How full the volumes are.
     pub measuring: Measuring,
     /// Who may begin a recreate.
-    pub turns: Turns,
+    pub recreations: RecreationLimit,
 }
 
 impl Context {

@@ -111,9 +111,9 @@ struct Drive<'a> {
 }
 
 /// Whether to continue with the same round, begin a new one, or return.
-enum Turn {
-    Same,
-    Fresh,
+enum Flow {
+    Proceed,
+    Observe,
     Return(Advance),
 }
 
@@ -165,17 +165,17 @@ impl<'a> Drive<'a> {
     async fn round(&mut self, seen: &mut Observed) -> Option<Advance> {
         loop {
             self.remember(seen);
-            let turn = match next(seen, now()) {
-                Step::Done { again } => Turn::Return(self.ended().unwrap_or(Advance::Rest(again))),
-                Step::Refuse(note) => Turn::Return(self.ended().unwrap_or_else(|| self.refused(seen, note))),
+            let flow = match next(seen, now()) {
+                Step::Done { again } => Flow::Return(self.ended().unwrap_or(Advance::Rest(again))),
+                Step::Refuse(note) => Flow::Return(self.ended().unwrap_or_else(|| self.refused(seen, note))),
                 Step::Wait(wait) => self.wait(wait).await,
                 Step::Read(read) => self.read(seen, read).await,
                 Step::Write(action) => self.write(seen, action).await,
             };
-            match turn {
-                Turn::Same => {}
-                Turn::Fresh => return None,
-                Turn::Return(result) => return Some(result),
+            match flow {
+                Flow::Proceed => {}
+                Flow::Observe => return None,
+                Flow::Return(result) => return Some(result),
             }
         }
     }
@@ -196,27 +196,27 @@ impl<'a> Drive<'a> {
         }
     }
 
-    async fn wait(&mut self, wait: Wait) -> Turn {
+    async fn wait(&mut self, wait: Wait) -> Flow {
         if let Some(note) = wait.note {
             self.progress.tell(note);
-            return Turn::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
+            return Flow::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
         }
         match wait.change_after {
             Some(after) => history::change(self.environment, self.set, &after, wait.at_most).await,
             None => tokio::time::sleep(wait.at_most).await,
         }
-        Turn::Fresh
+        Flow::Observe
     }
 
-    async fn read(&mut self, seen: &mut Observed, read: Read) -> Turn {
+    async fn read(&mut self, seen: &mut Observed, read: Read) -> Flow {
         match read {
             Read::Probes(request) => {
                 self.probes = Some(observe::probe(self.environment, self.set, &request, now()).await);
-                Turn::Fresh
+                Flow::Observe
             }
             Read::Rivals(request) => {
                 seen.rivals = Some(observe::rivals(self.environment, self.set, &request).await);
-                Turn::Same
+                Flow::Proceed
             }
             Read::LastObject { of, transaction } => {
                 seen.last = history::last_object(self.environment, self.set, &of, &transaction).await;
@@ -227,12 +227,12 @@ impl<'a> Drive<'a> {
                         seen.last = LastObject::Unknown;
                     }
                 }
-                Turn::Same
+                Flow::Proceed
             }
         }
     }
 
-    async fn write(&mut self, seen: &mut Observed, action: Action) -> Turn {
+    async fn write(&mut self, seen: &mut Observed, action: Action) -> Flow {
         self.progress.before(&action, seen);
         let sent = Instant::now();
         let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
@@ -252,34 +252,34 @@ impl<'a> Drive<'a> {
                 if let Action::DeleteJournal { ending: Some(Ending::Undone), .. } = action
                     && let Some(ended) = self.ended()
                 {
-                    return Turn::Return(ended);
+                    return Flow::Return(ended);
                 }
-                if absorb(seen, &action, &answer) { Turn::Same } else { Turn::Fresh }
+                if absorb(seen, &action, &answer) { Flow::Proceed } else { Flow::Observe }
             }
             Acted::Released { last, sent } => {
                 self.progress.released(sent);
                 seen.live = Live::Absent;
                 seen.last = last;
-                Turn::Same
+                Flow::Proceed
             }
             Acted::Moved => self.trouble("the object changed since it was read", None).await,
             Acted::Refused(words) => self.refused_write(seen, &action, &words).await,
             Acted::Changed(fields) => {
                 let note = answers::changed("changing the StatefulSet", &fields);
                 if self.roll_back(seen, &note).await {
-                    return Turn::Fresh;
+                    return Flow::Observe;
                 }
                 self.progress.tell(note);
-                Turn::Return(Advance::Waiting(POLICY_RETRY))
+                Flow::Return(Advance::Waiting(POLICY_RETRY))
             }
             Acted::Unknown(words) => self.trouble(&words, None).await,
             Acted::Busy(after) => self.trouble("the API server asks rso to retry later", Some(after)).await,
-            Acted::NotLeading => Turn::Return(Advance::NotLeading),
+            Acted::NotLeading => Flow::Return(Advance::NotLeading),
         }
     }
 
     /// Handles a refused write: a user has to allow it first.
-    async fn refused_write(&mut self, seen: &Observed, action: &Action, words: &str) -> Turn {
+    async fn refused_write(&mut self, seen: &Observed, action: &Action, words: &str) -> Flow {
         if matches!(action, Action::DeleteBackup { .. }) {
             // One backup more than are kept is no reason to leave the recreation unfinished.
             tracing::warn!(
@@ -289,11 +289,11 @@ impl<'a> Drive<'a> {
                 "failed to delete an old backup"
             );
             self.keeps_backups = true;
-            return Turn::Fresh;
+            return Flow::Observe;
         }
         // At the first refusal, the object may just have changed since it was read.
         if self.troubles > 0 && self.roll_back(seen, &answers::refused(words)).await {
-            return Turn::Fresh;
+            return Flow::Observe;
         }
         self.trouble(words, None).await
     }
@@ -324,14 +324,14 @@ impl<'a> Drive<'a> {
     }
 
     /// Handles an unexpected result. The first few times, rso only observes again.
-    async fn trouble(&mut self, why: &str, after: Option<Duration>) -> Turn {
+    async fn trouble(&mut self, why: &str, after: Option<Duration>) -> Flow {
         self.troubles += 1;
         if self.troubles == 1 && after.is_none() {
-            return Turn::Fresh;
+            return Flow::Observe;
         }
         match self.pause_for(why, after.unwrap_or_default()).await {
-            Some(result) => Turn::Return(result),
-            None => Turn::Fresh,
+            Some(result) => Flow::Return(result),
+            None => Flow::Observe,
         }
     }
 

@@ -7,21 +7,21 @@ use jiff::Timestamp;
 
 use super::context::Context;
 use super::deferral::{About, HeldBack};
+use super::limit::Admission;
 use super::pass::Pass;
 use super::recreate::{self, Advance};
 use super::repetition::Again;
 use super::report;
 use super::requeue::{self, Next};
-use super::turns::Asked;
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 use crate::api::reasons::Note;
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
+use crate::recreate::concurrency::Flight;
 use crate::recreate::observed::Intent;
 use crate::recreate::outcome::Report;
 use crate::recreate::phase::{Ending, Phase};
-use crate::recreate::turn::Flight;
 use crate::workload::snapshot::{Workload, has_protected_retained};
 
 /// The caches have what a recreation wrote within this time; if not, the next reconciliation changes nothing either.
@@ -29,7 +29,7 @@ const CACHE_DELAY: Duration = Duration::from_millis(500);
 /// If a StatefulSet waits longer than this for its recreation, rso reports why.
 const LONG_WAIT: Duration = Duration::from_secs(60);
 /// A StatefulSet that waits for its recreation is triggered; should that be missed, it asks again after this time.
-const TURN_RETRY_INTERVAL: Duration = Duration::from_secs(30);
+const LIMIT_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What an earlier reconciliation began.
 #[derive(Clone, Copy)]
@@ -158,15 +158,16 @@ pub(super) async fn update(
             Again::After(left) => Next::After(left),
         });
     }
-    let _turn = match context.turns.ask(name, &context.cache.flights(), context.environment.rules.concurrent, now) {
-        Asked::Granted(ticket) => ticket,
-        Asked::Waits { since } => {
-            if now.duration_since(since).unsigned_abs() > LONG_WAIT {
-                report::note(context, name, &waits(context), now);
+    let _permit =
+        match context.recreations.ask(name, &context.cache.flights(), context.environment.rules.concurrent, now) {
+            Admission::Granted(ticket) => ticket,
+            Admission::Waits { since } => {
+                if now.duration_since(since).unsigned_abs() > LONG_WAIT {
+                    report::note(context, name, &waits(context), now);
+                }
+                return Ok(Next::After(LIMIT_RETRY_INTERVAL));
             }
-            return Ok(Next::After(TURN_RETRY_INTERVAL));
-        }
-    };
+        };
     let intent = Intent {
         set: name.clone(),
         uid: Some(workload.set.uid.clone()),

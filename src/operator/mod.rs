@@ -111,7 +111,7 @@ impl Parts {
             drivers: args.drivers()?,
             memories: controller::memory::Memories::default(),
             measuring: controller::Measuring::default(),
-            turns: controller::turns::Turns::default(),
+            recreations: controller::limit::RecreationLimit::default(),
         });
         Ok(Self { context, changes, election, sender })
     }

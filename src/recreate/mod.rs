@@ -30,6 +30,7 @@ pub mod archive;
 pub mod assemble;
 pub mod backup;
 pub mod compare;
+pub mod concurrency;
 pub mod confirm;
 pub mod dependent;
 pub mod journal;
@@ -51,7 +52,6 @@ mod stages;
 pub mod step;
 #[cfg(test)]
 mod tests;
-pub mod turn;
 
 use observed::Observed;
 use step::Step;

@@ -19,7 +19,7 @@ mod concurrency;
 mod dependents;
 mod statefulset;
 
-use concurrency::turn;
+use concurrency::concurrency;
 use dependents::{claims, pods, quiet, rolled_out};
 use statefulset::{alive, available, finalizers, kept, not_paused, observed, owner, size, templates};
 
@@ -62,7 +62,11 @@ pub const CHECKS: [Check; 14] = [
         ensures: "The StatefulSet has no finalizer of another controller",
         evaluate: finalizers,
     },
-    Check { name: "turn", ensures: "No other recreation in the namespace, few in the cluster", evaluate: turn },
+    Check {
+        name: "concurrency",
+        ensures: "No other recreation in the namespace, few in the cluster",
+        evaluate: concurrency,
+    },
     Check {
         name: "owner",
         ensures: "No controller owns the StatefulSet, or the annotation allow-owner allows it",

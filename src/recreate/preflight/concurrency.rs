@@ -1,12 +1,12 @@
 //! The check of other recreations: one at a time in a namespace, few in the cluster.
 
+use super::super::concurrency::Flight;
 use super::super::journal::JournalHead;
 use super::super::phase::Phase;
-use super::super::turn::Flight;
 use super::Subject;
 use crate::api::reasons::Note;
 
-pub(super) fn turn(subject: &Subject<'_>) -> Result<(), Note> {
+pub(super) fn concurrency(subject: &Subject<'_>) -> Result<(), Note> {
     let seen = subject.seen;
     let ahead = |head: &&JournalHead| match subject.journal {
         // Two that began at the same time see each other: the one with the smaller name goes on.
