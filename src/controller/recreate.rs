@@ -198,7 +198,7 @@ impl<'a> Drive<'a> {
 
     async fn wait(&mut self, wait: Wait) -> Flow {
         if let Some(note) = wait.note {
-            self.progress.tell(note);
+            self.progress.record(note);
             return Flow::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
         }
         match wait.change_after {
@@ -269,7 +269,7 @@ impl<'a> Drive<'a> {
                 if self.roll_back(seen, &note).await {
                     return Flow::Observe;
                 }
-                self.progress.tell(note);
+                self.progress.record(note);
                 Flow::Return(Advance::Waiting(POLICY_RETRY))
             }
             Acted::Unknown(words) => self.trouble(&words, None).await,
@@ -318,7 +318,7 @@ impl<'a> Drive<'a> {
     fn refused(&mut self, seen: &Observed, note: Note) -> Advance {
         if matches!((&seen.live, &seen.journal), (Live::Absent, Stored::Unreadable { .. })) {
             tracing::error!(namespace = self.set.namespace, statefulset = self.set.name, "{}", note.text);
-            self.progress.tell(note.clone());
+            self.progress.record(note.clone());
         }
         Advance::Refused(note)
     }
@@ -353,7 +353,7 @@ impl<'a> Drive<'a> {
         }
         tracing::warn!(namespace = self.set.namespace, statefulset = self.set.name, why, "recreate is stuck");
         let case = Refusal::read(why).case();
-        self.progress.tell(match self.absent_since {
+        self.progress.record(match self.absent_since {
             Some(_) => Note::blocked(
                 format_args!("create-refused: {case}"),
                 format!(
@@ -381,7 +381,7 @@ impl<'a> Drive<'a> {
             (result, _) => result?,
         };
         if let Advance::Ended(report) = &result {
-            self.progress.tell_end(report);
+            self.progress.record_end(report);
             self.log(report);
         }
         // While the StatefulSet is absent, Events are about the object that rso creates again.
