@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::{Address, Client, Error, Outcome, Patch, Run};
 use super::lease::Leadership;
 use crate::api::annotations::REQUESTED;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// How an attempt to shorten the annotation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Shortened {
 pub async fn shorten(
     client: &Client,
     leadership: &Leadership,
-    set: &SetView,
+    set: &StatefulSetView,
     left: Option<&str>,
 ) -> Result<Shortened, Error> {
     let Some(permit) = leadership.permit() else { return Ok(Shortened::Settled) };
@@ -43,7 +43,7 @@ pub async fn shorten(
     })
 }
 
-fn patch_of(set: &SetView, left: Option<&str>) -> Value {
+fn patch_of(set: &StatefulSetView, left: Option<&str>) -> Value {
     json!({
         "metadata": {
             "uid": set.uid.as_str(),

@@ -15,7 +15,7 @@ use crate::policy::claim::Refusal;
 use crate::policy::decide::Trigger;
 use crate::recreate::outcome::Report;
 use crate::workload::snapshot::Workload;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// What is remembered of one StatefulSet.
 #[derive(Debug, Default)]
@@ -92,7 +92,12 @@ impl Memories {
     }
 
     /// Why the recreation of a StatefulSet to these sizes may not begin now, if so.
-    pub fn forbids(&self, targets: &BTreeMap<TemplateName, Bytes>, set: &SetView, now: Timestamp) -> Option<Again> {
+    pub fn forbids(
+        &self,
+        targets: &BTreeMap<TemplateName, Bytes>,
+        set: &StatefulSetView,
+        now: Timestamp,
+    ) -> Option<Again> {
         let recreated = self.recreated.lock().unwrap_or_else(PoisonError::into_inner);
         recreated.get(&set.name)?.forbids(targets, set, now)
     }

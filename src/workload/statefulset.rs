@@ -15,7 +15,7 @@ use crate::policy::settings::{Limits, Settings, concerns_us};
 
 /// What decisions need of a StatefulSet.
 #[derive(Clone, Debug)]
-pub struct SetView {
+pub struct StatefulSetView {
     /// Namespace and name.
     pub name: SetName,
     /// `metadata.uid`.
@@ -49,7 +49,7 @@ pub struct Template {
     pub size: Option<Bytes>,
 }
 
-impl SetView {
+impl StatefulSetView {
     /// Reads it; `None` if the name, the namespace, or the UID is missing, which does not happen in objects of the API server.
     pub fn of(set: &StatefulSet) -> Option<Self> {
         let meta = &set.metadata;
@@ -122,12 +122,12 @@ mod tests {
 
     use super::*;
 
-    fn view(spec: serde_json::Value) -> SetView {
+    fn view(spec: serde_json::Value) -> StatefulSetView {
         let set = json!({
             "metadata": {"name": "db", "namespace": "ns", "uid": "1"},
             "spec": spec,
         });
-        SetView::of(&serde_json::from_value(set).unwrap()).unwrap()
+        StatefulSetView::of(&serde_json::from_value(set).unwrap()).unwrap()
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
             if let Some(recorded) = recorded {
                 set["metadata"]["annotations"] = json!({ REQUESTED: recorded });
             }
-            let view = SetView::of(&serde_json::from_value(set).unwrap()).unwrap();
+            let view = StatefulSetView::of(&serde_json::from_value(set).unwrap()).unwrap();
             assert_eq!(view.remaining_requests(), expected, "{recorded:?}");
         };
         check(None, Remaining::None);
