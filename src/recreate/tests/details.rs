@@ -211,7 +211,7 @@ fn what_is_rolled_back_is_the_finalizer_then_retain_then_the_protections_then_th
         });
         pass(&mut world);
     }
-    assert_eq!(steps, ["Some(Undone)", "[]", "Delete", "Unguard", "Unguard", "Some(Undone)"]);
+    assert_eq!(steps, ["Some(Undone)", "[]", "Delete", "Unprotect", "Unprotect", "Some(Undone)"]);
     assert!(world.is_clean());
 }
 
