@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, TemplateName};
+use rso::api::write::Precondition;
 use rso::recreate::dependent::{Dependent, Kind};
 use rso::recreate::journal::Journal;
 use rso::recreate::manifest::{is_transient, same};
 use rso::recreate::next;
-use rso::recreate::observed::{Departure, Guard, LastObject, Live, Observed, Stored};
+use rso::recreate::observed::{Departure, LastObject, Live, Observed, Stored};
 use rso::recreate::phase::{Ending, Phase};
 use rso::recreate::probes::{Probes, Verdict};
 use rso::recreate::rivals::{Found, Rivals};
@@ -84,7 +85,7 @@ fn present(seen: &Observed) -> &LiveSet {
     }
 }
 
-fn stored(seen: &Observed) -> (&Journal, &Guard) {
+fn stored(seen: &Observed) -> (&Journal, &Precondition) {
     match &seen.journal {
         Stored::Some { journal, guard } => (journal, guard),
         Stored::None | Stored::Unreadable { .. } => unreachable!("a step of a transaction that has no journal"),
@@ -167,7 +168,7 @@ fn begins(seen: &Observed, journal: &Journal) {
     }
 }
 
-fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
+fn goes_on(seen: &Observed, journal: &Journal, guard: &Precondition) {
     let (before, known) = stored(seen);
     assert_eq!(guard, known);
     assert_ne!(journal, before, "nothing is changed");
@@ -194,7 +195,7 @@ fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
 }
 
 /// Only our own journal, or one that has served.
-fn forgets(seen: &Observed, name: &str, guard: &Guard) {
+fn forgets(seen: &Observed, name: &str, guard: &Precondition) {
     let own = match &seen.journal {
         Stored::None => None,
         Stored::Some { journal, guard } => Some((journal.name(), guard)),
@@ -218,7 +219,7 @@ fn forgets(seen: &Observed, name: &str, guard: &Guard) {
     assert!(served, "somebody else's journal");
 }
 
-fn deletes(seen: &Observed, guard: &Guard) {
+fn deletes(seen: &Observed, guard: &Precondition) {
     let (live, (journal, _)) = (present(seen), stored(seen));
     assert_eq!(*guard, live.guard(), "another object than the one that was seen");
     assert_eq!(journal.uid, live.uid, "a set that is not journalled");
@@ -240,7 +241,7 @@ fn claims_are_large(seen: &Observed, journal: &Journal, live: &LiveSet) {
     }
 }
 
-fn releases(seen: &Observed, guard: &Guard, finalizers: &[String]) {
+fn releases(seen: &Observed, guard: &Precondition, finalizers: &[String]) {
     let (live, (journal, _)) = (present(seen), stored(seen));
     assert_eq!(*guard, live.guard());
     assert_eq!((&journal.uid, journal.phase), (&live.uid, Phase::Releasing), "the journal does not permit it");
@@ -279,7 +280,7 @@ fn sizes_only_grow(before: &Value, after: &Value) {
     }
 }
 
-fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value], why: OwnersChange) {
+fn changes_owners(seen: &Observed, which: (Kind, &str, &Precondition), owners: &[Value], why: OwnersChange) {
     let (kind, name, guard) = which;
     let is_it = |known: &&Dependent| known.kind == kind && known.name == name && known.guard() == *guard;
     let Some(known) = seen.dependents().find(is_it) else { unreachable!("{name} was not seen") };

@@ -7,11 +7,12 @@ use http::Request;
 use kube::core::WatchEvent;
 use serde_json::Value;
 
-use super::client::Address;
 use super::environment::Environment;
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::{SetName, Uid};
-use crate::recreate::observed::{Guard, LastObject};
+use crate::api::objects::Address;
+use crate::api::write::Precondition;
+use crate::recreate::observed::LastObject;
 
 /// How long rso searches the history of the watch for an object that disappeared.
 const SEARCH: Duration = Duration::from_secs(2);
@@ -55,7 +56,7 @@ pub async fn change(environment: &Environment, set: &SetName, after: &str, at_mo
 
 /// The last state of an object that disappeared, from the history of the watch; or the fact that the object that rso
 /// created in its place has been created and deleted as well.
-pub async fn last_object(environment: &Environment, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
+pub async fn last_object(environment: &Environment, set: &SetName, of: &Precondition, transaction: &str) -> LastObject {
     match watch(environment, set, &of.resource_version, SEARCH).await {
         Ok(events) => last_in(events, &of.uid, transaction, SEARCH).await,
         Err(kube::Error::Api(status)) if status.code == GONE => LastObject::Unknown,

@@ -1,10 +1,8 @@
 //! The write that removes fulfilled requests from the `requested` annotation, which the webhook writes.
 
-use serde_json::{Value, json};
-
-use super::client::{Address, Client, Error, Outcome, Patch, Run};
+use super::act::act;
+use super::client::{Client, Error, Outcome};
 use super::lease::Leadership;
-use crate::api::annotations::REQUESTED;
 use crate::workload::statefulset::StatefulSetView;
 
 /// How an attempt to shorten the annotation ended.
@@ -29,26 +27,15 @@ pub async fn shorten(
     set: &StatefulSetView,
     left: Option<&str>,
 ) -> Result<Shortened, Error> {
-    let Some(permit) = leadership.permit() else { return Ok(Shortened::Settled) };
-    let (client, object, patch) = (permit.client(client), Address::set(&set.name), Patch::Merge(patch_of(set, left)));
+    let write = set.requested_left(left);
     // A change of an annotation does not change the generation, unless admission changes the spec with it.
-    if let Outcome::Done(answer) = client.patch(&object, &patch, Run::Dry).await?
+    if let Outcome::Done(answer) = client.dry_run(&write).await?
         && answer["metadata"]["generation"].as_i64() != Some(set.generation)
     {
         return Ok(Shortened::Changed);
     }
-    Ok(match client.patch(&object, &patch, Run::Real).await? {
-        Outcome::Done(_) | Outcome::NotFound => Shortened::Settled,
-        Outcome::Conflict(_) | Outcome::AlreadyExists => Shortened::Conflict,
-    })
-}
-
-fn patch_of(set: &StatefulSetView, left: Option<&str>) -> Value {
-    json!({
-        "metadata": {
-            "uid": set.uid.as_str(),
-            "resourceVersion": set.resource_version,
-            "annotations": { REQUESTED: left },
-        },
+    Ok(match act(client, leadership, &write).await? {
+        None | Some(Outcome::Done(_) | Outcome::NotFound) => Shortened::Settled,
+        Some(Outcome::Conflict(_) | Outcome::AlreadyExists) => Shortened::Conflict,
     })
 }

@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::Note;
 use crate::api::refusal::Refusal;
-use crate::cluster::act::{Acted, act};
 use crate::cluster::clock::now;
 use crate::cluster::environment::Environment;
 use crate::cluster::history;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, ObserveError};
+use crate::cluster::recreation::{Acted, carry_out};
 use crate::recreate::journal::{Journal, uid_in};
 use crate::recreate::observed::{Intent, LastObject, Live, Observed, Stored};
 use crate::recreate::outcome::Report;
@@ -30,6 +30,7 @@ use crate::recreate::step::{Action, Read, Step, Wait};
 use crate::recreate::{assemble, next};
 
 mod progress;
+
 use progress::Progress;
 
 /// One call drives a recreation for at most this long; the next call continues what is not done by then.
@@ -235,7 +236,7 @@ impl<'a> Drive<'a> {
     async fn write(&mut self, seen: &mut Observed, action: Action) -> Flow {
         self.progress.before(&action, seen);
         let sent = Instant::now();
-        let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
+        let acted = carry_out(self.environment, self.leadership, self.set, seen.live(), &action).await;
         tracing::debug!(
             namespace = self.set.namespace,
             statefulset = self.set.name,
@@ -308,7 +309,7 @@ impl<'a> Drive<'a> {
         let mut journal = Journal { ending: Some(Ending::Undone), ..*journal.clone() };
         journal.incidents.push(why.clone());
         let action = Action::UpdateJournal { journal: Box::new(journal), guard: guard.clone() };
-        let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
+        let acted = carry_out(self.environment, self.leadership, self.set, seen.live(), &action).await;
         self.troubles = 0;
         matches!(acted, Acted::Done(_) | Acted::Moved)
     }

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::dependent::{Claim, Dependent, Kind, owners_changed};
 use super::journal::{self, Journal, JournalError, JournalHead};
-use super::observed::{Backups, Departure, Guard, Intent, LastObject, Live, Namespace, Observed, Rules, Stored};
+use super::observed::{Backups, Departure, Intent, LastObject, Live, Namespace, Observed, Rules, Stored};
 use super::phase::Phase;
-use super::precondition::guard_of;
 use super::set::{LiveSet, Malformed, Spec};
-use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, Uid, pod_name};
+use crate::api::storage;
+use crate::api::write::Precondition;
 
 /// The StatefulSet and the journals. They decide which other objects concern the StatefulSet.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ pub fn without_foreign_body(mut config_map: Value, set: &SetName) -> Value {
 
 /// The journal in a ConfigMap: one of a list, or the answer to a write.
 pub fn read_journal(config_map: &Value) -> Stored {
-    let Some(guard) = guard_of(&config_map["metadata"]) else { return Stored::None };
+    let Some(guard) = Precondition::of(&config_map["metadata"]) else { return Stored::None };
     match Journal::decode(config_map) {
         Ok(journal) => Stored::Some { journal: Box::new(journal), guard },
         Err(error) => {
@@ -209,7 +209,7 @@ fn read_namespace(namespace: Option<&Value>) -> Namespace {
 
 fn dependent(kind: Kind, object: &Value) -> Option<Dependent> {
     let metadata = &object["metadata"];
-    let Guard { uid, resource_version } = guard_of(metadata)?;
+    let Precondition { uid, resource_version } = Precondition::of(metadata)?;
     Some(Dependent {
         kind,
         name: metadata["name"].as_str()?.to_owned(),
@@ -229,12 +229,8 @@ fn labels(of: &Value) -> BTreeMap<String, String> {
 }
 
 fn claim(object: &Value) -> Option<Claim> {
-    // A size that cannot be read counts as 0. That is below every target, so no recreation begins.
-    let size = |path: &str| {
-        let text = object.pointer(path).and_then(Value::as_str);
-        text.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0))
-    };
-    // A driver may provide more than was requested, and then the capacity has that size without a request for it.
-    let requested = size("/spec/resources/requests/storage").max(size("/status/capacity/storage"));
+    // A driver may provide more than was requested, and then the capacity has that size without a request for it. A size
+    // that cannot be read counts as 0. That is below every target, so no recreation begins.
+    let requested = storage::request(object).max(storage::capacity(object)).unwrap_or_default();
     Some(Claim { object: dependent(Kind::Claim, object)?, requested })
 }

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::archive::{self, ArchiveError, MOST_PARTS, MOST_STORED, MOST_UNPACKED, base64_of, bytes_of, checksum};
 use super::manifest::bare;
-use super::precondition::{Guard, guard_of};
 use super::set::LiveSet;
 use crate::api::annotations::{KIND_LABEL, STATEFULSET_LABEL, TRANSACTION};
 use crate::api::names::{SetName, Uid};
+use crate::api::write::Precondition;
 
 /// The value of the kind label.
 pub const KIND: &str = "backup";
@@ -125,7 +125,7 @@ pub struct BackupHead {
     /// The ConfigMap's name.
     pub name: String,
     /// The precondition of a write to it.
-    pub guard: Guard,
+    pub guard: Precondition,
     /// The transaction that created it.
     pub transaction: Option<String>,
     /// It is being deleted. A finalizer of another controller may keep it forever.
@@ -184,7 +184,7 @@ fn head_of(set: &SetName, metadata: &Value) -> Option<(u64, BackupHead)> {
     let number = number_of(set, name).filter(|number| is_plausible(*number, metadata))?;
     let transaction = metadata["annotations"][TRANSACTION].as_str().map(str::to_owned);
     let deleting = !metadata["deletionTimestamp"].is_null();
-    Some((number, BackupHead { name: name.to_owned(), guard: guard_of(metadata)?, transaction, deleting }))
+    Some((number, BackupHead { name: name.to_owned(), guard: Precondition::of(metadata)?, transaction, deleting }))
 }
 
 /// The ID of a transaction: different for each one, and not predictable from the object alone.

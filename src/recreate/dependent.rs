@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::precondition::Guard;
 use crate::api::bytes::Bytes;
 use crate::api::names::Uid;
+use crate::api::write::Precondition;
 
 /// A kind of object that the StatefulSet owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +62,8 @@ impl Dependent {
     }
 
     /// The precondition of a write to it.
-    pub fn guard(&self) -> Guard {
-        Guard { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
+    pub fn guard(&self) -> Precondition {
+        Precondition { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
     }
 }
 

@@ -15,12 +15,12 @@ use super::archive::{
     ArchiveError, MOST_PARTS, MOST_STORED, MOST_UNPACKED, base64_of, bytes_of, checksum, pack, unpack,
 };
 use super::phase::{Ending, Phase};
-use super::precondition::{Guard, guard_of};
 use super::set::WhenDeleted;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 /// The version of the format that this operator writes. It reads older versions forever and refuses a newer one.
 pub const VERSION: u32 = 1;
@@ -231,7 +231,7 @@ pub struct JournalHead {
     /// The ConfigMap's name.
     pub name: String,
     /// The precondition of a write to it.
-    pub guard: Guard,
+    pub guard: Precondition,
     /// The StatefulSet.
     pub set: SetName,
     /// The phase that the recreation has reached.
@@ -247,7 +247,7 @@ pub fn head_of(config_map: &Value) -> Option<JournalHead> {
     let phase = data("phase")?;
     Some(JournalHead {
         name: config_map["metadata"]["name"].as_str()?.to_owned(),
-        guard: guard_of(&config_map["metadata"])?,
+        guard: Precondition::of(&config_map["metadata"])?,
         set: SetName::new(namespace, name),
         phase: Phase::ALL.into_iter().find(|known| known.as_str() == phase)?,
         phase_at: data("phase-at")?.parse().ok()?,

@@ -12,6 +12,7 @@ use super::set::WhenDeleted;
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
+use crate::api::storage::REQUEST_POINTER;
 
 /// The field manager of the controller, by which it recognizes its own entries in `managedFields`.
 pub const MANAGER: &str = "rso-controller";
@@ -98,7 +99,7 @@ pub(super) fn with_sizes(object: &Value, targets: &BTreeMap<TemplateName, Bytes>
 /// Writes each size of a template as the API server does: `2048Mi` becomes `2Gi`.
 pub(super) fn sizes_in_one_spelling(object: &mut Value) {
     for template in templates_mut(object) {
-        let Some(size) = template.pointer_mut("/spec/resources/requests/storage") else { continue };
+        let Some(size) = template.pointer_mut(REQUEST_POINTER) else { continue };
         if let Some(bytes) = size.as_str().and_then(|text| text.parse::<Bytes>().ok()) {
             *size = json!(bytes);
         }

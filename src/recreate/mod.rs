@@ -39,7 +39,6 @@ pub mod manifest;
 pub mod observed;
 pub mod outcome;
 pub mod phase;
-pub mod precondition;
 pub mod preflight;
 pub mod probes;
 #[cfg(feature = "testing")]
@@ -52,6 +51,7 @@ mod stages;
 pub mod step;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use observed::Observed;
 use step::Step;

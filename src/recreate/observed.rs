@@ -18,8 +18,7 @@ use super::rivals::Rivals;
 use super::set::{LiveSet, Spec};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
-
-pub use super::precondition::Guard;
+use crate::api::write::Precondition;
 
 /// A request: these templates with at least these sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,14 +161,14 @@ pub enum Stored {
         /// Its content.
         journal: Box<Journal>,
         /// The precondition of a write to it.
-        guard: Guard,
+        guard: Precondition,
     },
     /// There is a ConfigMap of that name, but it cannot be trusted.
     Unreadable {
         /// Its name.
         name: String,
         /// The precondition of a write to it.
-        guard: Guard,
+        guard: Precondition,
         /// Why.
         error: JournalError,
     },

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::precondition::Guard;
 use crate::api::bytes::Bytes;
 use crate::api::names::{TemplateName, Uid};
+use crate::api::write::Precondition;
 
 /// The content of the dry runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeRequest {
     /// The live object, for preconditions.
-    pub guard: Guard,
+    pub guard: Precondition,
     /// The complete object: the answer to a dry run of a PATCH is compared with it.
     pub object: Value,
     /// Its generation.
@@ -42,7 +42,7 @@ pub struct Protection {
     /// The name of the PVC.
     pub claim: String,
     /// The precondition: the PVC.
-    pub guard: Guard,
+    pub guard: Precondition,
     /// Its ownerReferences, including the protective one.
     pub owners: Vec<Value>,
 }

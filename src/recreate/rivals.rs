@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::precondition::Guard;
+use crate::api::write::Precondition;
 
 /// The StatefulSet for which other workloads are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RivalsRequest {
     /// The StatefulSet.
-    pub of: Guard,
+    pub of: Precondition,
     /// The labels of everything that it releases: the Pod template, each Pod, each ControllerRevision.
     pub labels: BTreeSet<BTreeMap<String, String>>,
 }
@@ -24,7 +24,7 @@ pub struct RivalsRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rivals {
     /// The StatefulSet, in the state for which they were listed.
-    pub of: Guard,
+    pub of: Precondition,
     /// The workloads, or why they are not known.
     pub found: Found,
 }

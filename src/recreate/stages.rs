@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::dependent::Dependent;
 use super::journal::{Journal, JournalError};
-use super::observed::{Guard, Live, Observed, Stored};
+use super::observed::{Live, Observed, Stored};
 use super::phase::{Ending, Phase, State};
 use super::set::LiveSet;
 use super::step::{Action, OwnersChange, Step, Wait};
@@ -18,6 +18,7 @@ use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{TemplateName, Uid};
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 mod after;
 mod before;
@@ -41,7 +42,7 @@ pub(super) fn next(seen: &Observed, now: Timestamp) -> Step {
 }
 
 /// The next step if the journal cannot be read.
-fn unreadable(seen: &Observed, name: &str, guard: &Guard, error: &JournalError) -> Step {
+fn unreadable(seen: &Observed, name: &str, guard: &Precondition, error: &JournalError) -> Step {
     if matches!(error, JournalError::Newer(_)) {
         return Step::Refuse(Note::blocked("newer-journal", error.to_string()));
     }
@@ -69,7 +70,7 @@ fn unreadable(seen: &Observed, name: &str, guard: &Guard, error: &JournalError) 
 struct Transaction<'a> {
     seen: &'a Observed,
     journal: &'a Journal,
-    guard: &'a Guard,
+    guard: &'a Precondition,
     now: Timestamp,
 }
 

@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::dependent::Kind;
 use super::journal::Journal;
 use super::phase::{Ending, Phase, State};
-use super::precondition::Guard;
 use super::probes::ProbeRequest;
 use super::rivals::RivalsRequest;
 use super::set::WhenDeleted;
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 /// The next step. It has at most one write.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,7 @@ pub enum Read {
     /// The DELETED event in the watch for the object that no longer exists.
     LastObject {
         /// The object, and the state from which the watch starts.
-        of: Guard,
+        of: Precondition,
         /// The transaction whose new StatefulSet may have been created and deleted in the meantime.
         transaction: String,
     },
@@ -67,7 +67,7 @@ pub enum Action {
     /// Updates the templates in place, if the API server allows it (KEP-4650).
     PatchTemplates {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// `spec.volumeClaimTemplates`.
         templates: Value,
     },
@@ -78,14 +78,14 @@ pub enum Action {
         /// The new content.
         journal: Box<Journal>,
         /// The precondition: the ConfigMap.
-        guard: Guard,
+        guard: Precondition,
     },
     /// Deletes the journal: the transaction is over.
     DeleteJournal {
         /// The ConfigMap.
         name: String,
         /// The precondition: the ConfigMap.
-        guard: Guard,
+        guard: Precondition,
         /// How the transaction ended, if this is the end of one.
         ending: Option<Ending>,
     },
@@ -96,7 +96,7 @@ pub enum Action {
         /// The ConfigMap.
         name: String,
         /// The precondition: the ConfigMap.
-        guard: Guard,
+        guard: Precondition,
     },
     /// Sets the ownerReferences of a Pod, ControllerRevision, or PVC.
     SetOwners {
@@ -105,7 +105,7 @@ pub enum Action {
         /// Its name.
         name: String,
         /// The precondition: the object.
-        guard: Guard,
+        guard: Precondition,
         /// All its ownerReferences after the write.
         owners: Vec<Value>,
         /// Why.
@@ -114,26 +114,26 @@ pub enum Action {
     /// Sets `persistentVolumeClaimRetentionPolicy.whenDeleted` of the old StatefulSet.
     SetRetention {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// The new value.
         when_deleted: WhenDeleted,
     },
     /// Sets the finalizers of the StatefulSet before the DELETE: with the finalizer of the recreation, or without it.
     SetFinalizers {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// All its finalizers after the write.
         finalizers: Vec<String>,
     },
     /// Deletes the StatefulSet and orphans its Pods.
     Delete {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
     },
     /// Removes the finalizers of the deleted StatefulSet, and with the last one the StatefulSet.
     Release {
         /// The precondition: the StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// The finalizers that stay; empty unless there is a foreign one.
         finalizers: Vec<String>,
     },
@@ -142,14 +142,14 @@ pub enum Action {
     /// Restores the strategy and `whenDeleted` of the new StatefulSet.
     RestoreSpec {
         /// The precondition: the new StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// A merge patch of `spec`.
         spec: Value,
     },
     /// Restores `managedFields` and removes the transaction ID.
     RestoreOwnership {
         /// The precondition: the new StatefulSet.
-        guard: Guard,
+        guard: Precondition,
         /// `metadata.managedFields`.
         managed_fields: Value,
     },
@@ -184,7 +184,7 @@ impl Action {
 
     /// The precondition. `None` for the CREATE actions, whose precondition is that the name is free.
     #[cfg(feature = "testing")]
-    pub const fn guard(&self) -> Option<&Guard> {
+    pub const fn guard(&self) -> Option<&Precondition> {
         match self {
             Self::CreateJournal(_) | Self::CreateBackup(_) | Self::Create(_) => None,
             Self::PatchTemplates { guard, .. }

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::json;
 
-use super::claims::storage_request_typed;
 use crate::api::annotations::{HOLD, REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
+use crate::api::objects::Address;
 use crate::api::reasons::Note;
 use crate::api::requested::{self, Remaining};
+use crate::api::storage;
+use crate::api::write::{Precondition, Write};
 use crate::policy::settings::{Limits, Settings, concerns_us};
 
 /// What decisions need of a StatefulSet.
@@ -50,6 +53,13 @@ pub struct Template {
 }
 
 impl StatefulSetView {
+    /// The write that shortens the annotation `requested` to what is left of it, on exactly the object that was read.
+    pub fn requested_left(&self, left: Option<&str>) -> Write {
+        let only = Precondition { uid: self.uid.clone(), resource_version: self.resource_version.clone() };
+        let patch = json!({ "metadata": { "annotations": { REQUESTED: left } } });
+        Write::merge_if(Address::set(&self.name), &only, patch)
+    }
+
     /// Reads it; `None` if the name, the namespace, or the UID is missing, which does not happen in objects of the API server.
     pub fn of(set: &StatefulSet) -> Option<Self> {
         let meta = &set.metadata;
@@ -113,7 +123,7 @@ fn non_negative(number: i32) -> u32 {
 }
 
 fn template(claim: &PersistentVolumeClaim) -> Option<Template> {
-    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: storage_request_typed(claim) })
+    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: storage::request_typed(claim) })
 }
 
 #[cfg(test)]

@@ -17,3 +17,4 @@ mod mutants;
 mod pages;
 mod quantity;
 mod tree;
+mod writes;

@@ -12,12 +12,13 @@ use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, SetName, TemplateName, Uid as Name};
 use rso::api::reasons::Note;
+use rso::api::write::Precondition;
 use rso::recreate::assemble::Rest;
 use rso::recreate::backup::BackupHead;
 use rso::recreate::dependent::{Claim as RealClaim, Dependent, Kind};
 use rso::recreate::journal::{self, Journal as RealJournal};
 use rso::recreate::observed::{
-    Backups, Departure as RealDeparture, Guard, Intent, LastObject, Namespace, Observed, Rules, Stored,
+    Backups, Departure as RealDeparture, Intent, LastObject, Namespace, Observed, Rules, Stored,
 };
 use rso::recreate::phase::{Ending, Phase};
 use rso::recreate::probes::{Probes, Verdict};
@@ -73,8 +74,8 @@ fn transaction_of(id: &str) -> Uid {
     id.strip_prefix("transaction-").and_then(|uid| uid.parse().ok()).unwrap_or_else(|| panic!("{id:?} is no id"))
 }
 
-fn guard(uid: &str) -> Guard {
-    Guard { uid: Name::new(uid), resource_version: "1".to_owned() }
+fn guard(uid: &str) -> Precondition {
+    Precondition { uid: Name::new(uid), resource_version: "1".to_owned() }
 }
 
 // ── To the production code ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::measure::Key;
 use crate::api::names::{ClaimName, TemplateName};
+use crate::api::objects::STORAGE_CLASSES;
 use crate::cli::failure::Failure;
-use crate::cluster::client::resources::STORAGE_CLASSES;
 use crate::cluster::client::{Client, Error, Selector};
 use crate::policy::claim::Class;
 use crate::workload::claims;

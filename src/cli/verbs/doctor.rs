@@ -14,14 +14,14 @@ mod storage;
 use serde_json::Value;
 
 use self::findings::{Finding, Level};
+use crate::api::objects::{Resource, STATEFUL_SETS};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, Output};
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::output::print_data;
 use crate::cli::show::table::{Cell, Paint, columns, wrapped};
 use crate::cli::show::terminal::print;
-use crate::cluster::client::resources::STATEFUL_SETS;
-use crate::cluster::client::{Client, Error, Resource, Selector};
+use crate::cluster::client::{Client, Error, Selector};
 use crate::workload::statefulset::StatefulSetView;
 
 /// Arguments of `rso doctor`.

@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 use crate::api::annotations::REQUESTED;
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName};
+use crate::api::objects::{CLAIMS, SECRETS, STATEFUL_SETS};
 use crate::api::requested;
+use crate::api::storage;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, Output};
 use crate::cli::read::listed::Listed;
@@ -21,9 +23,7 @@ use crate::cli::read::reach::Cluster;
 use crate::cli::show::output::{print_data, yaml};
 use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::print;
-use crate::cluster::client::resources::{CLAIMS, SECRETS, STATEFUL_SETS};
 use crate::cluster::client::{Client, Selector};
-use crate::workload::claims::storage_request;
 use crate::workload::group::VolumeGroup;
 use crate::workload::statefulset::{StatefulSetView, Template};
 
@@ -120,7 +120,7 @@ fn in_release(secret: &Value, set: &str) -> Option<Value> {
 /// The sizes of the templates in a manifest.
 fn sizes(set: &Value) -> BTreeMap<TemplateName, Bytes> {
     let templates = set["spec"]["volumeClaimTemplates"].as_array().map_or(&[][..], Vec::as_slice);
-    let size = |template: &Value| Some((TemplateName::new(text(template, "name")), storage_request(template)?));
+    let size = |template: &Value| Some((TemplateName::new(text(template, "name")), storage::request(template)?));
     templates.iter().filter_map(size).collect()
 }
 

@@ -19,7 +19,8 @@ use tokio_rustls::TlsConnector;
 use super::backoff::Backoff;
 use super::http_get::{Query, UsageError, connect, get};
 use super::token::{Account, Tokens};
-use crate::cluster::client::{Client, resources};
+use crate::api::objects::NODES;
+use crate::cluster::client::Client;
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{MAX_SUMMARY_BODY, PodVolume, read_summary};
 
@@ -121,7 +122,7 @@ impl Kubelets {
     }
 
     async fn exchange(&self, node: &str) -> Result<Vec<PodVolume>, UsageError> {
-        let object = self.client.get(&resources::NODES.global(node)).await;
+        let object = self.client.get(&NODES.global(node)).await;
         let object = object.map_err(|error| UsageError::Node(Box::new(error)))?.unwrap_or_default();
         let kubelet = address(&object).ok_or_else(|| UsageError::NoAddress(node.to_owned()))?;
         let token = self.tokens.get(&self.client).await?;

@@ -6,8 +6,8 @@ use super::super::rivals::{Found, Rivals};
 use crate::api::reasons::Note;
 use crate::api::refusal::Refusal;
 
-/// What the chart's policy for the operator's own account says of a CREATE that is not part of a recreation.
-pub const OWN_POLICY: &str = "the operator creates a StatefulSet only in a recreate";
+/// The message with which the chart's policy for the operator's own account rejects a CREATE outside of a recreation.
+pub const OWN_POLICY: &str = "rso may create a StatefulSet only during a recreation";
 
 /// Evaluates the dry runs.
 ///

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 
 use super::super::journal::Journal;
 use super::super::manifest;
-use super::super::observed::{Guard, LastObject};
+use super::super::observed::LastObject;
 use super::super::phase::{Ending, Phase, State};
 use super::super::set::LiveSet;
 use super::super::step::{Action, Read, Step, Wait};
 use super::{Transaction, remaining, remove_finalizer, strip};
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 /// A CREATE that comes later than this after the release may not be the first: an earlier one may have been sent
 /// without an answer.
@@ -87,7 +88,7 @@ impl Transaction<'_> {
         let latest = match &self.seen.last {
             LastObject::NotAsked => {
                 let resource_version = self.journal.image["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-                let of = Guard { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
+                let of = Precondition { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
                 return Step::Read(Read::LastObject { of, transaction: self.journal.id.clone() });
             }
             LastObject::Busy => {

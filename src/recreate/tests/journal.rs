@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::journal::*;
 use super::super::phase::{Ending, Phase, State};
-use super::super::precondition::guard_of;
 use super::world::{World, pass, set_name};
+use crate::api::write::Precondition;
 
 fn journal() -> Journal {
     let mut world = World::settled();
@@ -59,7 +59,7 @@ fn a_head_is_read_without_the_body_and_only_when_all_of_it_is_there() {
     let journal = journal();
     let mut config_map = stored(&journal);
     config_map["binaryData"] = json!({});
-    let guard = guard_of(&config_map["metadata"]).unwrap();
+    let guard = Precondition::of(&config_map["metadata"]).unwrap();
     assert_eq!((guard.uid.as_str(), guard.resource_version.as_str()), ("uid-of-journal", "9"));
     let (set, phase_at) = (set_name(), journal.phase_at);
     let expected = JournalHead { name: name_of(&journal.uid), guard, set, phase: Phase::Prepared, phase_at };

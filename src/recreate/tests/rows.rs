@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::dependent::Kind;
-use super::super::observed::{Guard, Stored};
+use super::super::observed::Stored;
 use super::super::phase::{Ending, Phase, State};
 use super::super::probes::Verdict;
 use super::super::rivals::Found;

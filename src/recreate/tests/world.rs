@@ -11,7 +11,7 @@ use super::super::assemble::Rest;
 use super::super::backup::{self, BackupHead};
 use super::super::dependent::{Claim, Dependent, Kind};
 use super::super::journal::Journal;
-use super::super::observed::{Backups, Departure, Guard, Intent, LastObject, Namespace, Observed, Rules};
+use super::super::observed::{Backups, Departure, Intent, LastObject, Namespace, Observed, Rules};
 use super::super::probes::{ProbeRequest, Probes, Verdict};
 use super::super::rivals::{Found, Rivals};
 use super::super::step::{Action, Read, Step};
@@ -19,6 +19,7 @@ use super::super::{manifest, next, raw};
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName, Uid};
+use crate::api::write::Precondition;
 
 pub(super) const OLD: &str = "uid-1";
 
@@ -29,7 +30,7 @@ pub(super) struct World {
     pub(super) pods: Vec<Dependent>,
     pub(super) revisions: Vec<Dependent>,
     pub(super) claims: Vec<Claim>,
-    pub(super) journals: Vec<(Journal, Guard)>,
+    pub(super) journals: Vec<(Journal, Precondition)>,
     pub(super) backups: BTreeMap<u64, BackupHead>,
     pub(super) namespace: Namespace,
     pub(super) intent: Option<Intent>,
@@ -194,7 +195,7 @@ impl World {
         Probes { uid, generation, targets, at, create, copy, delete, hold, backup, native, spec, protect }
     }
 
-    pub(super) fn last_object(&self, of: &Guard, transaction: &str) -> LastObject {
+    pub(super) fn last_object(&self, of: &Precondition, transaction: &str) -> LastObject {
         let ours = |object: &&Value| object["metadata"]["annotations"][TRANSACTION] == transaction;
         if self.removed.iter().any(|object| ours(&object)) {
             return LastObject::SuccessorGone;
@@ -208,7 +209,7 @@ impl World {
         self.counter.to_string()
     }
 
-    fn is_at(&self, guard: &Guard) -> bool {
+    fn is_at(&self, guard: &Precondition) -> bool {
         let matches = |set: &Value| {
             set["metadata"]["uid"] == guard.uid.as_str()
                 && set["metadata"]["resourceVersion"] == guard.resource_version.as_str()
@@ -352,7 +353,7 @@ impl World {
                 if self.journals.iter().any(|(known, _)| known.name() == journal.name()) {
                     return Applied::Moved;
                 }
-                let guard = Guard { uid: Uid::new(journal.name()), resource_version: self.version() };
+                let guard = Precondition { uid: Uid::new(journal.name()), resource_version: self.version() };
                 self.journals.push((*journal.clone(), guard));
             }
             Action::UpdateJournal { journal, guard } => {
@@ -368,7 +369,7 @@ impl World {
                 let name = object["metadata"]["name"].as_str().unwrap().to_owned();
                 let number = backup::number_of(&set_name(), &name).unwrap();
                 let transaction = object["metadata"]["annotations"][TRANSACTION].as_str().map(str::to_owned);
-                let guard = Guard { uid: Uid::new(name.as_str()), resource_version: "1".to_owned() };
+                let guard = Precondition { uid: Uid::new(name.as_str()), resource_version: "1".to_owned() };
                 self.backups.insert(number, BackupHead { name, guard, transaction, deleting: false });
             }
             Action::DeleteBackup { guard, .. } => self.backups.retain(|_, head| head.guard != *guard),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+use crate::api::objects::EVENTS;
 use crate::cli::show::terminal::say;
-use crate::cluster::client::resources::EVENTS;
 use crate::cluster::client::{Client, Selector};
 use crate::cluster::clock;
 use crate::workload::statefulset::StatefulSetView;

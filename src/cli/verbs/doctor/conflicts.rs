@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::Context;
 use super::findings::Finding;
-use crate::cluster::client::resources::PODS;
-use crate::cluster::client::{Error, Resource};
+use crate::api::objects::{PODS, Resource};
+use crate::cluster::client::Error;
 use crate::recreate::rivals::selects;
 use crate::workload::statefulset::StatefulSetView;
 

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::Context;
 use super::findings::Finding;
-use crate::cluster::client::{Error, Resource};
+use crate::api::objects::Resource;
+use crate::cluster::client::Error;
 use crate::policy::settings::{Auto, Limits};
 use crate::workload::statefulset::StatefulSetView;
 

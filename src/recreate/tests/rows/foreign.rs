@@ -1,6 +1,7 @@
 //! Rows of unexpected objects: a StatefulSet of another client, a lost journal, protective owner references.
 
 use super::*;
+use crate::api::write::Precondition;
 
 #[test]
 fn a_foreign_set_is_never_deleted_and_ends_as_superseded() {
@@ -112,7 +113,7 @@ fn a_marker_without_a_journal_waits_for_a_person() {
 
 fn with_unreadable_journal(world: &World, error: journal::JournalError) -> Step {
     let mut seen = world.observe();
-    let guard = Guard { uid: "uid-of-journal".into(), resource_version: "9".to_owned() };
+    let guard = Precondition { uid: "uid-of-journal".into(), resource_version: "9".to_owned() };
     seen.journal = Stored::Unreadable { name: "rso-journal-uid-1".to_owned(), guard, error };
     next(&seen, world.now)
 }
