@@ -1,4 +1,4 @@
-//! The checks of Pods, ControllerRevisions, and PVCs: all exist, belong to the StatefulSet, and are at rest.
+//! The checks of Pods, ControllerRevisions, and PVCs: all exist, belong to the StatefulSet, and are stable.
 
 use std::collections::{BTreeMap, BTreeSet};
 
