@@ -1,7 +1,6 @@
 //! How do bytes become a cluster? A settled set whose claims have grown, and at any place something that is not so: only
 //! what a server would take.
 
-use rso::api::write::Precondition;
 use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
@@ -10,14 +9,18 @@ use rso::api::annotations::{HOLD, PAUSED, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
 use rso::api::reasons::Note;
+use rso::api::write::Precondition;
 use rso::recreate::assemble::Rest;
-use rso::recreate::journal::{Snapshot, VERSION};
+use rso::recreate::backup::BackupHead;
+use rso::recreate::dependent::{Claim, Dependent, Kind};
+use rso::recreate::journal::{Journal, JournalHead, Snapshot, VERSION};
 use rso::recreate::manifest::{self, MANAGER};
-use rso::recreate::observed::{
-    BackupHead, Backups, Claim, Departure, Dependent, Found, JournalHead, Kind, LastObject, LiveSet, Namespace,
-    Observed, Probes, Rivals, Verdict, WhenDeleted,
-};
-use rso::recreate::{Ending, Intent, Journal, Phase, Rules, raw};
+use rso::recreate::observed::{Backups, Departure, Intent, LastObject, Namespace, Observed, Rules};
+use rso::recreate::phase::{Ending, Phase};
+use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::raw;
+use rso::recreate::rivals::{Found, Rivals};
+use rso::recreate::set::{LiveSet, WhenDeleted};
 use serde_json::{Map, Value, json};
 
 use super::draw;

@@ -20,12 +20,12 @@ use crate::api::objects::{
 };
 use crate::api::write::Write;
 use crate::recreate::assemble::{self, Outline, Related, Rest};
-use crate::recreate::journal;
-use crate::recreate::observed::{
-    Backups, Claim, Departure, Dependent, Found, Kind, Malformed, Probes, Rivals, Spec, Verdict,
-};
-use crate::recreate::rivals::selects;
-use crate::recreate::{Intent, Observed, ProbeRequest, RivalsRequest, backup, compare, write};
+use crate::recreate::dependent::{Claim, Dependent, Kind};
+use crate::recreate::observed::{Backups, Departure, Intent, Observed};
+use crate::recreate::probes::{ProbeRequest, Probes, Verdict};
+use crate::recreate::rivals::{Found, Rivals, RivalsRequest, selects};
+use crate::recreate::set::{Malformed, Spec};
+use crate::recreate::{backup, compare, journal, write};
 
 /// How many times rso waits for the watch of the PVCs.
 const CATCH_UPS: u32 = 20;

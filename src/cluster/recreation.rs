@@ -17,8 +17,10 @@ use crate::api::names::SetName;
 use crate::api::objects::Address;
 use crate::api::write::{Precondition, Write};
 use crate::recreate::journal::JournalError;
-use crate::recreate::observed::{LastObject, LiveSet};
-use crate::recreate::{Action, compare, write};
+use crate::recreate::observed::LastObject;
+use crate::recreate::set::LiveSet;
+use crate::recreate::step::Action;
+use crate::recreate::{compare, write};
 
 /// How long to wait for the DELETED event of a released StatefulSet. The event comes with the response to the PATCH;
 /// without it, rso searches the history of the watch.

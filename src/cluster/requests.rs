@@ -3,7 +3,7 @@
 use super::act::act;
 use super::client::{Client, Error, Outcome};
 use super::lease::Leadership;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// How an attempt to shorten the annotation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Shortened {
 pub async fn shorten(
     client: &Client,
     leadership: &Leadership,
-    set: &SetView,
+    set: &StatefulSetView,
     left: Option<&str>,
 ) -> Result<Shortened, Error> {
     let write = set.requested_left(left);

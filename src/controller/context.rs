@@ -13,10 +13,10 @@ use crate::policy::drivers::Drivers;
 use crate::policy::settings::Limits;
 use crate::telemetry::Telemetry;
 
+use super::limit::RecreationLimit;
 use super::measurements::Measuring;
 use super::memory::Memories;
 use super::nudges::Nudges;
-use super::turns::Turns;
 
 /// What every pass has at hand. One for the process.
 pub struct Context {
@@ -45,7 +45,7 @@ pub struct Context {
     /// Pods whose kubelet has a filesystem to expand.
     pub nudges: Nudges,
     /// Who may begin a recreate.
-    pub turns: Turns,
+    pub recreations: RecreationLimit,
 }
 
 impl Context {

@@ -5,6 +5,7 @@ pub mod context;
 mod deferral;
 mod expand;
 mod gauges;
+pub mod limit;
 mod measure;
 mod measurements;
 pub mod memory;
@@ -19,7 +20,6 @@ mod report;
 mod requeue;
 mod standing;
 mod sync;
-pub mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +39,8 @@ use crate::telemetry::stop::Stop;
 /// StatefulSets that are reconciled at the same time, beside those that are recreated. Most reconciliations send no
 /// request.
 const MAX_CONCURRENT_RECONCILES: usize = 64;
-/// How often the turns are checked: which recreations are stuck, and which may begin. Costs no request.
-const TURN_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the concurrency limit is checked: which recreations are stuck, and which may begin. Costs no request.
+const LIMIT_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The time to finish what is in progress at the stop. What is then unfinished is in the journal, and the next leader
 /// continues it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(40);
@@ -115,9 +115,9 @@ async fn call_next(context: &Context, triggers: &Triggers) {
     loop {
         let (flights, now) = (context.cache.flights(), clock::now());
         context.telemetry.metrics.stuck(flights.iter().filter(|flight| flight.is_stuck(now)).count());
-        let called = context.turns.call(&flights, context.environment.rules.concurrent, now);
+        let called = context.recreations.call(&flights, context.environment.rules.concurrent, now);
         called.into_iter().for_each(|set| triggers.now(set));
-        let _ = tokio::time::timeout(TURN_CHECK_INTERVAL, context.turns.changed()).await;
+        let _ = tokio::time::timeout(LIMIT_CHECK_INTERVAL, context.recreations.changed()).await;
     }
 }
 
@@ -130,7 +130,7 @@ async fn follow(context: &Context, mut changes: Changes, triggers: &Triggers) ->
             Ok(Change::Set(set)) => triggers.now(set),
             Ok(Change::Journal(set)) => {
                 triggers.now(set);
-                context.turns.change();
+                context.recreations.change();
             }
             Ok(Change::Claim(namespace, claim)) => {
                 let sets = context.cache.sets_of_claim(&namespace, &claim);

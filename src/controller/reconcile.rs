@@ -30,7 +30,7 @@ use crate::policy::usage::Reading;
 use crate::workload::group::VolumeGroup;
 use crate::workload::plan::{self, Plan, Step, Template};
 use crate::workload::snapshot::Workload;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// Reconciles one StatefulSet and returns the requeue delay.
 pub async fn reconcile(context: &Context, name: &SetName) -> Option<Duration> {
@@ -93,7 +93,7 @@ async fn run(pass: &mut Pass<'_>) -> Result<Option<Next>, ObserveError> {
 }
 
 /// Reads what belongs to a StatefulSet, with the expansions that this leader remembers: an annotation can have been removed.
-fn snapshot(context: &Context, set: SetView, now: Timestamp) -> Workload {
+fn snapshot(context: &Context, set: StatefulSetView, now: Timestamp) -> Workload {
     let mut workload = Workload::read(context.cache.as_ref(), set, &context.limits);
     for claim in workload.claims_mut() {
         if let Some(at) = context.memories.grown_at(&claim.uid) {

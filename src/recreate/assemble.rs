@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::journal::{self, Journal, JournalError, Phase};
-use super::observed::{
-    Backups, Claim, Departure, Dependent, Intent, JournalHead, Kind, LastObject, Live, LiveSet, Malformed, Namespace,
-    Observed, Rules, Spec, Stored, owners_changed,
-};
+use super::dependent::{Claim, Dependent, Kind, owners_changed};
+use super::journal::{self, Journal, JournalError, JournalHead};
+use super::observed::{Backups, Departure, Intent, LastObject, Live, Namespace, Observed, Rules, Stored};
+use super::phase::Phase;
+use super::set::{LiveSet, Malformed, Spec};
 use crate::api::names::{ClaimName, Ordinal, SetName, Uid, pod_name};
 use crate::api::storage;
 use crate::api::write::Precondition;
@@ -70,7 +70,7 @@ impl Outline {
             None => Live::Absent,
             Some(object) => Live::Present(Box::new(LiveSet::read(object)?)),
         };
-        let (journal, others, guarded) = sort_journals(set, &live, journals);
+        let (journal, others, protecting) = sort_journals(set, &live, journals);
         let (mut uids, mut specs, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
         if let Live::Present(live) = &live {
             uids.push(live.uid.clone());
@@ -82,7 +82,7 @@ impl Outline {
             specs.extend(Spec::read(&journal.image));
             revisions.extend(journal.snapshot.revisions.keys().cloned());
         }
-        specs.extend(guarded.iter().filter_map(|image| Spec::read(image).ok()));
+        specs.extend(protecting.iter().filter_map(|image| Spec::read(image).ok()));
         let namespace = read_namespace(namespace);
         Ok(Self { set: set.clone(), live, namespace, journal, others, uids, specs, revisions })
     }
@@ -175,7 +175,7 @@ pub fn read_journal(config_map: &Value) -> Stored {
 /// The journal in progress for this StatefulSet, the heads of all others, and the images in those that only wait for
 /// the removal of protective owner references.
 fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<JournalHead>, Vec<Value>) {
-    let (mut own, mut others, mut guarded) = (Stored::None, Vec::new(), Vec::new());
+    let (mut own, mut others, mut protecting) = (Stored::None, Vec::new(), Vec::new());
     let by_uid = match live {
         Live::Present(live) => Some(journal::name_of(&live.uid)),
         Live::Absent => None,
@@ -185,7 +185,7 @@ fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<J
         let named = by_uid.is_some() && config_map["metadata"]["name"].as_str() == by_uid.as_deref();
         match head {
             Some(head) if head.set == *set && head.phase == Phase::Guarded => {
-                guarded.extend(Journal::decode(config_map).ok().map(|journal| journal.image));
+                protecting.extend(Journal::decode(config_map).ok().map(|journal| journal.image));
                 others.push(head);
             }
             Some(head) if head.set == *set => own = read_journal(config_map),
@@ -198,7 +198,7 @@ fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<J
             None => {}
         }
     }
-    (own, others, guarded)
+    (own, others, protecting)
 }
 
 fn read_namespace(namespace: Option<&Value>) -> Namespace {

@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::assemble::{Outline, Related, Rest, without_foreign_body};
-use super::journal::{Journal, JournalError};
-use super::observed::{Claim, Dependent, JournalHead, Kind, Malformed, Namespace, Observed};
+use super::dependent::{Claim, Dependent, Kind};
+use super::journal::{Journal, JournalError, JournalHead};
+use super::observed::{Namespace, Observed};
+use super::set::Malformed;
 use crate::api::names::SetName;
 use crate::api::write::Precondition;
 

@@ -99,7 +99,7 @@ impl LiveSet {
     }
 
     /// Whether it has the finalizer of the recreation.
-    pub fn is_held(&self) -> bool {
+    pub fn has_own_finalizer(&self) -> bool {
         self.has_finalizer(annotations::HOLD)
     }
 

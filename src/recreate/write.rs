@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::journal::JournalError;
-use super::observed::Kind;
-use super::{Action, Journal, ProbeRequest, Protection};
+use super::dependent::Kind;
+use super::journal::{Journal, JournalError};
+use super::probes::{ProbeRequest, Protection};
+use super::step::Action;
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::SetName;
 use crate::api::objects::{Address, CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, PODS};

@@ -18,7 +18,7 @@ use crate::policy::settings::{Limits, Settings, concerns_us};
 
 /// What decisions need of a StatefulSet.
 #[derive(Clone, Debug)]
-pub struct SetView {
+pub struct StatefulSetView {
     /// Namespace and name.
     pub name: SetName,
     /// `metadata.uid`.
@@ -52,7 +52,7 @@ pub struct Template {
     pub size: Option<Bytes>,
 }
 
-impl SetView {
+impl StatefulSetView {
     /// The write that shortens the annotation `requested` to what is left of it, on exactly the object that was read.
     pub fn requested_left(&self, left: Option<&str>) -> Write {
         let only = Precondition { uid: self.uid.clone(), resource_version: self.resource_version.clone() };
@@ -132,12 +132,12 @@ mod tests {
 
     use super::*;
 
-    fn view(spec: serde_json::Value) -> SetView {
+    fn view(spec: serde_json::Value) -> StatefulSetView {
         let set = json!({
             "metadata": {"name": "db", "namespace": "ns", "uid": "1"},
             "spec": spec,
         });
-        SetView::of(&serde_json::from_value(set).unwrap()).unwrap()
+        StatefulSetView::of(&serde_json::from_value(set).unwrap()).unwrap()
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
             if let Some(recorded) = recorded {
                 set["metadata"]["annotations"] = json!({ REQUESTED: recorded });
             }
-            let view = SetView::of(&serde_json::from_value(set).unwrap()).unwrap();
+            let view = StatefulSetView::of(&serde_json::from_value(set).unwrap()).unwrap();
             assert_eq!(view.remaining_requests(), expected, "{recorded:?}");
         };
         check(None, Remaining::None);

@@ -11,8 +11,8 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use rso::recreate::journal::{self, JournalError};
-use rso::recreate::{Action, OwnersChange};
+use rso::recreate::archive::{self, ArchiveError};
+use rso::recreate::step::{Action, OwnersChange};
 
 use crate::tree;
 
@@ -96,7 +96,7 @@ pub(crate) fn word(action: &Action) -> &'static str {
         Action::DeleteBackup { .. } => "DeleteBackup",
         Action::SetOwners { why: OwnersChange::Protect, .. } => "SetOwners Protect",
         Action::SetOwners { why: OwnersChange::Strip, .. } => "SetOwners Strip",
-        Action::SetOwners { why: OwnersChange::GiveBack, .. } => "SetOwners GiveBack",
+        Action::SetOwners { why: OwnersChange::Restore, .. } => "SetOwners Restore",
         Action::SetOwners { why: OwnersChange::Unprotect, .. } => "SetOwners Unprotect",
         Action::SetRetention { .. } => "SetRetention",
         Action::SetFinalizers { .. } => "SetFinalizers",
@@ -113,16 +113,16 @@ fn an_archive_that_unpacks_to_too_much_is_refused() {
     let check = |what: &str, content: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(content).unwrap();
-        let unpacked = journal::unpack(&encoder.finish().unwrap());
-        assert_eq!(unpacked.err(), Some(JournalError::Bomb), "{what}");
+        let unpacked = archive::unpack(&encoder.finish().unwrap());
+        assert_eq!(unpacked.err(), Some(ArchiveError::Bomb), "{what}");
     };
-    let most = usize::try_from(journal::MOST_UNPACKED).unwrap();
+    let most = usize::try_from(archive::MOST_UNPACKED).unwrap();
     check("zeros", &vec![0; 8 * most]);
     check("one byte too many", [b"{}".to_vec(), vec![b' '; most - 1]].concat().as_slice());
     // A small text, and much memory.
-    check("maps", format!("[{}0]", r#"{"":0},"#.repeat(journal::MOST_PARTS / 2)).as_bytes());
-    check("lists", format!("[{}0]", "[0],".repeat(journal::MOST_PARTS / 2)).as_bytes());
-    check("numbers", format!("[{}0]", "0,".repeat(journal::MOST_PARTS)).as_bytes());
+    check("maps", format!("[{}0]", r#"{"":0},"#.repeat(archive::MOST_PARTS / 2)).as_bytes());
+    check("lists", format!("[{}0]", "[0],".repeat(archive::MOST_PARTS / 2)).as_bytes());
+    check("numbers", format!("[{}0]", "0,".repeat(archive::MOST_PARTS)).as_bytes());
 }
 
 fn corpus(target: &str) -> Vec<std::path::PathBuf> {

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use arbitrary::Unstructured;
 use rso::api::names::SetName;
 use rso::api::write::Write;
-use rso::recreate::{Action, Step, next, write};
+use rso::recreate::step::{Action, Step};
+use rso::recreate::{next, write};
 use serde_json::Value;
 
 use crate::fuzz::properties::cluster;
@@ -28,8 +29,8 @@ const ACTIONS: [&str; 17] = [
     "RestoreOwnership",
     "RestoreSpec",
     "SetFinalizers",
-    "SetOwners GiveBack",
     "SetOwners Protect",
+    "SetOwners Restore",
     "SetOwners Strip",
     "SetOwners Unprotect",
     "SetRetention",

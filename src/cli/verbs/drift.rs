@@ -25,7 +25,7 @@ use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::print;
 use crate::cluster::client::{Client, Selector};
 use crate::workload::group::VolumeGroup;
-use crate::workload::statefulset::{SetView, Template};
+use crate::workload::statefulset::{StatefulSetView, Template};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const RELEASE_NAME: &str = "meta.helm.sh/release-name";
@@ -125,7 +125,7 @@ fn sizes(set: &Value) -> BTreeMap<TemplateName, Bytes> {
 }
 
 fn drift(set: &Value, listed: &Listed, applied: Option<&Value>) -> Vec<Drift> {
-    let view = serde_json::from_value(set.clone()).ok().and_then(|set| SetView::of(&set));
+    let view = serde_json::from_value(set.clone()).ok().and_then(|set| StatefulSetView::of(&set));
     let git = applied.map(sizes);
     // A StatefulSet that rso does not manage is reported only if the size in git is known.
     let Some(view) = view.filter(|view| git.is_some() || view.is_managed()) else { return Vec::new() };
@@ -145,7 +145,7 @@ fn drift(set: &Value, listed: &Listed, applied: Option<&Value>) -> Vec<Drift> {
 }
 
 /// The largest of the live and the requested sizes of a template; `None` if its own size cannot be parsed.
-fn expected(set: &SetView, template: &Template, listed: &Listed) -> Option<Bytes> {
+fn expected(set: &StatefulSetView, template: &Template, listed: &Listed) -> Option<Bytes> {
     let running = VolumeGroup::read(listed, set, template).claims;
     let claims = running.into_iter().chain(VolumeGroup::retained(listed, set, template)).map(|claim| claim.requested);
     let requested = set.annotations.get(REQUESTED).and_then(|text| requested::largest(text, template.name.as_str()));

@@ -18,7 +18,8 @@ use crate::cli::flags::Connection;
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::terminal::print;
 use crate::cluster::client::{Client, Selector};
-use crate::recreate::{Phase, journal};
+use crate::recreate::journal;
+use crate::recreate::phase::Phase;
 
 /// The operator's namespace, as in the documentation.
 const DEFAULT_NAMESPACE: &str = "rso-system";

@@ -8,8 +8,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::assemble::Rest;
-use super::super::observed::*;
-use super::super::*;
+use super::super::backup::{self, BackupHead};
+use super::super::dependent::{Claim, Dependent, Kind};
+use super::super::journal::Journal;
+use super::super::observed::{Backups, Departure, Intent, LastObject, Namespace, Observed, Rules};
+use super::super::probes::{ProbeRequest, Probes, Verdict};
+use super::super::rivals::{Found, Rivals};
+use super::super::step::{Action, Read, Step};
+use super::super::{manifest, next, raw};
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName, Uid};
@@ -429,8 +435,8 @@ impl World {
             let held = set["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)));
             held || !set["metadata"]["annotations"][TRANSACTION].is_null()
         });
-        let guarded = self.claims.iter().any(|claim| claim.is_guarded_by(&self.namespace.uid));
-        !marked && !guarded && self.journals.is_empty()
+        let protected = self.claims.iter().any(|claim| claim.is_protected_by(&self.namespace.uid));
+        !marked && !protected && self.journals.is_empty()
     }
 
     pub(super) fn size(&self) -> &str {
@@ -456,11 +462,11 @@ pub(super) fn decide(world: &World) -> Step {
     let mut seen = world.observe();
     for _ in 0..4 {
         match next(&seen, world.now) {
-            Step::Look(Look::Probes(request)) => seen.probes = Some(world.probe(&request)),
-            Step::Look(Look::Rivals(request)) => {
+            Step::Read(Read::Probes(request)) => seen.probes = Some(world.probe(&request)),
+            Step::Read(Read::Rivals(request)) => {
                 seen.rivals = Some(Rivals { of: request.of, found: world.rivals.clone() });
             }
-            Step::Look(Look::LastObject { of, transaction }) => seen.last = world.last_object(&of, &transaction),
+            Step::Read(Read::LastObject { of, transaction }) => seen.last = world.last_object(&of, &transaction),
             step => return step,
         }
     }
@@ -486,7 +492,7 @@ pub(super) fn pass(world: &mut World) -> Pass {
             None
         }
         Step::Refuse(_) => None,
-        Step::Look(_) => unreachable!("decide carries out every read"),
+        Step::Read(_) => unreachable!("decide carries out every read"),
     };
     Pass { step, applied }
 }

@@ -1,7 +1,7 @@
 //! What may the operator's accounts do? Each try is made as that account.
 
 use rso::api::reasons::Reason;
-use rso::recreate::gates::OWN_POLICY;
+use rso::recreate::preflight::answers::OWN_POLICY;
 use serde_json::{Value, json};
 
 use crate::harness::operator;
