@@ -11,15 +11,14 @@ use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName};
 use crate::policy::usage::{ContainerFailure, Failing, Unknown, excerpt};
 
+mod trouble;
+
+use trouble::{NORMAL, Trouble, trouble};
+
 /// The kubelet computes the usage of volumes once a minute, and responds with the previous result: two rounds.
 const JUST_STARTED: Duration = Duration::from_secs(2 * 60);
-/// A Pod whose containers are still being created after this time does not start: images are pulled and disks are
-/// attached within it.
-const LONG_START: Duration = Duration::from_secs(5 * 60);
 /// The maximum length of a message about the whole Pod that is kept, bytes: more than is ever displayed.
 const MESSAGE: usize = 400;
-/// The reasons for which a container waits in a Pod that starts normally.
-const NORMAL: [&str; 2] = ["PodInitializing", "ContainerCreating"];
 
 /// A Pod as observed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +67,7 @@ impl PodView {
     /// Why the usage of its volumes is unknown; `said` is what all sources reported.
     pub fn unknown(&self, said: String) -> Unknown {
         match &self.failing {
-            Some(failing) => Unknown::NotRunning(failing.clone()),
+            Some(failing) => Unknown::NotRunning(Box::new(failing.clone())),
             None if self.young => Unknown::NotYet,
             None => Unknown::Silent(said),
         }
@@ -136,35 +135,15 @@ impl<'a> Seen<'a> {
     }
 
     fn failing(&self, pod: &Pod, now: Timestamp) -> Option<Failing> {
-        let failing = |container: Option<&str>, reason: &str, message: &str| Failing {
+        let Trouble { part, reason, exit_code, message } = trouble(self, pod, now)?;
+        Some(Failing {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             pod: pod.metadata.name.clone().unwrap_or_default(),
-            container: container.map(ToOwned::to_owned),
+            part,
             reason: reason.to_owned(),
+            exit_code,
             message: message.to_owned(),
-        };
-        // If another container runs, the Pod runs, and the kubelet knows its volumes.
-        let mut of_containers = self.all().filter(|_| self.phase != "Running" || !self.writes());
-        if let Some((name, reason, message)) = of_containers.find_map(trouble) {
-            return Some(failing(Some(name), reason, &message));
-        }
-        if let Some(condition) = pod.status.as_ref().and_then(unscheduled) {
-            let reason = condition.reason.as_deref().unwrap_or("Unschedulable");
-            return Some(failing(None, reason, condition.message.as_deref().unwrap_or_default()));
-        }
-        match self.phase {
-            "Failed" => {
-                let status = pod.status.as_ref();
-                let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or("Failed");
-                Some(failing(None, reason, status.and_then(|status| status.message.as_deref()).unwrap_or_default()))
-            }
-            "Pending" if began(pod).is_some_and(|at| age(at, now) >= LONG_START) => {
-                let waits = self.all().find_map(|status| Some((status.name.as_str(), waiting(status)?.0)));
-                let (name, reason) = waits.filter(|(_, reason)| *reason == NORMAL[1])?;
-                Some(failing(Some(name), reason, ""))
-            }
-            _ => None,
-        }
+        })
     }
 }
 
@@ -192,17 +171,6 @@ fn ended(status: &ContainerStatus, now: Timestamp) -> impl Iterator<Item = Times
     let states = [status.state.as_ref(), status.last_state.as_ref()];
     let ends = states.into_iter().flatten().filter_map(|state| state.terminated.as_ref());
     ends.map(move |end| end.finished_at.as_ref().map_or(now, |time| time.0)).collect::<Vec<_>>().into_iter()
-}
-
-/// What prevents a container from running: its name, the reason, and the message.
-fn trouble(status: &ContainerStatus) -> Option<(&str, &str, String)> {
-    if let Some((reason, message)) = waiting(status) {
-        let normal = reason.is_empty() || NORMAL.contains(&reason);
-        return (!normal).then(|| (status.name.as_str(), reason, message.to_owned()));
-    }
-    let end = status.state.as_ref()?.terminated.as_ref().filter(|end| end.exit_code != 0)?;
-    let message = end.message.clone().unwrap_or_else(|| format!("exit code {}", end.exit_code));
-    Some((status.name.as_str(), end.reason.as_deref().unwrap_or("Error"), message))
 }
 
 fn failures(status: &ContainerStatus) -> impl Iterator<Item = ContainerFailure> {

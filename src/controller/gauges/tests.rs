@@ -1,7 +1,10 @@
 use super::*;
+use crate::api::reasons::Reason;
+use crate::policy::decide::{Verdict, decide};
+use crate::policy::drivers::Driver;
 use crate::policy::samples::{at, claim, usage};
 use crate::policy::settings::{Auto, Limits};
-use crate::policy::usage::Failing;
+use crate::policy::usage::{Failing, Part};
 
 /// A volume of this size, far from its threshold, is measured once a minute.
 const SIZE: Bytes = Bytes::gib(1_000);
@@ -34,13 +37,14 @@ fn pod(uid: &str, ran: Option<i64>) -> PodView {
 }
 
 fn not_running() -> Unknown {
-    Unknown::NotRunning(Failing {
+    Unknown::NotRunning(Box::new(Failing {
         namespace: "shop".to_owned(),
         pod: "db-0".to_owned(),
-        container: None,
+        part: Part::Pod,
         reason: "CrashLoopBackOff".to_owned(),
+        exit_code: None,
         message: String::new(),
-    })
+    }))
 }
 
 /// A volume with this usage at second 0.
@@ -112,6 +116,26 @@ fn the_last_reading_counts_as_long_as_nothing_can_have_freed_space() {
     check(&silent, Some(pod("a", Some(10))), 10, Ok(99));
     check(&silent, Some(pod("a", Some(181))), 181, Err(silent.clone()));
     check(&Unknown::NotIsolated, Some(pod("a", Some(1))), 1, Err(Unknown::NotIsolated));
+}
+
+#[test]
+fn a_volume_that_was_full_when_its_pod_died_is_expanded_when_the_cooldown_is_over() {
+    let (mut settings, driver) = (settings(), Driver::default());
+    settings.cooldown = Some(Duration::from_secs(15 * 60));
+    let last = Claim { resized_at: Some(at(-30)), ..claim(0, SIZE) };
+    let mut gauges = Gauges::default();
+    gauges.want(wanted(std::slice::from_ref(&last)), |_| None, at(0));
+    store(&mut gauges, Some(&pod("a", Some(0))), Ok(usage(&last, 97)), 0);
+    let dead = pod("a", Some(4));
+    let mut decided = |second: i64| {
+        let is_news = store(&mut gauges, Some(&dead), Err(not_running()), second);
+        assert_eq!(is_news, Some(true), "a full volume is reconciled after every query");
+        let readings = gauges.readings(at(second));
+        decide(&settings, &driver, SIZE, std::slice::from_ref(&last), &readings, at(second)).verdict
+    };
+    assert!(matches!(decided(10), Verdict::Refuse(Reason::CooldownActive)));
+    assert!(matches!(decided(869), Verdict::Refuse(Reason::CooldownActive)));
+    assert!(matches!(decided(870), Verdict::Grow { .. }));
 }
 
 #[test]
