@@ -6,19 +6,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodStatus};
 
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName};
 use crate::policy::usage::{ContainerFailure, Failing, Unknown, excerpt};
 
+mod lean;
 mod trouble;
 
+pub use lean::lean;
 use trouble::{NORMAL, Trouble, trouble};
 
 /// The kubelet computes the usage of volumes once a minute, and responds with the previous result: two rounds.
 const JUST_STARTED: Duration = Duration::from_secs(2 * 60);
-/// The maximum length of a message about the whole Pod that is kept, bytes: more than is ever displayed.
-const MESSAGE: usize = 400;
 
 /// A Pod as observed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,9 @@ pub struct PodView {
     pub claims: Vec<ClaimName>,
     /// When one of its containers, other than the agent, last ran; `None` if none ever did.
     pub ran: Option<Timestamp>,
+    /// When the newest of its running containers, other than the agent, started; `None` if none runs. The cache does not
+    /// keep it of a Pod that runs well ([`lean`]).
+    pub started: Option<Timestamp>,
     /// Why it does not start, or does not keep running.
     pub failing: Option<Failing>,
     /// What is reported about its containers, other than the agent, that do not run: the present state first, then the
@@ -58,6 +61,7 @@ impl PodView {
             agent: agent(pod, &seen),
             claims: claims(pod),
             ran: seen.ran(now),
+            started: seen.others().filter_map(started_at).max(),
             failing: seen.failing(pod, now),
             failures: seen.failures(),
             young: seen.started(pod).is_some_and(|at| age(at, now) < JUST_STARTED),
@@ -129,9 +133,7 @@ impl<'a> Seen<'a> {
 
     /// The latest start of the Pod or of one of its containers.
     fn started(&self, pod: &Pod) -> Option<Timestamp> {
-        let of_containers =
-            self.all().filter_map(|status| Some(status.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0));
-        of_containers.chain(began(pod)).max()
+        self.all().filter_map(started_at).chain(began(pod)).max()
     }
 
     fn failing(&self, pod: &Pod, now: Timestamp) -> Option<Failing> {
@@ -159,6 +161,10 @@ fn began(pod: &Pod) -> Option<Timestamp> {
 
 fn is_running(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|state| state.running.is_some())
+}
+
+fn started_at(status: &ContainerStatus) -> Option<Timestamp> {
+    Some(status.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0)
 }
 
 fn waiting(status: &ContainerStatus) -> Option<(&str, &str)> {
@@ -226,75 +232,6 @@ pub fn has_stuck_agent(pod: &Pod, image: &str) -> bool {
             && status.image == image
             && waiting(status).is_some_and(|(reason, _)| STUCK.contains(&reason))
     })
-}
-
-/// Keeps the parts of a status that are needed of every Pod of the cluster: of a Pod that runs well, the state of its
-/// agent.
-pub fn lean(status: &mut PodStatus) {
-    let runs = status.phase.as_deref() == Some("Running");
-    // All main containers or none: one that runs beside one that does not must be visible.
-    let plain = |status: &ContainerStatus| is_running(status) && !has_restarted(status);
-    let well = runs && status.container_statuses.iter().flatten().all(plain);
-    let kept = |list: Option<Vec<ContainerStatus>>, all: bool| {
-        let kept = list?.into_iter().filter(|status| status.name == AGENT_CONTAINER || all);
-        let kept: Vec<_> = kept.map(lean_container).collect();
-        (!kept.is_empty()).then_some(kept)
-    };
-    let failed = status.phase.as_deref() == Some("Failed");
-    *status = PodStatus {
-        init_container_statuses: kept(status.init_container_statuses.take(), !well),
-        container_statuses: kept(status.container_statuses.take(), !well),
-        conditions: unscheduled(status).cloned().map(|condition| vec![lean_condition(condition)]),
-        phase: status.phase.take(),
-        pod_ip: status.pod_ip.take(),
-        host_ip: status.host_ip.take(),
-        start_time: status.start_time.take(),
-        reason: status.reason.take().filter(|_| failed),
-        message: status.message.take().filter(|_| failed).map(short),
-        ..Default::default()
-    };
-}
-
-fn has_restarted(status: &ContainerStatus) -> bool {
-    status.last_state.as_ref().is_some_and(|state| state.terminated.is_some())
-}
-
-fn lean_container(mut status: ContainerStatus) -> ContainerStatus {
-    let state = |state: Option<ContainerState>| {
-        let mut state = state?;
-        if let Some(waiting) = &mut state.waiting {
-            waiting.message = waiting.message.take().map(|message| excerpt(&message).to_owned());
-        }
-        if let Some(end) = &mut state.terminated {
-            end.message = end.message.take().map(|message| excerpt(&message).to_owned());
-            end.container_id = None;
-        }
-        Some(state)
-    };
-    ContainerStatus {
-        // Only the image of the agent is used, to check whether it is rso's.
-        image: if status.name == AGENT_CONTAINER { status.image } else { String::new() },
-        name: status.name,
-        state: state(status.state.take()),
-        last_state: state(status.last_state.take()),
-        ..Default::default()
-    }
-}
-
-fn lean_condition(condition: PodCondition) -> PodCondition {
-    PodCondition {
-        type_: condition.type_,
-        status: condition.status,
-        reason: condition.reason,
-        message: condition.message.map(short),
-        ..Default::default()
-    }
-}
-
-fn short(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MESSAGE));
-    message.shrink_to_fit();
-    message
 }
 
 #[cfg(test)]

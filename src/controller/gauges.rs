@@ -68,6 +68,8 @@ struct PodKind {
     uid: String,
     responds: bool,
     placed: bool,
+    /// While a container runs, the kubelet knows the volumes.
+    started: Option<Timestamp>,
 }
 
 /// The part of a reading that matters to a reconciliation.
@@ -83,7 +85,7 @@ enum Summary {
 
 impl PodKind {
     fn of(pod: &PodView) -> Self {
-        Self { uid: pod.uid.clone(), responds: pod.agent.is_some(), placed: pod.node.is_some() }
+        Self { uid: pod.uid.clone(), responds: pod.agent.is_some(), placed: pod.node.is_some(), started: pod.started }
     }
 }
 

@@ -98,6 +98,22 @@ fn a_volume_is_idle_from_when_the_last_container_but_the_agent_ended() {
 }
 
 #[test]
+fn the_newest_start_of_a_container_that_runs_in_a_pod_that_does_not_run_well_is_known() {
+    let check = |phase: &str, prepare: Value, db: Value, expected: Option<i64>| {
+        let expected = expected.map(|before| ago(before).parse::<Timestamp>().unwrap());
+        for view in views(&status(phase, &json!([runs(900), {}]), &prepare, &db)) {
+            assert_eq!(view.started, expected, "{phase} {prepare} {db}");
+        }
+    };
+    let (done, never) = (json!([ended(0, 1_000), {}]), json!([waits("PodInitializing"), {}]));
+    check("Running", done.clone(), json!([runs(5), ended(1, 60)]), Some(5));
+    check("Running", done, json!([waits("CrashLoopBackOff"), ended(1, 60)]), None);
+    check("Pending", json!([runs(7), ended(1, 60)]), never.clone(), Some(7));
+    // The agent is asked itself.
+    check("Pending", never.clone(), never, None);
+}
+
+#[test]
 fn one_container_that_runs_beside_one_that_does_not_may_write() {
     let mut both = status("Running", &json!([runs(900), {}]), &json!([ended(0, 1_000), {}]), &json!([runs(900), {}]));
     let second = container("exporter", &waits("CrashLoopBackOff"), &ended(1, 30));
@@ -269,5 +285,5 @@ fn little_is_kept_of_a_pod_that_runs_well_and_no_long_message_of_another() {
     .unwrap();
     lean(&mut ill);
     let kept = ill.init_container_statuses.unwrap().remove(0).state.unwrap().waiting.unwrap().message.unwrap();
-    assert!(kept.len() <= MESSAGE && kept.starts_with('ä'));
+    assert!(kept.len() <= super::lean::MESSAGE && kept.starts_with('ä'));
 }

@@ -30,6 +30,7 @@ fn pod(uid: &str, ran: Option<i64>) -> PodView {
         agent: None,
         claims: vec!["data-db-0".into()],
         ran: ran.map(at),
+        started: None,
         failing: None,
         failures: Vec::new(),
         young: false,
@@ -86,6 +87,19 @@ fn a_volume_is_queried_when_it_is_due_was_expanded_or_has_another_pod() {
     check(Err(Unknown::NoPod), SIZE, 1, "a", false);
     check(Err(Unknown::NoPod), SIZE, 1, "b", true);
     check(Err(Unknown::NoPod), SIZE, 10, "a", true);
+}
+
+#[test]
+fn a_volume_of_unknown_usage_is_queried_when_a_container_of_its_pod_starts_again() {
+    let check = |unknown: Unknown, started: Option<i64>, expected: bool| {
+        let mut gauges = measured(10);
+        store(&mut gauges, Some(&pod("a", Some(0))), Err(unknown.clone()), 5);
+        let again = PodView { started: started.map(at), ..pod("a", Some(6)) };
+        let is_due = gauges.want(wanted(&[claim(0, SIZE)]), |_| Some(again.clone()), at(6));
+        assert_eq!(is_due, expected, "{unknown:?} {started:?}");
+    };
+    check(not_running(), Some(6), true);
+    check(not_running(), None, false);
 }
 
 #[test]
