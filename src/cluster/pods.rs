@@ -15,7 +15,7 @@ mod lean;
 mod trouble;
 
 pub use lean::lean;
-use trouble::{NORMAL, Trouble, trouble};
+use trouble::{LONG_START, NORMAL, Trouble, trouble};
 
 /// The kubelet computes the usage of volumes once a minute, and responds with the previous result: two rounds.
 const JUST_STARTED: Duration = Duration::from_secs(2 * 60);
@@ -64,7 +64,7 @@ impl PodView {
             started: seen.others().filter_map(started_at).max(),
             failing: seen.failing(pod, now),
             failures: seen.failures(),
-            young: seen.started(pod).is_some_and(|at| age(at, now) < JUST_STARTED),
+            young: seen.started(pod).is_some_and(|at| age(at, now) < seen.start_takes()),
         }
     }
 
@@ -129,6 +129,11 @@ impl<'a> Seen<'a> {
     /// A container that runs again says nothing: what it said before may be over.
     fn failures(&self) -> Vec<ContainerFailure> {
         self.others().filter(|status| !is_running(status)).flat_map(failures).collect()
+    }
+
+    /// How long a Pod in this state takes to be measured, if it starts normally.
+    fn start_takes(&self) -> Duration {
+        if self.phase == "Pending" && !self.writes() { LONG_START } else { JUST_STARTED }
     }
 
     /// The latest start of the Pod or of one of its containers.

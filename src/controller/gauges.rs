@@ -210,14 +210,12 @@ impl Gauge {
         let Some(why) = &self.unknown else {
             return self.measured.clone().unwrap_or(Reading::Unknown(Unknown::NotYet));
         };
-        let measured = self.measured.clone();
         let kept = match why {
-            // Nothing that could have changed it runs, or only for a short time.
-            Unknown::NoPod | Unknown::NotYet | Unknown::NotRunning(_) => {
-                measured.map(|reading| reading.idle_since(self.ran))
+            // The failure may be temporary, or nothing runs that could answer: the last reading ages while a container
+            // runs that could have changed the volume.
+            Unknown::NoPod | Unknown::NotYet | Unknown::NotRunning(_) | Unknown::Silent(_) => {
+                self.measured.clone().map(|reading| reading.idle_since(self.ran))
             }
-            // The failure may be temporary: the last reading counts until it is too old for its source.
-            Unknown::Silent(_) => measured,
             // The source responds, and its response is not plausible.
             Unknown::BlockMode
             | Unknown::Stale

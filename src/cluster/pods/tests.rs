@@ -194,6 +194,8 @@ fn a_pod_that_is_being_created_for_five_minutes_does_not_start() {
         for view in views(&status) {
             let found = view.failing.as_ref().map(|failing| (&failing.part, failing.reason.as_str()));
             assert_eq!(found, expected.map(|reason| (&Part::Pod, reason)), "{status}");
+            let is_silent = matches!(view.unknown("refused".to_owned()), Unknown::Silent(_));
+            assert_eq!(is_silent, view.ran == Some(now()), "while nothing runs, nobody can answer: {status}");
         }
     };
     // The kubelet says this of every container while a volume is not mounted, if there is an init container.

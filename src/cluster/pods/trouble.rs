@@ -11,7 +11,7 @@ use crate::policy::usage::{CRASH_LOOP, Part};
 
 /// A Pod whose containers are still being created after this time does not start: images are pulled and disks are
 /// attached within it.
-const LONG_START: Duration = Duration::from_secs(5 * 60);
+pub(super) const LONG_START: Duration = Duration::from_secs(5 * 60);
 /// The reasons for which a container waits in a Pod that starts normally.
 pub(super) const NORMAL: [&str; 2] = ["PodInitializing", "ContainerCreating"];
 

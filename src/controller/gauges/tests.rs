@@ -129,6 +129,8 @@ fn the_last_reading_counts_as_long_as_nothing_can_have_freed_space() {
     let silent = Unknown::Silent("refused".to_owned());
     check(&silent, Some(pod("a", Some(10))), 10, Ok(99));
     check(&silent, Some(pod("a", Some(181))), 181, Err(silent.clone()));
+    // No container runs.
+    check(&silent, Some(pod("b", Some(4))), day, Ok(99));
     check(&Unknown::NotIsolated, Some(pod("a", Some(1))), 1, Err(Unknown::NotIsolated));
 }
 
