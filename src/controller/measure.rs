@@ -132,6 +132,7 @@ async fn query(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<C
         name: &pod_name(set, ordinal),
         agent: pod.agent,
         node: pod.node.as_deref(),
+        started: pod.started,
         claims: &names,
     };
     let mut results = context.sources.query(&queried).await;
