@@ -31,7 +31,12 @@ const PAGES: &[&str] = &[
     "docs/proof/model.md",
     "docs/proof/mutation.md",
     "docs/recreate.md",
+    "docs/reference/annotations.md",
+    "docs/reference/cli.md",
     "docs/reference/csi.md",
+    "docs/reference/events.md",
+    "docs/reference/metrics.md",
+    "docs/reference/values.md",
     "docs/reliability.md",
     "tests/cluster/README.md",
 ];
