@@ -5,6 +5,7 @@ pub mod context;
 mod deferral;
 mod expand;
 mod gauges;
+mod held_requests;
 mod measure;
 mod measurements;
 pub mod memory;
@@ -18,6 +19,7 @@ mod requeue;
 mod standing;
 mod sync;
 pub mod turns;
+mod watch_agents;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +89,7 @@ pub async fn run(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
         tokio::select! {
             () = passes => Ok(()),
             () = measure::run(context, &triggers) => Ok(()),
+            () = watch_agents::run(context, &triggers) => Ok(()),
             () = overtime => Ok(()),
             () = call_next(context, &triggers) => Ok(()),
             _ = role.becomes(Role::Follower) => Err(ControllerError::LeaseLost),

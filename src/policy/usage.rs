@@ -19,7 +19,10 @@ mod read;
 
 pub use history::History;
 pub use pod::Failing;
-pub use read::{AgentVolume, MAX_AGENT_BODY, MAX_SUMMARY_BODY, PodVolume, ReadError, read_agent, read_summary};
+pub use read::{
+    AgentVolume, HeldAnswer, MAX_AGENT_BODY, MAX_SUMMARY_BODY, PodVolume, ReadError, read_agent, read_held,
+    read_summary,
+};
 
 /// The program that measured the usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,9 @@ pub struct Usage {
     pub inodes: Option<Inodes>,
     /// The path is not a mount point of its own: the numbers are those of a larger filesystem around it.
     pub shared: bool,
+    /// The bytes per second by which the used space has increased in the last second; only in the answer of an agent to a
+    /// held request.
+    pub write_rate: Option<u64>,
     /// When it was measured.
     pub at: Timestamp,
     /// The program that measured it.

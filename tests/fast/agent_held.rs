@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use rso::api::held::InvalidQuery;
+use rso::policy::usage::read_held;
 
 use crate::agent::Agent;
 
@@ -38,9 +39,11 @@ fn a_held_request_is_answered_when_the_share_is_reached_or_after_the_wait() {
     let start = Instant::now();
     let (status, body) = answer(hold(&agent, 60, "0.001"));
     assert!(status.ends_with("200 OK") && start.elapsed() < Duration::from_secs(5), "{status} {body}");
-    let read: serde_json::Value = serde_json::from_str(&body).unwrap();
-    for volume in read.as_array().unwrap() {
-        assert!(volume["rate_bytes"].is_u64() && volume["waited_ms"].is_u64(), "{body}");
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let read = read_held(body.as_bytes(), now, start.elapsed()).unwrap();
+    assert!(read.is_held && body.matches("\"waited_ms\":").count() == 2, "{body}");
+    for volume in read.volumes {
+        assert!(volume.usage.is_ok_and(|usage| usage.write_rate.is_some() && usage.at >= now), "{body}");
     }
     let start = Instant::now();
     let (status, body) = answer(hold(&agent, 1, "0.001"));
