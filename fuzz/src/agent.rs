@@ -2,6 +2,7 @@
 //! whatever follows from it is one bounded step.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rso::api::bytes::Bytes;
@@ -10,12 +11,13 @@ use rso::policy::claim::{Claim, Phase, Resize};
 use rso::policy::decide::{Verdict, decide};
 use rso::policy::drivers::Driver;
 use rso::policy::settings::{Auto, Limits, TemplateSettings};
-use rso::policy::usage::{Reading, Usage, judge, read_agent, read_summary};
+use rso::policy::usage::{Reading, Usage, judge, read_agent, read_held, read_summary};
 
 use super::draw;
 
 /// Any body of `GET /disk`.
 pub fn an_answer(data: &[u8]) {
+    a_held_answer(data);
     let Ok(volumes) = read_agent(data, now()) else { return };
     for volume in volumes {
         assert!((1..=253).contains(&volume.claim.as_str().len()), "a claim of an impossible name");
@@ -26,6 +28,16 @@ pub fn an_answer(data: &[u8]) {
             }
             Err(why) => assert!(why.chars().count() <= 200, "an error of {} bytes", why.len()),
         }
+    }
+}
+
+/// Any body of the answer to a held request: it is dated within the time that the request took.
+fn a_held_answer(data: &[u8]) {
+    let took = Duration::from_secs(60);
+    let Ok(answer) = read_held(data, now(), took) else { return };
+    for usage in answer.volumes.into_iter().filter_map(|volume| volume.usage.ok()) {
+        assert!(now() <= usage.at && usage.at <= now() + took, "a reading from another time");
+        is_believed_with_care(&usage);
     }
 }
 

@@ -41,6 +41,7 @@ fn usage(at: Timestamp, used: u64) -> Usage {
         available: Bytes(0),
         inodes: None,
         shared: false,
+        write_rate: None,
         at,
         source: Source::Agent,
     }

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod config_map;
 pub mod draw;
 pub mod forecast;
+pub mod held;
 pub mod manifest;
 pub mod next;
 pub mod quantity;
@@ -21,11 +22,12 @@ pub mod webhook;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; each has a file in `fuzz_targets/` and a folder in `corpus/`.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("agent", agent::an_answer),
     ("backup", config_map::a_backup),
     ("claim_name", claim_name::a_name),
     ("forecast", forecast::a_history),
+    ("held", held::a_query),
     ("journal", config_map::a_journal),
     ("kubelet", agent::a_summary),
     ("manifest", manifest::a_set),

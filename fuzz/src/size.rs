@@ -227,6 +227,7 @@ fn usage(u: &mut Unstructured<'_>, claim: &Claim) -> Result<Usage> {
         available,
         inodes,
         shared: draw::rarely(u)?,
+        write_rate: None,
         at: if draw::rarely(u)? { draw::time(u)? } else { now },
         source: *u.choose(&[Source::Agent, Source::Kubelet])?,
     })

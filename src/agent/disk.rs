@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::args::AgentVolume;
+use super::news::{Level, Part};
 
 /// A filesystem that does not respond within this time is reported as an error. The operator waits two seconds.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -57,7 +58,10 @@ impl Probe {
     pub(super) fn start(volume: AgentVolume) -> io::Result<Self> {
         let exchange = Arc::new(Exchange::default());
         let (shared, path) = (Arc::clone(&exchange), volume.path.clone());
-        thread::Builder::new().stack_size(THREAD_STACK_BYTES).spawn(move || shared.serve(|| measure_path(&path)))?;
+        thread::Builder::new().stack_size(THREAD_STACK_BYTES).spawn(move || {
+            let mut last = None;
+            shared.serve(|| measure_path(&path, &mut last))
+        })?;
         Ok(Self { volume, exchange })
     }
 
@@ -98,7 +102,7 @@ impl Exchange {
         state.last.clone().unwrap_or_else(|| Err("the filesystem was not measured".to_owned()))
     }
 
-    fn serve(&self, measure: impl Fn() -> Measurement) -> ! {
+    fn serve(&self, mut measure: impl FnMut() -> Measurement) -> ! {
         loop {
             let mut state = self.state();
             while state.completed == state.requested {
@@ -114,14 +118,23 @@ impl Exchange {
     }
 }
 
-/// Measures the filesystem at a path.
-fn measure_path(path: &Path) -> Measurement {
+/// Measures the filesystem at a path. `last`: the last measurement. A filesystem that is the same as then is shared if it was
+/// then: while a request is held, this saves two thirds of the system calls.
+fn measure_path(path: &Path, last: &mut Option<FilesystemUsage>) -> Measurement {
     let usage = usage(path).map_err(|error| format!("failed to get the usage of {}: {error}", path.display()))?;
-    // In a container, / is the image, and /etc/hosts is a file of the kubelet on the node's disk. A volume with the device
-    // *and* the size of one of them is a directory of it; a directory with its own quota has another size.
-    let is_directory_of =
-        |other: &str| self::usage(Path::new(other)).is_ok_and(|other| usage.is_same_filesystem(&other));
-    Ok(FilesystemUsage { shared: is_directory_of("/") || is_directory_of("/etc/hosts"), ..usage })
+    let shared = match last.filter(|last| last.is_same_filesystem(&usage)) {
+        Some(last) => last.shared,
+        None => is_directory(&usage),
+    };
+    Ok(*last.insert(FilesystemUsage { shared, ..usage }))
+}
+
+/// Whether it is a directory of another filesystem. In a container, / is the image, and /etc/hosts is a file of the kubelet
+/// on the node's disk. A volume with the device *and* the size of one of them is a directory of it; a directory with its own
+/// quota has another size.
+fn is_directory(usage: &FilesystemUsage) -> bool {
+    let is_same = |other: &str| self::usage(Path::new(other)).is_ok_and(|other| usage.is_same_filesystem(&other));
+    is_same("/") || is_same("/etc/hosts")
 }
 
 fn usage(path: &Path) -> io::Result<FilesystemUsage> {
@@ -140,51 +153,87 @@ fn usage(path: &Path) -> io::Result<FilesystemUsage> {
 }
 
 impl FilesystemUsage {
+    fn used(&self) -> u64 {
+        self.all_bytes.saturating_sub(self.free_bytes)
+    }
+
     fn is_same_filesystem(&self, other: &Self) -> bool {
         self.device == other.device && self.all_bytes == other.all_bytes
     }
 }
 
-/// The body of the response to `GET /disk`, and whether every volume was measured.
-pub(super) fn measure(probes: &[Probe]) -> (bool, String) {
+/// Measures all volumes.
+pub(super) fn measure(probes: &[Probe]) -> Vec<Measurement> {
     // All measurements are requested before the first wait: the timeout is for the whole response.
     let requested: Vec<u64> = probes.iter().map(Probe::request).collect();
     let deadline = Instant::now() + PROBE_TIMEOUT;
-    let results =
-        probes.iter().zip(requested).map(|(probe, requested)| (&probe.volume, probe.result(requested, deadline)));
-    let mut measured: Vec<(&AgentVolume, Measurement)> = results.collect();
+    let results = probes.iter().zip(requested).map(|(probe, requested)| probe.result(requested, deadline));
+    let mut measured: Vec<Measurement> = results.collect();
     mark_shared(&mut measured);
-    (measured.iter().all(|(_, measurement)| measurement.is_ok()), render(&measured))
+    measured
+}
+
+/// The used bytes of a volume, if it was measured.
+pub(super) fn used(measurement: &Measurement) -> Option<u64> {
+    measurement.as_ref().ok().map(FilesystemUsage::used)
+}
+
+/// What decides whether a held request is answered. The shares are those that `df` prints, like the operator's.
+pub(super) fn level(measurement: &Measurement) -> Level {
+    let Ok(usage) = measurement else { return Level::Failed };
+    let used = usage.used();
+    let inodes = Part { used: usage.inodes.saturating_sub(usage.inodes_free), whole: usage.inodes };
+    Level::Measured {
+        size: usage.all_bytes,
+        bytes: Part { used, whole: used.saturating_add(usage.available_bytes) },
+        inodes: (usage.inodes > 0).then_some(inodes),
+    }
 }
 
 /// Marks volumes that are on one filesystem, which share its space.
-fn mark_shared(measured: &mut [(&AgentVolume, Measurement)]) {
+fn mark_shared(measured: &mut [Measurement]) {
     let all: Vec<Option<FilesystemUsage>> =
-        measured.iter().map(|(_, measurement)| measurement.as_ref().ok().copied()).collect();
-    for (index, (_, measurement)) in measured.iter_mut().enumerate() {
+        measured.iter().map(|measurement| measurement.as_ref().ok().copied()).collect();
+    for (index, measurement) in measured.iter_mut().enumerate() {
         let Ok(usage) = measurement else { continue };
         let others = all.iter().enumerate().filter(|(other, _)| *other != index).filter_map(|(_, other)| *other);
         usage.shared |= others.into_iter().any(|other| usage.is_same_filesystem(&other));
     }
 }
 
-fn render(measured: &[(&AgentVolume, Measurement)]) -> String {
-    let objects: Vec<String> = measured.iter().map(|(volume, measurement)| object(volume, measurement)).collect();
-    format!("[{}]\n", objects.join(","))
+/// What only the answer to a held request contains.
+pub(super) struct Held {
+    /// For each volume, the bytes per second that were written in the last second.
+    pub(super) rates: Vec<u64>,
+    /// The time from the request to the measurement.
+    pub(super) waited: Duration,
 }
 
-fn object(volume: &AgentVolume, measurement: &Measurement) -> String {
+/// The body of the response to `GET /disk`, and whether every volume was measured.
+pub(super) fn render(probes: &[Probe], measured: &[Measurement], held: Option<&Held>) -> (bool, String) {
+    let objects = probes.iter().zip(measured).enumerate().map(|(index, (probe, measurement))| {
+        let held = held.map(|held| (held.rates.get(index).copied().unwrap_or(0), held.waited));
+        object(&probe.volume, measurement, held)
+    });
+    let objects: Vec<String> = objects.collect();
+    (measured.iter().all(Result::is_ok), format!("[{}]\n", objects.join(",")))
+}
+
+/// The JSON object of one volume. `held`: its rate and the wait, in the answer to a held request.
+fn object(volume: &AgentVolume, measurement: &Measurement, held: Option<(u64, Duration)>) -> String {
     let usage = measurement.clone().unwrap_or_default();
     let (path, pvc_name) = (json_string(&volume.path.to_string_lossy()), json_string(&volume.pvc_name));
     let mut object = format!("{{\"dir\":{path},\"pvc_name\":{pvc_name}");
     let fields = [
-        ("all_bytes", usage.all_bytes),
-        ("free_bytes", usage.free_bytes),
-        ("available_bytes", usage.available_bytes),
-        ("inodes", usage.inodes),
-        ("inodes_free", usage.inodes_free),
+        ("all_bytes", Some(usage.all_bytes)),
+        ("free_bytes", Some(usage.free_bytes)),
+        ("rate_bytes", held.map(|(rate, _)| rate)),
+        ("available_bytes", Some(usage.available_bytes)),
+        ("inodes", Some(usage.inodes)),
+        ("inodes_free", Some(usage.inodes_free)),
+        ("waited_ms", held.map(|(_, waited)| u64::try_from(waited.as_millis()).unwrap_or(u64::MAX))),
     ];
-    for (name, value) in fields {
+    for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         let _ = write!(object, ",\"{name}\":{value}");
     }
     if usage.shared {

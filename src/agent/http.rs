@@ -4,6 +4,8 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::Instant;
 
+use crate::api::held::HeldQuery;
+
 /// The maximum size of the head of a request, bytes. The operator sends about a hundred.
 const MAX_HEAD_BYTES: usize = 4 << 10;
 
@@ -12,6 +14,10 @@ const MAX_HEAD_BYTES: usize = 4 << 10;
 pub(super) enum AgentRequest {
     /// The usage of the volumes.
     Disk,
+    /// The same, when a volume has reached a share, or after a wait.
+    Held(HeldQuery),
+    /// Only a part of such a query, or an invalid value.
+    InvalidQuery,
     /// Whether the agent is alive.
     Health,
     /// A route that does not exist.
@@ -82,7 +88,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Parses the request line: `GET /disk HTTP/1.1`.
-fn parse(head: &[u8]) -> AgentRequest {
+pub(super) fn parse(head: &[u8]) -> AgentRequest {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
@@ -92,9 +98,14 @@ fn parse(head: &[u8]) -> AgentRequest {
     if !version.starts_with(b"HTTP/1.") || !target.starts_with(b"/") {
         return AgentRequest::Malformed;
     }
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let mut parts = target.splitn(2, |byte| *byte == b'?');
+    let (path, query) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     match (path, method) {
-        (b"/disk", b"GET") => AgentRequest::Disk,
+        (b"/disk", b"GET") => match HeldQuery::parse(&String::from_utf8_lossy(query)) {
+            Ok(None) => AgentRequest::Disk,
+            Ok(Some(query)) => AgentRequest::Held(query),
+            Err(_) => AgentRequest::InvalidQuery,
+        },
         (b"/healthz", b"GET") => AgentRequest::Health,
         (b"/disk" | b"/healthz", _) => AgentRequest::NotAllowed,
         _ => AgentRequest::NotFound,
@@ -104,6 +115,7 @@ fn parse(head: &[u8]) -> AgentRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::percent::Percent;
 
     #[test]
     fn the_first_line_decides_what_a_request_is_for() {
@@ -111,6 +123,14 @@ mod tests {
         check("GET /disk HTTP/1.1\r\nHost: a", AgentRequest::Disk);
         check("GET /disk HTTP/1.0", AgentRequest::Disk);
         check("GET /disk?pretty HTTP/1.1", AgentRequest::Disk);
+        check("GET /disk? HTTP/1.1", AgentRequest::Disk);
+        check("GET /disk?a=b?wait=5 HTTP/1.1", AgentRequest::Disk);
+        let held = AgentRequest::Held(HeldQuery { wait: 55, full: Percent::whole(80) });
+        check("GET /disk?wait=55&full=80 HTTP/1.1\r\nHost: a", held);
+        check("GET /disk?wait=55 HTTP/1.1", AgentRequest::InvalidQuery);
+        check("GET /disk?wait=55&full=80&full=80 HTTP/1.1", AgentRequest::InvalidQuery);
+        check("POST /disk?wait=55&full=80 HTTP/1.1", AgentRequest::NotAllowed);
+        check("GET /healthz?wait=55 HTTP/1.1", AgentRequest::Health);
         check("GET /healthz HTTP/1.1", AgentRequest::Health);
         check("GET / HTTP/1.1", AgentRequest::NotFound);
         check("GET /disk/../../etc/passwd HTTP/1.1", AgentRequest::NotFound);

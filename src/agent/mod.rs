@@ -7,12 +7,18 @@
 //!  operator ──GET :1251/disk──► one of a few connections ──► one probe for each volume ──statvfs──► filesystem
 //! ```
 //!
+//! A client can also leave the question open, at `GET /disk?wait=…&full=…`: the agent then answers when a volume has reached
+//! that share or has changed its size.
+//!
 //! A filesystem can block (NFS without its server). Each volume has its own probe, so a blocked filesystem is reported as an
 //! error within a second and delays neither the response nor the other volumes.
 
 mod args;
 mod disk;
+mod held;
 mod http;
+mod news;
+mod samples;
 mod serve;
 
 use std::io::{self, Write};
@@ -65,10 +71,10 @@ fn run(config: Config) -> Result<(), StartError> {
     }
     let listener = bind(&config.listen)?;
     let probes = config.volumes.into_iter().map(disk::Probe::start).collect::<Result<Vec<_>, _>>();
-    let probes = Arc::new(probes.map_err(StartError::Thread)?);
+    let service = serve::Service { probes: probes.map_err(StartError::Thread)?, holds: held::Holds::default() };
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     print(&mut io::stderr(), &format!("rso-agent {} listening on {address}", env!("CARGO_PKG_VERSION")), ());
-    serve::forever(listener, probes).map_err(StartError::Thread)
+    serve::forever(listener, Arc::new(service)).map_err(StartError::Thread)
 }
 
 /// Without an address, tries both IP families, because a cluster can have only one of them.

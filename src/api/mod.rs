@@ -2,6 +2,7 @@
 
 pub mod annotations;
 pub mod bytes;
+pub mod held;
 pub mod names;
 pub mod objects;
 pub mod parts;

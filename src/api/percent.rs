@@ -38,6 +38,18 @@ impl Percent {
         let share = (u128::from(part) * u128::from(Self::WHOLE)).checked_div(u128::from(whole))?;
         Some(Self(u32::try_from(share).unwrap_or(u32::MAX)))
     }
+
+    /// Whether `part` is at least this share of `whole`, exactly. A whole of 0 has no room at all, so it is full.
+    pub fn is_reached(self, part: u64, whole: u64) -> bool {
+        u128::from(part) * u128::from(Self::WHOLE) >= u128::from(whole) * u128::from(self.0)
+    }
+
+    /// The next whole percent above it, at most 100%.
+    #[must_use]
+    pub const fn next_whole(self) -> Self {
+        let next = Self::whole(self.0 / 1_000 + 1);
+        if next.0 < Self::whole(100).0 { next } else { Self::whole(100) }
+    }
 }
 
 impl fmt::Display for Percent {
@@ -111,6 +123,30 @@ mod tests {
         check("80.1234%", Err(PercentError::TooFine));
         check("4294968%", Err(PercentError::TooLarge));
         check("99999999999999999999%", Err(PercentError::TooLarge));
+    }
+
+    #[test]
+    fn a_share_is_reached_to_the_byte() {
+        let check = |part: u64, whole: u64, share: u32, expected: bool| {
+            assert_eq!(Percent(share).is_reached(part, whole), expected, "{part}/{whole} {share}");
+        };
+        check(80, 100, 80_000, true);
+        check(79_999, 100_000, 80_000, false);
+        check(u64::MAX, u64::MAX, 100_000, true);
+        check(u64::MAX - 1, u64::MAX, 100_000, false);
+        check(0, 0, 80_000, true);
+        check(0, 1, 1, false);
+    }
+
+    #[test]
+    fn the_next_whole_percent_is_above_and_at_most_the_whole() {
+        let check = |share: u32, expected: u32| assert_eq!(Percent(share).next_whole(), Percent::whole(expected));
+        check(0, 1);
+        check(85_000, 86);
+        check(85_999, 86);
+        check(99_001, 100);
+        check(100_000, 100);
+        check(u32::MAX, 100);
     }
 
     #[test]

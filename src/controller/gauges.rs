@@ -15,6 +15,10 @@ use crate::policy::decide::reaches_threshold;
 use crate::policy::settings::TemplateSettings;
 use crate::policy::usage::{History, Reading, Unknown, Usage, judge, next_look};
 
+mod held;
+
+pub(super) use held::{Question, Recheck};
+
 /// The assumed maximum write rate, in bytes per second: more than the fastest network disk of any cloud.
 const MAX_WRITE_RATE: u64 = 4 << 30;
 /// The delay after a failed measurement.

@@ -2,8 +2,9 @@
 //! reconciliation and no other StatefulSet. It queries only what is due; a reconciliation reads the latest values and
 //! is triggered when they change.
 //!
-//! A volume far from its threshold cannot reach it in less time than the disk needs at full write speed, so it is
-//! measured once a minute; one close to it, every second.
+//! An agent is polled once, and then holds a request until there is something to report (`watch_agents`). An agent that does
+//! not hold requests, and a kubelet, are polled: a volume far from its threshold cannot reach it in less time than the disk
+//! needs at full write speed, so it is measured once a minute; one close to it, every second.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -13,7 +14,9 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
 use super::context::Context;
-use super::gauges::{ByPod, Wanted};
+use super::gauges::{ByPod, Recheck, Wanted};
+use super::held_requests::Placed;
+use super::measurements::POLL_GUARD;
 use super::queue::{self, Triggers};
 use crate::api::names::{ClaimName, Ordinal, SetName, pod_name};
 use crate::cluster::clock;
@@ -27,6 +30,10 @@ use crate::workload::snapshot::Workload;
 
 /// StatefulSets that are measured at the same time. Each only waits; `cluster::usage` limits the open requests.
 const MAX_CONCURRENT_STATEFULSETS: usize = 1_024;
+/// How often an agent is polled if too many other requests are held, at most: each second would be too much work.
+const OVER_LIMIT_INTERVAL: Duration = Duration::from_secs(30);
+/// The minimum time between two reconciliations that depend on the time alone.
+const MIN_RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The minimum time between two measurements of a StatefulSet.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -41,7 +48,12 @@ pub(super) fn readings(context: &Context, workload: &Workload, now: Timestamp) -
     }
     let mut sets = context.measuring.lock();
     let gauges = sets.entry(set.clone()).or_default();
-    if gauges.want(wanted, |ordinal| view(context, set, ordinal, now), now) {
+    let pod = |ordinal| view(context, set, ordinal, now);
+    let is_due = gauges.want(wanted, pod, now);
+    // A threshold may have changed, or a Pod.
+    let ended = context.measuring.held.review(set, pod, |ordinal| gauges.question(ordinal));
+    ended.iter().for_each(|ordinal| gauges.advance(*ordinal, now));
+    if is_due || !ended.is_empty() {
         context.measuring.due.now(set.clone());
     }
     gauges.readings(now)
@@ -65,25 +77,55 @@ async fn measure_due(context: &Context, reconciles: &Triggers, set: &SetName) ->
     let mut queried: FuturesUnordered<_> =
         due.into_iter().map(|(ordinal, claims)| query(context, set, ordinal, claims)).collect();
     while let Some(results) = queried.next().await {
+        let (ordinal, pod) = (results.ordinal, results.pod.clone());
         if context.take(set, results)? {
             reconciles.now(set.clone());
         }
+        hold(context, set, ordinal, pod.as_ref());
     }
-    let next = context.measuring.lock().get(set)?.next()?;
-    Some(Duration::try_from(next.duration_since(clock::now())).unwrap_or_default().max(MIN_INTERVAL))
+    let (next, recheck) =
+        context.measuring.lock().get(set).map(|gauges| (gauges.next(), gauges.recheck(clock::now())))?;
+    let until = |at: Timestamp| Duration::try_from(at.duration_since(clock::now())).unwrap_or_default();
+    let recheck = match recheck {
+        Recheck::Now => {
+            reconciles.now(set.clone());
+            Some(MIN_RECHECK_INTERVAL)
+        }
+        Recheck::At(at) => Some(until(at).max(MIN_RECHECK_INTERVAL)),
+        Recheck::Never => None,
+    };
+    Some(until(next?).max(MIN_INTERVAL).min(recheck.unwrap_or(Duration::MAX)))
+}
+
+/// Lets the agent of a Pod that was polled hold a request, instead of the next polls.
+fn hold(context: &Context, set: &SetName, ordinal: Ordinal, pod: Option<&PodView>) {
+    let measuring = &context.measuring;
+    let may_hold = |pod: &&PodView| pod.agent.is_some_and(|agent| context.sources.may_hold(agent));
+    let question = measuring.lock().get(set).and_then(|gauges| gauges.question(ordinal));
+    let (Some(pod), Some(question)) = (pod.filter(may_hold), question) else {
+        return measuring.held.end(set, ordinal);
+    };
+    match measuring.held.open(set, ordinal, pod, question) {
+        Placed::Open => measuring.postpone(set, ordinal, POLL_GUARD),
+        Placed::Instead((far_set, far)) => {
+            measuring.postpone(set, ordinal, POLL_GUARD);
+            measuring.query_after(&far_set, far, OVER_LIMIT_INTERVAL);
+        }
+        Placed::Full => measuring.postpone(set, ordinal, OVER_LIMIT_INTERVAL),
+    }
 }
 
 /// The results for the volumes of one Pod.
-struct PodUsage {
-    ordinal: Ordinal,
-    pod: Option<PodView>,
-    of_claims: Vec<(Claim, Result<Usage, Unknown>)>,
+pub(super) struct PodUsage {
+    pub(super) ordinal: Ordinal,
+    pub(super) pod: Option<PodView>,
+    pub(super) of_claims: Vec<(Claim, Result<Usage, Unknown>)>,
 }
 
 impl Context {
     /// Stores the results. Returns whether they require a reconciliation; `None` if the StatefulSet is no longer
     /// measured.
-    fn take(&self, set: &SetName, results: PodUsage) -> Option<bool> {
+    pub(super) fn take(&self, set: &SetName, results: PodUsage) -> Option<bool> {
         let now = clock::now();
         let mut sets = self.measuring.lock();
         let gauges = sets.get_mut(set)?;
@@ -114,7 +156,7 @@ fn wanted(workload: &Workload) -> ByPod {
     wanted
 }
 
-fn view(context: &Context, set: &SetName, ordinal: Ordinal, now: Timestamp) -> Option<PodView> {
+pub(super) fn view(context: &Context, set: &SetName, ordinal: Ordinal, now: Timestamp) -> Option<PodView> {
     context.cache.pod(set, ordinal).map(|pod| PodView::of(&pod, now))
 }
 

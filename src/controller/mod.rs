@@ -5,6 +5,7 @@ pub mod context;
 mod deferral;
 mod expand;
 mod gauges;
+mod held_requests;
 pub mod limit;
 mod measure;
 mod measurements;
@@ -20,6 +21,7 @@ mod report;
 mod requeue;
 mod standing;
 mod sync;
+mod watch_agents;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +92,7 @@ pub async fn run(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
         tokio::select! {
             () = passes => Ok(()),
             () = measure::run(context, &triggers) => Ok(()),
+            () = watch_agents::run(context, &triggers) => Ok(()),
             () = overtime => Ok(()),
             () = call_next(context, &triggers) => Ok(()),
             () = nudge::run(context) => Ok(()),

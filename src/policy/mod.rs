@@ -13,6 +13,7 @@ use jiff::Timestamp;
 pub mod claim;
 pub mod decide;
 pub mod drivers;
+pub mod next_share;
 mod overrides;
 #[cfg(test)]
 pub(crate) mod samples;

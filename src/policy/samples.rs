@@ -49,6 +49,7 @@ pub(crate) fn usage(claim: &Claim, percent: u64) -> Usage {
         available: total.saturating_sub(used),
         inodes: Some(Inodes { total: 1000, free: 900 }),
         shared: false,
+        write_rate: None,
         at: at(0),
         source: Source::Agent,
     }

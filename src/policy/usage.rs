@@ -21,7 +21,10 @@ mod read;
 pub use failure::{ContainerFailure, excerpt};
 pub use history::History;
 pub use pod::{CRASH_LOOP, Failing, Part};
-pub use read::{AgentVolume, MAX_AGENT_BODY, MAX_SUMMARY_BODY, PodVolume, ReadError, read_agent, read_summary};
+pub use read::{
+    AgentVolume, HeldAnswer, MAX_AGENT_BODY, MAX_SUMMARY_BODY, PodVolume, ReadError, read_agent, read_held,
+    read_summary,
+};
 
 /// The program that measured the usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,9 @@ pub struct Usage {
     pub inodes: Option<Inodes>,
     /// The path is not a mount point of its own: the numbers are those of a larger filesystem around it.
     pub shared: bool,
+    /// The bytes per second by which the used space has increased in the last second; only in the answer of an agent to a
+    /// held request.
+    pub write_rate: Option<u64>,
     /// When it was measured.
     pub at: Timestamp,
     /// The program that measured it.

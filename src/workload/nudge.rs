@@ -46,7 +46,12 @@ impl Expansion {
         let stage = match resize(&claim["status"], size) {
             Resize::None => Stage::Done,
             Resize::NodePending | Resize::FileSystemResizePending if !is_leaving => Stage::AwaitsKubelet,
-            _ => Stage::Elsewhere,
+            Resize::NodePending
+            | Resize::FileSystemResizePending
+            | Resize::ControllerInProgress
+            | Resize::ControllerInfeasible
+            | Resize::NodeInProgress
+            | Resize::NodeInfeasible => Stage::Elsewhere,
         };
         Some(Self { claim: claim["metadata"]["uid"].as_str()?.into(), size, stage })
     }

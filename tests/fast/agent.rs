@@ -10,13 +10,13 @@ use rso::policy::usage::{Source, read_agent};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rso-agent");
 
 /// A running agent, which ends with the test.
-struct Agent {
-    child: Child,
+pub(crate) struct Agent {
+    pub(crate) child: Child,
     address: SocketAddr,
 }
 
 impl Agent {
-    fn run(volumes: &[&str]) -> Self {
+    pub(crate) fn run(volumes: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(["--listen", "127.0.0.1:0"]).args(volumes.iter().flat_map(|volume| ["--volume", *volume]));
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -26,14 +26,14 @@ impl Agent {
         Self { child, address }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream
     }
 
     /// The status line and the body of the response to these bytes.
-    fn ask(&self, bytes: &[u8]) -> (String, String) {
+    pub(crate) fn ask(&self, bytes: &[u8]) -> (String, String) {
         let mut stream = self.connect();
         stream.write_all(bytes).unwrap();
         let mut answer = String::new();
@@ -44,7 +44,7 @@ impl Agent {
         (head.lines().next().unwrap().to_owned(), body.to_owned())
     }
 
-    fn disk(&self) -> (String, String) {
+    pub(crate) fn disk(&self) -> (String, String) {
         self.ask(b"GET /disk HTTP/1.1\r\nHost: a\r\n\r\n")
     }
 
@@ -112,6 +112,23 @@ fn only_disk_and_healthz_exist() {
     check("\r\n\r\n", "400 Bad Request");
     check("hello\r\n\r\n", "400 Bad Request");
     check(&format!("GET /disk HTTP/1.1\r\nX: {}", "x".repeat(4096)), "431 Request Header Fields Too Large");
+}
+
+/// What older operators and other clients get. The filesystem of /proc has neither bytes nor inodes.
+#[test]
+fn an_ordinary_response_stays_the_same_to_the_byte() {
+    let agent = Agent::run(&["data-db-0=/proc"]);
+    for path in ["/disk", "/disk?", "/disk?pretty", "/disk?pretty=1&x=y"] {
+        let mut stream = agent.connect();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let expected = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 117\r\n\
+                        Cache-Control: no-store\r\nConnection: close\r\n\r\n\
+                        [{\"dir\":\"/proc\",\"pvc_name\":\"data-db-0\",\"all_bytes\":0,\"free_bytes\":0,\
+                        \"available_bytes\":0,\"inodes\":0,\"inodes_free\":0}]\n";
+        assert_eq!(answer, expected, "{path}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails loudly")]
 
 mod agent;
+mod agent_held;
 mod architecture;
 mod chart;
 mod cli;

@@ -1,11 +1,13 @@
 //! Who says how full the volumes are, where there are too many of them for real ones? One listener at all addresses of pods;
-//! it answers as the agent of the pod that has the address.
+//! it answers as the agent of the pod that has the address, and holds a request as an agent does.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rso::api::bytes::Bytes;
+use rso::api::held::HeldQuery;
 use rso::api::names::AGENT_PORT;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,11 +110,46 @@ impl Agents {
             }
             head.extend_from_slice(&piece[..count]);
         }
-        let body = self.0.lock().unwrap().get_mut(&stream.local_addr()?.ip()).map_or(Value::Null, Volume::tell);
+        let agent = stream.local_addr()?.ip();
+        let tell = || self.0.lock().unwrap().get_mut(&agent).map_or(Value::Null, Volume::tell);
+        let body = match held(&head) {
+            Some(query) => {
+                let waited = self.hold(agent, query, &stream).await?;
+                let mut body = tell();
+                (body[0]["rate_bytes"], body[0]["waited_ms"]) = (json!(0), json!(waited.as_millis()));
+                body
+            }
+            None => tell(),
+        };
         let body = body.to_string();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).await
     }
+}
+
+impl Agents {
+    /// Waits until the volume is as full as is asked, its size is another one, the time is over, or the client is gone.
+    async fn hold(&self, agent: IpAddr, query: HeldQuery, client: &TcpStream) -> std::io::Result<Duration> {
+        let now = || self.0.lock().unwrap().get(&agent).map_or((0, 0), |volume| (volume.size, volume.used));
+        let (began, (size, used)) = (Instant::now(), now());
+        let was_full = query.full.is_reached(used, size);
+        let is_news =
+            |(now_size, now_used)| now_size != size || (!was_full && query.full.is_reached(now_used, now_size));
+        while began.elapsed() < Duration::from_secs(u64::from(query.wait)) && !is_news(now()) {
+            let pause = tokio::time::timeout(Duration::from_millis(100), client.peek(&mut [0]));
+            if let Ok(sent) = pause.await {
+                sent.and_then(|count| if count == 0 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) })?;
+            }
+        }
+        Ok(began.elapsed())
+    }
+}
+
+/// The query of a held request, if it is one.
+fn held(head: &[u8]) -> Option<HeldQuery> {
+    let head = String::from_utf8_lossy(head);
+    let target = head.split(' ').nth(1)?;
+    HeldQuery::parse(target.split_once('?')?.1).ok().flatten()
 }
 
 impl Volume {

@@ -31,7 +31,7 @@ pub trait RequestObserver: Send + Sync + 'static {
     /// not reported: they start and end often.
     fn watch_active(&self, watch: &str);
     /// The usage of volumes was requested from an `agent` or a `kubelet`: `ok`, `silent`, `refused` (its response is
-    /// unusable), `resting` (skipped after a recent failure).
+    /// unusable), `resting` (skipped after a recent failure); `held`, or why an agent did not hold a request.
     fn usage_requested(&self, who: &'static str, result: &'static str);
 }
 

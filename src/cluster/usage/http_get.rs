@@ -89,15 +89,14 @@ impl UsageError {
 
 /// What is requested, and what is accepted.
 pub(super) struct Query<'a> {
-    pub(super) path: &'static str,
+    pub(super) path: &'a str,
     pub(super) token: Option<&'a str>,
     pub(super) accepts: fn(StatusCode) -> bool,
     pub(super) largest: usize,
 }
 
-/// Opens a connection to an address that a Pod or node can have.
-pub(super) async fn connect(to: SocketAddr) -> Result<TcpStream, UsageError> {
-    // 169.254.169.254 and similar addresses serve the credentials of a cloud; loopback is our own Pod.
+/// Opens a connection to an address that [`is_allowed`].
+pub(super) async fn connect(to: SocketAddr, is_allowed: fn(IpAddr) -> bool) -> Result<TcpStream, UsageError> {
     if !is_allowed(to.ip()) {
         return Err(UsageError::Address(to.ip()));
     }
@@ -145,7 +144,8 @@ where
 
 fn request(host: SocketAddr, query: &Query<'_>) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
-    *request.uri_mut() = http::Uri::from_static(query.path);
+    // Every path is valid; the one of an invalid one would be `/`.
+    *request.uri_mut() = query.path.parse().unwrap_or_default();
     let headers = request.headers_mut();
     let close = http::HeaderValue::from_static("close");
     headers.insert(header::CONNECTION, close);
@@ -168,7 +168,9 @@ fn unread(error: Box<dyn std::error::Error + Send + Sync>, largest: usize) -> Us
     }
 }
 
-fn is_allowed(ip: IpAddr) -> bool {
+/// Whether a Pod or node can have this address. 169.254.169.254 and similar addresses serve the credentials of a cloud;
+/// loopback is our own Pod.
+pub(super) fn is_allowed(ip: IpAddr) -> bool {
     let special = match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
 use super::backoff::Backoff;
-use super::http_get::{Query, UsageError, connect, get};
+use super::http_get::{Query, UsageError, connect, get, is_allowed};
 use super::token::{Account, Tokens};
 use crate::api::objects::NODES;
 use crate::cluster::client::Client;
@@ -137,7 +137,7 @@ impl Kubelets {
         let object = object.map_err(|error| UsageError::Node(Box::new(error)))?.unwrap_or_default();
         let kubelet = address(&object).ok_or_else(|| UsageError::NoAddress(node.to_owned()))?;
         let token = self.tokens.get(&self.client).await?;
-        let stream = connect(kubelet).await?;
+        let stream = connect(kubelet, is_allowed).await?;
         let name = ServerName::IpAddress(kubelet.ip().into());
         let stream = self.tls.connect(name, stream).await.map_err(|source| UsageError::Tls(kubelet, source))?;
         let query = Query {

@@ -3,8 +3,10 @@
 
 mod agents;
 mod backoff;
+mod held;
 mod http_get;
 mod kubelets;
+mod limit;
 mod slots;
 mod token;
 
@@ -14,13 +16,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::held::Outcome;
 use super::client::{Client, RequestObserver, chain};
+use crate::api::held::HeldQuery;
 use crate::api::names::ClaimName;
 use crate::policy::usage::{AgentVolume, PodVolume, Usage};
 
 pub use self::agents::Agents;
+pub use self::held::{Pace, Unheld, pause_after};
 pub use self::http_get::UsageError;
 pub use self::kubelets::{Kubelets, Trust};
+pub use self::limit::max_held;
 pub use self::token::Account;
 
 /// A Pod whose volumes are measured.
@@ -112,6 +118,31 @@ impl UsageSources {
         results
     }
 
+    /// Whether the agent at this address may be asked to hold a request now.
+    pub fn may_hold(&self, agent: SocketAddr) -> bool {
+        self.agents.may_hold(&agent)
+    }
+
+    /// The agent at this address answers held requests at once again and again: it is polled for a while.
+    pub fn answers_at_once(&self, agent: SocketAddr) {
+        self.agents.poll_instead(&agent);
+        self.observer.usage_requested("agent", Unheld::AtOnce.as_str());
+    }
+
+    /// Asks the agent of a Pod to hold a request. Returns the usage of those PVCs of the Pod that its answer names, and
+    /// why it did not hold the request, if it did not.
+    pub async fn hold(&self, pod: &Pod<'_>, agent: SocketAddr, query: HeldQuery) -> (UsageByClaim, Option<Unheld>) {
+        let (volumes, unheld) = match self.agents.hold(agent, query).await {
+            Outcome::Held(volumes) => (volumes, None),
+            Outcome::Unheld(why, volumes) => (volumes, Some(why)),
+        };
+        self.observer.usage_requested("agent", unheld.map_or("held", Unheld::as_str));
+        let mut results = UsageByClaim::new();
+        add_from_agent(&mut results, volumes);
+        results.retain(|claim, _| pod.claims.contains(claim));
+        (results, unheld)
+    }
+
     async fn query_kubelet(&self, pod: &Pod<'_>, results: &mut UsageByClaim) {
         let (kubelets, node) = match (&self.kubelets, pod.node) {
             (KubeletSource::Query(kubelets), Some(node)) => (kubelets, node),
@@ -198,6 +229,7 @@ mod tests {
             available: Bytes(100 - used),
             inodes: None,
             shared: false,
+            write_rate: None,
             at: jiff::Timestamp::UNIX_EPOCH,
             source,
         }

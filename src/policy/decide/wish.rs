@@ -249,10 +249,10 @@ pub fn reaches_threshold(settings: &TemplateSettings, usage: &Usage, rate: u64) 
 /// The threshold that a volume is over, in words.
 fn crossed(settings: &TemplateSettings, usage: &Usage, rate: u64) -> Option<String> {
     let whole = usage.used.saturating_add(usage.available);
-    let full_bytes = reaches(usage.used.0, whole.0, settings.threshold);
+    let full_bytes = settings.threshold.is_reached(usage.used.0, whole.0);
     let full_inodes = usage
         .inodes
-        .is_some_and(|Inodes { total, free }| reaches(total.saturating_sub(free), total, settings.inodes_threshold));
+        .is_some_and(|Inodes { total, free }| settings.inodes_threshold.is_reached(total.saturating_sub(free), total));
     let left = usage.available.0.checked_div(rate).map(Duration::from_secs);
     if full_bytes {
         Some(format!("{} full, threshold {}", rounded(usage.fullness()), settings.threshold))
@@ -264,11 +264,6 @@ fn crossed(settings: &TemplateSettings, usage: &Usage, rate: u64) -> Option<Stri
     } else {
         None
     }
-}
-
-/// part/whole ≥ threshold, exactly. A filesystem with no room at all is full.
-fn reaches(part: u64, whole: u64, threshold: Percent) -> bool {
-    u128::from(part) * u128::from(Percent::WHOLE) >= u128::from(whole) * u128::from(threshold.0)
 }
 
 /// The smallest whole of which this part is less than the threshold.

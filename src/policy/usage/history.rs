@@ -65,6 +65,7 @@ mod tests {
             available: Bytes(0),
             inodes: None,
             shared: false,
+            write_rate: None,
             at: Timestamp::from_second(1_700_000_000 + seconds).expect("in range"),
             source: Source::Agent,
         }

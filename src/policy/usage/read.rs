@@ -1,6 +1,8 @@
 //! Parsers for the responses of an agent and of a kubelet. Both come over the network from programs that may be broken
 //! or hostile: sizes are whole numbers, bodies are bounded, and a missing number is not guessed.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -60,8 +62,22 @@ struct AgentEntry {
     inodes_free: u64,
     #[serde(default)]
     shared: bool,
+    /// Only in the answer to a held request.
+    rate_bytes: Option<u64>,
+    /// The same.
+    #[serde(default)]
+    waited_ms: u64,
     #[serde(default)]
     error: String,
+}
+
+/// The response of an agent to a held request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldAnswer {
+    /// Whether the agent knows held requests; an older one ignores the query and responds at once.
+    pub is_held: bool,
+    /// The volumes.
+    pub volumes: Vec<AgentVolume>,
 }
 
 /// Parses the body of `GET /disk` of an agent that was queried at `at`. Entries with impossible names are omitted.
@@ -71,6 +87,22 @@ struct AgentEntry {
 pub fn read_agent(body: &[u8], at: Timestamp) -> Result<Vec<AgentVolume>, ReadError> {
     let entries: Vec<AgentEntry> = parse(body, MAX_AGENT_BODY)?;
     Ok(entries.into_iter().filter_map(|entry| agent_volume(entry, at)).collect())
+}
+
+/// Parses the response to a held request that was sent at `at` and took `took`. The agent states how long after the
+/// request it measured, so a reading is never dated earlier than the request, or later than the response.
+///
+/// # Errors
+/// As for [`read_agent`].
+pub fn read_held(body: &[u8], at: Timestamp, took: Duration) -> Result<HeldAnswer, ReadError> {
+    let entries: Vec<AgentEntry> = parse(body, MAX_AGENT_BODY)?;
+    let is_held = entries.iter().any(|entry| entry.rate_bytes.is_some());
+    let measured = |entry: &AgentEntry| at.checked_add(Duration::from_millis(entry.waited_ms).min(took)).unwrap_or(at);
+    let volumes = entries.into_iter().filter_map(|entry| {
+        let at = measured(&entry);
+        agent_volume(entry, at)
+    });
+    Ok(HeldAnswer { is_held, volumes: volumes.collect() })
 }
 
 fn agent_volume(entry: AgentEntry, at: Timestamp) -> Option<AgentVolume> {
@@ -92,6 +124,7 @@ fn agent_volume(entry: AgentEntry, at: Timestamp) -> Option<AgentVolume> {
         available: Bytes(entry.available_bytes.unwrap_or(entry.free_bytes)),
         inodes: inodes(entry.inodes, entry.inodes_free),
         shared: entry.shared,
+        write_rate: entry.rate_bytes,
         at,
         source: Source::Agent,
     };
@@ -158,6 +191,7 @@ fn pod_volume(pod: &str, volume: VolumeStats, now: Timestamp) -> Option<PodVolum
         available: Bytes(volume.available_bytes?),
         inodes: inodes(volume.inodes.unwrap_or(0), volume.inodes_free.unwrap_or(0)),
         shared: false,
+        write_rate: None,
         at: volume.time.unwrap_or(now).min(now),
         source: Source::Kubelet,
     };

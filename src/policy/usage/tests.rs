@@ -243,6 +243,7 @@ fn the_answer_of_an_agent_is_read() {
         available: Bytes(350),
         inodes: Some(Inodes { total: 10, free: 3 }),
         shared: false,
+        write_rate: None,
         at: at(0),
         source: Source::Agent,
     };
@@ -253,6 +254,30 @@ fn the_answer_of_an_agent_is_read() {
     assert_eq!(read[2].usage, Err("failed to look at /c".to_owned()));
     assert_eq!(read[3].usage, Err("2 bytes free of 1".to_owned()));
     assert_eq!(read[4].usage.as_ref().map(|usage| usage.shared), Ok(true));
+}
+
+#[test]
+fn the_answer_to_a_held_request_is_dated_by_its_wait() {
+    let check = |fields: &str, held: bool, rate: Option<u64>, millisecond: i64| {
+        let body = format!(r#"[{{"pvc_name":"data-db-0","all_bytes":10,"free_bytes":5{fields}}}]"#);
+        let read = read_held(body.as_bytes(), at(0), Duration::from_secs(60)).expect("read");
+        let usage = read.volumes[0].usage.as_ref().expect("measured");
+        let dated = usage.at.as_millisecond() - at(0).as_millisecond();
+        assert_eq!((read.is_held, usage.write_rate, dated), (held, rate, millisecond), "{fields}");
+    };
+    check("", false, None, 0);
+    check(r#","rate_bytes":5000,"waited_ms":1234"#, true, Some(5_000), 1_234);
+    check(r#","rate_bytes":0"#, true, Some(0), 0);
+    check(r#","rate_bytes":18446744073709551615,"waited_ms":59999"#, true, Some(u64::MAX), 59_999);
+    // No reading is from after the response.
+    check(r#","rate_bytes":1,"waited_ms":60001"#, true, Some(1), 60_000);
+    check(r#","rate_bytes":1,"waited_ms":18446744073709551615"#, true, Some(1), 60_000);
+    // An older agent.
+    check(r#","waited_ms":5"#, false, None, 5);
+    for wrong in [r#","rate_bytes":-1"#, r#","rate_bytes":1.5"#, r#","waited_ms":null"#] {
+        let body = format!(r#"[{{"pvc_name":"a"{wrong}}}]"#);
+        assert!(read_held(body.as_bytes(), at(0), Duration::from_secs(1)).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -312,6 +337,7 @@ fn the_summary_of_a_kubelet_is_read() {
         available: Bytes(350),
         inodes: Some(Inodes { total: 10, free: 3 }),
         shared: false,
+        write_rate: None,
         at: "2026-01-01T00:00:00Z".parse().expect("a time"),
         source: Source::Kubelet,
     };

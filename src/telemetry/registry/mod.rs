@@ -82,6 +82,7 @@ pub struct Metrics {
     requests: Series<OfRequest, Counter>,
     leads: Series<OfQueue, Gauge>,
     usage_requests: Series<OfUsageRequest, Counter>,
+    held_requests: Gauge,
     events_dropped: Counter,
     build: Series<OfBuild, Gauge>,
     /// Bounds the work of [`Metrics::remove_statefulset`]: one caller at a time searches all series.
@@ -116,6 +117,7 @@ impl Default for Metrics {
             requests: Series::default(),
             leads: Series::default(),
             usage_requests: Series::default(),
+            held_requests: Gauge::default(),
             events_dropped: Counter::default(),
             build: Series::default(),
             removing: Mutex::default(),
@@ -247,9 +249,15 @@ impl Metrics {
     }
 
     /// Counts a request to an agent or kubelet (`source`): `ok`, `silent`, `refused`, or `resting` if it was skipped
-    /// after a failure.
+    /// after a failure; a request that an agent holds: `held`, or why it does not (`older`, `at-once`, `silent`, `closed`,
+    /// `busy`, `refused`).
     pub fn usage_requested(&self, source: &'static str, result: &'static str) {
         self.usage_requests.of(&OfUsageRequest { source, result }).inc();
+    }
+
+    /// Sets the number of requests that agents hold.
+    pub fn held_requests(&self, open: usize) {
+        self.held_requests.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// Counts an Event that could not be written.

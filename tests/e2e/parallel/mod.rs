@@ -6,6 +6,7 @@ mod auto;
 mod broken;
 mod examples;
 mod growth;
+mod held;
 mod manual;
 mod midway;
 mod nudges;

@@ -56,6 +56,7 @@ fn snapshot(set: StatefulSetView, percent: u64) -> Snapshot {
         available: capacity.saturating_sub(used),
         inodes: None,
         shared: false,
+        write_rate: None,
         at: now(),
         source: Source::Agent,
     };
