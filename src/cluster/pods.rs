@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
 
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName};
-use crate::policy::usage::{Failing, Unknown};
+use crate::policy::usage::{ContainerFailure, Failing, Unknown, excerpt};
 
 /// The kubelet computes the usage of volumes once a minute, and responds with the previous result: two rounds.
 const JUST_STARTED: Duration = Duration::from_secs(2 * 60);
 /// A Pod whose containers are still being created after this time does not start: images are pulled and disks are
 /// attached within it.
 const LONG_START: Duration = Duration::from_secs(5 * 60);
-/// The maximum length of a message that is kept, bytes: more than is ever displayed.
+/// The maximum length of a message about the whole Pod that is kept, bytes: more than is ever displayed.
 const MESSAGE: usize = 400;
 /// The reasons for which a container waits in a Pod that starts normally.
 const NORMAL: [&str; 2] = ["PodInitializing", "ContainerCreating"];
@@ -40,6 +40,9 @@ pub struct PodView {
     pub ran: Option<Timestamp>,
     /// Why it does not start, or does not keep running.
     pub failing: Option<Failing>,
+    /// What is reported about its containers, other than the agent, that do not run: the present state first, then the
+    /// end before it.
+    pub failures: Vec<ContainerFailure>,
     /// It, or one of its containers, started so recently that its volumes cannot have been measured yet.
     pub young: bool,
 }
@@ -57,6 +60,7 @@ impl PodView {
             claims: claims(pod),
             ran: seen.ran(now),
             failing: seen.failing(pod, now),
+            failures: seen.failures(),
             young: seen.started(pod).is_some_and(|at| age(at, now) < JUST_STARTED),
         }
     }
@@ -117,6 +121,11 @@ impl<'a> Seen<'a> {
             return Some(now);
         }
         self.others().flat_map(|status| ended(status, now)).max()
+    }
+
+    /// A container that runs again says nothing: what it said before may be over.
+    fn failures(&self) -> Vec<ContainerFailure> {
+        self.others().filter(|status| !is_running(status)).flat_map(failures).collect()
     }
 
     /// The latest start of the Pod or of one of its containers.
@@ -196,6 +205,26 @@ fn trouble(status: &ContainerStatus) -> Option<(&str, &str, String)> {
     Some((status.name.as_str(), end.reason.as_deref().unwrap_or("Error"), message))
 }
 
+fn failures(status: &ContainerStatus) -> impl Iterator<Item = ContainerFailure> {
+    let failure = |reason: &str, message: Option<&str>| ContainerFailure {
+        container: status.name.clone(),
+        reason: reason.to_owned(),
+        message: excerpt(message.unwrap_or_default()).to_owned(),
+        exit_code: None,
+        at: None,
+    };
+    let waits = waiting(status).filter(|(reason, _)| !reason.is_empty() && !NORMAL.contains(reason));
+    let waits = waits.map(|(reason, message)| failure(reason, Some(message)));
+    let states = [status.state.as_ref(), status.last_state.as_ref()];
+    let ends = states.into_iter().flatten().filter_map(|state| state.terminated.as_ref());
+    let ends = ends.filter(|end| end.exit_code != 0).map(|end| ContainerFailure {
+        exit_code: Some(end.exit_code),
+        at: end.finished_at.as_ref().map(|time| time.0),
+        ..failure(end.reason.as_deref().unwrap_or("Error"), end.message.as_deref())
+    });
+    waits.into_iter().chain(ends).collect::<Vec<_>>().into_iter()
+}
+
 fn unscheduled(status: &PodStatus) -> Option<&PodCondition> {
     let conditions = status.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
@@ -266,10 +295,10 @@ fn lean_container(mut status: ContainerStatus) -> ContainerStatus {
     let state = |state: Option<ContainerState>| {
         let mut state = state?;
         if let Some(waiting) = &mut state.waiting {
-            waiting.message = waiting.message.take().map(short);
+            waiting.message = waiting.message.take().map(|message| excerpt(&message).to_owned());
         }
         if let Some(end) = &mut state.terminated {
-            end.message = end.message.take().map(short);
+            end.message = end.message.take().map(|message| excerpt(&message).to_owned());
             end.container_id = None;
         }
         Some(state)

@@ -13,10 +13,12 @@ use super::elapsed;
 use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::ClaimName;
 
+mod failure;
 mod history;
 mod pod;
 mod read;
 
+pub use failure::{ContainerFailure, excerpt};
 pub use history::History;
 pub use pod::Failing;
 pub use read::{AgentVolume, MAX_AGENT_BODY, MAX_SUMMARY_BODY, PodVolume, ReadError, read_agent, read_summary};

@@ -143,6 +143,30 @@ fn a_pod_that_does_not_run_is_told_by_the_container_and_the_words_of_kubernetes(
 }
 
 #[test]
+fn the_last_words_of_a_container_that_does_not_run_are_kept() {
+    let check = |db: Value, expected: &[(&str, Option<i32>, &str)]| {
+        let agent = json!([ended(1, 5), waits("CrashLoopBackOff")]);
+        for view in views(&status("Running", &agent, &json!([ended(0, 1_000), {}]), &db)) {
+            let failures = view.failures.iter();
+            let found: Vec<_> = failures.map(|f| (f.reason.as_str(), f.exit_code, f.message.as_str())).collect();
+            assert_eq!(found, expected, "{db}");
+            assert!(view.failures.iter().all(|failure| failure.container == "db"));
+        }
+    };
+    let said = |message: &str| json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message, "finishedAt": ago(9)}});
+    let full = "cp: No space left on device";
+    check(json!([waits("CrashLoopBackOff"), said(full)]), &[("CrashLoopBackOff", None, "m"), ("Error", Some(1), full)]);
+    check(json!([said(full), said("before")]), &[("Error", Some(1), full), ("Error", Some(1), "before")]);
+    check(json!([waits("PodInitializing"), {}]), &[]);
+    check(json!([ended(0, 5), {}]), &[]);
+    check(json!([runs(3), said(full)]), &[]);
+    // The last words are at the end of what a container wrote.
+    let log = format!("{}{full}", "x".repeat(4_000));
+    let kept = format!("{}{full}", "x".repeat(128 - "cp: ".len()));
+    check(json!([said(&log), {}]), &[("Error", Some(1), &kept)]);
+}
+
+#[test]
 fn who_has_just_started_is_not_yet_expected_to_be_measured() {
     let check = |started: i64, db: Value, expected: &Unknown| {
         let mut status = status("Running", &json!([runs(900), {}]), &json!([ended(0, 1_000), {}]), &json!([db, {}]));

@@ -28,6 +28,7 @@ fn pod(uid: &str, ran: Option<i64>) -> PodView {
         claims: vec!["data-db-0".into()],
         ran: ran.map(at),
         failing: None,
+        failures: Vec::new(),
         young: false,
     }
 }
