@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Address, Client, Error, Outcome, Patch, Run};
 use super::lease::Leadership;
-use crate::api::annotations::RESIZED_AT;
+use crate::api::annotations::{RESCUED, RESIZED_AT};
 use crate::api::bytes::Bytes;
 use crate::api::refusal::Refusal;
 use crate::policy::claim::Claim;
@@ -46,6 +46,28 @@ pub enum OrLess {
     No,
 }
 
+/// What the request says about the expansions without a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rescued {
+    /// Nothing: the request has another reason.
+    Unchanged,
+    /// The usage is measured again.
+    Over,
+    /// This is one, and there are so many since the last measurement.
+    Steps(u32),
+}
+
+/// A requested size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The size.
+    pub size: Bytes,
+    /// Whether a smaller one is better than none.
+    pub or_less: OrLess,
+    /// What is recorded with it.
+    pub rescued: Rescued,
+}
+
 /// Requests a size: first as a dry run, then for real, both with the resourceVersion of the PVC that was read as the
 /// precondition.
 ///
@@ -57,14 +79,14 @@ pub async fn grow(
     leadership: &Leadership,
     namespace: &str,
     claim: &Claim,
-    wanted: (Bytes, OrLess),
+    wanted: Wanted,
     now: jiff::Timestamp,
 ) -> Result<Growth, Error> {
     let address = Address::claim(namespace, &claim.name);
-    let (mut to, or_less) = wanted;
+    let Wanted { size: mut to, or_less, rescued } = wanted;
     let mut less = None;
     for _ in 0..MOST_TRIES {
-        let patch = Patch::Merge(growth(claim, to, now));
+        let patch = Patch::Merge(growth(claim, to, rescued, now));
         match ended(client.patch(&address, &patch, Run::Dry).await, to)? {
             Growth::Committed { .. } => {
                 let Some(permit) = leadership.permit() else { return Ok(Growth::NotLeading) };
@@ -96,12 +118,15 @@ impl Growth {
 }
 
 /// Size and time in one patch, because each is wrong without the other; the resourceVersion is the precondition.
-fn growth(claim: &Claim, to: Bytes, now: jiff::Timestamp) -> Value {
+fn growth(claim: &Claim, to: Bytes, rescued: Rescued, now: jiff::Timestamp) -> Value {
+    let mut annotations = json!({RESIZED_AT: format!("{now:.0}")});
+    match rescued {
+        Rescued::Steps(steps) => annotations[RESCUED] = json!(steps.to_string()),
+        Rescued::Over if claim.rescue.steps > 0 => annotations[RESCUED] = Value::Null,
+        Rescued::Over | Rescued::Unchanged => {}
+    }
     json!({
-        "metadata": {
-            "resourceVersion": claim.resource_version,
-            "annotations": {RESIZED_AT: format!("{now:.0}")},
-        },
+        "metadata": {"resourceVersion": claim.resource_version, "annotations": annotations},
         "spec": {"resources": {"requests": {"storage": to}}},
     })
 }
@@ -142,13 +167,21 @@ mod tests {
     #[test]
     fn a_growth_is_one_patch_of_size_and_time_on_one_version() {
         let claim = claim();
-        assert_eq!(
-            growth(&claim, Bytes::gib(12), "2026-01-02T03:04:05.678Z".parse().unwrap()),
-            json!({
-                "metadata": {"resourceVersion": "7", "annotations": {RESIZED_AT: "2026-01-02T03:04:05Z"}},
-                "spec": {"resources": {"requests": {"storage": "12Gi"}}},
-            })
-        );
+        let patch = |claim: &Claim, rescued: Rescued| {
+            growth(claim, Bytes::gib(12), rescued, "2026-01-02T03:04:05.678Z".parse().unwrap())
+        };
+        let expected = json!({
+            "metadata": {"resourceVersion": "7", "annotations": {RESIZED_AT: "2026-01-02T03:04:05Z"}},
+            "spec": {"resources": {"requests": {"storage": "12Gi"}}},
+        });
+        assert_eq!(patch(&claim, Rescued::Unchanged), expected);
+        assert_eq!(patch(&claim, Rescued::Over), expected);
+        let annotation = |patch: Value| patch["metadata"]["annotations"].get(RESCUED).cloned();
+        assert_eq!(annotation(patch(&claim, Rescued::Steps(2))), Some(json!("2")));
+        let mut rescued = claim;
+        rescued.rescue.steps = 2;
+        assert_eq!(annotation(patch(&rescued, Rescued::Unchanged)), None, "it stays");
+        assert_eq!(annotation(patch(&rescued, Rescued::Over)), Some(Value::Null));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
 
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName};
-use crate::policy::usage::{ContainerFailure, Failing, Unknown, excerpt};
+use crate::policy::failure::{ContainerFailure, excerpt};
+use crate::policy::usage::{Failing, Unknown};
 
 /// The kubelet computes the usage of volumes once a minute, and responds with the previous result: two rounds.
 const JUST_STARTED: Duration = Duration::from_secs(2 * 60);

@@ -45,6 +45,8 @@ pub struct Driver {
     pub max_size: Option<Bytes>,
     /// When it can expand a volume.
     pub growth: Growth,
+    /// The longest of its last expansions in this StorageClass, if it has expanded a volume; no limit, but measured.
+    pub reaction: Option<Duration>,
 }
 
 /// Why an administrator's line about a driver is invalid.
@@ -89,6 +91,7 @@ const ONLINE: Driver = Driver {
     rounding: Rounding::None,
     max_size: None,
     growth: Growth::Online,
+    reaction: None,
 };
 const NEVER: Driver = Driver { growth: Growth::Never, ..ONLINE };
 const TIB: u64 = 1 << 40;
@@ -239,6 +242,7 @@ mod tests {
             rounding: Rounding::Multiple(Bytes::gib(3)),
             max_size: Some(Bytes(TIB)),
             growth: Growth::Offline,
+            reaction: None,
         };
         let check = |field: &str, expected: Driver| assert_eq!(with_field(start, field), Ok(expected), "{field}");
         check("cooldown=2h", Driver { cooldown: hours(2), ..start });

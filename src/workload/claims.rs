@@ -5,10 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 
 use super::expansion::resize;
-use crate::api::annotations::RESIZED_AT;
+use crate::api::annotations::{RESCUED, RESIZED_AT};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
-use crate::policy::claim::{Claim, Class, Phase, Sizer};
+use crate::policy::claim::{Blind, Claim, Class, Phase, Sizer};
 use crate::recreate::manifest::MANAGER;
 
 /// Annotations of a PVC that name its provisioner; old clusters wrote the second one.
@@ -89,8 +89,14 @@ pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option
         class,
         resized_at: meta["annotations"][RESIZED_AT].as_str().and_then(|time| time.parse().ok()),
         sizer: sizer(&meta["managedFields"]),
+        rescue: Blind { steps: rescued(&meta["annotations"][RESCUED]), ..Blind::default() },
         name,
     })
+}
+
+/// How often the PVC was expanded without a measurement. A value that is no number allows no further step.
+fn rescued(value: &Value) -> u32 {
+    if value.is_null() { 0 } else { value.as_str().and_then(|steps| steps.parse().ok()).unwrap_or(u32::MAX) }
 }
 
 /// The last client that set the requested size. The cache keeps only that entry, without the list of its fields.

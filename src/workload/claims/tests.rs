@@ -72,6 +72,19 @@ fn what_may_be_missing_is_missing_without_harm() {
 }
 
 #[test]
+fn steps_without_a_measurement_that_cannot_be_read_allow_no_other() {
+    let check = |value: Value, expected: u32| {
+        let read = look(|claim| claim["metadata"]["annotations"] = json!({RESCUED: value})).unwrap();
+        assert_eq!(read.rescue.steps, expected, "{value}");
+    };
+    check(Value::Null, 0);
+    check(json!("2"), 2);
+    check(json!(""), u32::MAX);
+    check(json!("-1"), u32::MAX);
+    check(json!("99999999999"), u32::MAX);
+}
+
+#[test]
 fn a_claim_without_identity_or_size_or_of_another_set_is_not_touched() {
     let check = |change: fn(&mut Value), part: &str| {
         let told = look(change).unwrap_err().to_string();
