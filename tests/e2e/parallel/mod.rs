@@ -10,6 +10,7 @@ mod manual;
 mod midway;
 mod policies;
 mod refusals;
+mod rescue;
 mod restore;
 mod rights;
 mod rivals;
