@@ -19,11 +19,14 @@ menu: ## print this menu
 
 ##@ See it
 
-.PHONY: demo bench soak
-demo: ## a real cluster on this machine, and in it a full disk that grows by itself
+.PHONY: demo picture bench soak
+demo: ## a real cluster on this machine, and in it a volume that rso expands before it is full
 	@$(TOP)/tests/e2e/demo.sh
 
-bench: ## measure: times, memory, API requests; prints runs, min, median, max
+picture: ## record the demo and draw the picture in the README from it: docs/images/demo.svg
+	@$(TOP)/tests/e2e/picture.sh
+
+bench: ## measure times, memory, API requests; writes the times of an expansion to docs/proof/load.md; SYNC=1m: kubelet defaults
 	@$(MAKE) cluster-up deploy
 	@cargo test --locked --quiet --profile model --test bench
 
@@ -58,7 +61,7 @@ fmt-check:
 # Those that a plain `cargo test` leaves out are none of "all targets". What ships is looked at alone: there the compiler sees
 # what nothing calls, as the feature `testing` is off.
 clippy:
-	cargo clippy --locked --workspace --all-targets --test faults --test scale --test csi --test bench --test soak -- -D warnings
+	cargo clippy --locked --workspace --all-targets --test faults --test scale --test csi --test bench --test soak --test picture -- -D warnings
 	cargo clippy --locked --lib --bins -- -D warnings
 
 # The generated files and the golden ones are compared by the tests in tests/fast.
@@ -118,13 +121,13 @@ ifeq ($(CLUSTER),current)
 cluster-up cluster-down cluster-status:
 	@echo "CLUSTER=current: yours is left as it is: $$(kubectl config current-context)"
 else
-cluster-up: ## start a real Kubernetes on this machine (nothing to do when it is up)
+cluster-up: ## start a real Kubernetes on this machine (nothing to do when it is up); SYNC=1m: kubelet defaults
 	@$(K8S)/status.sh 2>/dev/null || { $(MAKE) cluster-programs binaries && $(K8S)/up.sh; }
 
 cluster-down: ## stop it and leave no trace
 	@$(K8S)/down.sh
 
-cluster-status: ## is it up and well
+cluster-status: ## is it up and well, and with which profile
 	@$(K8S)/status.sh
 endif
 

@@ -23,10 +23,11 @@ $phase "driver conformance (csi-sanity)" env RSO="$PWD/.cluster/bin/rso" tests/c
 $phase "faults at every write (a sample)" tests/faults/sweep.sh
 $phase "load (a sample)" tests/scale/scale.sh
 $phase "build the tests" cargo test --locked --test e2e --no-run
-if ! tests/cluster/status.sh >/dev/null 2>&1; then
+if ! SYNC='' tests/cluster/status.sh >/dev/null 2>&1; then
     started=yes
-    $phase "start the cluster" make cluster-up
+    $phase "start the cluster" make cluster-up SYNC=2s
 fi
+$phase "check the cluster" env SYNC=2s tests/cluster/status.sh
 $phase "install the operator" make deploy
 $phase "tests on the cluster, side by side" cargo test --locked --test e2e parallel:: -- --test-threads=4
 # These take the operator away from all others.

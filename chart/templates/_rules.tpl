@@ -13,7 +13,8 @@ that the log cannot show.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [list, watch, patch]
-# Read. `patch` only removes a reference to the old StatefulSet that the garbage collector missed.
+# Read. `patch` removes a reference to the old StatefulSet that the garbage collector missed, and sets the annotation
+# `resize-seen`, which makes a kubelet expand the filesystem of a larger disk at once.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]

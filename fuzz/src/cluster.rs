@@ -9,14 +9,18 @@ use rso::api::annotations::{HOLD, PAUSED, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
 use rso::api::reasons::Note;
+use rso::api::write::Precondition;
 use rso::recreate::assemble::Rest;
-use rso::recreate::journal::{Snapshot, VERSION};
+use rso::recreate::backup::BackupHead;
+use rso::recreate::dependent::{Claim, Dependent, Kind};
+use rso::recreate::journal::{Journal, JournalHead, Snapshot, VERSION};
 use rso::recreate::manifest::{self, MANAGER};
-use rso::recreate::observed::{
-    BackupHead, Backups, Claim, Departure, Dependent, Found, Guard, JournalHead, Kind, LastObject, LiveSet, Namespace,
-    Observed, Probes, Rivals, Verdict, WhenDeleted,
-};
-use rso::recreate::{Ending, Intent, Journal, Phase, Rules, raw};
+use rso::recreate::observed::{Backups, Departure, Intent, LastObject, Namespace, Observed, Rules};
+use rso::recreate::phase::{Ending, Phase};
+use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::raw;
+use rso::recreate::rivals::{Found, Rivals};
+use rso::recreate::set::{LiveSet, WhenDeleted};
 use serde_json::{Map, Value, json};
 
 use super::draw;
@@ -313,7 +317,7 @@ fn some<T>(u: &mut Unstructured<'_>, mut all: Vec<T>) -> Result<Vec<T>> {
 
 /// The ConfigMap of the journal, whole or damaged; or none.
 fn stored(u: &mut Unstructured<'_>, journal: &Journal) -> Result<Option<Value>> {
-    let guard = Guard { uid: Uid::new("uid-journal"), resource_version: "9".to_owned() };
+    let guard = Precondition { uid: Uid::new("uid-journal"), resource_version: "9".to_owned() };
     let kind = u.int_in_range(0..=7_u8)?;
     let Ok(mut config_map) = raw::journal(journal, &guard) else { return Ok(None) };
     match kind {
@@ -448,7 +452,7 @@ fn head(u: &mut Unstructured<'_>) -> Result<JournalHead> {
     let name = draw::one(u, &["rso-journal-a", "rso-journal-z"])?;
     Ok(JournalHead {
         name: name.to_owned(),
-        guard: Guard { uid: uid_of(name), resource_version: u.int_in_range(1..=3_u8)?.to_string() },
+        guard: Precondition { uid: uid_of(name), resource_version: u.int_in_range(1..=3_u8)?.to_string() },
         set: SetName::new(draw::one(u, &[NAMESPACE, "else"])?, draw::one(u, &[NAME, "else"])?),
         phase: *u.choose(&Phase::ALL)?,
         phase_at: draw::time(u)?,
@@ -459,7 +463,7 @@ fn backups(u: &mut Unstructured<'_>, id: &str) -> Result<Backups> {
     let mut taken = BTreeMap::new();
     for number in 0..u.int_in_range(0..=5_u64)? {
         let name = format!("{NAME}-backup-{number}");
-        let guard = Guard { uid: uid_of(&name), resource_version: "1".to_owned() };
+        let guard = Precondition { uid: uid_of(&name), resource_version: "1".to_owned() };
         let transaction =
             draw::maybe(u, |u| if draw::rarely(u)? { draw::one(u, &IDS) } else { Ok(id) })?.map(str::to_owned);
         taken.insert(number, BackupHead { name, guard, transaction, deleting: false });

@@ -10,10 +10,11 @@ use flate2::write::GzEncoder;
 use rso::api::annotations::HOLD;
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, Ordinal, SetName};
-use rso::recreate::journal::{MOST_UNPACKED, base64_of, bytes_of, checksum, head_of, pack, unpack};
-use rso::recreate::observed::{LiveSet, Spec};
+use rso::recreate::archive::{MOST_UNPACKED, base64_of, bytes_of, checksum, pack, unpack};
+use rso::recreate::journal::{Journal, head_of};
 use rso::recreate::restore::{RestorePlan, plan};
-use rso::recreate::{Journal, backup, manifest};
+use rso::recreate::set::{LiveSet, Spec};
+use rso::recreate::{backup, manifest};
 use serde_json::{Value, json};
 
 use super::{cluster, draw};

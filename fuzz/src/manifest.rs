@@ -7,8 +7,9 @@ use arbitrary::{Result, Unstructured};
 use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::TemplateName;
-use rso::recreate::manifest::{self, MANAGER, bare, image, managed_fields, restored_spec, same, to_create};
-use rso::recreate::observed::{Spec, WhenDeleted};
+use rso::recreate::managed_fields;
+use rso::recreate::manifest::{self, MANAGER, bare, image, restored_spec, same, to_create};
+use rso::recreate::set::{Spec, WhenDeleted};
 use serde_json::{Value, json};
 
 use super::cluster;
@@ -151,7 +152,7 @@ pub fn ownership(data: &[u8]) {
 
 fn owners(u: &mut Unstructured<'_>) -> Result<()> {
     let (live, image) = (cluster::set(u)?, cluster::set(u)?);
-    let merged = managed_fields(&live, &image);
+    let merged = managed_fields::restored(&live, &image);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let main = |entry: &&Value| entry["manager"] != MANAGER && entry["subresource"].is_null();
     for entry in list(&merged).iter().filter(|entry| entry["subresource"].is_null()) {
@@ -170,7 +171,7 @@ fn owners(u: &mut Unstructured<'_>) -> Result<()> {
     }
     let mut landed = live.clone();
     landed["metadata"]["managedFields"] = merged.clone();
-    assert_eq!(managed_fields(&landed, &image), merged, "merged twice");
+    assert_eq!(managed_fields::restored(&landed, &image), merged, "merged twice");
     Ok(())
 }
 

@@ -6,12 +6,17 @@ use jiff::Timestamp;
 use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, TemplateName};
+use rso::api::write::Precondition;
+use rso::recreate::dependent::{Dependent, Kind};
+use rso::recreate::journal::Journal;
 use rso::recreate::manifest::{is_transient, same};
-use rso::recreate::observed::{
-    Departure, Dependent, Found, Guard, Kind, LastObject, Live, LiveSet, Observed, Probes, Rivals, Spec, Stored,
-    Verdict,
-};
-use rso::recreate::{Action, Ending, Journal, Look, OwnersChange, Phase, Step, next};
+use rso::recreate::next;
+use rso::recreate::observed::{Departure, LastObject, Live, Observed, Stored};
+use rso::recreate::phase::{Ending, Phase};
+use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::rivals::{Found, Rivals};
+use rso::recreate::set::{LiveSet, Spec};
+use rso::recreate::step::{Action, OwnersChange, Read, Step};
 use serde_json::Value;
 
 use super::cluster;
@@ -29,17 +34,17 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
         Step::Write(action) => is_permitted(&seen, action),
         Step::Wait(wait) => assert!(!wait.at_most.is_zero(), "it waits for nothing"),
         Step::Done { again } => assert!(again.is_none_or(|again| !again.is_zero()), "it is not done"),
-        Step::Look(look) => is_answered(&seen, look, now),
+        Step::Read(read) => is_answered(&seen, read, now),
         Step::Refuse(note) => assert!(!note.text.is_empty()),
     }
     Ok(())
 }
 
-/// A look that is answered is not asked for again.
-fn is_answered(seen: &Observed, look: &Look, now: Timestamp) {
+/// A read that is answered is not requested again.
+fn is_answered(seen: &Observed, read: &Read, now: Timestamp) {
     let mut wiser = seen.clone();
-    match look {
-        Look::Probes(request) => {
+    match read {
+        Read::Probes(request) => {
             let live = present(seen);
             assert_eq!(request.guard, live.guard());
             sizes_only_grow(&live.object, &request.create);
@@ -59,18 +64,18 @@ fn is_answered(seen: &Observed, look: &Look, now: Timestamp) {
                 protect: Verdict::Accepted,
             });
         }
-        Look::Rivals(request) => {
+        Read::Rivals(request) => {
             assert_eq!(request.of, present(seen).guard());
             wiser.rivals = Some(Rivals { of: request.of.clone(), found: Found::Rivals(Vec::new()) });
         }
-        Look::LastObject { of, transaction } => {
+        Read::LastObject { of, transaction } => {
             let (journal, _) = stored(seen);
             assert_eq!((&of.uid, transaction), (&journal.uid, &journal.id));
             assert!(matches!(seen.live, Live::Absent), "the object is there");
             wiser.last = LastObject::Unknown;
         }
     }
-    assert!(!matches!(next(&wiser, now), Step::Look(_)), "it looks again");
+    assert!(!matches!(next(&wiser, now), Step::Read(_)), "it reads again");
 }
 
 fn present(seen: &Observed) -> &LiveSet {
@@ -80,7 +85,7 @@ fn present(seen: &Observed) -> &LiveSet {
     }
 }
 
-fn stored(seen: &Observed) -> (&Journal, &Guard) {
+fn stored(seen: &Observed) -> (&Journal, &Precondition) {
     match &seen.journal {
         Stored::Some { journal, guard } => (journal, guard),
         Stored::None | Stored::Unreadable { .. } => unreachable!("a step of a transaction that has no journal"),
@@ -121,7 +126,7 @@ fn is_permitted(seen: &Observed, action: &Action) {
             let others = |all: &[String]| all.iter().filter(|name| *name != HOLD).cloned().collect::<Vec<_>>();
             assert_eq!(others(finalizers), others(&live.finalizers), "a foreign finalizer is touched");
             let puts = finalizers.iter().any(|name| name == HOLD);
-            assert_ne!(puts, live.is_held(), "nothing is changed");
+            assert_ne!(puts, live.has_own_finalizer(), "nothing is changed");
             let remembered = !matches!(seen.journal, Stored::None) || seen.namespace.terminating;
             assert!(remembered, "another leader may be about to go on");
             if puts {
@@ -151,7 +156,7 @@ fn begins(seen: &Observed, journal: &Journal) {
     assert_eq!((&journal.uid, &journal.set), (&live.uid, &seen.set));
     assert!(same(&journal.image, &live.object), "the journal keeps something else than what was seen");
     assert!(!seen.namespace.terminating);
-    match (live.is_held(), live.deleting) {
+    match (live.has_own_finalizer(), live.deleting) {
         (true, Some(_)) => assert_eq!((journal.phase, journal.ending), (Phase::Deleting, None)),
         // A hold that nobody remembers can only be taken off.
         (true, None) => assert_eq!((journal.phase, journal.ending), (Phase::Prepared, Some(Ending::Undone))),
@@ -163,7 +168,7 @@ fn begins(seen: &Observed, journal: &Journal) {
     }
 }
 
-fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
+fn goes_on(seen: &Observed, journal: &Journal, guard: &Precondition) {
     let (before, known) = stored(seen);
     assert_eq!(guard, known);
     assert_ne!(journal, before, "nothing is changed");
@@ -172,7 +177,7 @@ fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
     assert_eq!(identity(journal), identity(before), "another transaction");
     if journal.phase == Phase::Deleting && before.phase != Phase::Deleting {
         let live = present(seen);
-        assert!(live.uid == journal.uid && live.is_held() && live.deleting.is_none());
+        assert!(live.uid == journal.uid && live.has_own_finalizer() && live.deleting.is_none());
         claims_are_large(seen, journal, live);
     }
     // What is to be created is what was seen last.
@@ -190,14 +195,14 @@ fn goes_on(seen: &Observed, journal: &Journal, guard: &Guard) {
 }
 
 /// Only our own journal, or one that has served.
-fn forgets(seen: &Observed, name: &str, guard: &Guard) {
+fn forgets(seen: &Observed, name: &str, guard: &Precondition) {
     let own = match &seen.journal {
         Stored::None => None,
         Stored::Some { journal, guard } => Some((journal.name(), guard)),
         Stored::Unreadable { name, guard, .. } => Some((name.clone(), guard)),
     };
     if own.as_ref().is_some_and(|(own, known)| own == name && *known == guard) {
-        let held = matches!(&seen.live, Live::Present(live) if live.is_held() && live.deleting.is_none());
+        let held = matches!(&seen.live, Live::Present(live) if live.has_own_finalizer() && live.deleting.is_none());
         let ours = matches!((&seen.journal, &seen.live), (Stored::Some { journal, .. }, Live::Present(live)) if journal.uid == live.uid);
         assert!(!(held && ours), "the hold would be left");
         if let (Stored::Some { journal, .. }, Live::Absent) = (&seen.journal, &seen.live) {
@@ -214,13 +219,13 @@ fn forgets(seen: &Observed, name: &str, guard: &Guard) {
     assert!(served, "somebody else's journal");
 }
 
-fn deletes(seen: &Observed, guard: &Guard) {
+fn deletes(seen: &Observed, guard: &Precondition) {
     let (live, (journal, _)) = (present(seen), stored(seen));
     assert_eq!(*guard, live.guard(), "another object than the one that was seen");
     assert_eq!(journal.uid, live.uid, "a set that is not journalled");
     assert_eq!(journal.phase, Phase::Deleting, "the journal does not permit it");
     assert!(same(&journal.image, &live.object), "the journal keeps another state");
-    assert!(live.is_held() && live.deleting.is_none() && !seen.namespace.terminating);
+    assert!(live.has_own_finalizer() && live.deleting.is_none() && !seen.namespace.terminating);
     let saved = seen.backups.taken.values().any(|head| head.transaction.as_ref() == Some(&journal.id));
     assert!(saved, "there is no backup");
     claims_are_large(seen, journal, live);
@@ -236,7 +241,7 @@ fn claims_are_large(seen: &Observed, journal: &Journal, live: &LiveSet) {
     }
 }
 
-fn releases(seen: &Observed, guard: &Guard, finalizers: &[String]) {
+fn releases(seen: &Observed, guard: &Precondition, finalizers: &[String]) {
     let (live, (journal, _)) = (present(seen), stored(seen));
     assert_eq!(*guard, live.guard());
     assert_eq!((&journal.uid, journal.phase), (&live.uid, Phase::Releasing), "the journal does not permit it");
@@ -275,7 +280,7 @@ fn sizes_only_grow(before: &Value, after: &Value) {
     }
 }
 
-fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value], why: OwnersChange) {
+fn changes_owners(seen: &Observed, which: (Kind, &str, &Precondition), owners: &[Value], why: OwnersChange) {
     let (kind, name, guard) = which;
     let is_it = |known: &&Dependent| known.kind == kind && known.name == name && known.guard() == *guard;
     let Some(known) = seen.dependents().find(is_it) else { unreachable!("{name} was not seen") };
@@ -284,8 +289,8 @@ fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value]
     let new: Vec<&Value> = owners.iter().filter(|owner| !known.owners.contains(owner)).collect();
     assert!(!(gone.is_empty() && new.is_empty()), "nothing is changed");
     match why {
-        OwnersChange::Guard => assert!(gone.is_empty() && new.len() == 1 && namespace(new[0]) && kind == Kind::Claim),
-        OwnersChange::GiveBack => {
+        OwnersChange::Protect => assert!(gone.is_empty() && new.len() == 1 && namespace(new[0]) && kind == Kind::Claim),
+        OwnersChange::Restore => {
             let live = seen.live().expect("nothing is given to a set that is gone");
             assert!(gone.is_empty() && new.len() == 1 && new[0]["uid"] == live.uid.as_str() && kind == Kind::Claim);
         }
@@ -296,7 +301,7 @@ fn changes_owners(seen: &Observed, which: (Kind, &str, &Guard), owners: &[Value]
                 "a foreign owner goes"
             );
         }
-        OwnersChange::Unguard => {
+        OwnersChange::Unprotect => {
             let live = seen.live().map(|live| live.uid.as_str().to_owned());
             let stale = |owner: &Value| {
                 owner["kind"] == "StatefulSet"

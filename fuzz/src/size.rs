@@ -11,6 +11,7 @@ use rso::policy::claim::{Blind, Claim, Class, Phase, Resize, Sizer};
 use rso::policy::decide::{Decision, Trigger, Verdict, decide};
 use rso::policy::drivers::{Driver, Growth, Rounding};
 use rso::policy::failure::ContainerFailure;
+use rso::policy::reaction::Reaction;
 use rso::policy::rescue::{Evidence, LastReading, MOST_STEPS};
 use rso::policy::settings::{Auto, Increase, Limits, Request, TemplateSettings, TemplateSync};
 use rso::policy::usage::{Inodes, Rate, Reading, Source, Usage, judge};
@@ -173,7 +174,7 @@ pub fn driver(u: &mut Unstructured<'_>) -> Result<Driver> {
         rounding,
         max_size: draw::maybe(u, draw::size)?,
         growth: *u.choose(&[Growth::Online, Growth::Offline, Growth::Never])?,
-        reaction: draw::maybe(u, draw::span)?,
+        reaction: draw::maybe(u, draw::span)?.map(Reaction::Measured).unwrap_or_default(),
     })
 }
 

@@ -25,6 +25,9 @@ pub const RESIZED_AT: &str = "resize-statefulset-operator/resized-at";
 /// State, on a PVC: how often it was expanded without a measurement since the last one, written in the same patch as the
 /// size.
 pub const RESCUED: &str = "resize-statefulset-operator/rescued";
+/// State, on a Pod: RFC 3339 time at which rso asked its kubelet to look at an expanded volume. The kubelet synchronizes
+/// a Pod at once if an annotation of it changes.
+pub const RESIZE_SEEN: &str = "resize-statefulset-operator/resize-seen";
 /// State, on a StatefulSet: the ID of the recreation that created this object, until that recreation is complete.
 pub const TRANSACTION: &str = "resize-statefulset-operator/transaction";
 /// State, a finalizer of a StatefulSet: present only between "held" and "released" of a recreation.
@@ -178,6 +181,11 @@ pub const KEYS: &[KeyDoc] = &[
         "a number",
         "On a PVC: how often rso expanded it without a measurement since the last one, written in the same patch as the \
          size.",
+    ),
+    state(
+        "resize-seen",
+        "RFC 3339 time",
+        "On a Pod: when the disk of one of its volumes was larger. The change makes the kubelet expand the filesystem at once.",
     ),
     state("transaction", "an ID", "The recreation that created this object; removed when that recreation is complete."),
 ];

@@ -3,8 +3,11 @@
 pub mod annotations;
 pub mod bytes;
 pub mod names;
+pub mod objects;
 pub mod parts;
 pub mod percent;
 pub mod reasons;
 pub mod refusal;
 pub mod requested;
+pub mod storage;
+pub mod write;

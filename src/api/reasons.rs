@@ -73,11 +73,11 @@ reasons! {
     Warning StorageClassNotExpandable,
     /// A ResourceQuota does not allow the larger size.
     Warning QuotaExceeded,
-    /// The volume needs more, but has the largest size that max-size, a LimitRange or the CSI driver allows.
+    /// The volume has to be expanded, but has the largest size that max-size, a LimitRange, or the CSI driver allows.
     Warning MaxSizeReached,
-    /// The volume needs more, but was expanded too recently.
+    /// The volume has to be expanded, but its cooldown has not ended.
     Warning CooldownActive,
-    /// Volume usage is unknown.
+    /// The usage of the volume is unknown.
     Warning UsageUnknown,
     /// Nothing measures the volume, its Pod reports that the disk is full, and rso expands it: `rescue`.
     Warning RescueTriggered,
@@ -85,17 +85,17 @@ reasons! {
     Warning RescueRefused,
     /// The CSI driver expands the volume only while no Pod uses it.
     Warning OfflineExpansionNeeded,
-    /// The CSI driver cannot provide this size, or a policy of the cluster refuses it.
+    /// The CSI driver cannot provide this size, or a policy of the cluster rejects it.
     Warning ExpansionInfeasible,
     /// An expansion takes too long.
     Warning ExpansionStuck,
-    /// The template is updated later: the StatefulSet is not stable.
+    /// rso updates the template later, because the StatefulSet is not stable.
     Warning TemplateSyncDeferred,
-    /// The template is not updated until a person acts.
+    /// rso does not update the template until you resolve the cause.
     Warning TemplateSyncBlocked,
-    /// A StatefulSet was deleted soon after recreation; its PVC stays, although its retention policy may say otherwise.
+    /// A StatefulSet was deleted soon after a recreation. Its PVC remains, even if the retention policy is to delete it.
     Warning ClaimKept,
-    /// An annotation has an invalid value, and no effect.
+    /// An annotation has an invalid value and has no effect.
     Warning InvalidAnnotation,
     /// An annotation with the prefix of rso has a name that rso does not know.
     Warning UnknownAnnotation,

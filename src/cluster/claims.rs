@@ -4,15 +4,16 @@
 //! dry run comes first: a quota, a policy, or a StorageClass that forbids the expansion is known before anything is
 //! written.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::client::{Address, Client, Error, Outcome, Patch, Run};
+use super::act::act;
+use super::client::{Client, Error, Outcome};
 use super::lease::Leadership;
-use crate::api::annotations::{RESCUED, RESIZED_AT};
 use crate::api::bytes::Bytes;
 use crate::api::refusal::Refusal;
+use crate::api::storage;
 use crate::policy::claim::Claim;
-use crate::workload::claims::storage_request;
+use crate::workload::claims::{Rescued, expansion};
 
 /// The most dry runs of one attempt: of the wanted size, then of half the step, down to a sixty-fourth.
 const MOST_TRIES: u32 = 7;
@@ -46,17 +47,6 @@ pub enum OrLess {
     No,
 }
 
-/// What the request says about the expansions without a measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rescued {
-    /// Nothing: the request has another reason.
-    Unchanged,
-    /// The usage is measured again.
-    Over,
-    /// This is one, and there are so many since the last measurement.
-    Steps(u32),
-}
-
 /// A requested size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -82,16 +72,13 @@ pub async fn grow(
     wanted: Wanted,
     now: jiff::Timestamp,
 ) -> Result<Growth, Error> {
-    let address = Address::claim(namespace, &claim.name);
     let Wanted { size: mut to, or_less, rescued } = wanted;
     let mut less = None;
     for _ in 0..MOST_TRIES {
-        let patch = Patch::Merge(growth(claim, to, rescued, now));
-        match ended(client.patch(&address, &patch, Run::Dry).await, to)? {
+        let write = expansion(namespace, claim, to, rescued, now);
+        match ended(client.dry_run(&write).await.map(Some), to)? {
             Growth::Committed { .. } => {
-                let Some(permit) = leadership.permit() else { return Ok(Growth::NotLeading) };
-                let done = ended(permit.client(client).patch(&address, &patch, Run::Real).await, to)?;
-                return Ok(done.because(less));
+                return Ok(ended(act(client, leadership, &write).await, to)?.because(less));
             }
             Growth::Refused(refusal) => {
                 let smaller = refusal.smaller(claim.requested, claim.capacity.unwrap_or_default(), to);
@@ -117,30 +104,17 @@ impl Growth {
     }
 }
 
-/// Size and time in one patch, because each is wrong without the other; the resourceVersion is the precondition.
-fn growth(claim: &Claim, to: Bytes, rescued: Rescued, now: jiff::Timestamp) -> Value {
-    let mut annotations = json!({RESIZED_AT: format!("{now:.0}")});
-    match rescued {
-        Rescued::Steps(steps) => annotations[RESCUED] = json!(steps.to_string()),
-        Rescued::Over if claim.rescue.steps > 0 => annotations[RESCUED] = Value::Null,
-        Rescued::Over | Rescued::Unchanged => {}
-    }
-    json!({
-        "metadata": {"resourceVersion": claim.resource_version, "annotations": annotations},
-        "spec": {"resources": {"requests": {"storage": to}}},
-    })
-}
-
-fn ended(outcome: Result<Outcome<Value>, Error>, to: Bytes) -> Result<Growth, Error> {
+fn ended(outcome: Result<Option<Outcome<Value>>, Error>, to: Bytes) -> Result<Growth, Error> {
     match outcome {
+        Ok(None) => Ok(Growth::NotLeading),
         // The stored size counts: a mutating policy or webhook may have changed it.
-        Ok(Outcome::Done(claim)) => match storage_request(&claim) {
+        Ok(Some(Outcome::Done(claim))) => match storage::request(&claim) {
             Some(stored) if stored < to => Ok(Growth::Refused(Refusal::lowered(stored))),
             Some(stored) => Ok(Growth::Committed { to: stored, less: None }),
             None => Ok(Growth::Committed { to, less: None }),
         },
-        Ok(Outcome::Conflict(_) | Outcome::AlreadyExists) => Ok(Growth::Conflict),
-        Ok(Outcome::NotFound) => Ok(Growth::Gone),
+        Ok(Some(Outcome::Conflict(_) | Outcome::AlreadyExists)) => Ok(Growth::Conflict),
+        Ok(Some(Outcome::NotFound)) => Ok(Growth::Gone),
         Err(Error::Refused { message, .. } | Error::Invalid { message, .. }) => {
             Ok(Growth::Refused(Refusal::read(&message)))
         }
@@ -150,39 +124,10 @@ fn ended(outcome: Result<Outcome<Value>, Error>, to: Bytes) -> Result<Growth, Er
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::client::{Call, Effect};
     use super::*;
-    use crate::api::names::SetName;
-    use crate::workload::claims::read;
-
-    fn claim() -> Claim {
-        let claim = json!({
-            "metadata": {"namespace": "shop", "name": "data-db-3", "uid": "u-1", "resourceVersion": "7"},
-            "spec": {"resources": {"requests": {"storage": "10Gi"}}, "storageClassName": "fast"},
-            "status": {"phase": "Bound", "capacity": {"storage": "10737418240"}},
-        });
-        read(&claim, &SetName::new("shop", "db"), &"data".into(), None).unwrap()
-    }
-
-    #[test]
-    fn a_growth_is_one_patch_of_size_and_time_on_one_version() {
-        let claim = claim();
-        let patch = |claim: &Claim, rescued: Rescued| {
-            growth(claim, Bytes::gib(12), rescued, "2026-01-02T03:04:05.678Z".parse().unwrap())
-        };
-        let expected = json!({
-            "metadata": {"resourceVersion": "7", "annotations": {RESIZED_AT: "2026-01-02T03:04:05Z"}},
-            "spec": {"resources": {"requests": {"storage": "12Gi"}}},
-        });
-        assert_eq!(patch(&claim, Rescued::Unchanged), expected);
-        assert_eq!(patch(&claim, Rescued::Over), expected);
-        let annotation = |patch: Value| patch["metadata"]["annotations"].get(RESCUED).cloned();
-        assert_eq!(annotation(patch(&claim, Rescued::Steps(2))), Some(json!("2")));
-        let mut rescued = claim;
-        rescued.rescue.steps = 2;
-        assert_eq!(annotation(patch(&rescued, Rescued::Unchanged)), None, "it stays");
-        assert_eq!(annotation(patch(&rescued, Rescued::Over)), Some(Value::Null));
-    }
 
     #[test]
     fn a_refusal_is_told_by_its_kind_and_in_the_words_of_the_server() {
@@ -202,12 +147,12 @@ mod tests {
         assert_eq!(words(invalid), "spec: too small");
         let stored = |size: &str| {
             let claim = json!({"spec": {"resources": {"requests": {"storage": size}}}});
-            ended(Ok(Outcome::Done(claim)), to).unwrap()
+            ended(Ok(Some(Outcome::Done(claim))), to).unwrap()
         };
         assert_eq!(stored("2Gi"), Growth::Committed { to, less: None });
         assert_eq!(stored("3Gi"), Growth::Committed { to: Bytes::gib(3), less: None });
         assert_eq!(stored("1Gi"), Growth::Refused(Refusal::lowered(Bytes::gib(1))));
-        assert_eq!(ended(Ok(Outcome::Conflict("x".into())), to).unwrap(), Growth::Conflict);
+        assert_eq!(ended(Ok(Some(Outcome::Conflict("x".into()))), to).unwrap(), Growth::Conflict);
         let lost = Error::NoAnswer { call: call(), source: "reset".into() };
         assert!(ended(Err(lost), to).is_err());
     }

@@ -27,7 +27,8 @@ use kube::api::ObjectMeta;
 use kube::runtime::watcher::Event;
 
 use crate::api::names::{ClaimName, SetName, Uid};
-use crate::recreate::observed::{Departure, Dependent};
+use crate::recreate::dependent::Dependent;
+use crate::recreate::observed::Departure;
 
 /// The finalizers that the API server adds for a propagation policy.
 const ORPHAN: &str = "orphan";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::client::Client;
 use super::departures::Departures;
-use crate::recreate::Rules;
+use crate::recreate::observed::Rules;
 
 /// Where a recreation runs.
 #[derive(Clone)]

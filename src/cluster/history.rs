@@ -7,18 +7,19 @@ use http::Request;
 use kube::core::WatchEvent;
 use serde_json::Value;
 
-use super::client::Address;
 use super::environment::Environment;
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::{SetName, Uid};
-use crate::recreate::observed::{Guard, LastObject};
+use crate::api::objects::Address;
+use crate::api::write::Precondition;
+use crate::recreate::observed::LastObject;
 
 /// How long rso searches the history of the watch for an object that disappeared.
 const SEARCH: Duration = Duration::from_secs(2);
 /// The response when the history does not reach back far enough.
 const GONE: u16 = 410;
 /// The history comes in one piece: after this long without an event, it is complete.
-const SILENCE: Duration = Duration::from_millis(250);
+const HISTORY_IDLE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A watch of the one object with the name of a StatefulSet.
 pub(super) type Events = futures::stream::BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
@@ -55,7 +56,7 @@ pub async fn change(environment: &Environment, set: &SetName, after: &str, at_mo
 
 /// The last state of an object that disappeared, from the history of the watch; or the fact that the object that rso
 /// created in its place has been created and deleted as well.
-pub async fn last_object(environment: &Environment, set: &SetName, of: &Guard, transaction: &str) -> LastObject {
+pub async fn last_object(environment: &Environment, set: &SetName, of: &Precondition, transaction: &str) -> LastObject {
     match watch(environment, set, &of.resource_version, SEARCH).await {
         Ok(events) => last_in(events, &of.uid, transaction, SEARCH).await,
         Err(kube::Error::Api(status)) if status.code == GONE => LastObject::Unknown,
@@ -82,7 +83,7 @@ pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at
             if transaction.is_empty() {
                 return last;
             }
-            until = until.min(tokio::time::Instant::now() + SILENCE);
+            until = until.min(tokio::time::Instant::now() + HISTORY_IDLE_TIMEOUT);
         } else if last != LastObject::Unknown || object["metadata"]["annotations"][TRANSACTION] == transaction {
             return LastObject::SuccessorGone;
         }
@@ -93,7 +94,7 @@ pub(super) async fn last_in(mut events: Events, uid: &Uid, transaction: &str, at
 pub(super) async fn is_silent(environment: &Environment, set: &SetName, since: &str) -> bool {
     let Ok(mut events) = watch(environment, set, since, SEARCH).await else { return false };
     loop {
-        match tokio::time::timeout(SILENCE, events.next()).await {
+        match tokio::time::timeout(HISTORY_IDLE_TIMEOUT, events.next()).await {
             Ok(Some(Ok(WatchEvent::Bookmark(_)))) => {}
             Ok(_) => return false,
             Err(_) => return true,
@@ -146,7 +147,7 @@ mod tests {
     async fn at_the_release_the_first_word_counts_and_a_silent_watch_tells_nothing() {
         let started = tokio::time::Instant::now();
         assert!(matches!(last_of("", vec![deleted("old", "")]).await, LastObject::Seen(_)));
-        assert!(started.elapsed() < SILENCE);
+        assert!(started.elapsed() < HISTORY_IDLE_TIMEOUT);
         assert_eq!(last_of("ours", Vec::new()).await, LastObject::Unknown);
     }
 }

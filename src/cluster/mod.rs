@@ -14,6 +14,7 @@ mod lean;
 pub mod lease;
 pub mod observe;
 pub mod pods;
+pub mod recreation;
 pub mod requests;
 pub mod usage;
 pub mod watch;

@@ -6,27 +6,26 @@ use std::time::Duration;
 
 use futures::try_join;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::client::resources::{
-    CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, DAEMON_SETS, JOBS, NAMESPACES, PODS, REPLICA_SETS,
-    REPLICATION_CONTROLLERS, Resource, STATEFUL_SETS,
-};
-use super::client::{
-    Address, Class, Client, Dependents, Error, Form, Outcome, Patch, Precondition, Run, Selector, chain,
-};
+use super::client::{Class, Client, Error, Form, Outcome, Selector, chain};
 use super::clock::{now, since_boot};
 use super::environment::Environment;
 use super::history;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::SetName;
-use crate::recreate::assemble::{self, Outline, Related, Rest};
-use crate::recreate::journal;
-use crate::recreate::observed::{
-    Backups, Claim, Departure, Dependent, Found, Guard, Kind, Malformed, Probes, Rivals, Spec, Verdict,
+use crate::api::objects::{
+    Address, CLAIMS, CONFIG_MAPS, CONTROLLER_REVISIONS, DAEMON_SETS, JOBS, NAMESPACES, PODS, REPLICA_SETS,
+    REPLICATION_CONTROLLERS, Resource, STATEFUL_SETS,
 };
-use crate::recreate::rivals::selects;
-use crate::recreate::{Intent, Observed, ProbeRequest, Protection, RivalsRequest, backup, compare};
+use crate::api::write::Write;
+use crate::recreate::assemble::{self, Outline, Related, Rest};
+use crate::recreate::dependent::{Claim, Dependent, Kind};
+use crate::recreate::observed::{Backups, Departure, Intent, Observed};
+use crate::recreate::probes::{ProbeRequest, Probes, Verdict};
+use crate::recreate::rivals::{Found, Rivals, RivalsRequest, selects};
+use crate::recreate::set::{Malformed, Spec};
+use crate::recreate::{backup, compare, journal, write};
 
 /// How many times rso waits for the watch of the PVCs.
 const CATCH_UPS: u32 = 20;
@@ -141,26 +140,18 @@ async fn backups(environment: &Environment, set: &SetName, is_needed: bool) -> R
 
 /// Sends each write that is to come to the API server as a dry run.
 pub async fn probe(environment: &Environment, set: &SetName, request: &ProbeRequest, now: Timestamp) -> Probes {
-    let (client, within) = (&environment.client, Some(set.namespace.as_str()));
-    let object = Address::set(set);
-    let sets = object.resource;
-    let only = precondition(&request.guard);
-    let mut hold = guarded_patch(&request.guard);
-    hold["metadata"]["finalizers"] = json!(request.finalizers);
-    let mut native = guarded_patch(&request.guard);
-    native["spec"] = json!({ "volumeClaimTemplates": request.templates });
-    let (hold_patch, native_patch) = (Patch::Merge(hold.clone()), Patch::Merge(native.clone()));
-    let spec = patch_of_spec(request);
-    let (create, copy, delete, held, backup, native_answer, spec, protect) = futures::join!(
-        client.create(sets, within, &request.create, Run::Dry),
-        client.create(sets, within, &request.copy, Run::Dry),
-        client.delete(&object, Dependents::Orphan, &only, Run::Dry),
-        client.patch(&object, &hold_patch, Run::Dry),
-        client.create(&CONFIG_MAPS, within, &request.backup, Run::Dry),
-        client.patch(&object, &native_patch, Run::Dry),
-        dry_patch(client, &object, spec),
-        protect(client, set, request),
+    let (client, writes) = (&environment.client, write::probes(request, set));
+    let (create, copy, delete, hold, backup, native, spec, protect) = futures::join!(
+        client.dry_run(&writes.create),
+        client.dry_run(&writes.copy),
+        client.dry_run(&writes.delete),
+        client.dry_run(&writes.hold),
+        client.dry_run(&writes.backup),
+        client.dry_run(&writes.native),
+        dry_run_of(client, writes.spec.as_ref()),
+        dry_run_of(client, writes.protect.as_ref()),
     );
+    let patched = |write: &Write| compare::patched(&request.object, write.merge_patch().unwrap_or(&Value::Null));
     Probes {
         uid: request.guard.uid.clone(),
         generation: request.generation,
@@ -169,35 +160,21 @@ pub async fn probe(environment: &Environment, set: &SetName, request: &ProbeRequ
         create: verdict(create),
         copy: as_asked(&request.copy, copy),
         delete: verdict(delete),
-        hold: as_asked(&compare::patched(&request.object, &hold), held),
+        hold: as_asked(&patched(&writes.hold), hold),
         backup: verdict(backup),
-        native: has_grown(native_answer, &compare::patched(&request.object, &native), request),
-        spec: spec
-            .map_or(Verdict::Accepted, |(asked, answer)| as_asked(&compare::patched(&request.object, &asked), answer)),
-        protect: protect.map_or(Verdict::Accepted, verdict),
+        native: has_grown(native, &patched(&writes.native), request),
+        spec: spec.map_or(Verdict::Accepted, |(write, answer)| as_asked(&patched(write), answer)),
+        protect: protect.map_or(Verdict::Accepted, |(_, answer)| verdict(answer)),
     }
 }
 
-fn patch_of_spec(request: &ProbeRequest) -> Option<Value> {
-    let mut patch = guarded_patch(&request.guard);
-    patch["spec"] = request.spec.clone()?;
-    Some(patch)
-}
-
-type Answer = Result<Outcome<Value>, Error>;
-
-/// Sends a patch, if there is one, as a dry run, and returns it with the response.
-async fn dry_patch(client: &Client, object: &Address, patch: Option<Value>) -> Option<(Value, Answer)> {
-    let patch = patch?;
-    let answer = client.patch(object, &Patch::Merge(patch.clone()), Run::Dry).await;
-    Some((patch, answer))
-}
-
-async fn protect(client: &Client, set: &SetName, request: &ProbeRequest) -> Option<Answer> {
-    let Protection { claim, guard, owners } = request.protect.as_ref()?;
-    let mut patch = guarded_patch(guard);
-    patch["metadata"]["ownerReferences"] = json!(owners);
-    Some(client.patch(&CLAIMS.of(&set.namespace, claim.clone()), &Patch::Merge(patch), Run::Dry).await)
+/// Sends a write, if there is one, as a dry run, and returns it with the response.
+async fn dry_run_of<'a>(
+    client: &Client,
+    write: Option<&'a Write>,
+) -> Option<(&'a Write, Result<Outcome<Value>, Error>)> {
+    let write = write?;
+    Some((write, client.dry_run(write).await))
 }
 
 /// The decision about a write of the StatefulSet, whose response must match the request.
@@ -268,14 +245,4 @@ async fn selecting(
         Some(format!("{} {name}", kind.kind))
     };
     environment.client.select(kind, Some(&set.namespace), Selector::default(), Form::Whole, keep).await
-}
-
-/// The start of a merge patch that the server accepts only for this object in this state.
-pub(super) fn guarded_patch(guard: &Guard) -> Value {
-    json!({ "metadata": { "uid": guard.uid.as_str(), "resourceVersion": guard.resource_version } })
-}
-
-/// The same for a DELETE.
-pub(super) fn precondition(guard: &Guard) -> Precondition {
-    Precondition { uid: Some(guard.uid.clone()), resource_version: Some(guard.resource_version.clone()) }
 }

@@ -6,21 +6,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodStatus};
 
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName};
 use crate::policy::failure::{ContainerFailure, excerpt};
 use crate::policy::usage::{Failing, Unknown};
 
+mod lean;
+mod trouble;
+
+pub use lean::lean;
+use trouble::{LONG_START, NORMAL, Trouble, trouble};
+
 /// The kubelet computes the usage of volumes once a minute, and responds with the previous result: two rounds.
 const JUST_STARTED: Duration = Duration::from_secs(2 * 60);
-/// A Pod whose containers are still being created after this time does not start: images are pulled and disks are
-/// attached within it.
-const LONG_START: Duration = Duration::from_secs(5 * 60);
-/// The maximum length of a message about the whole Pod that is kept, bytes: more than is ever displayed.
-const MESSAGE: usize = 400;
-/// The reasons for which a container waits in a Pod that starts normally.
-const NORMAL: [&str; 2] = ["PodInitializing", "ContainerCreating"];
 
 /// A Pod as observed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +38,9 @@ pub struct PodView {
     pub claims: Vec<ClaimName>,
     /// When one of its containers, other than the agent, last ran; `None` if none ever did.
     pub ran: Option<Timestamp>,
+    /// When the newest of its running containers, other than the agent, started; `None` if none runs. The cache does not
+    /// keep it of a Pod that runs well ([`lean`]).
+    pub started: Option<Timestamp>,
     /// Why it does not start, or does not keep running.
     pub failing: Option<Failing>,
     /// What is reported about its containers, other than the agent, that do not run: the present state first, then the
@@ -60,16 +62,17 @@ impl PodView {
             agent: agent(pod, &seen),
             claims: claims(pod),
             ran: seen.ran(now),
+            started: seen.others().filter_map(started_at).max(),
             failing: seen.failing(pod, now),
             failures: seen.failures(),
-            young: seen.started(pod).is_some_and(|at| age(at, now) < JUST_STARTED),
+            young: seen.started(pod).is_some_and(|at| age(at, now) < seen.start_takes()),
         }
     }
 
     /// Why the usage of its volumes is unknown; `said` is what all sources reported.
     pub fn unknown(&self, said: String) -> Unknown {
         match &self.failing {
-            Some(failing) => Unknown::NotRunning(failing.clone()),
+            Some(failing) => Unknown::NotRunning(Box::new(failing.clone())),
             None if self.young => Unknown::NotYet,
             None => Unknown::Silent(said),
         }
@@ -129,43 +132,26 @@ impl<'a> Seen<'a> {
         self.others().filter(|status| !is_running(status)).flat_map(failures).collect()
     }
 
+    /// How long a Pod in this state takes to be measured, if it starts normally.
+    fn start_takes(&self) -> Duration {
+        if self.phase == "Pending" && !self.writes() { LONG_START } else { JUST_STARTED }
+    }
+
     /// The latest start of the Pod or of one of its containers.
     fn started(&self, pod: &Pod) -> Option<Timestamp> {
-        let of_containers =
-            self.all().filter_map(|status| Some(status.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0));
-        of_containers.chain(began(pod)).max()
+        self.all().filter_map(started_at).chain(began(pod)).max()
     }
 
     fn failing(&self, pod: &Pod, now: Timestamp) -> Option<Failing> {
-        let failing = |container: Option<&str>, reason: &str, message: &str| Failing {
+        let Trouble { part, reason, exit_code, message } = trouble(self, pod, now)?;
+        Some(Failing {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             pod: pod.metadata.name.clone().unwrap_or_default(),
-            container: container.map(ToOwned::to_owned),
+            part,
             reason: reason.to_owned(),
+            exit_code,
             message: message.to_owned(),
-        };
-        // If another container runs, the Pod runs, and the kubelet knows its volumes.
-        let mut of_containers = self.all().filter(|_| self.phase != "Running" || !self.writes());
-        if let Some((name, reason, message)) = of_containers.find_map(trouble) {
-            return Some(failing(Some(name), reason, &message));
-        }
-        if let Some(condition) = pod.status.as_ref().and_then(unscheduled) {
-            let reason = condition.reason.as_deref().unwrap_or("Unschedulable");
-            return Some(failing(None, reason, condition.message.as_deref().unwrap_or_default()));
-        }
-        match self.phase {
-            "Failed" => {
-                let status = pod.status.as_ref();
-                let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or("Failed");
-                Some(failing(None, reason, status.and_then(|status| status.message.as_deref()).unwrap_or_default()))
-            }
-            "Pending" if began(pod).is_some_and(|at| age(at, now) >= LONG_START) => {
-                let waits = self.all().find_map(|status| Some((status.name.as_str(), waiting(status)?.0)));
-                let (name, reason) = waits.filter(|(_, reason)| *reason == NORMAL[1])?;
-                Some(failing(Some(name), reason, ""))
-            }
-            _ => None,
-        }
+        })
     }
 }
 
@@ -183,6 +169,10 @@ fn is_running(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|state| state.running.is_some())
 }
 
+fn started_at(status: &ContainerStatus) -> Option<Timestamp> {
+    Some(status.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0)
+}
+
 fn waiting(status: &ContainerStatus) -> Option<(&str, &str)> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     Some((waiting.reason.as_deref().unwrap_or_default(), waiting.message.as_deref().unwrap_or_default()))
@@ -193,17 +183,6 @@ fn ended(status: &ContainerStatus, now: Timestamp) -> impl Iterator<Item = Times
     let states = [status.state.as_ref(), status.last_state.as_ref()];
     let ends = states.into_iter().flatten().filter_map(|state| state.terminated.as_ref());
     ends.map(move |end| end.finished_at.as_ref().map_or(now, |time| time.0)).collect::<Vec<_>>().into_iter()
-}
-
-/// What prevents a container from running: its name, the reason, and the message.
-fn trouble(status: &ContainerStatus) -> Option<(&str, &str, String)> {
-    if let Some((reason, message)) = waiting(status) {
-        let normal = reason.is_empty() || NORMAL.contains(&reason);
-        return (!normal).then(|| (status.name.as_str(), reason, message.to_owned()));
-    }
-    let end = status.state.as_ref()?.terminated.as_ref().filter(|end| end.exit_code != 0)?;
-    let message = end.message.clone().unwrap_or_else(|| format!("exit code {}", end.exit_code));
-    Some((status.name.as_str(), end.reason.as_deref().unwrap_or("Error"), message))
 }
 
 fn failures(status: &ContainerStatus) -> impl Iterator<Item = ContainerFailure> {
@@ -259,75 +238,6 @@ pub fn has_stuck_agent(pod: &Pod, image: &str) -> bool {
             && status.image == image
             && waiting(status).is_some_and(|(reason, _)| STUCK.contains(&reason))
     })
-}
-
-/// Keeps the parts of a status that are needed of every Pod of the cluster: of a Pod that runs well, the state of its
-/// agent.
-pub fn lean(status: &mut PodStatus) {
-    let runs = status.phase.as_deref() == Some("Running");
-    // All main containers or none: one that runs beside one that does not must be visible.
-    let plain = |status: &ContainerStatus| is_running(status) && !has_restarted(status);
-    let well = runs && status.container_statuses.iter().flatten().all(plain);
-    let kept = |list: Option<Vec<ContainerStatus>>, all: bool| {
-        let kept = list?.into_iter().filter(|status| status.name == AGENT_CONTAINER || all);
-        let kept: Vec<_> = kept.map(lean_container).collect();
-        (!kept.is_empty()).then_some(kept)
-    };
-    let failed = status.phase.as_deref() == Some("Failed");
-    *status = PodStatus {
-        init_container_statuses: kept(status.init_container_statuses.take(), !well),
-        container_statuses: kept(status.container_statuses.take(), !well),
-        conditions: unscheduled(status).cloned().map(|condition| vec![lean_condition(condition)]),
-        phase: status.phase.take(),
-        pod_ip: status.pod_ip.take(),
-        host_ip: status.host_ip.take(),
-        start_time: status.start_time.take(),
-        reason: status.reason.take().filter(|_| failed),
-        message: status.message.take().filter(|_| failed).map(short),
-        ..Default::default()
-    };
-}
-
-fn has_restarted(status: &ContainerStatus) -> bool {
-    status.last_state.as_ref().is_some_and(|state| state.terminated.is_some())
-}
-
-fn lean_container(mut status: ContainerStatus) -> ContainerStatus {
-    let state = |state: Option<ContainerState>| {
-        let mut state = state?;
-        if let Some(waiting) = &mut state.waiting {
-            waiting.message = waiting.message.take().map(|message| excerpt(&message).to_owned());
-        }
-        if let Some(end) = &mut state.terminated {
-            end.message = end.message.take().map(|message| excerpt(&message).to_owned());
-            end.container_id = None;
-        }
-        Some(state)
-    };
-    ContainerStatus {
-        // Only the image of the agent is used, to check whether it is rso's.
-        image: if status.name == AGENT_CONTAINER { status.image } else { String::new() },
-        name: status.name,
-        state: state(status.state.take()),
-        last_state: state(status.last_state.take()),
-        ..Default::default()
-    }
-}
-
-fn lean_condition(condition: PodCondition) -> PodCondition {
-    PodCondition {
-        type_: condition.type_,
-        status: condition.status,
-        reason: condition.reason,
-        message: condition.message.map(short),
-        ..Default::default()
-    }
-}
-
-fn short(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MESSAGE));
-    message.shrink_to_fit();
-    message
 }
 
 #[cfg(test)]

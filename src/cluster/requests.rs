@@ -1,11 +1,9 @@
 //! The write that removes fulfilled requests from the `requested` annotation, which the webhook writes.
 
-use serde_json::{Value, json};
-
-use super::client::{Address, Client, Error, Outcome, Patch, Run};
+use super::act::act;
+use super::client::{Client, Error, Outcome};
 use super::lease::Leadership;
-use crate::api::annotations::REQUESTED;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// How an attempt to shorten the annotation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,29 +24,18 @@ pub enum Shortened {
 pub async fn shorten(
     client: &Client,
     leadership: &Leadership,
-    set: &SetView,
+    set: &StatefulSetView,
     left: Option<&str>,
 ) -> Result<Shortened, Error> {
-    let Some(permit) = leadership.permit() else { return Ok(Shortened::Settled) };
-    let (client, object, patch) = (permit.client(client), Address::set(&set.name), Patch::Merge(patch_of(set, left)));
+    let write = set.requested_left(left);
     // A change of an annotation does not change the generation, unless admission changes the spec with it.
-    if let Outcome::Done(answer) = client.patch(&object, &patch, Run::Dry).await?
+    if let Outcome::Done(answer) = client.dry_run(&write).await?
         && answer["metadata"]["generation"].as_i64() != Some(set.generation)
     {
         return Ok(Shortened::Changed);
     }
-    Ok(match client.patch(&object, &patch, Run::Real).await? {
-        Outcome::Done(_) | Outcome::NotFound => Shortened::Settled,
-        Outcome::Conflict(_) | Outcome::AlreadyExists => Shortened::Conflict,
-    })
-}
-
-fn patch_of(set: &SetView, left: Option<&str>) -> Value {
-    json!({
-        "metadata": {
-            "uid": set.uid.as_str(),
-            "resourceVersion": set.resource_version,
-            "annotations": { REQUESTED: left },
-        },
+    Ok(match act(client, leadership, &write).await? {
+        None | Some(Outcome::Done(_) | Outcome::NotFound) => Shortened::Settled,
+        Some(Outcome::Conflict(_) | Outcome::AlreadyExists) => Shortened::Conflict,
     })
 }

@@ -25,10 +25,10 @@ use super::{lean, pods};
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
 use crate::policy::claim::Class;
-use crate::recreate::turn::Flight;
+use crate::recreate::concurrency::Flight;
 use crate::workload::claims::class;
 use crate::workload::objects::Objects;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// Some load balancers drop a watch that was silent for 240 s; the API server ends ours before that.
 const WATCH_SECONDS: u32 = 200;
@@ -234,8 +234,8 @@ impl Cache {
     }
 
     /// The StatefulSet, if it exists.
-    pub fn set(&self, set: &SetName) -> Option<SetView> {
-        SetView::of(self.object(set)?.as_ref())
+    pub fn set(&self, set: &SetName) -> Option<StatefulSetView> {
+        StatefulSetView::of(self.object(set)?.as_ref())
     }
 
     fn object(&self, set: &SetName) -> Option<Arc<StatefulSet>> {
@@ -301,7 +301,7 @@ impl Objects for Cache {
         Some(Cow::Owned(untyped(claim.as_ref())))
     }
 
-    fn retained(&self, set: &SetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
+    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
         let is_retained = |claim: &PersistentVolumeClaim| {
             let (namespace, name) = (claim.metadata.namespace.as_deref(), claim.metadata.name.as_deref());
             set.is_retained(namespace.unwrap_or_default(), &name.unwrap_or_default().into(), template)

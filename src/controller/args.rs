@@ -37,6 +37,10 @@ pub struct Args {
     /// Do not verify the certificates of kubelets, for clusters where each kubelet signs its own
     #[arg(long)]
     pub kubelet_insecure_tls: bool,
+    /// Do not annotate a Pod when the disk of one of its volumes is larger; its kubelet then expands the filesystem only
+    /// at its next synchronization of the Pod, by default after 30 to 70 seconds
+    #[arg(long)]
+    pub no_nudge: bool,
     /// Maximum number of StatefulSets that are recreated at the same time in the cluster; in one namespace, it is
     /// always one
     #[arg(long, value_name = "N", default_value_t = 10)]

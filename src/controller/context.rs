@@ -13,9 +13,10 @@ use crate::policy::drivers::Drivers;
 use crate::policy::settings::Limits;
 use crate::telemetry::Telemetry;
 
+use super::limit::RecreationLimit;
 use super::measurements::Measuring;
 use super::memory::Memories;
-use super::turns::Turns;
+use super::nudges::Nudges;
 
 /// What every pass has at hand. One for the process.
 pub struct Context {
@@ -41,8 +42,10 @@ pub struct Context {
     pub memories: Memories,
     /// How full the volumes are.
     pub measuring: Measuring,
+    /// Pods whose kubelet has a filesystem to expand.
+    pub nudges: Nudges,
     /// Who may begin a recreate.
-    pub turns: Turns,
+    pub recreations: RecreationLimit,
 }
 
 impl Context {

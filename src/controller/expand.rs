@@ -7,10 +7,11 @@ use super::memory::{Growing, Grown};
 use super::pass::Pass;
 use super::report::{self, Attempt};
 use super::requeue::Next;
-use crate::cluster::claims::{self, Growth, Rescued, Wanted};
+use crate::cluster::claims::{self, Growth, Wanted};
 use crate::cluster::observe::ObserveError;
 use crate::policy::claim::Claim;
 use crate::policy::decide::Trigger;
+use crate::workload::claims::Rescued;
 use crate::workload::snapshot::Workload;
 
 /// The watch reports the write. If it is slow, the next reconciliation meets a Conflict and changes nothing.

@@ -72,6 +72,8 @@ struct PodKind {
     uid: String,
     responds: bool,
     placed: bool,
+    /// While a container runs, the kubelet knows the volumes.
+    started: Option<Timestamp>,
 }
 
 /// The part of a reading that matters to a reconciliation.
@@ -89,7 +91,7 @@ enum Summary {
 
 impl PodKind {
     fn of(pod: &PodView) -> Self {
-        Self { uid: pod.uid.clone(), responds: pod.agent.is_some(), placed: pod.node.is_some() }
+        Self { uid: pod.uid.clone(), responds: pod.agent.is_some(), placed: pod.node.is_some(), started: pod.started }
     }
 }
 
@@ -231,14 +233,12 @@ impl Gauge {
         let Some(why) = &self.unknown else {
             return self.measured.clone().unwrap_or(Reading::Unknown(Unknown::NotYet));
         };
-        let measured = self.measured.clone();
         let kept = match why {
-            // Nothing that could have changed it runs, or only for a short time.
-            Unknown::NoPod | Unknown::NotYet | Unknown::NotRunning(_) => {
-                measured.map(|reading| reading.idle_since(self.ran))
+            // The failure may be temporary, or nothing runs that could answer: the last reading ages while a container
+            // runs that could have changed the volume.
+            Unknown::NoPod | Unknown::NotYet | Unknown::NotRunning(_) | Unknown::Silent(_) => {
+                self.measured.clone().map(|reading| reading.idle_since(self.ran))
             }
-            // The failure may be temporary: the last reading counts until it is too old for its source.
-            Unknown::Silent(_) => measured,
             // The source responds, and its response is not plausible.
             Unknown::BlockMode
             | Unknown::Stale

@@ -21,6 +21,7 @@ use crate::cluster::pods::PodView;
 use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
 use crate::policy::drivers::Driver;
+use crate::policy::reaction::Reaction;
 use crate::policy::rescue::Evidence;
 use crate::policy::settings::Auto;
 use crate::policy::usage::{Reading, Unknown, Usage};
@@ -53,7 +54,9 @@ pub(super) fn readings(context: &Context, workload: &Workload, now: Timestamp) -
 /// The limits of the CSI driver of a template, with the time that its expansions take.
 pub(super) fn driver(context: &Context, group: &VolumeGroup) -> Driver {
     let class = group.claims.iter().find_map(|claim| claim.class.as_ref());
-    let reaction = class.and_then(|class| context.memories.reaction(&class.name));
+    let measured = class.and_then(|class| context.memories.reaction(&class.name));
+    let assumed = if context.nudges.enabled { Reaction::NUDGED } else { Reaction::NOT_NUDGED };
+    let reaction = measured.map_or(assumed, Reaction::Measured);
     Driver { reaction, ..group.driver(&context.drivers) }
 }
 
@@ -156,6 +159,7 @@ async fn query(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<C
         name: &pod_name(set, ordinal),
         agent: pod.agent,
         node: pod.node.as_deref(),
+        started: pod.started,
         claims: &names,
     };
     let mut results = context.sources.query(&queried).await;

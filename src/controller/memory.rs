@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::deferral::{Deferral, HeldBack};
+use super::repetition::{Again, LastRecreate};
+use super::standing::Standing;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::policy::claim::Refusal;
 use crate::policy::decide::Trigger;
 use crate::policy::reaction::Reactions;
-use crate::recreate::Report;
+use crate::recreate::outcome::Report;
 use crate::workload::snapshot::Workload;
-use crate::workload::statefulset::SetView;
-
-use super::deferral::{Deferral, HeldBack};
-use super::repetition::{Again, LastRecreate};
-use super::standing::Standing;
+use crate::workload::statefulset::StatefulSetView;
 
 /// What is remembered of one StatefulSet.
 #[derive(Debug, Default)]
@@ -108,7 +107,12 @@ impl Memories {
     }
 
     /// Why the recreation of a StatefulSet to these sizes may not begin now, if so.
-    pub fn forbids(&self, targets: &BTreeMap<TemplateName, Bytes>, set: &SetView, now: Timestamp) -> Option<Again> {
+    pub fn forbids(
+        &self,
+        targets: &BTreeMap<TemplateName, Bytes>,
+        set: &StatefulSetView,
+        now: Timestamp,
+    ) -> Option<Again> {
         let recreated = self.recreated.lock().unwrap_or_else(PoisonError::into_inner);
         recreated.get(&set.name)?.forbids(targets, set, now)
     }
@@ -151,7 +155,7 @@ impl Memories {
 mod tests {
     use super::*;
     use crate::controller::repetition::tests::{report, targets, view};
-    use crate::recreate::Ending;
+    use crate::recreate::phase::Ending;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

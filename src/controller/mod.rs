@@ -5,9 +5,12 @@ pub mod context;
 mod deferral;
 mod expand;
 mod gauges;
+pub mod limit;
 mod measure;
 mod measurements;
 pub mod memory;
+mod nudge;
+mod nudges;
 mod pass;
 pub mod queue;
 pub mod reconcile;
@@ -17,7 +20,6 @@ mod report;
 mod requeue;
 mod standing;
 mod sync;
-pub mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,7 @@ use futures::StreamExt;
 pub use self::args::Args;
 pub use self::context::Context;
 pub use self::measurements::Measuring;
+pub use self::nudges::Nudges;
 use self::queue::Triggers;
 use crate::cluster::clock;
 use crate::cluster::lease::Role;
@@ -36,8 +39,8 @@ use crate::telemetry::stop::Stop;
 /// StatefulSets that are reconciled at the same time, beside those that are recreated. Most reconciliations send no
 /// request.
 const MAX_CONCURRENT_RECONCILES: usize = 64;
-/// How often the turns are checked: which recreations are stuck, and which may begin. Costs no request.
-const TURN_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the concurrency limit is checked: which recreations are stuck, and which may begin. Costs no request.
+const LIMIT_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The time to finish what is in progress at the stop. What is then unfinished is in the journal, and the next leader
 /// continues it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(40);
@@ -89,6 +92,7 @@ pub async fn run(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
             () = measure::run(context, &triggers) => Ok(()),
             () = overtime => Ok(()),
             () = call_next(context, &triggers) => Ok(()),
+            () = nudge::run(context) => Ok(()),
             _ = role.becomes(Role::Follower) => Err(ControllerError::LeaseLost),
         }
     };
@@ -111,9 +115,9 @@ async fn call_next(context: &Context, triggers: &Triggers) {
     loop {
         let (flights, now) = (context.cache.flights(), clock::now());
         context.telemetry.metrics.stuck(flights.iter().filter(|flight| flight.is_stuck(now)).count());
-        let called = context.turns.call(&flights, context.environment.rules.concurrent, now);
+        let called = context.recreations.call(&flights, context.environment.rules.concurrent, now);
         called.into_iter().for_each(|set| triggers.now(set));
-        let _ = tokio::time::timeout(TURN_CHECK_INTERVAL, context.turns.changed()).await;
+        let _ = tokio::time::timeout(LIMIT_CHECK_INTERVAL, context.recreations.changed()).await;
     }
 }
 
@@ -126,10 +130,12 @@ async fn follow(context: &Context, mut changes: Changes, triggers: &Triggers) ->
             Ok(Change::Set(set)) => triggers.now(set),
             Ok(Change::Journal(set)) => {
                 triggers.now(set);
-                context.turns.change();
+                context.recreations.change();
             }
             Ok(Change::Claim(namespace, claim)) => {
-                context.cache.sets_of_claim(&namespace, &claim).into_iter().for_each(|set| triggers.now(set));
+                let sets = context.cache.sets_of_claim(&namespace, &claim);
+                nudge::changed(context, &namespace, &claim, &sets);
+                sets.into_iter().for_each(|set| triggers.now(set));
             }
             Err(error) => tracing::warn!(error = crate::cluster::client::chain(&error), "watch restarted"),
         }

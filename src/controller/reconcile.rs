@@ -19,7 +19,7 @@ use super::requeue::{self, Next};
 use super::sync::{self, Unfinished, unfinished};
 use crate::api::names::{ClaimName, SetName};
 use crate::api::requested::Remaining;
-use crate::cluster::claims::{OrLess, Rescued, Wanted};
+use crate::cluster::claims::{OrLess, Wanted};
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
 use crate::cluster::requests::{self, Shortened};
@@ -27,10 +27,11 @@ use crate::policy::claim::refusal;
 use crate::policy::decide::{Trigger, decide};
 use crate::policy::settings::TemplateSettings;
 use crate::policy::usage::Reading;
+use crate::workload::claims::Rescued;
 use crate::workload::group::VolumeGroup;
 use crate::workload::plan::{self, Plan, Step, Template};
 use crate::workload::snapshot::Workload;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// Reconciles one StatefulSet and returns the requeue delay.
 pub async fn reconcile(context: &Context, name: &SetName) -> Option<Duration> {
@@ -94,7 +95,7 @@ async fn run(pass: &mut Pass<'_>) -> Result<Option<Next>, ObserveError> {
 }
 
 /// Reads what belongs to a StatefulSet, with the expansions that this leader remembers: an annotation can have been removed.
-fn snapshot(context: &Context, set: SetView, now: Timestamp) -> Workload {
+fn snapshot(context: &Context, set: StatefulSetView, now: Timestamp) -> Workload {
     let mut workload = Workload::read(context.cache.as_ref(), set, &context.limits);
     for claim in workload.claims_mut() {
         if let Some(grown) = context.memories.grown(&claim.uid) {

@@ -13,26 +13,32 @@ use tokio::time::Instant;
 use crate::api::names::{ClaimName, SetName, Uid};
 use crate::api::reasons::Note;
 use crate::api::refusal::Refusal;
-use crate::cluster::act::{Acted, act};
 use crate::cluster::clock::now;
 use crate::cluster::environment::Environment;
 use crate::cluster::history;
 use crate::cluster::lease::Leadership;
 use crate::cluster::observe::{self, ObserveError};
-use crate::recreate::assemble;
-use crate::recreate::journal::uid_in;
-use crate::recreate::observed::{LastObject, Live, LiveSet, Probes, Stored};
-use crate::recreate::{Action, Ending, Intent, Journal, Look, Observed, Phase, Report, Step, Wait, gates, next};
+use crate::cluster::recreation::{Acted, carry_out};
+use crate::recreate::journal::{Journal, uid_in};
+use crate::recreate::observed::{Intent, LastObject, Live, Observed, Stored};
+use crate::recreate::outcome::Report;
+use crate::recreate::phase::{Ending, Phase};
+use crate::recreate::preflight::answers;
+use crate::recreate::probes::Probes;
+use crate::recreate::set::LiveSet;
+use crate::recreate::step::{Action, Read, Step, Wait};
+use crate::recreate::{assemble, next};
 
 mod progress;
+
 use progress::Progress;
 
 /// One call drives a recreation for at most this long; the next call continues what is not done by then.
-const PASS: Duration = Duration::from_secs(60);
+const MAX_DURATION: Duration = Duration::from_secs(60);
 /// The first pause after an error; doubled each time.
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// If a StatefulSet is absent for this long, rso records an Event.
 const ABSENT_TOO_LONG: Duration = Duration::from_secs(10);
 
@@ -106,9 +112,9 @@ struct Drive<'a> {
 }
 
 /// Whether to continue with the same round, begin a new one, or return.
-enum Turn {
-    Same,
-    Fresh,
+enum Flow {
+    Proceed,
+    Observe,
     Return(Advance),
 }
 
@@ -136,7 +142,7 @@ impl<'a> Drive<'a> {
     }
 
     async fn run(&mut self) -> Result<Advance, ObserveError> {
-        while self.started.elapsed() < PASS {
+        while self.started.elapsed() < MAX_DURATION {
             let mut seen = match observe::observe(self.environment, self.set, self.intent).await {
                 Ok(seen) => seen,
                 Err(error) if self.absent_since.is_some() => match self.pause(&error.to_string()).await {
@@ -160,17 +166,17 @@ impl<'a> Drive<'a> {
     async fn round(&mut self, seen: &mut Observed) -> Option<Advance> {
         loop {
             self.remember(seen);
-            let turn = match next(seen, now()) {
-                Step::Done { again } => Turn::Return(self.ended().unwrap_or(Advance::Rest(again))),
-                Step::Refuse(note) => Turn::Return(self.ended().unwrap_or_else(|| self.refused(seen, note))),
+            let flow = match next(seen, now()) {
+                Step::Done { again } => Flow::Return(self.ended().unwrap_or(Advance::Rest(again))),
+                Step::Refuse(note) => Flow::Return(self.ended().unwrap_or_else(|| self.refused(seen, note))),
                 Step::Wait(wait) => self.wait(wait).await,
-                Step::Look(look) => self.look(seen, look).await,
+                Step::Read(read) => self.read(seen, read).await,
                 Step::Write(action) => self.write(seen, action).await,
             };
-            match turn {
-                Turn::Same => {}
-                Turn::Fresh => return None,
-                Turn::Return(result) => return Some(result),
+            match flow {
+                Flow::Proceed => {}
+                Flow::Observe => return None,
+                Flow::Return(result) => return Some(result),
             }
         }
     }
@@ -191,29 +197,29 @@ impl<'a> Drive<'a> {
         }
     }
 
-    async fn wait(&mut self, wait: Wait) -> Turn {
+    async fn wait(&mut self, wait: Wait) -> Flow {
         if let Some(note) = wait.note {
-            self.progress.tell(note);
-            return Turn::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
+            self.progress.record(note);
+            return Flow::Return(Advance::Waiting(wait.at_most.max(Duration::from_secs(1))));
         }
         match wait.change_after {
             Some(after) => history::change(self.environment, self.set, &after, wait.at_most).await,
             None => tokio::time::sleep(wait.at_most).await,
         }
-        Turn::Fresh
+        Flow::Observe
     }
 
-    async fn look(&mut self, seen: &mut Observed, look: Look) -> Turn {
-        match look {
-            Look::Probes(request) => {
+    async fn read(&mut self, seen: &mut Observed, read: Read) -> Flow {
+        match read {
+            Read::Probes(request) => {
                 self.probes = Some(observe::probe(self.environment, self.set, &request, now()).await);
-                Turn::Fresh
+                Flow::Observe
             }
-            Look::Rivals(request) => {
+            Read::Rivals(request) => {
                 seen.rivals = Some(observe::rivals(self.environment, self.set, &request).await);
-                Turn::Same
+                Flow::Proceed
             }
-            Look::LastObject { of, transaction } => {
+            Read::LastObject { of, transaction } => {
                 seen.last = history::last_object(self.environment, self.set, &of, &transaction).await;
                 // It is better to lose an edit that was made at this very moment than to lose the StatefulSet.
                 if seen.last == LastObject::Busy {
@@ -222,15 +228,15 @@ impl<'a> Drive<'a> {
                         seen.last = LastObject::Unknown;
                     }
                 }
-                Turn::Same
+                Flow::Proceed
             }
         }
     }
 
-    async fn write(&mut self, seen: &mut Observed, action: Action) -> Turn {
+    async fn write(&mut self, seen: &mut Observed, action: Action) -> Flow {
         self.progress.before(&action, seen);
         let sent = Instant::now();
-        let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
+        let acted = carry_out(self.environment, self.leadership, self.set, seen.live(), &action).await;
         tracing::debug!(
             namespace = self.set.namespace,
             statefulset = self.set.name,
@@ -247,34 +253,34 @@ impl<'a> Drive<'a> {
                 if let Action::DeleteJournal { ending: Some(Ending::Undone), .. } = action
                     && let Some(ended) = self.ended()
                 {
-                    return Turn::Return(ended);
+                    return Flow::Return(ended);
                 }
-                if absorb(seen, &action, &answer) { Turn::Same } else { Turn::Fresh }
+                if absorb(seen, &action, &answer) { Flow::Proceed } else { Flow::Observe }
             }
             Acted::Released { last, sent } => {
                 self.progress.released(sent);
                 seen.live = Live::Absent;
                 seen.last = last;
-                Turn::Same
+                Flow::Proceed
             }
             Acted::Moved => self.trouble("the object changed since it was read", None).await,
             Acted::Refused(words) => self.refused_write(seen, &action, &words).await,
             Acted::Changed(fields) => {
-                let note = gates::changed("changing the StatefulSet", &fields);
-                if self.take_back(seen, &note).await {
-                    return Turn::Fresh;
+                let note = answers::changed("changing the StatefulSet", &fields);
+                if self.roll_back(seen, &note).await {
+                    return Flow::Observe;
                 }
-                self.progress.tell(note);
-                Turn::Return(Advance::Waiting(POLICY_RETRY))
+                self.progress.record(note);
+                Flow::Return(Advance::Waiting(POLICY_RETRY))
             }
             Acted::Unknown(words) => self.trouble(&words, None).await,
             Acted::Busy(after) => self.trouble("the API server asks rso to retry later", Some(after)).await,
-            Acted::NotLeading => Turn::Return(Advance::NotLeading),
+            Acted::NotLeading => Flow::Return(Advance::NotLeading),
         }
     }
 
     /// Handles a refused write: a user has to allow it first.
-    async fn refused_write(&mut self, seen: &Observed, action: &Action, words: &str) -> Turn {
+    async fn refused_write(&mut self, seen: &Observed, action: &Action, words: &str) -> Flow {
         if matches!(action, Action::DeleteBackup { .. }) {
             // One backup more than are kept is no reason to leave the recreation unfinished.
             tracing::warn!(
@@ -284,18 +290,18 @@ impl<'a> Drive<'a> {
                 "failed to delete an old backup"
             );
             self.keeps_backups = true;
-            return Turn::Fresh;
+            return Flow::Observe;
         }
         // At the first refusal, the object may just have changed since it was read.
-        if self.troubles > 0 && self.take_back(seen, &gates::refused(words)).await {
-            return Turn::Fresh;
+        if self.troubles > 0 && self.roll_back(seen, &answers::refused(words)).await {
+            return Flow::Observe;
         }
         self.trouble(words, None).await
     }
 
     /// Rolls the recreation back, which is possible before the DELETE: the journal records the rollback and its reason,
     /// and the steps that follow carry it out.
-    async fn take_back(&mut self, seen: &Observed, why: &Note) -> bool {
+    async fn roll_back(&mut self, seen: &Observed, why: &Note) -> bool {
         let Stored::Some { journal, guard } = &seen.journal else { return false };
         if journal.phase != Phase::Prepared || journal.ending.is_some() {
             return false;
@@ -303,7 +309,7 @@ impl<'a> Drive<'a> {
         let mut journal = Journal { ending: Some(Ending::Undone), ..*journal.clone() };
         journal.incidents.push(why.clone());
         let action = Action::UpdateJournal { journal: Box::new(journal), guard: guard.clone() };
-        let acted = act(self.environment, self.leadership, self.set, seen.live(), &action).await;
+        let acted = carry_out(self.environment, self.leadership, self.set, seen.live(), &action).await;
         self.troubles = 0;
         matches!(acted, Acted::Done(_) | Acted::Moved)
     }
@@ -313,20 +319,20 @@ impl<'a> Drive<'a> {
     fn refused(&mut self, seen: &Observed, note: Note) -> Advance {
         if matches!((&seen.live, &seen.journal), (Live::Absent, Stored::Unreadable { .. })) {
             tracing::error!(namespace = self.set.namespace, statefulset = self.set.name, "{}", note.text);
-            self.progress.tell(note.clone());
+            self.progress.record(note.clone());
         }
         Advance::Refused(note)
     }
 
     /// Handles an unexpected result. The first few times, rso only observes again.
-    async fn trouble(&mut self, why: &str, after: Option<Duration>) -> Turn {
+    async fn trouble(&mut self, why: &str, after: Option<Duration>) -> Flow {
         self.troubles += 1;
         if self.troubles == 1 && after.is_none() {
-            return Turn::Fresh;
+            return Flow::Observe;
         }
         match self.pause_for(why, after.unwrap_or_default()).await {
-            Some(result) => Turn::Return(result),
-            None => Turn::Fresh,
+            Some(result) => Flow::Return(result),
+            None => Flow::Observe,
         }
     }
 
@@ -338,7 +344,7 @@ impl<'a> Drive<'a> {
     /// Waits a little longer each time. For an absent StatefulSet, rso retries again and again, in this call and in the
     /// next; anything else is left to the next call after a while.
     async fn pause_for(&mut self, why: &str, at_least: Duration) -> Option<Advance> {
-        let pause = PAUSE.saturating_mul(1 << self.troubles.min(8)).min(LONGEST_PAUSE).max(at_least);
+        let pause = RETRY_DELAY.saturating_mul(1 << self.troubles.min(8)).min(MAX_RETRY_DELAY).max(at_least);
         let patience =
             ABSENT_TOO_LONG.saturating_sub(self.absent_since.map_or(Duration::ZERO, |since| since.elapsed()));
         let is_over = if self.absent_since.is_some() { patience.is_zero() } else { self.troubles > 6 };
@@ -348,7 +354,7 @@ impl<'a> Drive<'a> {
         }
         tracing::warn!(namespace = self.set.namespace, statefulset = self.set.name, why, "recreate is stuck");
         let case = Refusal::read(why).case();
-        self.progress.tell(match self.absent_since {
+        self.progress.record(match self.absent_since {
             Some(_) => Note::blocked(
                 format_args!("create-refused: {case}"),
                 format!(
@@ -361,7 +367,7 @@ impl<'a> Drive<'a> {
                 format!("the recreation is blocked: {why}. rso keeps retrying; if this persists, allow the request"),
             ),
         });
-        Some(Advance::Waiting(LONGEST_PAUSE))
+        Some(Advance::Waiting(MAX_RETRY_DELAY))
     }
 
     /// The end of a transaction, if this call wrote it.
@@ -376,7 +382,7 @@ impl<'a> Drive<'a> {
             (result, _) => result?,
         };
         if let Advance::Ended(report) = &result {
-            self.progress.tell_end(report);
+            self.progress.record_end(report);
             self.log(report);
         }
         // While the StatefulSet is absent, Events are about the object that rso creates again.

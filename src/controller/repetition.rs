@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use crate::api::bytes::Bytes;
 use crate::api::names::{TemplateName, Uid};
 use crate::api::reasons::Note;
-use crate::recreate::{Ending, Report};
-use crate::workload::statefulset::SetView;
+use crate::recreate::outcome::Report;
+use crate::recreate::phase::Ending;
+use crate::workload::statefulset::StatefulSetView;
 
 /// The last recreation of a StatefulSet. The same one does not follow itself: an admission policy, or a controller that
 /// owns the StatefulSet, would make it an endless loop.
@@ -78,7 +79,7 @@ impl LastRecreate {
     pub(super) fn forbids(
         &self,
         targets: &BTreeMap<TemplateName, Bytes>,
-        set: &SetView,
+        set: &StatefulSetView,
         now: Timestamp,
     ) -> Option<Again> {
         if self.targets != *targets {
@@ -98,18 +99,18 @@ impl LastRecreate {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::recreate::Outcome;
+    use crate::recreate::outcome::Outcome;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    pub(in crate::controller) fn view(uid: &str, generation: i64) -> SetView {
+    pub(in crate::controller) fn view(uid: &str, generation: i64) -> StatefulSetView {
         let set = serde_json::json!({
             "metadata": {"name": "db", "namespace": "ns", "uid": uid, "generation": generation},
             "spec": {"serviceName": "db", "selector": {}, "template": {}},
         });
-        SetView::of(&serde_json::from_value(set).unwrap()).unwrap()
+        StatefulSetView::of(&serde_json::from_value(set).unwrap()).unwrap()
     }
 
     pub(in crate::controller) fn targets(gib: u64) -> BTreeMap<TemplateName, Bytes> {

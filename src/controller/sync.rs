@@ -7,19 +7,21 @@ use jiff::Timestamp;
 
 use super::context::Context;
 use super::deferral::{About, HeldBack};
+use super::limit::Admission;
 use super::pass::Pass;
 use super::recreate::{self, Advance};
 use super::repetition::Again;
 use super::report;
 use super::requeue::{self, Next};
-use super::turns::Asked;
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
 use crate::api::reasons::Note;
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
-use crate::recreate::turn::Flight;
-use crate::recreate::{Ending, Intent, Phase, Report};
+use crate::recreate::concurrency::Flight;
+use crate::recreate::observed::Intent;
+use crate::recreate::outcome::Report;
+use crate::recreate::phase::{Ending, Phase};
 use crate::workload::snapshot::{Workload, has_protected_retained};
 
 /// The caches have what a recreation wrote within this time; if not, the next reconciliation changes nothing either.
@@ -27,7 +29,7 @@ const CACHE_DELAY: Duration = Duration::from_millis(500);
 /// If a StatefulSet waits longer than this for its recreation, rso reports why.
 const LONG_WAIT: Duration = Duration::from_secs(60);
 /// A StatefulSet that waits for its recreation is triggered; should that be missed, it asks again after this time.
-const TURN_RETRY_INTERVAL: Duration = Duration::from_secs(30);
+const LIMIT_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What an earlier reconciliation began.
 #[derive(Clone, Copy)]
@@ -68,7 +70,7 @@ pub(super) async fn unfinished(pass: &mut Pass<'_>) -> Result<Unfinished, Observ
         Some(set) => has_protected_retained(context.cache.as_ref(), set),
         None => context.environment.departures.of(name, clock::since_boot()).is_some(),
     };
-    let left = protection_left(&journals, context.environment.rules.guard_for, now);
+    let left = protection_left(&journals, context.environment.rules.protect_for, now);
     if let Some(left) = left.filter(|_| !marked && !is_blocking()) {
         return Ok(Unfinished::Later(left));
     }
@@ -114,12 +116,12 @@ fn ended(pass: &mut Pass<'_>, report: &Report) {
 }
 
 /// How long the protective owner references still stay, if nothing else is in flight. From the cache: no request.
-fn protection_left(journals: &[Option<Flight>], guard_for: Duration, now: Timestamp) -> Option<Duration> {
+fn protection_left(journals: &[Option<Flight>], protect_for: Duration, now: Timestamp) -> Option<Duration> {
     let mut longest = Duration::ZERO;
     for journal in journals {
         let flight = journal.as_ref().filter(|flight| flight.phase == Phase::Guarded)?;
         let age = Duration::try_from(now.duration_since(flight.since)).unwrap_or_default();
-        longest = longest.max(guard_for.saturating_sub(age));
+        longest = longest.max(protect_for.saturating_sub(age));
     }
     (!longest.is_zero()).then_some(longest)
 }
@@ -156,15 +158,16 @@ pub(super) async fn update(
             Again::After(left) => Next::After(left),
         });
     }
-    let _turn = match context.turns.ask(name, &context.cache.flights(), context.environment.rules.concurrent, now) {
-        Asked::Granted(ticket) => ticket,
-        Asked::Waits { since } => {
-            if now.duration_since(since).unsigned_abs() > LONG_WAIT {
-                report::note(context, name, &waits(context), now);
+    let _permit =
+        match context.recreations.ask(name, &context.cache.flights(), context.environment.rules.concurrent, now) {
+            Admission::Granted(ticket) => ticket,
+            Admission::Waits { since } => {
+                if now.duration_since(since).unsigned_abs() > LONG_WAIT {
+                    report::note(context, name, &waits(context), now);
+                }
+                return Ok(Next::After(LIMIT_RETRY_INTERVAL));
             }
-            return Ok(Next::After(TURN_RETRY_INTERVAL));
-        }
-    };
+        };
     let intent = Intent {
         set: name.clone(),
         uid: Some(workload.set.uid.clone()),

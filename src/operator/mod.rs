@@ -14,8 +14,8 @@ use crate::cluster::usage::{Account, KubeletUse, Trust, UsageError, UsageSources
 use crate::cluster::watch::{self, Changes};
 use crate::controller::{self, Context, ControllerError};
 use crate::policy::drivers::DriverError;
-use crate::recreate::Rules;
 use crate::recreate::manifest::MANAGER;
+use crate::recreate::observed::Rules;
 use crate::telemetry::Telemetry;
 use crate::telemetry::logs::{self, LogError};
 use crate::telemetry::serve::{self, ServeError};
@@ -111,7 +111,8 @@ impl Parts {
             drivers: args.drivers()?,
             memories: controller::memory::Memories::default(),
             measuring: controller::Measuring::default(),
-            turns: controller::turns::Turns::default(),
+            nudges: controller::Nudges::new(!args.no_nudge),
+            recreations: controller::limit::RecreationLimit::default(),
         });
         Ok(Self { context, changes, election, sender })
     }
@@ -174,7 +175,7 @@ async fn release_lease(context: Arc<Context>, drained: Stopper, elected: JoinHan
 }
 
 fn rules(args: &controller::Args) -> Rules {
-    Rules { guard_for: args.guard_for, concurrent: args.max_recreates, ..Rules::default() }
+    Rules { protect_for: args.guard_for, concurrent: args.max_recreates, ..Rules::default() }
 }
 
 fn kubelets(args: &controller::Args) -> KubeletUse {

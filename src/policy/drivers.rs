@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::reaction::Reaction;
 use crate::api::bytes::{Bytes, QuantityError};
 
 /// When a driver can expand a volume.
@@ -45,24 +46,24 @@ pub struct Driver {
     pub max_size: Option<Bytes>,
     /// When it can expand a volume.
     pub growth: Growth,
-    /// The longest of its last expansions in this StorageClass, if it has expanded a volume; no limit, but measured.
-    pub reaction: Option<Duration>,
+    /// How long its expansions take in this StorageClass: no limit, but measured.
+    pub reaction: Reaction,
 }
 
 /// Why an administrator's line about a driver is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DriverError {
     /// There is no `name:` at its start.
-    #[error("failed to read {0:?}: write <provisioner>:<field>=<value>,…")]
+    #[error("failed to parse the limits of a CSI driver in {0:?}: use <provisioner>:<field>=<value>,…")]
     NoName(String),
     /// Not a field, or not one of its values.
     #[error(
-        "failed to read {0:?}: the fields are `cooldown=<duration>`, `emergency-cooldown=<duration>`, \
+        "failed to parse {0:?}: the fields are `cooldown=<duration>`, `emergency-cooldown=<duration>`, \
          `round=<quantity>|power-of-two|none`, `max-size=<quantity>`, `growth=online|offline|never`"
     )]
     UnknownField(String),
     /// An invalid duration.
-    #[error("failed to read the duration in {field:?}")]
+    #[error("failed to parse the duration in {field:?}")]
     Duration {
         /// The field with its value.
         field: String,
@@ -71,7 +72,7 @@ pub enum DriverError {
         source: humantime::DurationError,
     },
     /// An invalid size.
-    #[error("failed to read the size in {field:?}")]
+    #[error("failed to parse the size in {field:?}")]
     Size {
         /// The field with its value.
         field: String,
@@ -91,7 +92,7 @@ const ONLINE: Driver = Driver {
     rounding: Rounding::None,
     max_size: None,
     growth: Growth::Online,
-    reaction: None,
+    reaction: Reaction::NOT_NUDGED,
 };
 const NEVER: Driver = Driver { growth: Growth::Never, ..ONLINE };
 const TIB: u64 = 1 << 40;
@@ -242,7 +243,7 @@ mod tests {
             rounding: Rounding::Multiple(Bytes::gib(3)),
             max_size: Some(Bytes(TIB)),
             growth: Growth::Offline,
-            reaction: None,
+            reaction: Reaction::NUDGED,
         };
         let check = |field: &str, expected: Driver| assert_eq!(with_field(start, field), Ok(expected), "{field}");
         check("cooldown=2h", Driver { cooldown: hours(2), ..start });

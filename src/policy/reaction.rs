@@ -9,9 +9,36 @@ const KEPT: usize = 8;
 const MAX_CLASSES: usize = 1_024;
 /// An expansion that takes longer waited for something else: a Pod, a person, or a driver that is down.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
-/// What is assumed of a StorageClass that has not expanded a volume yet: the kubelet expands the filesystem when it next
-/// synchronizes the Pod, which takes 34 to 69 s with its default settings (measured), and up to 90 s by its code.
-pub const ASSUMED: Duration = Duration::from_secs(90);
+
+/// How long an expansion takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// The longest of the last expansions in the StorageClass.
+    Measured(Duration),
+    /// There was none yet.
+    Assumed(Duration),
+}
+
+impl Reaction {
+    /// The kubelet is nudged: 0.6 to 1.9 s (measured), and more if several volumes are expanded at once.
+    pub const NUDGED: Self = Self::Assumed(Duration::from_secs(5));
+    /// The kubelet expands the filesystem when it next synchronizes the Pod, which takes 34 to 69 s with its default
+    /// settings (measured), and up to 90 s by its code.
+    pub const NOT_NUDGED: Self = Self::Assumed(Duration::from_secs(90));
+
+    /// The time.
+    pub const fn time(self) -> Duration {
+        match self {
+            Self::Measured(time) | Self::Assumed(time) => time,
+        }
+    }
+}
+
+impl Default for Reaction {
+    fn default() -> Self {
+        Self::NOT_NUDGED
+    }
+}
 
 /// The last expansions of each StorageClass.
 #[derive(Clone, Debug, Default)]

@@ -20,7 +20,7 @@ mod read;
 
 pub use burst::{Burst, Rate};
 pub use history::History;
-pub use pod::Failing;
+pub use pod::{CRASH_LOOP, Failing, Part};
 pub use read::{AgentVolume, MAX_AGENT_BODY, MAX_SUMMARY_BODY, PodVolume, ReadError, read_agent, read_summary};
 
 /// The program that measured the usage.
@@ -96,7 +96,7 @@ pub enum Unknown {
     /// There is no answer yet, and the Pod or the operator has only just started: the next answer is enough.
     NotYet,
     /// Its Pod does not start, or restarts again and again.
-    NotRunning(Failing),
+    NotRunning(Box<Failing>),
     /// A raw block volume: only its user knows its usage.
     BlockMode,
     /// Neither agent nor kubelet has answered; the reason, for a person.
@@ -151,10 +151,7 @@ impl Unknown {
         let case = match self {
             Self::NoPod => "no-pod",
             Self::NotYet => "not-yet",
-            // Another container, or another reason, is another Event.
-            Self::NotRunning(Failing { container, reason, .. }) => {
-                return format!("not-running {} {reason}", container.as_deref().unwrap_or_default());
-            }
+            Self::NotRunning(failing) => return failing.case(),
             Self::BlockMode => "block-mode",
             Self::Silent(_) => "silent",
             Self::Stale => "stale",

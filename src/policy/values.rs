@@ -144,7 +144,7 @@ pub(super) fn increase(text: &str) -> Meaning<Increase> {
 /// A duration such as `15m` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Meaning<Duration> {
     // The library's own words quote the value without a bound.
-    humantime::parse_duration(text).map_err(|_| "must be a duration such as 30s, 15m or 1h 30m".to_owned())
+    humantime::parse_duration(text).map_err(|_| "must be a duration such as 30s, 15m, or 1h 30m".to_owned())
 }
 
 /// The kind of an owner, such as `Postgresql`.

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::journal::{self, Journal, JournalError, Phase};
-use super::observed::{
-    Backups, Claim, Departure, Dependent, Guard, Intent, JournalHead, Kind, LastObject, Live, LiveSet, Malformed,
-    Namespace, Observed, Rules, Spec, Stored, owners_changed,
-};
-use super::precondition::guard_of;
-use crate::api::bytes::Bytes;
+use super::dependent::{Claim, Dependent, Kind, owners_changed};
+use super::journal::{self, Journal, JournalError, JournalHead};
+use super::observed::{Backups, Departure, Intent, LastObject, Live, Namespace, Observed, Rules, Stored};
+use super::phase::Phase;
+use super::set::{LiveSet, Malformed, Spec};
 use crate::api::names::{ClaimName, Ordinal, SetName, Uid, pod_name};
+use crate::api::storage;
+use crate::api::write::Precondition;
 
 /// The StatefulSet and the journals. They decide which other objects concern the StatefulSet.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Outline {
             None => Live::Absent,
             Some(object) => Live::Present(Box::new(LiveSet::read(object)?)),
         };
-        let (journal, others, guarded) = sort_journals(set, &live, journals);
+        let (journal, others, protecting) = sort_journals(set, &live, journals);
         let (mut uids, mut specs, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
         if let Live::Present(live) = &live {
             uids.push(live.uid.clone());
@@ -82,7 +82,7 @@ impl Outline {
             specs.extend(Spec::read(&journal.image));
             revisions.extend(journal.snapshot.revisions.keys().cloned());
         }
-        specs.extend(guarded.iter().filter_map(|image| Spec::read(image).ok()));
+        specs.extend(protecting.iter().filter_map(|image| Spec::read(image).ok()));
         let namespace = read_namespace(namespace);
         Ok(Self { set: set.clone(), live, namespace, journal, others, uids, specs, revisions })
     }
@@ -162,7 +162,7 @@ pub fn without_foreign_body(mut config_map: Value, set: &SetName) -> Value {
 
 /// The journal in a ConfigMap: one of a list, or the answer to a write.
 pub fn read_journal(config_map: &Value) -> Stored {
-    let Some(guard) = guard_of(&config_map["metadata"]) else { return Stored::None };
+    let Some(guard) = Precondition::of(&config_map["metadata"]) else { return Stored::None };
     match Journal::decode(config_map) {
         Ok(journal) => Stored::Some { journal: Box::new(journal), guard },
         Err(error) => {
@@ -175,7 +175,7 @@ pub fn read_journal(config_map: &Value) -> Stored {
 /// The journal in progress for this StatefulSet, the heads of all others, and the images in those that only wait for
 /// the removal of protective owner references.
 fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<JournalHead>, Vec<Value>) {
-    let (mut own, mut others, mut guarded) = (Stored::None, Vec::new(), Vec::new());
+    let (mut own, mut others, mut protecting) = (Stored::None, Vec::new(), Vec::new());
     let by_uid = match live {
         Live::Present(live) => Some(journal::name_of(&live.uid)),
         Live::Absent => None,
@@ -185,7 +185,7 @@ fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<J
         let named = by_uid.is_some() && config_map["metadata"]["name"].as_str() == by_uid.as_deref();
         match head {
             Some(head) if head.set == *set && head.phase == Phase::Guarded => {
-                guarded.extend(Journal::decode(config_map).ok().map(|journal| journal.image));
+                protecting.extend(Journal::decode(config_map).ok().map(|journal| journal.image));
                 others.push(head);
             }
             Some(head) if head.set == *set => own = read_journal(config_map),
@@ -198,7 +198,7 @@ fn sort_journals(set: &SetName, live: &Live, stored: &[Value]) -> (Stored, Vec<J
             None => {}
         }
     }
-    (own, others, guarded)
+    (own, others, protecting)
 }
 
 fn read_namespace(namespace: Option<&Value>) -> Namespace {
@@ -209,7 +209,7 @@ fn read_namespace(namespace: Option<&Value>) -> Namespace {
 
 fn dependent(kind: Kind, object: &Value) -> Option<Dependent> {
     let metadata = &object["metadata"];
-    let Guard { uid, resource_version } = guard_of(metadata)?;
+    let Precondition { uid, resource_version } = Precondition::of(metadata)?;
     Some(Dependent {
         kind,
         name: metadata["name"].as_str()?.to_owned(),
@@ -229,12 +229,8 @@ fn labels(of: &Value) -> BTreeMap<String, String> {
 }
 
 fn claim(object: &Value) -> Option<Claim> {
-    // A size that cannot be read counts as 0. That is below every target, so no recreation begins.
-    let size = |path: &str| {
-        let text = object.pointer(path).and_then(Value::as_str);
-        text.and_then(|text| text.parse().ok()).unwrap_or(Bytes(0))
-    };
-    // A driver may provide more than was requested, and then the capacity has that size without a request for it.
-    let requested = size("/spec/resources/requests/storage").max(size("/status/capacity/storage"));
+    // A driver may provide more than was requested, and then the capacity has that size without a request for it. A size
+    // that cannot be read counts as 0. That is below every target, so no recreation begins.
+    let requested = storage::request(object).max(storage::capacity(object)).unwrap_or_default();
     Some(Claim { object: dependent(Kind::Claim, object)?, requested })
 }

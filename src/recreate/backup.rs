@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::journal::{self, JournalError, MOST_PARTS, MOST_STORED, MOST_UNPACKED, base64_of, bytes_of, checksum};
+use super::archive::{self, ArchiveError, MOST_PARTS, MOST_STORED, MOST_UNPACKED, base64_of, bytes_of, checksum};
 use super::manifest::bare;
-use super::observed::{BackupHead, LiveSet};
-use super::precondition::guard_of;
+use super::set::LiveSet;
 use crate::api::annotations::{KIND_LABEL, STATEFULSET_LABEL, TRANSACTION};
 use crate::api::names::{SetName, Uid};
+use crate::api::write::Precondition;
 
 /// The value of the kind label.
 pub const KIND: &str = "backup";
@@ -82,7 +82,7 @@ pub fn encode(
     reason: &str,
     now: Timestamp,
 ) -> Result<Value, BackupError> {
-    let body = journal::pack(&bare(&live.object))?;
+    let body = archive::pack(&bare(&live.object))?;
     let sizes: Vec<String> = live.spec.templates.iter().map(|(name, size)| format!("{name}={size}")).collect();
     Ok(json!({
         "apiVersion": "v1",
@@ -116,7 +116,20 @@ pub fn decode(config_map: &Value) -> Result<Value, BackupError> {
     if config_map["data"]["sha256"] != checksum(&body) {
         return Err(BackupError::Checksum);
     }
-    Ok(journal::unpack(&body)?)
+    Ok(archive::unpack(&body)?)
+}
+
+/// A backup without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupHead {
+    /// The ConfigMap's name.
+    pub name: String,
+    /// The precondition of a write to it.
+    pub guard: Precondition,
+    /// The transaction that created it.
+    pub transaction: Option<String>,
+    /// It is being deleted. A finalizer of another controller may keep it forever.
+    pub deleting: bool,
 }
 
 /// Why a backup cannot be written or read.
@@ -139,16 +152,12 @@ pub enum BackupError {
     TooLarge(usize),
 }
 
-/// A backup and a journal pack their bodies in the same way.
-impl From<JournalError> for BackupError {
-    fn from(error: JournalError) -> Self {
+impl From<ArchiveError> for BackupError {
+    fn from(error: ArchiveError) -> Self {
         match error {
-            JournalError::Missing(what) => Self::Missing(what),
-            JournalError::Checksum => Self::Checksum,
-            JournalError::Unpack(why) | JournalError::Decode(why) => Self::Damaged(why),
-            JournalError::Bomb => Self::Bomb,
-            JournalError::TooLarge(size) => Self::TooLarge(size),
-            JournalError::Newer(_) | JournalError::Head(_) => Self::Damaged("it has no such part".to_owned()),
+            ArchiveError::Unpack(why) | ArchiveError::Decode(why) => Self::Damaged(why),
+            ArchiveError::Bomb => Self::Bomb,
+            ArchiveError::TooLarge(size) => Self::TooLarge(size),
         }
     }
 }
@@ -175,10 +184,10 @@ fn head_of(set: &SetName, metadata: &Value) -> Option<(u64, BackupHead)> {
     let number = number_of(set, name).filter(|number| is_plausible(*number, metadata))?;
     let transaction = metadata["annotations"][TRANSACTION].as_str().map(str::to_owned);
     let deleting = !metadata["deletionTimestamp"].is_null();
-    Some((number, BackupHead { name: name.to_owned(), guard: guard_of(metadata)?, transaction, deleting }))
+    Some((number, BackupHead { name: name.to_owned(), guard: Precondition::of(metadata)?, transaction, deleting }))
 }
 
 /// The ID of a transaction: different for each one, and not predictable from the object alone.
 pub(super) fn transaction_id(uid: &Uid, now: Timestamp) -> String {
-    journal::checksum(format!("{uid} {}", now.as_nanosecond()).as_bytes())[..16].to_owned()
+    archive::checksum(format!("{uid} {}", now.as_nanosecond()).as_bytes())[..16].to_owned()
 }

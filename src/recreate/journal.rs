@@ -6,74 +6,28 @@
 //! checksum: a flipped byte is refused, and the unpacked size is limited.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
 
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use super::Ending;
-use super::precondition::{Guard, guard_of};
+use super::archive::{
+    ArchiveError, MOST_PARTS, MOST_STORED, MOST_UNPACKED, base64_of, bytes_of, checksum, pack, unpack,
+};
+use super::phase::{Ending, Phase};
 use super::set::WhenDeleted;
 use crate::api::annotations::KIND_LABEL;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
-use crate::api::parts::parts;
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 /// The version of the format that this operator writes. It reads older versions forever and refuses a newer one.
 pub const VERSION: u32 = 1;
-/// The number of bytes that a ConfigMap may hold, without the base64 overhead.
-pub const MOST_STORED: usize = 1 << 20;
-/// The maximum number of unpacked bytes. etcd accepts no request above 1.5 MiB, so no StatefulSet is larger; the rest
-/// is for the snapshot.
-pub const MOST_UNPACKED: u64 = 8 << 20;
-/// The maximum number of parts in the unpacked JSON. What an operator wrote must be readable forever, so this limit is
-/// wide; the operator never writes a StatefulSet of more than [`MOST_PARTS_OF_A_SET`].
-pub const MOST_PARTS: usize = 512 << 10;
-/// The maximum number of parts of a StatefulSet that is recreated, `managedFields` included. Each part can take 700
-/// bytes in memory, and a recreation holds up to five copies: more would exceed the memory of the operator's Pod and
-/// end it in the middle of a recreation. A Pod template with 2,000 environment variables has 30,000 parts.
-pub const MOST_PARTS_OF_A_SET: usize = 64 << 10;
 /// The key of the body.
 const BODY: &str = "journal.json.gz";
 /// The value of the kind label.
 pub const KIND: &str = "journal";
-
-/// The phase of a recreation. It is written *before* the action that it permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Phase {
-    /// Permits the backup, the protective owner references, `Retain`, and the finalizer: all of it can be rolled back.
-    Prepared,
-    /// Permits the orphaning DELETE of the object in `image`, which has the finalizer.
-    Deleting,
-    /// Permits the removal of the finalizer from the object in `image`, and then the CREATE.
-    Releasing,
-    /// The new object exists, and this transaction created it. Permits restoring what was changed for the CREATE.
-    Adopting,
-    /// The recreation is complete. The PVCs keep their protective owner references for a while.
-    Guarded,
-}
-
-impl Phase {
-    /// Every phase in order.
-    pub const ALL: [Self; 5] = [Self::Prepared, Self::Deleting, Self::Releasing, Self::Adopting, Self::Guarded];
-
-    /// The name of the phase.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Prepared => "Prepared",
-            Self::Deleting => "Deleting",
-            Self::Releasing => "Releasing",
-            Self::Adopting => "Adopting",
-            Self::Guarded => "Guarded",
-        }
-    }
-}
 
 /// The state before the recreation changes anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +122,17 @@ pub enum JournalError {
     /// The journal does not fit into a ConfigMap.
     #[error("failed to pack the journal: {0} bytes after compression, a ConfigMap holds {MOST_STORED}")]
     TooLarge(usize),
+}
+
+impl From<ArchiveError> for JournalError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Unpack(why) => Self::Unpack(why),
+            ArchiveError::Bomb => Self::Bomb,
+            ArchiveError::Decode(why) => Self::Decode(why),
+            ArchiveError::TooLarge(size) => Self::TooLarge(size),
+        }
+    }
 }
 
 impl Journal {
@@ -266,7 +231,7 @@ pub struct JournalHead {
     /// The ConfigMap's name.
     pub name: String,
     /// The precondition of a write to it.
-    pub guard: Guard,
+    pub guard: Precondition,
     /// The StatefulSet.
     pub set: SetName,
     /// The phase that the recreation has reached.
@@ -282,61 +247,9 @@ pub fn head_of(config_map: &Value) -> Option<JournalHead> {
     let phase = data("phase")?;
     Some(JournalHead {
         name: config_map["metadata"]["name"].as_str()?.to_owned(),
-        guard: guard_of(&config_map["metadata"])?,
+        guard: Precondition::of(&config_map["metadata"])?,
         set: SetName::new(namespace, name),
         phase: Phase::ALL.into_iter().find(|known| known.as_str() == phase)?,
         phase_at: data("phase-at")?.parse().ok()?,
     })
-}
-
-/// Packs JSON with gzip, small enough for a ConfigMap.
-///
-/// # Errors
-/// If it does not fit.
-pub fn pack(value: &Value) -> Result<Vec<u8>, JournalError> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let written = encoder.write_all(value.to_string().as_bytes()).and_then(|()| encoder.finish());
-    bounded(written.map_err(|error| JournalError::Decode(error.to_string()))?)
-}
-
-/// Checks the size against the limit. The API server counts keys and decoded values; 4 KiB remain for the checksum and
-/// the other data beside the body.
-pub(super) fn bounded(packed: Vec<u8>) -> Result<Vec<u8>, JournalError> {
-    if packed.len() > MOST_STORED - 4096 {
-        return Err(JournalError::TooLarge(packed.len()));
-    }
-    Ok(packed)
-}
-
-/// Unpacks gzip to JSON of at most [`MOST_UNPACKED`] bytes and [`MOST_PARTS`] parts.
-///
-/// # Errors
-/// If the data is damaged, too large, or not JSON.
-pub fn unpack(packed: &[u8]) -> Result<Value, JournalError> {
-    let mut text = Vec::new();
-    let mut bounded = GzDecoder::new(packed).take(MOST_UNPACKED + 1);
-    bounded.read_to_end(&mut text).map_err(|error| JournalError::Unpack(error.to_string()))?;
-    if text.len() as u64 > MOST_UNPACKED || parts(&text) > MOST_PARTS {
-        return Err(JournalError::Bomb);
-    }
-    serde_json::from_slice(&text).map_err(|error| JournalError::Decode(error.to_string()))
-}
-
-/// SHA-256 in hexadecimal.
-pub fn checksum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// base64 as Kubernetes writes `binaryData`.
-pub fn base64_of(bytes: &[u8]) -> String {
-    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
-}
-
-/// The bytes of a `binaryData` entry.
-///
-/// # Errors
-/// If the text is not base64.
-pub fn bytes_of(text: &str) -> Result<Vec<u8>, JournalError> {
-    let decoded = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text);
-    decoded.map_err(|error| JournalError::Unpack(error.to_string()))
 }

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::journal;
+use super::archive;
 use super::set::WhenDeleted;
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
+use crate::api::storage::REQUEST_POINTER;
 
 /// The field manager of the controller, by which it recognizes its own entries in `managedFields`.
 pub const MANAGER: &str = "rso-controller";
@@ -99,7 +99,7 @@ pub(super) fn with_sizes(object: &Value, targets: &BTreeMap<TemplateName, Bytes>
 /// Writes each size of a template as the API server does: `2048Mi` becomes `2Gi`.
 pub(super) fn sizes_in_one_spelling(object: &mut Value) {
     for template in templates_mut(object) {
-        let Some(size) = template.pointer_mut("/spec/resources/requests/storage") else { continue };
+        let Some(size) = template.pointer_mut(REQUEST_POINTER) else { continue };
         if let Some(bytes) = size.as_str().and_then(|text| text.parse::<Bytes>().ok()) {
             *size = json!(bytes);
         }
@@ -139,23 +139,16 @@ pub fn renamed(create: &Value, id: &str) -> Value {
 }
 
 /// Adds the finalizer to an object that is to be created.
-pub fn hold(object: &mut Value) {
+pub fn add_finalizer(object: &mut Value) {
     let finalizers = &mut object["metadata"]["finalizers"];
     let others = finalizers.as_array().into_iter().flatten().cloned();
     *finalizers = others.chain([json!(HOLD)]).collect();
 }
 
-/// When the operator last wrote the object, according to its `managedFields`.
-pub fn written_at(object: &Value) -> Option<Timestamp> {
-    let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
-    let ours = entries.filter(|entry| entry["manager"] == MANAGER && entry["subresource"].is_null());
-    ours.filter_map(|entry| entry["time"].as_str()?.parse().ok()).max()
-}
-
 /// The merge patch of `spec` that sets `OnDelete` and `Retain`; `None` if both are set already. The reverse patch
 /// completes the recreation, so an admission policy that rejects or changes this patch does the same to the reverse
 /// one.
-pub fn parachute(object: &Value) -> Option<Value> {
+pub fn no_restart_patch(object: &Value) -> Option<Value> {
     let mut patch = Map::new();
     if object["spec"]["updateStrategy"]["type"] != "OnDelete" {
         patch.insert("updateStrategy".to_owned(), json!({ "type": "OnDelete", "rollingUpdate": null }));
@@ -181,61 +174,6 @@ pub fn restored_spec(live: &Value, image: &Value, when_deleted: WhenDeleted) -> 
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// Returns `metadata.managedFields` with the entries that the tools had before the recreation, merged with what others
-/// have written since.
-///
-/// A CREATE makes the operator the owner of every field, and every later server-side apply would conflict with it
-/// (hazard 9). The entries of the status are those of the new object.
-pub fn managed_fields(live: &Value, image: &Value) -> Value {
-    let entries = |object: &Value| object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-    let ours = |entry: &Value| entry["manager"] == MANAGER && entry["subresource"].is_null();
-    let before = entries(image).into_iter().filter(|entry| entry["subresource"].is_null() && !is_hold_only(entry));
-    let mut merged: Vec<Value> = before.collect();
-    for entry in entries(live).into_iter().filter(|entry| !ours(entry)) {
-        match merged.iter_mut().find(|known| same_manager(known, &entry)) {
-            Some(known) => {
-                unite(&mut known["fieldsV1"], &entry["fieldsV1"]);
-                known["time"] = entry["time"].clone();
-            }
-            None => merged.push(entry),
-        }
-    }
-    Value::Array(merged)
-}
-
-/// Whether this is the operator's own entry in the image. It covers the finalizer and `Retain` at most, both of which
-/// are gone.
-fn is_hold_only(entry: &Value) -> bool {
-    entry["manager"] == MANAGER
-}
-
-fn same_manager(one: &Value, other: &Value) -> bool {
-    ["manager", "operation", "apiVersion", "subresource"].iter().all(|key| one[key] == other[key])
-}
-
-/// Adds the fields of one field set to another. Both are trees of objects.
-fn unite(into: &mut Value, from: &Value) {
-    if let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) {
-        for (key, value) in from {
-            unite(into.entry(key.as_str()).or_insert_with(|| json!({})), value);
-        }
-    }
-}
-
-/// Whether another client has written the Pod template of this object since the operator created it. A change that a
-/// webhook makes to the operator's CREATE is attributed to the operator.
-pub fn template_is_edited(live: &Value) -> bool {
-    let entries = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let writes_template = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:template"].is_null();
-    entries.iter().filter(writes_template).any(|entry| entry["manager"] != MANAGER)
-}
-
-/// Whether a write of the operator changed the Pod template: admission changed it on the way.
-pub fn template_is_ours(live: &Value) -> bool {
-    let entries = live["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    entries.iter().any(|entry| entry["manager"] == MANAGER && !entry["fieldsV1"]["f:spec"]["f:template"].is_null())
-}
-
 /// The JSON merge patch that turns one value into another (RFC 7386): whole arrays, and `null` for a removed key.
 pub fn merge_patch(from: &Value, to: &Value) -> Value {
     let (Value::Object(from), Value::Object(to)) = (from, to) else { return to.clone() };
@@ -250,7 +188,7 @@ pub fn merge_patch(from: &Value, to: &Value) -> Value {
 /// SHA-256 of the Pod template, independent of the order of keys.
 pub fn template_checksum(object: &Value) -> String {
     // The map of serde_json is sorted, so equal values have the same text.
-    journal::checksum(object["spec"]["template"].to_string().as_bytes())
+    archive::checksum(object["spec"]["template"].to_string().as_bytes())
 }
 
 /// The paths at which the specifications of two StatefulSets differ, the sizes of templates excepted. The values are

@@ -7,16 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
-use super::journal::{Journal, JournalError, Phase};
+use super::backup::BackupHead;
+use super::dependent::{Claim, Dependent};
+use super::journal::{Journal, JournalError, JournalHead};
+use super::phase::Phase;
+use super::probes::Probes;
+use super::rivals::Rivals;
+use super::set::{LiveSet, Spec};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
-
-pub use super::journal::JournalHead;
-pub use super::precondition::Guard;
-pub use super::set::{LiveSet, Malformed, Spec, WhenDeleted};
+use crate::api::write::Precondition;
 
 /// A request: these templates with at least these sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub struct Rules {
     /// minutes: the informers of the controller-manager renew their watches every five to ten (client-go,
     /// `minWatchTimeout`). After that, no cache from before the recreation can make the controller-manager write a
     /// reference to the old StatefulSet.
-    pub guard_for: Duration,
+    pub protect_for: Duration,
     /// The maximum number of recreations in progress in the whole cluster.
     pub concurrent: usize,
     /// The number of backups to keep of one StatefulSet.
@@ -57,7 +59,7 @@ impl Default for Rules {
         Self {
             settle: Duration::from_secs(3),
             assist_after: Duration::from_secs(30),
-            guard_for: Duration::from_secs(600),
+            protect_for: Duration::from_secs(600),
             concurrent: 10,
             backups_kept: 3,
         }
@@ -140,82 +142,6 @@ pub enum Departure {
     },
 }
 
-/// A kind of object that the StatefulSet owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// A Pod.
-    Pod,
-    /// A ControllerRevision.
-    Revision,
-    /// A PersistentVolumeClaim.
-    Claim,
-}
-
-/// An object that refers to the StatefulSet, or should.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dependent {
-    /// Its kind.
-    pub kind: Kind,
-    /// `metadata.name`.
-    pub name: String,
-    /// `metadata.uid`.
-    pub uid: Uid,
-    /// `metadata.resourceVersion`.
-    pub resource_version: String,
-    /// `metadata.ownerReferences`, as they are.
-    pub owners: Vec<Value>,
-    /// The label `controller-revision-hash` (Pods).
-    pub revision: Option<String>,
-    /// `metadata.labels`. Other controllers select it by them and adopt it while it has no owner.
-    pub labels: BTreeMap<String, String>,
-    /// It has a deletionTimestamp.
-    pub deleting: bool,
-    /// When its ownerReferences were last written, to the second, according to `managedFields`.
-    pub owners_changed: Option<Timestamp>,
-}
-
-impl Dependent {
-    /// Whether one of its references is to that UID.
-    pub fn refers_to(&self, uid: &Uid) -> bool {
-        self.owners.iter().any(|owner| owner["uid"] == uid.as_str())
-    }
-
-    /// Whether that UID is its controller.
-    pub fn controlled_by(&self, uid: &Uid) -> bool {
-        self.owners.iter().any(|owner| owner["uid"] == uid.as_str() && owner["controller"] == true)
-    }
-
-    /// Its controller, if that is not the object with this UID: `ReplicaSet web`.
-    pub fn controller_other_than(&self, uid: &Uid) -> Option<String> {
-        let owner = self.owners.iter().find(|owner| owner["controller"] == true && owner["uid"] != uid.as_str())?;
-        let text = |key: &str| owner[key].as_str().unwrap_or_default();
-        Some(format!("{} {}", text("kind"), text("name")))
-    }
-
-    /// The precondition of a write to it.
-    pub fn guard(&self) -> Guard {
-        Guard { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
-    }
-}
-
-/// A PersistentVolumeClaim.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Claim {
-    /// The fields that every dependent has.
-    pub object: Dependent,
-    /// `spec.resources.requests.storage`, or the capacity if the driver provided more.
-    pub requested: Bytes,
-}
-
-impl Claim {
-    /// Whether the PVC has the protective owner reference: an ownerReference to the Namespace, which exists as long as
-    /// the PVC can. With this second owner, the garbage collector does not delete the PVC, regardless of what it knows
-    /// about the first.
-    pub fn is_guarded_by(&self, namespace: &Uid) -> bool {
-        self.object.owners.iter().any(|owner| owner["kind"] == "Namespace" && owner["uid"] == namespace.as_str())
-    }
-}
-
 /// The namespace of the StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
@@ -235,14 +161,14 @@ pub enum Stored {
         /// Its content.
         journal: Box<Journal>,
         /// The precondition of a write to it.
-        guard: Guard,
+        guard: Precondition,
     },
     /// There is a ConfigMap of that name, but it cannot be trusted.
     Unreadable {
         /// Its name.
         name: String,
         /// The precondition of a write to it.
-        guard: Guard,
+        guard: Precondition,
         /// Why.
         error: JournalError,
     },
@@ -255,87 +181,6 @@ pub struct Backups {
     pub taken: BTreeMap<u64, BackupHead>,
     /// A number whose name is free. It is above all existing numbers, unless those exceed the clock.
     pub next: u64,
-}
-
-/// A backup without its body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupHead {
-    /// The ConfigMap's name.
-    pub name: String,
-    /// The precondition of a write to it.
-    pub guard: Guard,
-    /// The transaction that created it.
-    pub transaction: Option<String>,
-    /// It is being deleted. A finalizer of another controller may keep it forever.
-    pub deleting: bool,
-}
-
-/// The answer of the API server to a dry run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The write would have succeeded.
-    Accepted,
-    /// 409: an object of that name exists. The API server answers this only after admission, validation, and quota have
-    /// passed.
-    AlreadyExists,
-    /// 409: the object has changed since it was read.
-    Conflict,
-    /// The write would have been refused, for a reason that does not resolve by itself.
-    Refused(String),
-    /// The write would have succeeded, but not as requested: admission changes these fields as well.
-    Changed(Vec<String>),
-    /// The result is unknown at the moment: a timeout, or an overloaded API server.
-    Unknown(String),
-}
-
-/// The other workloads of the namespace whose selector matches the Pods of the StatefulSet. Each of them would adopt
-/// the Pods while they have no owner, and delete those that exceed its own number of replicas.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rivals {
-    /// The StatefulSet, in the state for which they were listed.
-    pub of: Guard,
-    /// The workloads, or why they are not known.
-    pub found: Found,
-}
-
-/// The result of a search for other workloads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// These workloads, as `ReplicaSet web`.
-    Rivals(Vec<String>),
-    /// The operator may not list them; the message of the API server.
-    Forbidden(String),
-    /// The result is unknown at the moment.
-    Unknown(String),
-}
-
-/// The dry runs before the first write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probes {
-    /// The object with which they were made.
-    pub uid: Uid,
-    /// Its generation.
-    pub generation: i64,
-    /// The sizes to which they raised the templates.
-    pub targets: BTreeMap<TemplateName, Bytes>,
-    /// When they were made.
-    pub at: Timestamp,
-    /// The CREATE of the new StatefulSet under the same name. Must be [`Verdict::AlreadyExists`].
-    pub create: Verdict,
-    /// The same CREATE under a free name: its answer shows how admission changes the object.
-    pub copy: Verdict,
-    /// The orphaning DELETE.
-    pub delete: Verdict,
-    /// The PATCH that adds the finalizer.
-    pub hold: Verdict,
-    /// The CREATE of the backup.
-    pub backup: Verdict,
-    /// A PATCH of the templates in place (KEP-4650).
-    pub native: Verdict,
-    /// The PATCH of `spec.updateStrategy` and `whenDeleted`, which is rolled back at the end.
-    pub spec: Verdict,
-    /// The PATCH of a PVC's ownerReferences, if PVCs get protective owner references.
-    pub protect: Verdict,
 }
 
 impl Observed {
@@ -359,7 +204,7 @@ impl Observed {
     }
 
     /// Journals of the same StatefulSet that only wait for the removal of protective owner references.
-    pub fn guarded(&self) -> impl Iterator<Item = &JournalHead> {
+    pub fn protecting(&self) -> impl Iterator<Item = &JournalHead> {
         self.others.iter().filter(|head| head.phase == Phase::Guarded && head.set == self.set)
     }
 
@@ -367,15 +212,4 @@ impl Observed {
     pub fn pod_names(&self, spec: &Spec) -> BTreeSet<String> {
         spec.ordinals().map(|ordinal| crate::api::names::pod_name(&self.set, ordinal)).collect()
     }
-}
-
-/// When the ownerReferences of an object were last written, according to its `managedFields`.
-///
-/// The time is that of the manager's entry. It may be later than the actual write (another field of that manager), but
-/// never earlier. An object without such an entry was created with its owners.
-pub fn owners_changed(metadata: &Value) -> Option<Timestamp> {
-    let entries = metadata["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let writes = entries.iter().filter(|entry| !entry["fieldsV1"]["f:metadata"]["f:ownerReferences"].is_null());
-    let times = writes.filter_map(|entry| entry["time"].as_str()).filter_map(|time| time.parse().ok());
-    times.max().or_else(|| metadata["creationTimestamp"].as_str()?.parse().ok())
 }

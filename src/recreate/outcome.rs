@@ -1,14 +1,17 @@
 //! The outcome of a recreation: what exists when it ends, compared with what existed when it began.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::manifest;
-use super::observed::{LiveSet, Observed};
-use super::{Ending, Journal};
+use super::journal::Journal;
+use super::observed::Observed;
+use super::phase::Ending;
+use super::set::LiveSet;
+use super::{managed_fields, manifest};
 use crate::api::bytes::Bytes;
-use crate::api::names::TemplateName;
+use crate::api::names::{TemplateName, Uid};
 
 /// The end of a recreation as it was observed, not as it was intended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,21 @@ pub struct Outcome {
     pub changed: Vec<String>,
     /// The `metadata.generation` of the StatefulSet: how often its spec was changed by then.
     pub generation: i64,
+}
+
+/// The result of a transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// How it ended.
+    pub ending: Ending,
+    /// The StatefulSet that exists now, if any.
+    pub uid: Option<Uid>,
+    /// From the release to the response to the CREATE: no object had the name. `None` if a crash was in between.
+    pub absent: Option<Duration>,
+    /// From the DELETE to the adoption: no controller managed the Pods. `None` if a crash was in between.
+    pub unmanaged: Option<Duration>,
+    /// What exists in the end.
+    pub outcome: Outcome,
 }
 
 /// Compares what exists with the journal of the transaction.
@@ -64,12 +82,12 @@ fn meant(journal: &Journal) -> Value {
 pub(super) fn lost(seen: &Observed, live: &LiveSet, journal: &Journal) -> BTreeSet<String> {
     let mut lost = journal.lost.clone();
     let is_rolled_out = live.status_text("updateRevision") != journal.snapshot.update_revision;
-    let is_ours = is_rolled_out && manifest::template_is_ours(&live.object);
+    let is_ours = is_rolled_out && managed_fields::template_is_ours(&live.object);
     if (is_rolled_out || journal.ending == Some(Ending::Undone)) && !is_ours {
         return lost;
     }
     let wanted = seen.pod_names(&live.spec);
-    let is_there = |(name, uid): &(&String, &crate::api::names::Uid)| {
+    let is_there = |(name, uid): &(&String, &Uid)| {
         seen.pods.iter().any(|pod| pod.name == **name && pod.uid == **uid && !pod.deleting)
     };
     let gone = journal.snapshot.pods.iter().filter(|(name, _)| wanted.contains(*name)).filter(|pod| !is_there(pod));

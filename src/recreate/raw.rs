@@ -5,9 +5,12 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::assemble::{Outline, Related, Rest, without_foreign_body};
-use super::journal::{Journal, JournalError};
-use super::observed::{Claim, Dependent, Guard, JournalHead, Kind, Malformed, Namespace, Observed};
+use super::dependent::{Claim, Dependent, Kind};
+use super::journal::{Journal, JournalError, JournalHead};
+use super::observed::{Namespace, Observed};
+use super::set::Malformed;
 use crate::api::names::SetName;
+use crate::api::write::Precondition;
 
 /// Everything in a cluster that an operator reads for a recreation.
 #[derive(Clone, Debug, Default)]
@@ -113,7 +116,7 @@ pub fn namespace(namespace: &Namespace) -> Value {
 ///
 /// # Errors
 /// When the journal is too large for one.
-pub fn journal(journal: &Journal, guard: &Guard) -> Result<Value, JournalError> {
+pub fn journal(journal: &Journal, guard: &Precondition) -> Result<Value, JournalError> {
     let mut object = journal.encode("rso-system")?;
     object["metadata"]["uid"] = json!(guard.uid.as_str());
     object["metadata"]["resourceVersion"] = json!(guard.resource_version);

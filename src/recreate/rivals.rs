@@ -1,11 +1,44 @@
-//! Label selectors of other workloads: which of them match the Pods of a StatefulSet.
+//! Other workloads that would adopt the Pods of a StatefulSet: what is requested, what is found, and whether a label
+//! selector matches.
 //!
 //! Each workload whose selector matches a Pod without a controller adopts that Pod, and during a recreation the Pods
 //! have no controller for a moment. Therefore, the workloads whose selectors match must be known beforehand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
+
+use crate::api::write::Precondition;
+
+/// The StatefulSet for which other workloads are listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RivalsRequest {
+    /// The StatefulSet.
+    pub of: Precondition,
+    /// The labels of everything that it releases: the Pod template, each Pod, each ControllerRevision.
+    pub labels: BTreeSet<BTreeMap<String, String>>,
+}
+
+/// The other workloads of the namespace whose selector matches the Pods of the StatefulSet. Each of them would adopt
+/// the Pods while they have no owner, and delete those that exceed its own number of replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rivals {
+    /// The StatefulSet, in the state for which they were listed.
+    pub of: Precondition,
+    /// The workloads, or why they are not known.
+    pub found: Found,
+}
+
+/// The result of a search for other workloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// These workloads, as `ReplicaSet web`.
+    Rivals(Vec<String>),
+    /// The operator may not list them; the message of the API server.
+    Forbidden(String),
+    /// The result is unknown at the moment.
+    Unknown(String),
+}
 
 /// Whether a `spec.selector` matches these labels, as the API server and the controllers evaluate it.
 ///

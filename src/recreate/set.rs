@@ -5,10 +5,11 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::precondition::Guard;
 use crate::api::annotations;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
+use crate::api::storage::REQUEST_POINTER;
+use crate::api::write::Precondition;
 
 /// A StatefulSet as it is now: its JSON, and the fields on which decisions depend.
 #[derive(Clone, Debug)]
@@ -93,12 +94,12 @@ impl LiveSet {
     }
 
     /// The precondition of a write to it.
-    pub fn guard(&self) -> Guard {
-        Guard { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
+    pub fn guard(&self) -> Precondition {
+        Precondition { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
     }
 
     /// Whether it has the finalizer of the recreation.
-    pub fn is_held(&self) -> bool {
+    pub fn has_own_finalizer(&self) -> bool {
         self.has_finalizer(annotations::HOLD)
     }
 
@@ -198,7 +199,7 @@ fn template_of(template: &Value) -> Result<(TemplateName, Bytes), Malformed> {
     let path = "spec.volumeClaimTemplates";
     let name = template["metadata"]["name"].as_str();
     let name = name.ok_or_else(|| Malformed { path, what: "without a name".to_owned() })?;
-    let size = &template["spec"]["resources"]["requests"]["storage"];
+    let size = template.pointer(REQUEST_POINTER).unwrap_or(&Value::Null);
     // The API server expects strings, but accepts a number and stores it as a string.
     let text = size.as_str().map_or_else(|| size.to_string(), str::to_owned);
     let size = text.parse().map_err(|error| Malformed { path, what: format!("of size {text:?}: {error}") })?;

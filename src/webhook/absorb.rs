@@ -18,6 +18,7 @@ use crate::api::annotations::{REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Reason};
 use crate::api::requested::{self, Entry};
+use crate::api::storage;
 
 const TEMPLATES_POINTER: &str = "/spec/volumeClaimTemplates";
 
@@ -81,10 +82,6 @@ fn name(template: &Value) -> Option<&str> {
     template["metadata"]["name"].as_str()
 }
 
-fn size(template: &Value) -> Option<&str> {
-    template["spec"]["resources"]["requests"]["storage"].as_str()
-}
-
 /// Matches the templates by name. Only sizes and order may differ.
 fn compare<'a>(requested: &'a [Value], live: &'a [Value]) -> Result<Vec<Change<'a>>, NotAbsorbed> {
     let (requested, live) = (by_name(requested)?, by_name(live)?);
@@ -116,7 +113,7 @@ fn compare_template<'a>(name: &'a str, requested: &'a Value, live: &'a Value) ->
             "volumeClaimTemplates: {field} of {name} cannot be changed, only its size"
         )));
     }
-    let sizes = size(requested).zip(size(live)).and_then(|(requested, kept)| {
+    let sizes = storage::request_text(requested).zip(storage::request_text(live)).and_then(|(requested, kept)| {
         let order = requested.parse::<Bytes>().ok()?.cmp(&kept.parse::<Bytes>().ok()?);
         Some(Change { name, requested, kept, order })
     });

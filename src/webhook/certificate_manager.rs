@@ -22,9 +22,11 @@ use serde_json::{Value, json};
 use super::args::Certificates;
 use super::server::{ApiServerTokens, ServedCertificate};
 use super::{Args, Context};
+use crate::api::objects::{Address, MUTATING_WEBHOOKS, SECRETS};
+use crate::api::write::Write;
+use crate::cluster::act::act;
 use crate::cluster::certificate::{CertificateStep, Material, next};
-use crate::cluster::client::resources::{MUTATING_WEBHOOKS, SECRETS};
-use crate::cluster::client::{Client, Error, Outcome, Patch, Run, chain};
+use crate::cluster::client::{Error, Outcome, chain};
 use crate::cluster::clock::now;
 use crate::cluster::hook_path::{self, TOKEN_BYTES, Token};
 use crate::cluster::lease::Role;
@@ -101,27 +103,22 @@ impl CertificateManager<'_> {
         if let Some(configuration) = &configuration
             && let Some((token, patch)) = new_token().and_then(|fresh| hook_path::completed(configuration, &fresh))
         {
-            let Some(permit) = self.context.leadership.permit() else { return Ok(Reconciled::Requeue) };
             self.tokens.set(hook_path::tokens(configuration).into_iter().chain([token]).collect());
-            let address = MUTATING_WEBHOOKS.global(service);
-            permit.client(client).patch(&address, &Patch::Json(patch), Run::Real).await?;
-            tracing::info!(configuration = service, "set the secret webhook path");
+            let write = Write::json(MUTATING_WEBHOOKS.global(service), patch);
+            if self.act(&write).await?.is_some() {
+                tracing::info!(configuration = service, "set the secret webhook path");
+            }
             return Ok(Reconciled::Requeue);
         }
         if self.args.webhook_certificates == Certificates::External {
             return Ok(Reconciled::Stable);
         }
         let step = next(secret.as_ref(), &trusted_bundle(configuration.as_ref()), service, namespace, now());
-        let Some(permit) = self.context.leadership.permit() else { return Ok(Reconciled::Requeue) };
-        let client = permit.client(client);
         match step {
             CertificateStep::UpToDate => return Ok(Reconciled::Stable),
-            CertificateStep::Trust(bundle) => self.write_ca_bundle(&client, configuration.as_ref(), &bundle).await?,
-            CertificateStep::Trim(material) => self.write_secret(&client, secret, &material).await?,
-            CertificateStep::Renew { before } => {
-                drop(permit);
-                self.renew(secret, configuration.as_ref(), &before).await?;
-            }
+            CertificateStep::Trust(bundle) => self.write_ca_bundle(configuration.as_ref(), &bundle).await.map(drop)?,
+            CertificateStep::Trim(material) => self.write_secret(secret, &material).await?,
+            CertificateStep::Renew { before } => self.renew(secret, configuration.as_ref(), &before).await?,
         }
         // The watch of what was written triggers the next iteration; if it does not, the delay does.
         Ok(Reconciled::Requeue)
@@ -151,48 +148,51 @@ impl CertificateManager<'_> {
                 return Ok(());
             }
         };
-        let Some(permit) = self.context.leadership.permit() else { return Ok(()) };
-        self.write_ca_bundle(&permit.client(&self.context.client), configuration, &material.bundle).await?;
-        drop(permit);
+        if !self.write_ca_bundle(configuration, &material.bundle).await? {
+            return Ok(());
+        }
         if !before.is_empty() {
             tokio::time::sleep(CA_PROPAGATION_DELAY).await;
         }
-        let Some(permit) = self.context.leadership.permit() else { return Ok(()) };
-        self.write_secret(&permit.client(&self.context.client), secret, &material).await
+        self.write_secret(secret, &material).await
     }
 
-    async fn write_secret(&self, client: &Client, secret: Option<Value>, material: &Material) -> Result<(), Error> {
-        let (namespace, name) = (&self.context.namespace, &self.args.webhook_secret);
-        let outcome = match secret {
-            Some(mut secret) => {
-                secret["data"] = material.data();
-                client.replace(&SECRETS.of(namespace, name), &secret, Run::Real).await?
-            }
-            None => {
-                let secret = json!({
-                    "apiVersion": "v1",
-                    "kind": "Secret",
-                    "type": "kubernetes.io/tls",
-                    "metadata": { "name": name, "namespace": namespace },
-                    "data": material.data(),
-                });
-                client.create(&SECRETS, Some(namespace), &secret, Run::Real).await?
-            }
-        };
-        if let Outcome::Done(_) = outcome {
+    async fn write_secret(&self, secret: Option<Value>, material: &Material) -> Result<(), Error> {
+        let address = SECRETS.of(&self.context.namespace, &self.args.webhook_secret);
+        let name = address.name.clone();
+        if let Some(Outcome::Done(_)) = self.act(&secret_with(address, secret, material)).await? {
             tracing::info!(secret = name, "stored the new webhook certificate");
         }
         Ok(())
     }
 
     /// Writes the CAs to the configuration. Without a configuration, no API server calls us, and there is nothing to
-    /// write.
-    async fn write_ca_bundle(&self, client: &Client, configuration: Option<&Value>, bundle: &str) -> Result<(), Error> {
-        let Some(configuration) = configuration else { return Ok(()) };
-        let patch = ca_bundle(configuration, bundle);
-        let address = MUTATING_WEBHOOKS.global(&self.args.webhook_name);
-        client.patch(&address, &Patch::Json(patch), Run::Real).await.map(|_| ())
+    /// write. `false` if this replica does not lead, and nothing was written.
+    async fn write_ca_bundle(&self, configuration: Option<&Value>, bundle: &str) -> Result<bool, Error> {
+        let Some(configuration) = configuration else { return Ok(true) };
+        let write = Write::json(MUTATING_WEBHOOKS.global(&self.args.webhook_name), ca_bundle(configuration, bundle));
+        Ok(self.act(&write).await?.is_some())
     }
+
+    async fn act(&self, write: &Write) -> Result<Option<Outcome<Value>>, Error> {
+        act(&self.context.client, &self.context.leadership, write).await
+    }
+}
+
+/// The write of the certificate to its Secret, which is created if it does not exist.
+fn secret_with(address: Address, secret: Option<Value>, material: &Material) -> Write {
+    if let Some(mut secret) = secret {
+        secret["data"] = material.data();
+        return Write::update(address, secret);
+    }
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": { "name": address.name, "namespace": address.namespace },
+        "data": material.data(),
+    });
+    Write::create(&SECRETS, address.namespace.as_deref(), secret)
 }
 
 /// `None` if the random generator fails, in which case rustls fails too.

@@ -9,7 +9,7 @@ use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::cluster::watch::Cache;
 use crate::policy::settings::{Auto, Limits, Settings};
 use crate::workload::group::VolumeGroup;
-use crate::workload::statefulset::{SetView, Template};
+use crate::workload::statefulset::{StatefulSetView, Template};
 
 /// The other PVCs of the template that a new PVC belongs to; none unless exactly one managed StatefulSet can have a PVC
 /// of that name.
@@ -51,17 +51,17 @@ pub fn namespaces_with_stuck_agent(cache: &Cache, limits: &Limits, image: &str) 
     stuck.into_iter().filter(|set| measured(set)).map(|set| set.namespace).collect()
 }
 
-fn settings(set: &SetView, limits: &Limits) -> Option<Settings> {
+fn settings(set: &StatefulSetView, limits: &Limits) -> Option<Settings> {
     set.is_managed().then(|| set.settings(limits).0)
 }
 
 /// Whether rso may expand a PVC of this template.
-fn grows(set: &SetView, limits: &Limits, template: &TemplateName) -> bool {
+fn grows(set: &StatefulSetView, limits: &Limits, template: &TemplateName) -> bool {
     let settings = settings(set, limits).filter(|settings| !settings.paused);
     let template = settings.as_ref().and_then(|settings| settings.templates.get(template));
     template.is_some_and(|template| template.auto == Auto::On || template.requested.is_some())
 }
 
-fn measures(set: &SetView, limits: &Limits) -> bool {
+fn measures(set: &StatefulSetView, limits: &Limits) -> bool {
     settings(set, limits).is_some_and(|settings| settings.templates.values().any(|template| template.auto != Auto::Off))
 }

@@ -9,8 +9,7 @@ use super::patch::Op;
 use super::review::AdmissionResponse;
 use crate::api::bytes::Bytes;
 use crate::api::names::TemplateName;
-
-const SIZE_POINTER: &str = "/spec/resources/requests/storage";
+use crate::api::storage::{self, REQUEST_POINTER};
 
 /// The existing PVCs of the same template, from the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +23,9 @@ pub struct Siblings {
 /// Handles the CREATE of a PVC. `siblings`: `None` if it belongs to no StatefulSet that rso manages.
 pub fn floor(claim: &Value, siblings: Option<&Siblings>) -> AdmissionResponse {
     let Some(Siblings { template, largest }) = siblings else { return AdmissionResponse::default() };
-    let requested = claim.pointer(SIZE_POINTER).and_then(Value::as_str).and_then(|text| text.parse::<Bytes>().ok());
-    match requested {
+    match storage::request(claim) {
         Some(requested) if requested < *largest && is_resizable(&claim["spec"], *largest) => AdmissionResponse {
-            patch: vec![Op::Replace(SIZE_POINTER.to_owned(), json!(largest))],
+            patch: vec![Op::Replace(REQUEST_POINTER.to_owned(), json!(largest))],
             warnings: vec![format!(
                 "raised storage from {requested} to {largest}, the size of the other PVCs of {template}"
             )],
@@ -57,7 +55,7 @@ mod tests {
             let claim = json!({ "spec": spec });
             let patch = floor(&claim, siblings.as_ref()).patch;
             let expected: Vec<_> =
-                expected.map(|size| Op::Replace(SIZE_POINTER.into(), json!(size))).into_iter().collect();
+                expected.map(|size| Op::Replace(REQUEST_POINTER.into(), json!(size))).into_iter().collect();
             assert_eq!(patch, expected, "{claim}");
         };
         let sized = |size: &str| json!({"resources": {"requests": {"storage": size}}});

@@ -34,6 +34,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::api::objects::Address;
+
 pub use self::args::Args;
 use self::event_limit::EventLimiter;
 use self::floor::Siblings;
@@ -42,7 +44,7 @@ pub use self::server::ServeError;
 use self::server::{ApiServerTokens, ReviewHandler, ServedCertificate};
 use self::stuck_agents::StuckAgents;
 use crate::api::names::{ClaimName, SetName, Uid};
-use crate::cluster::client::{Address, Client};
+use crate::cluster::client::Client;
 use crate::cluster::clock::{now, since_boot};
 use crate::cluster::events::{Recorder, Subject};
 use crate::cluster::lease::Leadership;

@@ -1,13 +1,16 @@
 //! PVCs and StorageClasses as the policy needs them, read from the objects of the API server.
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::expansion::resize;
 use crate::api::annotations::{RESCUED, RESIZED_AT};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
+use crate::api::objects::Address;
+use crate::api::storage::{self, REQUEST_FIELD};
+use crate::api::write::{Precondition, Write};
 use crate::policy::claim::{Blind, Claim, Class, Phase, Sizer};
 use crate::recreate::manifest::MANAGER;
 
@@ -17,8 +20,7 @@ const PROVISIONER: [&str; 2] =
 
 /// The finalizer that protects a PVC while a Pod uses it.
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
-/// The path of the requested size in `managedFields`.
-const SIZE_FIELD: &str = "/f:spec/f:resources/f:requests/f:storage";
+
 /// Why a PVC cannot be read.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReadError {
@@ -42,22 +44,6 @@ pub enum ReadError {
     },
 }
 
-/// `spec.resources.requests.storage` of a PVC or of an entry of `volumeClaimTemplates`; `None` if it is missing or
-/// malformed.
-pub fn storage_request(claim: &Value) -> Option<Bytes> {
-    size(&claim["spec"]["resources"]["requests"])
-}
-
-/// `status.capacity.storage` of a PVC; `None` if it is missing or malformed.
-pub fn storage_capacity(claim: &Value) -> Option<Bytes> {
-    size(&claim["status"]["capacity"])
-}
-
-/// [`storage_request`] of a typed object.
-pub fn storage_request_typed(claim: &PersistentVolumeClaim) -> Option<Bytes> {
-    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
-}
-
 /// Reads a PVC of this template of this StatefulSet. `class` is its StorageClass, if that exists.
 ///
 /// # Errors
@@ -73,7 +59,7 @@ pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option
     let Some(ordinal) = ordinal else {
         return Err(ReadError::Foreign { claim: name_of(), template: template.clone(), set: set.clone() });
     };
-    let requested = storage_request(claim).ok_or_else(|| missing("spec.resources.requests.storage"))?;
+    let requested = storage::request(claim).ok_or_else(|| missing("spec.resources.requests.storage"))?;
     Ok(Claim {
         template: template.clone(),
         ordinal,
@@ -84,7 +70,7 @@ pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option
         protected: meta["finalizers"].as_array().is_some_and(|all| all.iter().any(|one| one == PROTECTION)),
         block_mode: spec["volumeMode"] == "Block",
         requested,
-        capacity: storage_capacity(claim),
+        capacity: storage::capacity(claim),
         resize: resize(status, requested),
         class,
         resized_at: meta["annotations"][RESIZED_AT].as_str().and_then(|time| time.parse().ok()),
@@ -99,10 +85,39 @@ fn rescued(value: &Value) -> u32 {
     if value.is_null() { 0 } else { value.as_str().and_then(|steps| steps.parse().ok()).unwrap_or(u32::MAX) }
 }
 
+/// What the request says about the expansions without a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rescued {
+    /// Nothing: the request has another reason.
+    Unchanged,
+    /// The usage is measured again.
+    Over,
+    /// This is one, and there are so many since the last measurement.
+    Steps(u32),
+}
+
+/// The write that expands a PVC: size and time in one patch, because each is wrong without the other, on exactly the
+/// object that was read.
+pub fn expansion(namespace: &str, claim: &Claim, to: Bytes, rescued: Rescued, now: Timestamp) -> Write {
+    let only = Precondition { uid: claim.uid.clone(), resource_version: claim.resource_version.clone() };
+    let mut annotations = json!({ RESIZED_AT: format!("{now:.0}") });
+    match rescued {
+        Rescued::Steps(steps) => annotations[RESCUED] = json!(steps.to_string()),
+        Rescued::Over if claim.rescue.steps > 0 => annotations[RESCUED] = Value::Null,
+        Rescued::Over | Rescued::Unchanged => {}
+    }
+    let patch = json!({
+        "metadata": { "annotations": annotations },
+        "spec": { "resources": { "requests": { "storage": to } } },
+    });
+    Write::merge_if(Address::claim(namespace, &claim.name), &only, patch)
+}
+
 /// The last client that set the requested size. The cache keeps only that entry, without the list of its fields.
 fn sizer(managed: &Value) -> Option<Sizer> {
     let entries = managed.as_array()?.iter();
-    let sets_the_size = |entry: &&Value| entry["fieldsV1"].is_null() || entry["fieldsV1"].pointer(SIZE_FIELD).is_some();
+    let sets_the_size =
+        |entry: &&Value| entry["fieldsV1"].is_null() || entry["fieldsV1"].pointer(REQUEST_FIELD).is_some();
     let at = |entry: &Value| entry["time"].as_str().and_then(|time| time.parse().ok());
     let last = entries.filter(sets_the_size).max_by_key(|entry| at(entry))?;
     let manager = last["manager"].as_str().unwrap_or_default();
@@ -112,7 +127,7 @@ fn sizer(managed: &Value) -> Option<Sizer> {
 /// Keeps of the `managedFields` of a PVC what [`read`] needs: which client set the requested size last, and when.
 pub fn only_the_sizer(managed: Vec<ManagedFieldsEntry>) -> Option<Vec<ManagedFieldsEntry>> {
     let sets_the_size = |entry: &ManagedFieldsEntry| {
-        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer(SIZE_FIELD).is_some())
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer(REQUEST_FIELD).is_some())
     };
     let last = managed.into_iter().filter(sets_the_size).max_by_key(|entry| entry.time.clone())?;
     Some(vec![ManagedFieldsEntry { manager: last.manager, time: last.time, ..Default::default() }])
@@ -139,11 +154,6 @@ pub fn class_unread(claim: &Value, name: &str) -> Class {
     let annotations = &claim["metadata"]["annotations"];
     let provisioner = PROVISIONER.iter().find_map(|key| annotations[*key].as_str()).unwrap_or_default();
     Class { name: name.to_owned(), expandable: true, provisioner: provisioner.to_owned() }
-}
-
-/// The size in a list of resources.
-fn size(of: &Value) -> Option<Bytes> {
-    of["storage"].as_str()?.parse().ok()
 }
 
 fn phase(phase: &Value) -> Phase {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::claims::{self, ReadError};
 use super::objects::Objects;
-use super::statefulset::{SetView, Template};
+use super::statefulset::{StatefulSetView, Template};
 use crate::policy::claim::{Claim, Class};
 use crate::policy::drivers::{Driver, Drivers};
 
@@ -21,7 +21,7 @@ pub struct VolumeGroup {
 
 impl VolumeGroup {
     /// Reads the PVCs of a template. A PVC that does not exist is left out.
-    pub fn read(objects: &impl Objects, set: &SetView, template: &Template) -> Self {
+    pub fn read(objects: &impl Objects, set: &StatefulSetView, template: &Template) -> Self {
         let mut group = Self { template: template.clone(), claims: Vec::new(), unreadable: Vec::new() };
         for (_, name) in set.claims_of(&template.name) {
             let Some(object) = objects.claim(&set.name.namespace, &name) else { continue };
@@ -36,7 +36,7 @@ impl VolumeGroup {
     /// The retained PVCs of scaled-down replicas, which belong to no ordinal that the StatefulSet runs now.
     ///
     /// This can take a walk over all PVCs, so they are read apart: only when something is about to change.
-    pub fn retained(objects: &impl Objects, set: &SetView, template: &Template) -> Vec<Claim> {
+    pub fn retained(objects: &impl Objects, set: &StatefulSetView, template: &Template) -> Vec<Claim> {
         let objects_of = objects.retained(set, &template.name);
         objects_of.iter().filter_map(|object| read(objects, set, template, object).ok()).collect()
     }
@@ -48,7 +48,12 @@ impl VolumeGroup {
     }
 }
 
-fn read(objects: &impl Objects, set: &SetView, template: &Template, object: &Value) -> Result<Claim, ReadError> {
+fn read(
+    objects: &impl Objects,
+    set: &StatefulSetView,
+    template: &Template,
+    object: &Value,
+) -> Result<Claim, ReadError> {
     claims::read(object, &set.name, &template.name, class_of(objects, object))
 }
 

@@ -9,6 +9,7 @@
 pub mod claims;
 mod expansion;
 pub mod group;
+pub mod nudge;
 pub mod objects;
 pub mod plan;
 pub mod snapshot;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::statefulset::SetView;
+use super::statefulset::StatefulSetView;
 use crate::api::names::{ClaimName, TemplateName};
 use crate::policy::claim::Class;
 
@@ -13,7 +13,7 @@ pub trait Objects {
     /// A PVC, if it exists.
     fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Cow<'_, Value>>;
     /// The PVCs of a template that belong to no ordinal that the StatefulSet runs now.
-    fn retained(&self, set: &SetView, template: &TemplateName) -> Vec<Cow<'_, Value>>;
+    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Cow<'_, Value>>;
     /// A StorageClass, if it exists and can be read.
     fn class(&self, name: &str) -> Option<Class>;
     /// Whether StorageClasses can be read at all.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::group::VolumeGroup;
 use super::objects::Objects;
-use super::statefulset::SetView;
+use super::statefulset::StatefulSetView;
 use crate::api::names::TemplateName;
 use crate::api::reasons::Note;
 use crate::policy::claim::Claim;
@@ -17,7 +17,7 @@ use crate::policy::settings::{Limits, Settings, TemplateSettings};
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// The StatefulSet.
-    pub set: SetView,
+    pub set: StatefulSetView,
     /// Its settings, within the administrator's limits.
     pub settings: Settings,
     /// The errors in its annotations.
@@ -28,7 +28,7 @@ pub struct Workload {
 
 impl Workload {
     /// Reads what belongs to a StatefulSet.
-    pub fn read(objects: &impl Objects, set: SetView, limits: &Limits) -> Self {
+    pub fn read(objects: &impl Objects, set: StatefulSetView, limits: &Limits) -> Self {
         let (settings, problems) = set.settings(limits);
         let groups = set.templates.iter().map(|template| VolumeGroup::read(objects, &set, template)).collect();
         Self { set, settings, problems, groups }
@@ -56,7 +56,7 @@ impl Workload {
 }
 
 /// Whether scaling down made a Pod the owner of a PVC that still has the protective owner reference of a recreation.
-pub fn has_protected_retained(objects: &impl Objects, set: &SetView) -> bool {
+pub fn has_protected_retained(objects: &impl Objects, set: &StatefulSetView) -> bool {
     let is_owned_by = |claim: &Value, kind: &str| {
         let owners = claim["metadata"]["ownerReferences"].as_array().into_iter().flatten();
         owners.into_iter().any(|owner| owner["kind"] == kind)
@@ -68,7 +68,7 @@ pub fn has_protected_retained(objects: &impl Objects, set: &SetView) -> bool {
 #[cfg(test)]
 impl Workload {
     /// A StatefulSet with these PVCs, for tests.
-    pub(crate) fn of(set: SetView, claims: Vec<Claim>) -> Self {
+    pub(crate) fn of(set: StatefulSetView, claims: Vec<Claim>) -> Self {
         let (settings, problems) = set.settings(&Limits::default());
         let group = |template: &super::statefulset::Template| VolumeGroup {
             template: template.clone(),
@@ -98,7 +98,7 @@ mod tests {
             found.filter(|claim| claim["metadata"]["namespace"] == namespace).map(Cow::Borrowed)
         }
 
-        fn retained(&self, set: &SetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
+        fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
             let is_retained = |claim: &&Value| {
                 let text = |key: &str| claim["metadata"][key].as_str().unwrap_or_default();
                 set.is_retained(text("namespace"), &text("name").into(), template)
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    fn set(replicas: u32) -> SetView {
+    fn set(replicas: u32) -> StatefulSetView {
         let object = json!({
             "metadata": {"name": "db", "namespace": "shop", "uid": "1", "annotations": {
                 "resize-statefulset-operator/auto-scaled": "true", "resize-statefulset-operator/treshold": "1%",
@@ -125,7 +125,7 @@ mod tests {
                 {"metadata": {"name": "wal"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}},
             ]},
         });
-        SetView::of(&serde_json::from_value(object).unwrap()).unwrap()
+        StatefulSetView::of(&serde_json::from_value(object).unwrap()).unwrap()
     }
 
     fn claim(name: &str, owners: &[&str]) -> Value {

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::json;
 
-use super::claims::storage_request_typed;
 use crate::api::annotations::{HOLD, REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
+use crate::api::objects::Address;
 use crate::api::reasons::Note;
 use crate::api::requested::{self, Remaining};
+use crate::api::storage;
+use crate::api::write::{Precondition, Write};
 use crate::policy::settings::{Limits, Settings, concerns_us};
 
 /// What decisions need of a StatefulSet.
 #[derive(Clone, Debug)]
-pub struct SetView {
+pub struct StatefulSetView {
     /// Namespace and name.
     pub name: SetName,
     /// `metadata.uid`.
@@ -49,7 +52,14 @@ pub struct Template {
     pub size: Option<Bytes>,
 }
 
-impl SetView {
+impl StatefulSetView {
+    /// The write that shortens the annotation `requested` to what is left of it, on exactly the object that was read.
+    pub fn requested_left(&self, left: Option<&str>) -> Write {
+        let only = Precondition { uid: self.uid.clone(), resource_version: self.resource_version.clone() };
+        let patch = json!({ "metadata": { "annotations": { REQUESTED: left } } });
+        Write::merge_if(Address::set(&self.name), &only, patch)
+    }
+
     /// Reads it; `None` if the name, the namespace, or the UID is missing, which does not happen in objects of the API server.
     pub fn of(set: &StatefulSet) -> Option<Self> {
         let meta = &set.metadata;
@@ -113,7 +123,7 @@ fn non_negative(number: i32) -> u32 {
 }
 
 fn template(claim: &PersistentVolumeClaim) -> Option<Template> {
-    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: storage_request_typed(claim) })
+    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: storage::request_typed(claim) })
 }
 
 #[cfg(test)]
@@ -122,12 +132,12 @@ mod tests {
 
     use super::*;
 
-    fn view(spec: serde_json::Value) -> SetView {
+    fn view(spec: serde_json::Value) -> StatefulSetView {
         let set = json!({
             "metadata": {"name": "db", "namespace": "ns", "uid": "1"},
             "spec": spec,
         });
-        SetView::of(&serde_json::from_value(set).unwrap()).unwrap()
+        StatefulSetView::of(&serde_json::from_value(set).unwrap()).unwrap()
     }
 
     #[test]
@@ -165,7 +175,7 @@ mod tests {
             if let Some(recorded) = recorded {
                 set["metadata"]["annotations"] = json!({ REQUESTED: recorded });
             }
-            let view = SetView::of(&serde_json::from_value(set).unwrap()).unwrap();
+            let view = StatefulSetView::of(&serde_json::from_value(set).unwrap()).unwrap();
             assert_eq!(view.remaining_requests(), expected, "{recorded:?}");
         };
         check(None, Remaining::None);

@@ -5,27 +5,30 @@ pub fn title() {
     println!("{:<46} {:>5} {:>11} {:>11} {:>11}   goal", "what", "runs", "min", "median", "max");
 }
 
-/// Times in milliseconds.
-pub fn times(what: &str, mut samples: Vec<f64>, goal: &str) {
-    line(
-        what,
-        &mut samples,
-        |ms| if ms < 1_000.0 { format!("{ms:.1} ms") } else { format!("{:.2} s", ms / 1_000.0) },
-        goal,
-    );
+/// Times in milliseconds. Gives the cells of the row.
+pub fn times(what: &str, mut samples: Vec<f64>, goal: &str) -> Row {
+    line(what, &mut samples, time, goal)
+}
+
+fn time(ms: f64) -> String {
+    if ms < 1_000.0 { format!("{ms:.1} ms") } else { format!("{:.2} s", ms / 1_000.0) }
 }
 
 /// Sizes in KiB.
-pub fn sizes(what: &str, mut samples: Vec<f64>, goal: &str) {
-    line(what, &mut samples, |kib| format!("{:.1} MiB", kib / 1_024.0), goal);
+pub fn sizes(what: &str, mut samples: Vec<f64>, goal: &str) -> Row {
+    line(what, &mut samples, |kib| format!("{:.1} MiB", kib / 1_024.0), goal)
 }
 
-/// Something that is no list of samples.
-pub fn row(what: &str, runs: usize, text: &str) {
+/// What was measured, runs, min, median, max.
+pub type Row = [String; 5];
+
+/// Something that is no list of samples. Gives the cells of the row.
+pub fn row(what: &str, runs: usize, text: &str) -> Row {
     println!("{what:<46} {runs:>5} {:>11} {:>11} {:>11}   {text}", "–", "–", "–");
+    [what.to_owned(), runs.to_string(), "–".to_owned(), "–".to_owned(), "–".to_owned()]
 }
 
-fn line(what: &str, samples: &mut [f64], print: impl Fn(f64) -> String, goal: &str) {
+fn line(what: &str, samples: &mut [f64], print: impl Fn(f64) -> String, goal: &str) -> Row {
     samples.sort_by(f64::total_cmp);
     let (Some(min), Some(max)) = (samples.first(), samples.last()) else {
         return row(what, 0, goal);
@@ -33,4 +36,11 @@ fn line(what: &str, samples: &mut [f64], print: impl Fn(f64) -> String, goal: &s
     let median = samples[samples.len() / 2];
     let (min, median, max) = (print(*min), print(median), print(*max));
     println!("{what:<46} {:>5} {min:>11} {median:>11} {max:>11}   {goal}", samples.len());
+    [what.to_owned(), samples.len().to_string(), min, median, max]
+}
+
+/// The rows as a table in Markdown, with a line below it.
+pub fn markdown(rows: &[Row], below: &str) -> String {
+    let body: String = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
+    format!("| What | Runs | Min | Median | Max |\n|---|---|---|---|---|\n{body}\n{below}")
 }

@@ -1,32 +1,37 @@
-//! From a full volume to a larger one, and the recreate that follows.
+//! From a full volume to a larger one, and the recreation that follows.
 
 use jiff::Timestamp;
 use rso::api::bytes::Bytes;
 use serde_json::json;
 
-use crate::figures::times;
+use crate::figures::{markdown, times};
 use crate::harness::audit::{self, Request};
 use crate::harness::live::Live;
 use crate::harness::set::Set;
 use crate::harness::space::{Space, in_namespace};
 use crate::harness::{PATIENCE, expect, until};
-use crate::memory;
+use crate::kubelet::Kubelet;
+use crate::{memory, page};
 
-/// The size of the volume at first, and what it grows by, in MiB.
+/// The size of the volume at first, and what it is expanded by, in MiB.
 const FIRST: u64 = 400;
 const STEP: u64 = 200;
 
-/// The moments of one growth.
+/// The replicas of the StatefulSet: each has a volume that is expanded in each run.
+const REPLICAS: u32 = 3;
+
+/// The moments of one expansion.
 #[derive(Default)]
 struct Growth {
     crossed_to_patched: Vec<f64>,
     patched_to_larger: Vec<f64>,
+    pending_to_larger: Vec<f64>,
     name_absent: Vec<f64>,
     deleted_to_adopted: Vec<f64>,
 }
 
-/// Fills the volume of a set of three pods again and again, and prints how long each part took.
-pub async fn measure(runs: u64) {
+/// Fills the volume of a StatefulSet of three Pods again and again, and prints how long each part took.
+pub async fn measure(runs: u64, kubelet: &Kubelet) {
     in_namespace("bench-growth", async |space| {
         // Says so whenever the disk has another size.
         let watch = "was=0; while :; do set -- $(stat -f -c %b /data); \
@@ -35,25 +40,26 @@ pub async fn measure(runs: u64) {
             "name": "db", "image": "localhost/busybox:1", "command": ["sh", "-c", watch],
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         }]);
-        let set = Set::named("db").replicas(3).parallel().template("data", "400Mi").with_agent().grows_by_usage();
-        let set = space.run(&set.with(&json!({"template": {"spec": {"containers": container}}}))).await;
+        let set = Set::named("db").replicas(REPLICAS).parallel().template("data", "400Mi");
+        let set = set.with_agent().grows_by_usage().with(&json!({"template": {"spec": {"containers": container}}}));
+        let set = space.run(&set).await;
         let before = set.facts().await;
         let mut growth = Growth::default();
         for run in 0..runs {
+            // A run ends with a synchronization of the Pods: without a pause, every expansion would begin at the same time
+            // after one. So they are spread over the interval.
+            tokio::time::sleep(kubelet.sync.mul_f64(run as f64 / runs as f64)).await;
             growth.run(space, &set, FIRST + STEP * run).await;
         }
         set.facts().await.pods_are_the_same_as(&before);
-        times("threshold crossed → claim patched", growth.crossed_to_patched, "≤ 2 s");
-        times("claim patched → larger in the pod", growth.patched_to_larger, "");
-        times("name absent", growth.name_absent, "p50 ≤ 20 ms");
-        times("DELETE → last pod adopted", growth.deleted_to_adopted, "p50 ≤ 300 ms");
+        growth.print(kubelet);
         memory::measure();
     })
     .await;
 }
 
 impl Growth {
-    /// One growth from this size, in MiB, by a step.
+    /// One expansion from this size, in MiB, by a step.
     async fn run(&mut self, space: &Space, set: &Live<'_>, mib: u64) {
         let size = Bytes::mib(mib + STEP).to_string();
         let started = Timestamp::now();
@@ -64,27 +70,64 @@ impl Growth {
         let fill = format!("fallocate -l {length} /data/filled.{mib} && echo crossed > /proc/1/fd/1");
         set.exec(0, &["sh", "-c", &fill]).await;
         set.reaches("data", &size).await;
-        let crossed = said(set, "crossed", started).await;
-        let larger = said(set, "larger", crossed).await;
+        let crossed = said(set, 0, "crossed", started).await;
 
         let asked = operator_in(space, started);
         let writes: Vec<_> = asked.iter().filter(|one| one.is_a_write()).collect();
-        let first = |verb: &str, resource: &str| writes.iter().find(|one| one.verb == verb && one.resource == resource);
-        if let Some(patched) = first("patch", "persistentvolumeclaims") {
-            self.crossed_to_patched.push(ms(crossed, done(patched)));
+        let patched = writes.iter().find(|one| one.verb == "patch" && one.resource == "persistentvolumeclaims");
+        self.crossed_to_patched.extend(patched.map(|one| ms(crossed, done(one))));
+        for ordinal in 0..REPLICAS {
+            self.expansion(set, ordinal, crossed, &writes).await;
+        }
+        self.recreation(space, started, &writes);
+    }
+
+    /// How long one volume took: since its PVC was patched, and since the resizer left the rest to the kubelet.
+    async fn expansion(&mut self, set: &Live<'_>, ordinal: u32, crossed: Timestamp, writes: &[&Request]) {
+        let larger = said(set, ordinal, "larger", crossed).await;
+        let claim = format!("/namespaces/{}/persistentvolumeclaims/data-db-{ordinal}", set.space.name);
+        let is_about_it = |one: &&Request| one.uri.split('?').next().is_some_and(|path| path.contains(&claim));
+        if let Some(patched) = writes.iter().find(|one| one.verb == "patch" && is_about_it(one)) {
             self.patched_to_larger.push(ms(done(patched), larger));
         }
-        let (Some(deleted), Some(created)) = (first("delete", "statefulsets"), first("create", "statefulsets")) else {
-            panic!("no recreate in the audit log: {writes:?}");
+        // With its last write before the Pod has the size, the resizer sets NodeResizePending.
+        let resizer = audit::requests_of("system:csi-resizer", &crossed.to_string());
+        let pending = resizer.iter().filter(|one| is_about_it(one)).map(done).filter(|at| *at < larger).max();
+        self.pending_to_larger.extend(pending.map(|at| ms(at, larger)));
+    }
+
+    /// How long the StatefulSet was absent, and its Pods without an owner.
+    fn recreation(&mut self, space: &Space, started: Timestamp, writes: &[&Request]) {
+        let first = |verb: &str| writes.iter().find(|one| one.verb == verb && one.resource == "statefulsets");
+        let (Some(deleted), Some(created)) = (first("delete"), first("create")) else {
+            panic!("no recreation in the audit log: {writes:?}");
         };
         let before_create = writes.iter().filter(|one| one.resource == "statefulsets" && done(one) < done(created));
-        let released = before_create.max_by_key(|one| done(one)).expect("nothing released the set");
+        let released = before_create.max_by_key(|one| done(one)).expect("nothing released the StatefulSet");
         self.name_absent.push(ms(done(released), done(created)));
         let adoptions =
             audit::requests_of("system:serviceaccount:kube-system:statefulset-controller", &started.to_string());
         let adopted = adoptions.iter().filter(|one| one.namespace == space.name && one.resource == "pods");
         if let Some(last) = adopted.filter(|one| one.verb == "patch").map(done).max() {
             self.deleted_to_adopted.push(ms(begun(deleted), last));
+        }
+    }
+
+    /// To the terminal, and to the page if the kubelet has the settings of one of the two profiles.
+    fn print(self, kubelet: &Kubelet) {
+        let rows = [
+            times("threshold crossed → PVC patched", self.crossed_to_patched, "≤ 2 s"),
+            times("PVC patched → larger in the Pod", self.patched_to_larger, ""),
+            times("NodeResizePending → larger in the Pod", self.pending_to_larger, ""),
+            times("StatefulSet absent", self.name_absent, "p50 ≤ 20 ms"),
+            times("DELETE → last Pod adopted", self.deleted_to_adopted, "p50 ≤ 300 ms"),
+        ];
+        let today = Timestamp::now().strftime("%Y-%m-%d");
+        let table = markdown(&rows, &format!("{today}, kubelet: {}.", kubelet.text()));
+        match (kubelet.sync.as_secs(), kubelet.stats.as_secs()) {
+            (2, 5) => page::write("expansion-2s", &table),
+            (60, 60) => page::write("expansion-1m", &table),
+            _ => {}
         }
     }
 }
@@ -94,10 +137,11 @@ fn operator_in(space: &Space, since: Timestamp) -> Vec<Request> {
     all.into_iter().filter(|one| one.namespace == space.name).collect()
 }
 
-/// When pod 0 said the word for the first time since.
-async fn said(set: &Live<'_>, word: &str, since: Timestamp) -> Timestamp {
-    until(&format!("the pod to say {word}"), PATIENCE, async || {
-        let log = set.space.kubectl(&["logs", "db-0", "-c", "db", "--timestamps"]).await;
+/// When that Pod said the word for the first time since.
+async fn said(set: &Live<'_>, ordinal: u32, word: &str, since: Timestamp) -> Timestamp {
+    let pod = format!("db-{ordinal}");
+    until(&format!("{pod} to say {word}"), PATIENCE, async || {
+        let log = set.space.kubectl(&["logs", &pod, "-c", "db", "--timestamps"]).await;
         let times =
             log.lines().filter(|line| line.contains(word)).filter_map(|line| line.split_once(' ')?.0.parse().ok());
         let first = times.filter(|time| *time > since).min();

@@ -3,6 +3,9 @@
 export CLUSTER_ID=${CLUSTER_ID:-0}
 [[ $CLUSTER_ID =~ ^([0-9]|1[0-5])$ ]] || { echo "CLUSTER_ID is '$CLUSTER_ID': use a number from 0 to 15" >&2; exit 2; }
 
+# The profile: how often the kubelet synchronizes its Pods.
+[[ ${SYNC:-2s} =~ ^(2s|1m)$ ]] || { echo "SYNC is '$SYNC': use 2s (for tests) or 1m (the kubelet's defaults)" >&2; exit 2; }
+
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 TOP=$(readlink -f "$HERE/../..")
 export HERE TOP
@@ -46,6 +49,13 @@ init_pid() {
   [ -n "$holder" ] && grep -qszxF "$RUN" "/proc/$holder/cmdline" || return 1
   tr -d ' ' <"/proc/$holder/task/$holder/children" | grep .
 }
+
+# The profile of a running cluster is in $RUN/sync; SYNC, if set, is the wanted one.
+profile_is_wanted() {
+  [ -e "$RUN/control-plane-only" ] || [ -z "${SYNC:-}" ] || [ "$SYNC" = "$(<"$RUN/sync")" ] ||
+    die "cluster $CLUSTER_ID runs with profile SYNC=$(<"$RUN/sync"), not SYNC=$SYNC: stop it with make cluster-down, and start it again"
+}
+profile() { [ -e "$RUN/control-plane-only" ] || printf ', profile SYNC=%s' "$(<"$RUN/sync")"; }
 
 # refuse_foreign: ends the script when a cluster of this number runs from another checkout.
 refuse_foreign() {

@@ -122,8 +122,11 @@ controller_manager
 run kube-scheduler cluster kube-scheduler --kubeconfig="$pki/kube-scheduler.kubeconfig" \
   --kube-api-qps=500 --kube-api-burst=1000 --bind-address=127.0.0.1 --leader-elect=false
 
-# syncFrequency decides how soon a grown claim is larger in a running pod, volumeStatsAggPeriod how soon the kubelet
-# knows what is used: both a minute by default. An image that is collected could never be pulled again, hence 100.
+# syncFrequency decides how soon an expanded volume is larger in a running Pod, volumeStatsAggPeriod how soon the kubelet
+# knows what is used. Profile 1m is the kubelet's own defaults. An image that is collected could never be pulled again,
+# hence 100.
+sync=$(<"$RUN/sync")
+case $sync in 1m) stats=1m ;; *) stats=5s ;; esac
 echo "nameserver $NODE_IP" >"$RUN/resolv.conf"
 cat >/run/kubelet.yaml <<END
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -145,8 +148,8 @@ resolvConf: $RUN/resolv.conf
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
-volumeStatsAggPeriod: 5s
-syncFrequency: 2s
+volumeStatsAggPeriod: $stats
+syncFrequency: $sync
 nodeStatusUpdateFrequency: 5s
 registryPullQPS: 0
 maxPods: 250
@@ -180,7 +183,10 @@ run coredns coredns -conf /run/Corefile
 if [ -e "$RUN/with-csi" ]; then
   run csi-provisioner csi-provisioner --kubeconfig="$pki/csi-provisioner.kubeconfig" --csi-address="$plugin/csi.sock" \
     --feature-gates=Topology=true --leader-election=false --volume-name-prefix=pvc
-  run csi-resizer csi-resizer --kubeconfig="$pki/csi-resizer.kubeconfig" --csi-address="$plugin/csi.sock" --leader-election=false
+  # Without the limits, a resizer sends 5 requests a second, after a burst of 10. These are the ones of the chart of
+  # aws-ebs-csi-driver (429e202), the lowest of a driver that sets them; vsphere-csi-driver has 100 and 100.
+  run csi-resizer csi-resizer --kubeconfig="$pki/csi-resizer.kubeconfig" --csi-address="$plugin/csi.sock" --leader-election=false \
+    --kube-api-qps=20 --kube-api-burst=100
 fi
 
 while :; do wait -n || true; done

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Starts cluster number CLUSTER_ID in network, mount and process namespaces of its own. Says what it does and how long
 # each step took; does nothing when the cluster is up and well.
+# SYNC=2s (default): a kubelet that synchronizes every Pod every two seconds, so that tests are fast. SYNC=1m: with the
+# kubelet's own defaults, as on a standard node.
 # CONTROL_PLANE_ONLY=1: etcd, API server and controller-manager alone, for tests that stand in for the node themselves.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
@@ -15,6 +17,7 @@ exec 9>"$STATE/run/.lock-$CLUSTER_ID"
 flock --wait 300 9 || die "another cluster-up of cluster $CLUSTER_ID has been at it for 5 minutes"
 
 if [ -e "$RUN" ]; then
+  ! init_pid >/dev/null || profile_is_wanted
   # A cluster that has just lost its breath (the machine slept, a component is being started again) gets ten seconds.
   for _ in {1..10}; do
     ! reason=$("$HERE/status.sh" 2>&1) || { echo "$reason"; exit 0; }
@@ -31,6 +34,7 @@ if [ -e "/run/netns/$NETNS" ] || [ -e "/sys/class/net/$LINK" ]; then "$HERE/down
 echo "starting cluster $CLUSTER_ID"
 rm -rf "$LOG"; mkdir -p "$RUN" "$LOG"; chmod 700 "$RUN"
 [ -z "${CONTROL_PLANE_ONLY:-}" ] || touch "$RUN/control-plane-only"
+echo "${SYNC:-2s}" >"$RUN/sync"
 explain() { # when the start fails
   local status=$? log
   [ "$status" != 0 ] || return 0
@@ -82,7 +86,7 @@ install -m 600 "$RUN/pki/admin.kubeconfig" "$ADMIN"
 [ -n "${CONTROL_PLANE_ONLY:-}" ] || ln -sfn "log/$CLUSTER_ID/audit.log" "$AUDIT_LINK"
 storage() { kubectl apply -f "$HERE/manifests/storage.yaml" >/dev/null; }
 up() {
-  echo "cluster $CLUSTER_ID is up after $(seconds "$EPOCH" "$EPOCHREALTIME") s. To use it:"
+  echo "cluster $CLUSTER_ID is up$(profile) after $(seconds "$EPOCH" "$EPOCHREALTIME") s. To use it:"
   echo "  export KUBECONFIG=$ADMIN PATH=$BIN:\$PATH"
 }
 if [ -e "$RUN/control-plane-only" ]; then

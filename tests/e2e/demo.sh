@@ -9,18 +9,26 @@ export PATH="$PWD/.cluster/bin:$PATH"
 ns=rso-demo
 k() { kubectl --namespace "$ns" "$@"; }
 
-bold='' dim='' green='' plain=''
-if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' plain=$'\e[0m'; fi
+bold='' dim='' green='' plain='' terminal=no
+if [ -t 1 ]; then terminal=yes bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' plain=$'\e[0m'; fi
 chapter() { printf '\n%s── %s %s\n' "$bold" "$1" "$plain"; }
 say() { printf '%s\n' "$1" | fold -s -w 100; }
 shown() { printf '%s$ %s%s\n' "$dim" "$1" "$plain"; }
 
+# What `rso status` prints; with colors, as on a terminal of its own, if this is one.
+status() {
+    if [ "$terminal" = yes ] && command -v script >/dev/null; then
+        COLUMNS=$(tput cols) script --quiet --return --command "rso status shop --namespace $ns" /dev/null </dev/null | tr -d '\r'
+    else
+        rso status shop --namespace "$ns" 2>/dev/null
+    fi
+}
+
 # The screen of `rso status`, drawn over the one before. Into a file or a pipe: every fifth of them, one below the other.
 lines=0 frame=0
 draw() {
-    local screen; screen=$(rso status shop --namespace "$ns" 2>/dev/null || true)
-    [ -n "$screen" ] || return 0
-    if [ -t 1 ]; then
+    local screen; screen=$(status) || return 0
+    if [ "$terminal" = yes ]; then
         [ "$lines" = 0 ] || printf '\e[%dA\e[J' "$lines"
         printf '%s\n' "$screen"
         lines=$(wc -l <<<"$screen")
@@ -30,7 +38,7 @@ draw() {
     frame=$((frame + 1))
 }
 
-# Of every pod: its UID and how often its containers were restarted.
+# Of every Pod: its UID and how often its containers were restarted.
 pods() { k get pods -l app=shop --sort-by=.metadata.name -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.containerStatuses[0].restartCount}{.status.initContainerStatuses[0].restartCount}{"\n"}{end}'; }
 template() { k get statefulset shop -o 'jsonpath={.spec.volumeClaimTemplates[0].spec.resources.requests.storage}' 2>/dev/null || true; }
 claims() { k get pvc -l app=shop -o 'jsonpath={range .items[*]}{.status.capacity.storage}{"\n"}{end}' | sort -u | paste -sd ' '; }
@@ -44,10 +52,15 @@ absent() {
         kubectl get --raw "/api/v1/namespaces/rso-system/pods/${pod#pod/}:8080/proxy/metrics" 2>/dev/null || true
     done | awk '/^rso_template_absent_seconds_sum/ {sum += $NF} /^rso_template_absent_seconds_count/ {n += $NF} END {print sum + 0, n + 0}'
 }
+# How often the kubelet synchronizes a Pod, if you may read its settings: it expands a filesystem when it does.
+sync_frequency() {
+    local node; node=$(k get pod shop-0 -o 'jsonpath={.spec.nodeName}')
+    kubectl get --raw "/api/v1/nodes/$node/proxy/configz" 2>/dev/null | sed -n 's/.*"syncFrequency":"\([^"]*\)".*/\1/p' || true
+}
 between() { awk -v a="${1:-}" -v b="${2:-}" 'BEGIN {if (a == "" || b == "") print "not seen"; else printf "%.1f s", b - a}'; }
 
 printf '%sresize-statefulset-operator: expands volumes before they fill up%s\n\n' "$bold" "$plain"
-say "A StatefulSet gives each of its Pods a volume of a fixed size, in a field that Kubernetes never lets you change. When volumes fill up, someone is called at night. This demo shows what happens with this operator instead, on a real Kubernetes cluster, in about three minutes. Nothing is simulated."
+say "A StatefulSet gives each of its Pods a volume of a fixed size, in a field that Kubernetes never lets you change. When a volume fills up, someone has to expand it, often at night. This demo shows what happens with this operator instead, on a real Kubernetes cluster, in about three minutes. Nothing is simulated."
 
 chapter "1. A Kubernetes cluster"
 if [ "${CLUSTER:-local}" = current ]; then
@@ -73,6 +86,8 @@ read -r absent_before recreates_before <<<"$(absent)"
 
 chapter "4. Watch"
 say "Pod 0 writes fastest. When its volume is 80% full, rso expands all three volumes by half and then updates the template of the StatefulSet, so a fourth replica starts with the new size too."
+sync=$(sync_frequency)
+[ -z "$sync" ] || say "The kubelet expands a filesystem when it synchronizes the Pod: here every $sync, by default every minute."
 shown "rso status shop --namespace $ns --watch"; echo
 began=$SECONDS
 until [ "$(template)" != "$template_before" ] && [ -n "$(template)" ] && [ -n "$(said 'larger now')" ]; do
@@ -95,22 +110,22 @@ name_absent=$(awk -v a="$absent_before" -v b="$absent_after" -v n="$recreates" '
 failed=$(k logs -l app=shop -c shop --tail=-1 --prefix | grep -c 'could not write' || true)
 
 row() { printf '  %-34s %-24s %s\n' "$1" "$2" "$3"; }
-echo; row "" "${bold}before${plain}" "${bold}   after${plain}"
+printf '\n%s  %-34s %-24s %s%s\n' "$bold" "" before after "$plain"
 while read -r name uid restarts; do
     read -r _ uid_now restarts_now < <(grep "^$name " <<<"$pods_after")
-    row "pod $name, UID" "${uid%%-*}…" "${uid_now%%-*}…"
-    row "pod $name, restarts" "$((10#$restarts))" "$((10#$restarts_now))"
+    row "Pod $name: UID, restarts" "${uid%%-*}, $((10#$restarts))" "${uid_now%%-*}, $((10#$restarts_now))"
 done <<<"$pods_before"
-row "size in the claims" "$claims_before" "$(claims)"
-row "size in the set's template" "$template_before" "$(template)"
-row "disk as pod 0 sees it" "$filesystem_before" "$(filesystem)"
-row "writes that failed" "" "$failed"
+row "size of the PVCs" "$claims_before" "$(claims)"
+row "size in volumeClaimTemplates" "$template_before" "$(template)"
+row "filesystem in Pod shop-0" "$filesystem_before" "$(filesystem)"
+row "failed writes" "" "$failed"
 echo
-row "80 % full → the disk is larger" "" "$(between "$(said 'crossed 80%')" "$(said 'larger now')")"
-row "the set's name was absent for" "" "$name_absent"
+row "from 80% full to larger" "" "$(between "$(said 'crossed 80%')" "$(said 'larger now')")"
+row "StatefulSet absent" "" "$name_absent"
+[ -z "$sync" ] || row "kubelet syncFrequency" "" "$sync (default: 1m)"
 echo
 if [ "$pods_before" = "$pods_after" ] && [ "$failed" = 0 ]; then
-    printf '%sNo Pod was restarted, no write failed, and nobody was called.%s\n' "$green" "$plain"
+    printf '%sNo Pod was restarted, no write failed, and no one was called.%s\n' "$green" "$plain"
 else
     echo "This is not what should have happened. Please report it, with: kubectl -n rso-system logs -l app.kubernetes.io/name=rso" >&2
     exit 1

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rso::api::annotations::KEYS;
 use rso::api::reasons::Reason;
-use rso::recreate::{Phase, State};
+use rso::recreate::phase::{Phase, State};
 
 use crate::tree;
 

@@ -245,7 +245,10 @@ fn the_policy_about_the_operator_is_about_nobody_else() {
     let condition = "request.userInfo.username == 'system:serviceaccount:rso-system:rso'";
     assert_eq!(rendered.matches(condition).count(), 1, "{rendered}");
     assert!(rendered.contains("failurePolicy: Fail"));
-    assert!(rendered.contains(rso::recreate::gates::OWN_POLICY), "the operator would not know its own policy");
+    assert!(
+        rendered.contains(rso::recreate::preflight::answers::OWN_POLICY),
+        "the operator would not know its own policy"
+    );
     for settings in ["watchNamespaces={team-a}", "operatorPolicy.enabled=false"] {
         assert!(!template(&["--set", settings]).contains("name: rso-operator"), "{settings}");
     }

@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "docs/decisions/0008-every-write-of-a-statefulset-is-rehearsed.md",
     "docs/decisions/0009-pods-are-counted-by-uid.md",
     "docs/decisions/0010-crates-that-were-asked-for-and-replaced.md",
+    "docs/decisions/0011-a-word-list-instead-of-a-prose-linter.md",
     "docs/decisions/README.md",
     "docs/deploying.md",
     "docs/guide.md",
@@ -30,7 +31,12 @@ const PAGES: &[&str] = &[
     "docs/proof/model.md",
     "docs/proof/mutation.md",
     "docs/recreate.md",
+    "docs/reference/annotations.md",
+    "docs/reference/cli.md",
     "docs/reference/csi.md",
+    "docs/reference/events.md",
+    "docs/reference/metrics.md",
+    "docs/reference/values.md",
     "docs/reliability.md",
     "tests/cluster/README.md",
 ];
@@ -74,6 +80,11 @@ const BANNED: &[(&[&str], &str)] = &[
     (&["has moved"], "changed since it was read"),
     (&["nobody's", "somebody's"], "name the owner"),
     (&["is mended", "mended"], "fixed"),
+    (&["e.g", "i.e", "etc."], "for example, that is, and so on"),
+    (&["please", "simply", "easy", "easily", "obviously", "basically", "of course"], "nothing: leave the word out"),
+    (&["currently", "at present"], "the present tense; now, or a version, if there is a change"),
+    (&["in order to"], "to"),
+    (&["utilize", "utilizes", "leverage", "leverages"], "use"),
     (&["licence", "licences", "behaviour", "colour"], "the American spelling"),
 ];
 

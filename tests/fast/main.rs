@@ -15,5 +15,7 @@ mod links;
 mod metrics;
 mod mutants;
 mod pages;
+mod picture;
 mod quantity;
 mod tree;
+mod writes;

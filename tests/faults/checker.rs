@@ -3,11 +3,11 @@
 
 use rso::api::annotations::{HOLD, REQUESTED, TRANSACTION};
 use rso::api::bytes::Bytes;
-use rso::recreate::{Journal, Phase};
+use rso::recreate::journal::Journal;
+use rso::recreate::phase::Phase;
 use serde_json::{Value, json};
 
-use crate::harness::facts::requested;
-use crate::harness::facts::size_in_template;
+use crate::harness::facts::{requested, size_in_template};
 use crate::history::{History, differences, is_journal, transaction};
 use crate::recorder::{Change, Event, Kind};
 use crate::scenario::{Deed, End, Pods};

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rso::api::annotations::{KIND_LABEL, TRANSACTION};
-use rso::recreate::{Journal, Phase};
+use rso::recreate::journal::Journal;
+use rso::recreate::phase::Phase;
 use serde_json::{Value, json};
 
 use crate::asked::Asked;

@@ -22,7 +22,7 @@ use crate::recorder::Kind;
 use crate::scenario::{Deed, Deeds, End, NAME, Scenario};
 use crate::stub;
 
-/// The gates of a recreate want owners that have been unchanged for three seconds (`Rules::settle`).
+/// The preflight checks of a recreation want owners that have been unchanged for three seconds (`Rules::settle`).
 pub const SETTLE: Duration = Duration::from_millis(3_200);
 /// Nothing is written for so long, then it is rest.
 const QUIET: Duration = Duration::from_millis(900);

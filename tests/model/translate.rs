@@ -12,15 +12,20 @@ use rso::api::annotations::{HOLD, TRANSACTION};
 use rso::api::bytes::Bytes;
 use rso::api::names::{ClaimName, SetName, TemplateName, Uid as Name};
 use rso::api::reasons::Note;
+use rso::api::write::Precondition;
 use rso::recreate::assemble::Rest;
+use rso::recreate::backup::BackupHead;
+use rso::recreate::dependent::{Claim as RealClaim, Dependent, Kind};
+use rso::recreate::journal::{self, Journal as RealJournal};
 use rso::recreate::observed::{
-    BackupHead, Backups, Claim as RealClaim, Departure as RealDeparture, Dependent, Found, Kind, LastObject, LiveSet,
-    Namespace, Probes, Rivals, Stored, Verdict, WhenDeleted,
+    Backups, Departure as RealDeparture, Intent, LastObject, Namespace, Observed, Rules, Stored,
 };
-use rso::recreate::{
-    self, Action, Ending, Guard, Intent, Journal as RealJournal, Look, Observed, Phase, Rules, Step as RealStep,
-    compare, journal, manifest, outcome, raw,
-};
+use rso::recreate::phase::{Ending, Phase};
+use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::rivals::{Found, Rivals};
+use rso::recreate::set::{LiveSet, WhenDeleted};
+use rso::recreate::step::{Action, Read, Step as RealStep};
+use rso::recreate::{self, compare, manifest, outcome, raw};
 use serde_json::{Value, json};
 
 use super::state::*;
@@ -69,8 +74,8 @@ fn transaction_of(id: &str) -> Uid {
     id.strip_prefix("transaction-").and_then(|uid| uid.parse().ok()).unwrap_or_else(|| panic!("{id:?} is no id"))
 }
 
-fn guard(uid: &str) -> Guard {
-    Guard { uid: Name::new(uid), resource_version: "1".to_owned() }
+fn guard(uid: &str) -> Precondition {
+    Precondition { uid: Name::new(uid), resource_version: "1".to_owned() }
 }
 
 // ── To the production code ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,7 +225,7 @@ fn probes(cluster: &Cluster, probe: Probe, policy: Option<Policy>) -> Probes {
         hold: verdict_on(policy, &held, false),
         backup: Verdict::Accepted,
         native,
-        spec: manifest::parachute(&live).map_or(Verdict::Accepted, |spec| {
+        spec: manifest::no_restart_patch(&live).map_or(Verdict::Accepted, |spec| {
             verdict_on(policy, &compare::patched(&live, &json!({ "spec": spec })), false)
         }),
         protect: Verdict::Accepted,
@@ -429,9 +434,9 @@ pub(crate) fn next(view: &View) -> Step {
         RealStep::Done { again } => Step::Done(again.is_some()),
         RealStep::Refuse(note) => Step::Refuse(told(&note)),
         RealStep::Wait(wait) => Step::Wait(wait.note.as_ref().map_or(Told::Nothing, told)),
-        RealStep::Look(Look::Probes(_)) => Step::Probe,
-        RealStep::Look(Look::Rivals(_)) => Step::Rivals,
-        RealStep::Look(Look::LastObject { .. }) => Step::History,
+        RealStep::Read(Read::Probes(_)) => Step::Probe,
+        RealStep::Read(Read::Rivals(_)) => Step::Rivals,
+        RealStep::Read(Read::LastObject { .. }) => Step::History,
         RealStep::Write(action) => Step::Write(act(&action)),
     }
 }

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(900);
 /// How often it is looked whether a thing has come.
 pub const LOOK: Duration = Duration::from_millis(100);
-/// The gates of a recreate want owners that have been unchanged for three seconds (`Rules::settle`).
+/// The preflight checks of a recreation want owners that have been unchanged for three seconds (`Rules::settle`).
 const SETTLE: Duration = Duration::from_secs(4);
 /// How often a foreign Pod's containers have an environment variable. With two containers that is a Pod of 3 kB.
 const VARIABLES: usize = 12;

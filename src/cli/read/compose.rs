@@ -21,7 +21,7 @@ use crate::policy::settings::{Auto, Increase, Settings, TemplateSettings};
 use crate::policy::usage::{Reading, Source, Unknown, Usage};
 use crate::workload::group::VolumeGroup;
 use crate::workload::snapshot::Workload;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// A rate of one second says nothing about a later time.
 const SOON: Duration = Duration::from_secs(3_600);
@@ -74,7 +74,7 @@ pub(crate) fn compose(snapshot: &Snapshot, now: Timestamp) -> SetStatus {
     }
 }
 
-fn phase(set: &SetView, settings: &Settings) -> view::Phase {
+fn phase(set: &StatefulSetView, settings: &Settings) -> view::Phase {
     match () {
         () if set.marked => view::Phase::Recreating,
         () if set.deleting => view::Phase::Deleting,
@@ -84,7 +84,7 @@ fn phase(set: &SetView, settings: &Settings) -> view::Phase {
 }
 
 /// For a StatefulSet that another controller owns: rso expands its PVCs but does not update its template.
-fn owner_note(set: &SetView, settings: &Settings) -> Option<Note> {
+fn owner_note(set: &StatefulSetView, settings: &Settings) -> Option<Note> {
     let (kind, name) = set.owner.as_ref().filter(|_| set.is_managed())?;
     (settings.allow_owner.as_ref() != Some(kind)).then(|| {
         let text = format!(

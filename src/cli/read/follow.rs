@@ -129,9 +129,9 @@ mod tests {
     use super::*;
     use crate::workload::claims::read;
     use crate::workload::snapshot::Workload;
-    use crate::workload::statefulset::SetView;
+    use crate::workload::statefulset::StatefulSetView;
 
-    fn set() -> SetView {
+    fn set() -> StatefulSetView {
         let object = json!({
             "metadata": {"name": "db", "namespace": "shop", "uid": "1"},
             "spec": {
@@ -141,7 +141,7 @@ mod tests {
                 ],
             },
         });
-        SetView::of(&serde_json::from_value(object).unwrap()).unwrap()
+        StatefulSetView::of(&serde_json::from_value(object).unwrap()).unwrap()
     }
 
     fn snapshot(requested: u64, capacity: u64) -> Snapshot {

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::measure::Key;
 use crate::api::names::{ClaimName, TemplateName};
+use crate::api::objects::STORAGE_CLASSES;
 use crate::cli::failure::Failure;
-use crate::cluster::client::resources::STORAGE_CLASSES;
 use crate::cluster::client::{Client, Error, Selector};
 use crate::policy::claim::Class;
 use crate::workload::claims;
 use crate::workload::objects::Objects;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// The StorageClasses by name; `None` if this user may not list them, which is common for users with access to one
 /// namespace.
@@ -39,7 +39,7 @@ impl Objects for Listed {
         self.claims.get(&(namespace.to_owned(), name.clone())).map(Cow::Borrowed)
     }
 
-    fn retained(&self, set: &SetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
+    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
         let is_retained = |(namespace, name): &Key| set.is_retained(namespace, name, template);
         self.claims.iter().filter(|(key, _)| is_retained(key)).map(|(_, claim)| Cow::Borrowed(claim)).collect()
     }

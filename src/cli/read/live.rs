@@ -9,15 +9,15 @@ use super::compose::{self, Snapshot};
 use super::listed::{Listed, classes};
 use super::measure::{Key, measure};
 use crate::api::names::SetName;
+use crate::api::objects::{Address, CLAIMS, EVENTS, PODS, Resource, STATEFUL_SETS};
 use crate::cli::failure::Failure;
 use crate::cli::show::view::EventStatus;
-use crate::cluster::client::resources::{CLAIMS, EVENTS, PODS, STATEFUL_SETS};
-use crate::cluster::client::{Address, Client, Error, Resource, Selector};
+use crate::cluster::client::{Client, Error, Selector};
 use crate::policy::claim::Claim;
 use crate::policy::settings::Limits;
 use crate::policy::usage::Reading;
 use crate::workload::snapshot::Workload;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// The StatefulSets to read.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub(crate) async fn snapshots(client: &Client, scope: &Scope) -> Result<Snapshot
 }
 
 /// The namespaces to list: one list of all namespaces, or one for each namespace of a StatefulSet.
-fn namespaces(scope: &Scope, sets: &[(SetView, u32)]) -> Vec<Option<String>> {
+fn namespaces(scope: &Scope, sets: &[(StatefulSetView, u32)]) -> Vec<Option<String>> {
     let used: BTreeSet<String> = sets.iter().map(|(set, _)| set.name.namespace.clone()).collect();
     match scope {
         Scope::Managed(None) if !sets.is_empty() => vec![None],
@@ -97,11 +97,11 @@ pub(crate) async fn snapshot_of(client: &Client, set: &SetName) -> Result<Option
     Ok(Some((object, Snapshot { workload, ready, readings, rates, events, usage_denied: false })))
 }
 
-async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(SetView, u32)>, Failure> {
+async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(StatefulSetView, u32)>, Failure> {
     match scope {
         Scope::Managed(namespace) => {
             let sets = client.list(&STATEFUL_SETS, namespace.as_deref(), Selector::default()).await?;
-            let mut sets: Vec<(SetView, u32)> = sets.items.iter().filter_map(read).collect();
+            let mut sets: Vec<(StatefulSetView, u32)> = sets.items.iter().filter_map(read).collect();
             sets.retain(|(set, _)| set.is_managed());
             Ok(sets)
         }
@@ -109,7 +109,7 @@ async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(SetView, u32)>, Fai
     }
 }
 
-async fn named(client: &Client, name: &SetName) -> Result<(SetView, u32), Failure> {
+async fn named(client: &Client, name: &SetName) -> Result<(StatefulSetView, u32), Failure> {
     let object = client.get(&Address::set(name)).await?.ok_or_else(|| not_found(name))?;
     read(&object).ok_or_else(|| malformed(name))
 }
@@ -127,9 +127,9 @@ fn malformed(set: &SetName) -> Failure {
         .hint(format!("Check the object: kubectl get statefulset {} -n {} -o yaml", set.name, set.namespace))
 }
 
-fn read(object: &Value) -> Option<(SetView, u32)> {
+fn read(object: &Value) -> Option<(StatefulSetView, u32)> {
     let ready = object.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
-    let set = SetView::of(&serde_json::from_value(object.clone()).ok()?)?;
+    let set = StatefulSetView::of(&serde_json::from_value(object.clone()).ok()?)?;
     Some((set, u32::try_from(ready).unwrap_or(u32::MAX)))
 }
 
@@ -165,7 +165,7 @@ async fn events(client: &Client, namespaces: &[Option<String>]) -> Result<Vec<Va
     }
 }
 
-fn events_of(set: &SetView, events: &[Value]) -> Vec<EventStatus> {
+fn events_of(set: &StatefulSetView, events: &[Value]) -> Vec<EventStatus> {
     let about = |event: &&Value| {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let name = text("/regarding/name");

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::api::bytes::Percent;
 use crate::api::names::{AGENT_PORT, ClaimName, SetName};
-use crate::cluster::client::resources::{NODES, PODS};
-use crate::cluster::client::{Address, Client, Error};
+use crate::api::objects::{Address, NODES, PODS};
+use crate::cluster::client::{Client, Error};
 use crate::cluster::clock;
 use crate::cluster::pods::PodView;
 use crate::policy::claim::Claim;

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::api::annotations::{KIND_LABEL, STATEFULSET_LABEL};
 use crate::api::names::SetName;
+use crate::api::objects::CONFIG_MAPS;
 use crate::cli::failure::Failure;
-use crate::cluster::client::resources::CONFIG_MAPS;
 use crate::cluster::client::{Client, Selector};
 use crate::recreate::backup;
 

@@ -4,6 +4,7 @@ use owo_colors::Style;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
+use crate::api::objects::Address;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, Output};
 use crate::cli::read::live;
@@ -13,7 +14,6 @@ use crate::cli::show::output::{print_data, yaml};
 use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::{Terminal, print, say};
 use crate::cli::show::view::ago;
-use crate::cluster::client::Address;
 use crate::cluster::clock;
 use crate::recreate::manifest;
 

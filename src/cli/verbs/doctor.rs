@@ -14,15 +14,15 @@ mod storage;
 use serde_json::Value;
 
 use self::findings::{Finding, Level};
+use crate::api::objects::{Resource, STATEFUL_SETS};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, Output};
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::output::print_data;
 use crate::cli::show::table::{Cell, Paint, columns, wrapped};
 use crate::cli::show::terminal::print;
-use crate::cluster::client::resources::STATEFUL_SETS;
-use crate::cluster::client::{Client, Error, Resource, Selector};
-use crate::workload::statefulset::SetView;
+use crate::cluster::client::{Client, Error, Selector};
+use crate::workload::statefulset::StatefulSetView;
 
 /// Arguments of `rso doctor`.
 #[derive(Debug, clap::Args)]
@@ -63,9 +63,9 @@ impl Context<'_> {
     }
 
     /// The StatefulSets that rso manages.
-    fn managed(&self) -> impl Iterator<Item = SetView> + '_ {
-        let read = |set: &Value| SetView::of(&serde_json::from_value(set.clone()).ok()?);
-        self.sets.iter().filter_map(read).filter(SetView::is_managed)
+    fn managed(&self) -> impl Iterator<Item = StatefulSetView> + '_ {
+        let read = |set: &Value| StatefulSetView::of(&serde_json::from_value(set.clone()).ok()?);
+        self.sets.iter().filter_map(read).filter(StatefulSetView::is_managed)
     }
 }
 

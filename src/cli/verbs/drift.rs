@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 use crate::api::annotations::REQUESTED;
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName};
+use crate::api::objects::{CLAIMS, SECRETS, STATEFUL_SETS};
 use crate::api::requested;
+use crate::api::storage;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, Output};
 use crate::cli::read::listed::Listed;
@@ -21,11 +23,9 @@ use crate::cli::read::reach::Cluster;
 use crate::cli::show::output::{print_data, yaml};
 use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::print;
-use crate::cluster::client::resources::{CLAIMS, SECRETS, STATEFUL_SETS};
 use crate::cluster::client::{Client, Selector};
-use crate::workload::claims::storage_request;
 use crate::workload::group::VolumeGroup;
-use crate::workload::statefulset::{SetView, Template};
+use crate::workload::statefulset::{StatefulSetView, Template};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const RELEASE_NAME: &str = "meta.helm.sh/release-name";
@@ -120,12 +120,12 @@ fn in_release(secret: &Value, set: &str) -> Option<Value> {
 /// The sizes of the templates in a manifest.
 fn sizes(set: &Value) -> BTreeMap<TemplateName, Bytes> {
     let templates = set["spec"]["volumeClaimTemplates"].as_array().map_or(&[][..], Vec::as_slice);
-    let size = |template: &Value| Some((TemplateName::new(text(template, "name")), storage_request(template)?));
+    let size = |template: &Value| Some((TemplateName::new(text(template, "name")), storage::request(template)?));
     templates.iter().filter_map(size).collect()
 }
 
 fn drift(set: &Value, listed: &Listed, applied: Option<&Value>) -> Vec<Drift> {
-    let view = serde_json::from_value(set.clone()).ok().and_then(|set| SetView::of(&set));
+    let view = serde_json::from_value(set.clone()).ok().and_then(|set| StatefulSetView::of(&set));
     let git = applied.map(sizes);
     // A StatefulSet that rso does not manage is reported only if the size in git is known.
     let Some(view) = view.filter(|view| git.is_some() || view.is_managed()) else { return Vec::new() };
@@ -145,7 +145,7 @@ fn drift(set: &Value, listed: &Listed, applied: Option<&Value>) -> Vec<Drift> {
 }
 
 /// The largest of the live and the requested sizes of a template; `None` if its own size cannot be parsed.
-fn expected(set: &SetView, template: &Template, listed: &Listed) -> Option<Bytes> {
+fn expected(set: &StatefulSetView, template: &Template, listed: &Listed) -> Option<Bytes> {
     let running = VolumeGroup::read(listed, set, template).claims;
     let claims = running.into_iter().chain(VolumeGroup::retained(listed, set, template)).map(|claim| claim.requested);
     let requested = set.annotations.get(REQUESTED).and_then(|text| requested::largest(text, template.name.as_str()));

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::api::annotations::RESIZE_NAME;
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName};
+use crate::api::objects::Address;
+use crate::api::write::Write;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, DryRun};
 use crate::cli::read::compose::Snapshot;
@@ -16,8 +18,10 @@ use crate::cli::read::live;
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::table::{Cell, Paint, columns};
 use crate::cli::show::terminal::{print, say};
-use crate::cluster::client::{Address, Client, Error, Outcome, Patch, Run};
+use crate::cluster::client::{Client, Error, Outcome};
+use crate::cluster::clock::now;
 use crate::policy::claim::Claim;
+use crate::workload::claims::{Rescued, expansion};
 use crate::workload::snapshot::Workload;
 
 mod plan;
@@ -104,13 +108,14 @@ fn template(args: &Args, snapshot: &Snapshot) -> Result<TemplateName, Failure> {
 }
 
 /// The annotation, with the UID and the resourceVersion of the object that the plan is based on.
-fn annotation(object: &Value, request: &Request) -> Patch {
+fn annotation(set: &SetName, object: &Value, request: &Request) -> Write {
     let key = format!("{RESIZE_NAME}{}", request.template);
-    Patch::Merge(json!({"metadata": {
+    let patch = json!({"metadata": {
         "uid": object["metadata"]["uid"],
         "resourceVersion": object["metadata"]["resourceVersion"],
         "annotations": { key: request.size.to_string() },
-    }}))
+    }});
+    Write::merge(Address::set(set), patch)
 }
 
 /// A resize that has been planned.
@@ -126,8 +131,7 @@ struct Planned<'a> {
 impl Planned<'_> {
     /// Writes the annotation. `false` if the object changed since it was read.
     async fn annotate(&self) -> Result<bool, Failure> {
-        let patch = annotation(self.object, self.request);
-        match self.client.patch(&Address::set(self.set), &patch, Run::Real).await? {
+        match self.client.write(&annotation(self.set, self.object, self.request)).await? {
             Outcome::Done(_) => Ok(true),
             Outcome::Conflict(_) | Outcome::AlreadyExists | Outcome::NotFound => Ok(false),
         }
@@ -141,8 +145,8 @@ impl Planned<'_> {
 
     /// Validates the annotation on the server and, as far as this user may, the expansion of each PVC by the operator.
     async fn validate(&self, workload: &Workload) -> Result<Exit, Failure> {
-        let patch = annotation(self.object, self.request);
-        if let Outcome::Conflict(message) = self.client.patch(&Address::set(self.set), &patch, Run::Dry).await? {
+        let write = annotation(self.set, self.object, self.request);
+        if let Outcome::Conflict(message) = self.client.dry_run(&write).await? {
             let message = format!("StatefulSet {} changed since it was read: {message}", self.set);
             return Err(Failure::negative(message).hint("Run the command again."));
         }
@@ -170,12 +174,7 @@ impl Planned<'_> {
     }
 
     async fn validate_claim(&self, claim: &Claim, to: Bytes) -> Result<(), Error> {
-        let expansion = json!({
-            "metadata": {"uid": claim.uid, "resourceVersion": claim.resource_version},
-            "spec": {"resources": {"requests": {"storage": to}}},
-        });
-        let address = Address::claim(&self.set.namespace, &claim.name);
-        self.client.patch(&address, &Patch::Merge(expansion), Run::Dry).await.map(drop)
+        self.client.dry_run(&expansion(&self.set.namespace, claim, to, Rescued::Unchanged, now())).await.map(drop)
     }
 
     /// Prints the request to stdout, and the remarks to stderr.
@@ -209,7 +208,7 @@ mod tests {
             "resourceVersion": "7",
             "annotations": {"resize-statefulset-operator/resize.data": "20Gi"},
         }});
-        assert_eq!(annotation(&object, &request), Patch::Merge(expected));
+        assert_eq!(annotation(&SetName::new("shop", "db"), &object, &request).merge_patch(), Some(&expected));
     }
 
     #[test]

@@ -6,20 +6,21 @@ use serde_json::Value;
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName};
+use crate::api::objects::{Address, CLAIMS, CONTROLLER_REVISIONS, PODS, STATEFUL_SETS};
 use crate::api::reasons::{Note, Reason};
+use crate::api::storage;
+use crate::api::write::Write;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::{Connection, DryRun};
 use crate::cli::read::reach::Cluster;
 use crate::cli::read::saved::{self, Saved};
 use crate::cli::show::terminal::{ask, print, say};
-use crate::cluster::client::resources::{CLAIMS, CONTROLLER_REVISIONS, PODS, STATEFUL_SETS};
-use crate::cluster::client::{Address, Client, Outcome, Run, Selector};
+use crate::cluster::client::{Client, Outcome, Selector};
 use crate::cluster::clock;
 use crate::cluster::events::{self, Subject};
 use crate::recreate::confirm::{Findings, Remains, examine};
 use crate::recreate::restore::{RestoreError, RestorePlan, plan};
 use crate::recreate::rights;
-use crate::workload::claims::{storage_capacity, storage_request};
 
 mod words;
 
@@ -94,7 +95,7 @@ async fn findings(client: &Client, set: &SetName, manifest: &Value, claims: &[Va
 
 /// The name of a PVC with the larger of its request and its capacity: a template must not be smaller than its volumes.
 fn size(claim: &Value) -> Option<(ClaimName, Bytes)> {
-    let size = storage_request(claim).max(storage_capacity(claim))?;
+    let size = storage::request(claim).max(storage::capacity(claim))?;
     Some((ClaimName::from(claim.pointer("/metadata/name")?.as_str()?), size))
 }
 
@@ -120,7 +121,7 @@ impl Restore<'_> {
             return Err(words::below(self.set, &self.findings.below));
         }
         let mut manifest = self.manifest();
-        let checked = self.create(&manifest, Run::Dry).await?;
+        let checked = created(self.set, self.client.dry_run(&self.write(&manifest)).await?)?;
         if self.changes_template(&checked) && self.findings.runs {
             say(
                 "An admission policy or webhook of the cluster changes the Pod template when the StatefulSet is created.",
@@ -135,7 +136,7 @@ impl Restore<'_> {
         if self.findings.needs_a_person() && !self.args.yes && !is_confirmed(self.set, &backup)? {
             return Err(Failure::negative(format!("StatefulSet {} was not restored", self.set)));
         }
-        let restored = self.create(&manifest, Run::Real).await?;
+        let restored = created(self.set, self.client.write(&self.write(&manifest)).await?)?;
         self.report("", &manifest);
         record(self.client, self.set, self.saved, &restored).await;
         say(&format!(
@@ -162,16 +163,20 @@ impl Restore<'_> {
         words::afterwards(self.set, self.wanted, manifest).iter().for_each(|line| say(line));
     }
 
-    async fn create(&self, manifest: &Value, run: Run) -> Result<Value, Failure> {
-        let set = self.set;
-        match self.client.create(&STATEFUL_SETS, Some(&set.namespace), manifest, run).await? {
-            Outcome::Done(object) => Ok(object),
-            Outcome::AlreadyExists | Outcome::Conflict(_) => Err(Failure::refused(format!(
-                "another client created StatefulSet {set} in the meantime"
-            ))
-            .hint(format!("To compare it with the backup, run `rso backup diff {} -n {}`.", set.name, set.namespace))),
-            Outcome::NotFound => Err(Failure::negative(format!("namespace {} does not exist", set.namespace))),
-        }
+    fn write(&self, manifest: &Value) -> Write {
+        Write::create(&STATEFUL_SETS, Some(&self.set.namespace), manifest.clone())
+    }
+}
+
+/// The StatefulSet that was created.
+fn created(set: &SetName, outcome: Outcome<Value>) -> Result<Value, Failure> {
+    match outcome {
+        Outcome::Done(object) => Ok(object),
+        Outcome::AlreadyExists | Outcome::Conflict(_) => Err(Failure::refused(format!(
+            "another client created StatefulSet {set} in the meantime"
+        ))
+        .hint(format!("To compare it with the backup, run `rso backup diff {} -n {}`.", set.name, set.namespace))),
+        Outcome::NotFound => Err(Failure::negative(format!("namespace {} does not exist", set.namespace))),
     }
 }
 

@@ -11,13 +11,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::annotations::{HOLD, KIND_LABEL};
 use crate::api::names::SetName;
+use crate::api::objects::{Address, CONFIG_MAPS, PODS, Resource, STATEFUL_SETS};
+use crate::api::write::Write;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::flags::Connection;
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::terminal::print;
-use crate::cluster::client::resources::{CONFIG_MAPS, PODS, STATEFUL_SETS};
-use crate::cluster::client::{Address, Client, Patch, Resource, Run, Selector};
-use crate::recreate::{Phase, journal};
+use crate::cluster::client::{Client, Selector};
+use crate::recreate::journal;
+use crate::recreate::phase::Phase;
 
 /// The operator's namespace, as in the documentation.
 const DEFAULT_NAMESPACE: &str = "rso-system";
@@ -183,8 +185,7 @@ async fn start(client: &Client, stopped: &Stopped) -> Result<(), Failure> {
 }
 
 async fn set_replicas(client: &Client, scale: &Address, replicas: &Value) -> Result<(), Failure> {
-    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    client.patch(scale, &patch, Run::Real).await?;
+    client.write(&Write::merge(scale.clone(), json!({"spec": {"replicas": replicas}}))).await?;
     Ok(())
 }
 

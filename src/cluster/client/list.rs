@@ -14,8 +14,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::resources::segment;
-use super::{Call, Client, Effect, Error, Outcome, Resource, call};
+use super::{Call, Client, Effect, Error, Outcome, call};
+use crate::api::objects::{Resource, segment};
 
 /// Objects on the first page: their size is still unknown.
 const FIRST_PAGE_LIMIT: usize = 50;

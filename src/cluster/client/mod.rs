@@ -11,7 +11,6 @@ mod error;
 mod list;
 mod proxy;
 mod request;
-pub mod resources;
 mod response;
 mod transport;
 
@@ -25,55 +24,19 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use self::request::{call, delete_options, effect};
+use self::request::{Run, call, delete_options, effect};
 use self::response::{outcome, retry_after, status};
 use self::transport::OwnDeadline;
-use crate::api::names::Uid;
+use crate::api::objects::Address;
+use crate::api::write::{Change, Write};
 
 pub use self::connect::{ConnectError, Source};
 pub use self::error::{Call, Class, Effect, Error, Outcome, chain};
 pub use self::list::{Form, Selector};
-pub use self::resources::{Address, Resource};
 pub use self::transport::{NoObserver, REQUEST_DEADLINE, RequestObserver};
 
 /// A larger response is not read: the largest object is 1.5 MiB, and lists are paged.
 const MAX_RESPONSE_BYTES: usize = 8 << 20;
-
-/// Whether a write is a dry run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run {
-    /// The write is stored.
-    Real,
-    /// `dryRun=All`: admission, validation and quota, but nothing is stored.
-    Dry,
-}
-
-/// The body of a PATCH.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Patch {
-    /// A merge patch, RFC 7386.
-    Merge(Value),
-    /// A JSON patch, RFC 6902.
-    Json(Value),
-}
-
-/// The propagation policy of a deletion: what happens to the dependents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dependents {
-    /// They are kept, without an owner.
-    Orphan,
-    /// They are deleted afterwards.
-    Background,
-}
-
-/// The preconditions of a deletion. If one does not hold, the result is [`Outcome::Conflict`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Precondition {
-    /// The UID of the object.
-    pub uid: Option<Uid>,
-    /// The resourceVersion of the object.
-    pub resource_version: Option<String>,
-}
 
 /// Talks to one API server. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -149,52 +112,46 @@ impl Client {
         Ok(self.send(call, Method::GET, object.path(), None).await?.done())
     }
 
-    /// Creates an object. `fieldValidation=Strict`: a field that the server does not know is an error instead of being
-    /// dropped.
-    pub async fn create(
-        &self,
-        resource: &'static Resource,
-        namespace: Option<&str>,
-        object: &Value,
-        run: Run,
-    ) -> Result<Outcome<Value>, Error> {
-        let name = text(object, "/metadata/name").or(text(object, "/metadata/generateName")).unwrap_or_default();
-        let address = Address { resource, namespace: namespace.map(Into::into), name: name.into(), subresource: None };
-        let path = format!("{}?{}&fieldValidation=Strict", resource.path(namespace), self.write_query(run));
-        let call = call("create", resource, None, address.to_string(), effect(run));
-        self.send(call, Method::POST, path, Some(("application/json", object))).await
+    /// Sends a write, once. A body of which the server does not know a field is refused, not stored in part
+    /// (`fieldValidation=Strict`). The result of a deletion is the object, while it has finalizers, or a `Status`.
+    ///
+    /// The operator calls [`crate::cluster::act::act`] instead, which asks for the permission.
+    pub async fn write(&self, write: &Write) -> Result<Outcome<Value>, Error> {
+        self.send_write(write, Run::Real).await
     }
 
-    /// Replaces an object; its `metadata.resourceVersion` is the precondition.
-    pub async fn replace(&self, object: &Address, with: &Value, run: Run) -> Result<Outcome<Value>, Error> {
-        let path = format!("{}?{}&fieldValidation=Strict", object.path(), self.write_query(run));
-        let call = call("update", object.resource, object.subresource, object.to_string(), effect(run));
-        self.send(call, Method::PUT, path, Some(("application/json", with))).await
+    /// Sends a write as a dry run: admission, validation and quota, but nothing is stored.
+    pub async fn dry_run(&self, write: &Write) -> Result<Outcome<Value>, Error> {
+        self.send_write(write, Run::Dry).await
     }
 
-    /// Patches an object; a `metadata.resourceVersion` or `metadata.uid` in a merge patch is a precondition.
-    pub async fn patch(&self, object: &Address, patch: &Patch, run: Run) -> Result<Outcome<Value>, Error> {
-        let path = format!("{}?{}", object.path(), self.write_query(run));
-        let body = match patch {
-            Patch::Merge(body) => ("application/merge-patch+json", body),
-            Patch::Json(body) => ("application/json-patch+json", body),
-        };
-        let call = call("patch", object.resource, object.subresource, object.to_string(), effect(run));
-        self.send(call, Method::PATCH, path, Some(body)).await
-    }
-
-    /// Deletes an object if the preconditions hold. The result is the server's response: the object, while it has
-    /// finalizers, or a `Status`.
-    pub async fn delete(
-        &self,
-        object: &Address,
-        dependents: Dependents,
-        only: &Precondition,
-        run: Run,
-    ) -> Result<Outcome<Value>, Error> {
-        let call = call("delete", object.resource, None, object.to_string(), effect(run));
-        let body = delete_options(dependents, only, run);
-        self.send(call, Method::DELETE, object.path(), Some(("application/json", &body))).await
+    async fn send_write(&self, write: &Write, run: Run) -> Result<Outcome<Value>, Error> {
+        let Write { object, change } = write;
+        let call = call(write.verb(), object.resource, object.subresource, object.to_string(), effect(run));
+        let query = self.write_query(run);
+        match change {
+            Change::Create(body) => {
+                let all = object.resource.path(object.namespace.as_deref());
+                let path = format!("{all}?{query}&fieldValidation=Strict");
+                self.send(call, Method::POST, path, Some(("application/json", body))).await
+            }
+            Change::Update(body) => {
+                let path = format!("{}?{query}&fieldValidation=Strict", object.path());
+                self.send(call, Method::PUT, path, Some(("application/json", body))).await
+            }
+            Change::Merge(patch) => {
+                let body = Some(("application/merge-patch+json", patch));
+                self.send(call, Method::PATCH, format!("{}?{query}", object.path()), body).await
+            }
+            Change::Json(patch) => {
+                let body = Some(("application/json-patch+json", patch));
+                self.send(call, Method::PATCH, format!("{}?{query}", object.path()), body).await
+            }
+            Change::Delete { dependents, only } => {
+                let options = delete_options(*dependents, only, run);
+                self.send(call, Method::DELETE, object.path(), Some(("application/json", &options))).await
+            }
+        }
     }
 
     /// Requests a token of a ServiceAccount for the API server and kubelets, with that lifetime. `None` if the

@@ -2,7 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Dependents, Effect, Precondition, Resource, Run};
+use super::{Call, Effect};
+use crate::api::objects::Resource;
+use crate::api::write::{Dependents, Precondition};
+
+/// Whether a write is a dry run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    /// The write is stored.
+    Real,
+    /// `dryRun=All`.
+    Dry,
+}
 
 /// The description of a request.
 pub(super) fn call(
@@ -36,15 +47,10 @@ pub(super) fn delete_options(dependents: Dependents, only: &Precondition, run: R
             Dependents::Orphan => "Orphan",
             Dependents::Background => "Background",
         },
+        "preconditions": { "uid": only.uid.as_str(), "resourceVersion": only.resource_version },
     });
     if run == Run::Dry {
         options["dryRun"] = json!(["All"]);
-    }
-    if let Some(uid) = &only.uid {
-        options["preconditions"]["uid"] = json!(uid.as_str());
-    }
-    if let Some(version) = &only.resource_version {
-        options["preconditions"]["resourceVersion"] = json!(version);
     }
     options
 }

@@ -1,20 +1,22 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
+use http::StatusCode;
+use kube::core::response::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use http::StatusCode;
-use kube::core::response::Status;
+use crate::api::objects::{CLAIMS, CONFIG_MAPS, NODES, Resource, STATEFUL_SETS};
+use crate::api::write::{Dependents, Precondition};
 
 fn a_call() -> Call {
-    call("delete", &resources::STATEFUL_SETS, None, "statefulsets shop/db".into(), Effect::Writes)
+    call("delete", &STATEFUL_SETS, None, "statefulsets shop/db".into(), Effect::Writes)
 }
 
 #[test]
 fn a_dry_run_of_a_deletion_has_dry_run_in_its_body() {
-    let only = Precondition { uid: Some("u-1".into()), resource_version: Some("7".into()) };
+    let only = Precondition { uid: "u-1".into(), resource_version: "7".to_owned() };
     assert_eq!(
         delete_options(Dependents::Orphan, &only, Run::Dry),
         json!({
@@ -23,8 +25,11 @@ fn a_dry_run_of_a_deletion_has_dry_run_in_its_body() {
         })
     );
     assert_eq!(
-        delete_options(Dependents::Background, &Precondition::default(), Run::Real),
-        json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"})
+        delete_options(Dependents::Background, &only, Run::Real),
+        json!({
+            "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background",
+            "preconditions": {"uid": "u-1", "resourceVersion": "7"},
+        })
     );
 }
 
@@ -73,9 +78,9 @@ fn a_call_names_the_resource_as_rbac_does() {
     let check = |resource: &Resource, part: Option<&str>, expected: &str| {
         assert_eq!(call("get", resource, part, String::new(), Effect::Reads).resource, expected);
     };
-    check(&resources::CLAIMS, None, "persistentvolumeclaims");
-    check(&resources::STATEFUL_SETS, Some("status"), "statefulsets/status.apps");
-    check(&resources::NODES, Some("proxy/stats/summary"), "nodes/proxy");
+    check(&CLAIMS, None, "persistentvolumeclaims");
+    check(&STATEFUL_SETS, Some("status"), "statefulsets/status.apps");
+    check(&NODES, Some("proxy/stats/summary"), "nodes/proxy");
 }
 
 /// Records what it observes.
@@ -123,7 +128,7 @@ async fn silent_and_slow_responses_end_at_the_deadline() {
     for (pieces, counted) in [(SILENT, "GET <error>"), (TRICKLE, "GET 200")] {
         let (client, observed) = slow_line(pieces).await;
         let start = Instant::now();
-        let error = client.get(&resources::NODES.global("n")).await.unwrap_err();
+        let error = client.get(&NODES.global("n")).await.unwrap_err();
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(300) && took < Duration::from_millis(900), "{took:?}");
         assert_eq!(error.class(), Class::Retry { after: None });
@@ -136,9 +141,10 @@ async fn silent_and_slow_responses_end_at_the_deadline() {
 async fn a_write_without_a_response_has_an_unknown_outcome_and_is_not_repeated() {
     let gateway = &["HTTP/1.1 504 Gateway Timeout\r\nconnection: close\r\ncontent-length: 4\r\n\r\nlate"];
     let (client, observed) = slow_line(gateway).await;
-    let error = client.create(&resources::CONFIG_MAPS, Some("a"), &json!({}), Run::Real).await.unwrap_err();
+    let write = Write::create(&CONFIG_MAPS, Some("a"), json!({}));
+    let error = client.write(&write).await.unwrap_err();
     assert_eq!(error.class(), Class::Unknown);
-    let dry = client.create(&resources::CONFIG_MAPS, Some("a"), &json!({}), Run::Dry).await.unwrap_err();
+    let dry = client.dry_run(&write).await.unwrap_err();
     assert_eq!(dry.class(), Class::Retry { after: None });
     assert_eq!(*observed.0.lock().unwrap(), ["POST 504", "POST 504"]);
 }

@@ -160,7 +160,7 @@ fn where_the_clock_contradicts_the_resource_versions_are_of_different_stores_and
 fn what_was_read_is_known_once_the_watch_has_told_of_it() {
     let departures = Departures::default();
     let read = |version: &str| Dependent {
-        kind: crate::recreate::observed::Kind::Claim,
+        kind: crate::recreate::dependent::Kind::Claim,
         name: "data-db-0".to_owned(),
         uid: Uid::new("claim"),
         resource_version: version.to_owned(),

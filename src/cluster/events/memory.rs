@@ -10,14 +10,14 @@ use crate::api::names::Uid;
 use crate::api::reasons::{Note, Reason};
 
 /// An unchanged reason is not recorded again within this time.
-pub(super) const QUIET: Duration = Duration::from_secs(3600);
+pub(super) const REPEAT_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// The maximum number of Events for one reason of one object within [`QUIET`], regardless of the number of cases.
-const DIFFERENT: usize = 10;
+/// The maximum number of Events for one reason of one object within [`REPEAT_INTERVAL`], regardless of the number of cases.
+const MAX_CASES: usize = 10;
 
 /// The maximum number of entries, each smaller than a hundred bytes. An object has a handful of messages at a time, so
 /// this is more than all volumes that one operator can manage produce at once: an entry that is in use is not dropped.
-const REMEMBERED: usize = 200_000;
+const MAX_ENTRIES: usize = 200_000;
 
 /// What makes two messages the same Event: the object of the Event and the identity of the [`Note`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -120,26 +120,26 @@ impl Memory {
             (*since, *count) = (now, 0);
         }
         *count += 1;
-        *count > DIFFERENT
+        *count > MAX_CASES
     }
 
     /// Drops the least recently used quarter. This is rare, so it costs nothing on average.
     fn make_room(&mut self) {
-        if self.different.len() >= REMEMBERED {
+        if self.different.len() >= MAX_ENTRIES {
             self.different.clear();
         }
-        if self.entries.len() < REMEMBERED {
+        if self.entries.len() < MAX_ENTRIES {
             return;
         }
         let mut uses: Vec<u64> = self.entries.values().map(|entry| entry.used).collect();
-        let (_, oldest, _) = uses.select_nth_unstable(REMEMBERED / 4);
+        let (_, oldest, _) = uses.select_nth_unstable(MAX_ENTRIES / 4);
         let oldest = *oldest;
         self.entries.retain(|_, entry| entry.used > oldest);
     }
 }
 
 fn older(then: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(then).unsigned_abs() >= QUIET
+    now.duration_since(then).unsigned_abs() >= REPEAT_INTERVAL
 }
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
             let key = key("u", Reason::ResizeRequested, &format!("{n}Gi"));
             memory.judge(&key, at(1)) == Verdict::Tell
         });
-        assert_eq!(told.count(), DIFFERENT);
+        assert_eq!(told.count(), MAX_CASES);
     }
 
     #[test]
@@ -209,11 +209,11 @@ mod tests {
         let mut memory = Memory::default();
         let lasting = key("lasting", Reason::UsageUnknown, "nobody answers");
         memory.judge(&lasting, at(0));
-        for n in 0..2 * REMEMBERED {
+        for n in 0..2 * MAX_ENTRIES {
             memory.judge(&key(&n.to_string(), Reason::UsageUnknown, "x"), at(1));
             memory.judge(&lasting, at(1));
         }
-        assert!(memory.entries.len() <= REMEMBERED && memory.different.len() <= REMEMBERED);
+        assert!(memory.entries.len() <= MAX_ENTRIES && memory.different.len() <= MAX_ENTRIES);
         assert_eq!(memory.judge(&lasting, at(2)), Verdict::Keep);
     }
 

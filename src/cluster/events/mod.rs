@@ -13,12 +13,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::client::{Address, Class, Client, Error, Outcome, Patch, Run, chain, resources};
+use self::memory::{Key, Memory, Verdict};
+use super::client::{Class, Client, Error, Outcome, chain};
 use super::clock::micro_time;
 use crate::api::names::Uid;
+use crate::api::objects::{Address, EVENTS};
 use crate::api::reasons::{Note, Severity};
-
-use self::memory::{Key, Memory, Verdict};
+use crate::api::write::Write;
 
 /// `reportingController` of every Event.
 pub const CONTROLLER: &str = "resize-statefulset-operator";
@@ -155,11 +156,11 @@ impl Sender {
         let namespace = message.subject.address.namespace.clone().unwrap_or_else(|| "default".into());
         let name = name(&message.subject.address.name, &message.key);
         let event = event(message, &namespace, &name, &self.instance);
-        match self.client.create(&resources::EVENTS, Some(&namespace), &event, Run::Real).await? {
+        match self.client.write(&Write::create(&EVENTS, Some(&namespace), event)).await? {
             // At a later attempt, it may be our own Event, whose response was lost.
             Outcome::AlreadyExists if tried == 1 => {
-                let event = resources::EVENTS.of(&namespace, &name);
-                self.client.patch(&event, &Patch::Merge(series(message)), Run::Real).await.map(drop)
+                let event = EVENTS.of(&namespace, &name);
+                self.client.write(&Write::merge(event, series(message))).await.map(drop)
             }
             // Not found: the namespace is being deleted.
             Outcome::Done(_) | Outcome::AlreadyExists | Outcome::Conflict(_) | Outcome::NotFound => Ok(()),

@@ -13,8 +13,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
 
-use super::client::{Address, Client, Error, Outcome, Run, chain, resources};
+use super::client::{Client, Error, Outcome, chain};
 use super::clock::{micro_time, now, since_boot};
+use crate::api::objects::{Address, LEASES};
+use crate::api::write::Write;
 
 pub use self::elect::{
     ElectionStep, FOLLOWER_POLL_INTERVAL, LEASE_DURATION, ObservedRecord, RENEW_DEADLINE, RENEW_INTERVAL, Record,
@@ -45,7 +47,7 @@ pub struct Leadership {
 
 /// The permission for one write, within a deadline. Drop it when the response to the write has arrived.
 #[derive(Debug)]
-pub struct Permit {
+pub(super) struct Permit {
     deadline: Duration,
     _writing: OwnedRwLockReadGuard<()>,
 }
@@ -71,7 +73,7 @@ struct Term {
 
 impl Leadership {
     /// The permission for one write now, if this replica leads.
-    pub fn permit(&self) -> Option<Permit> {
+    pub(super) fn permit(&self) -> Option<Permit> {
         let writing = self.term.writing.clone().try_read_owned().ok()?;
         let expiry = Duration::from_millis(self.term.expiry.load(Ordering::Acquire));
         let deadline = time_to_write(expiry, since_boot())?;
@@ -91,7 +93,7 @@ impl Leadership {
 
 impl Permit {
     /// A client whose requests end before the permit expires.
-    pub fn client(&self, client: &Client) -> Client {
+    pub(super) fn client(&self, client: &Client) -> Client {
         client.with_deadline(self.deadline)
     }
 }
@@ -114,7 +116,7 @@ impl Election {
         let term = Arc::new(Term { expiry: AtomicU64::new(0), writing: Arc::default() });
         let (sender, role) = watch::channel(Role::Follower);
         let leadership = Leadership { term: term.clone(), role };
-        let lease = resources::LEASES.of(namespace, NAME);
+        let lease = LEASES.of(namespace, NAME);
         Ok((Self { client, lease, namespace: namespace.into(), me, term, role: sender, observed: None }, leadership))
     }
 
@@ -164,11 +166,11 @@ impl Election {
                 return Ok(());
             }
             (ElectionStep::Acquire | ElectionStep::Renew, Some((_, lease))) => {
-                self.client.replace(&self.lease, &elect::written(lease, &self.me, &time), Run::Real).await?
+                self.write(Write::update(self.lease.clone(), elect::written(lease, &self.me, &time))).await?
             }
             (ElectionStep::Create | ElectionStep::Acquire | ElectionStep::Renew, _) => {
                 let lease = elect::first(NAME, &self.namespace, &self.me, &time);
-                self.client.create(&resources::LEASES, Some(&self.namespace), &lease, Run::Real).await?
+                self.write(Write::create(&LEASES, Some(&self.namespace), lease)).await?
             }
         };
         match outcome {
@@ -177,6 +179,10 @@ impl Election {
             Outcome::Conflict(_) | Outcome::AlreadyExists | Outcome::NotFound => self.observed = None,
         }
         Ok(())
+    }
+
+    async fn write(&self, write: Write) -> Result<Outcome<Value>, Error> {
+        self.client.write(&write).await
     }
 
     /// Reads the Lease. The age of an unchanged record counts from after the response: later than any renewal in it.
@@ -220,7 +226,8 @@ impl Election {
         if observed.record.holder.as_ref() != Some(&self.me) || since_boot() >= expiry {
             return;
         }
-        match self.client.replace(&self.lease, &elect::released(&lease, &micro_time(now())), Run::Real).await {
+        let released = elect::released(&lease, &micro_time(now()));
+        match self.write(Write::update(self.lease.clone(), released)).await {
             Ok(Outcome::Done(_)) => tracing::info!(lease = %self.lease, identity = self.me, "released the Lease"),
             Ok(outcome) => tracing::info!(lease = %self.lease, ?outcome, "Lease was already lost"),
             Err(error) => tracing::warn!(

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policy::usage::Part;
 
 fn now() -> Timestamp {
     "2026-01-01T01:00:00Z".parse().unwrap()
@@ -97,6 +98,22 @@ fn a_volume_is_idle_from_when_the_last_container_but_the_agent_ended() {
 }
 
 #[test]
+fn the_newest_start_of_a_container_that_runs_in_a_pod_that_does_not_run_well_is_known() {
+    let check = |phase: &str, prepare: Value, db: Value, expected: Option<i64>| {
+        let expected = expected.map(|before| ago(before).parse::<Timestamp>().unwrap());
+        for view in views(&status(phase, &json!([runs(900), {}]), &prepare, &db)) {
+            assert_eq!(view.started, expected, "{phase} {prepare} {db}");
+        }
+    };
+    let (done, never) = (json!([ended(0, 1_000), {}]), json!([waits("PodInitializing"), {}]));
+    check("Running", done.clone(), json!([runs(5), ended(1, 60)]), Some(5));
+    check("Running", done, json!([waits("CrashLoopBackOff"), ended(1, 60)]), None);
+    check("Pending", json!([runs(7), ended(1, 60)]), never.clone(), Some(7));
+    // The agent is asked itself.
+    check("Pending", never.clone(), never, None);
+}
+
+#[test]
 fn one_container_that_runs_beside_one_that_does_not_may_write() {
     let mut both = status("Running", &json!([runs(900), {}]), &json!([ended(0, 1_000), {}]), &json!([runs(900), {}]));
     let second = container("exporter", &waits("CrashLoopBackOff"), &ended(1, 30));
@@ -113,33 +130,82 @@ fn one_container_that_runs_beside_one_that_does_not_may_write() {
 }
 
 #[test]
-fn a_pod_that_does_not_run_is_told_by_the_container_and_the_words_of_kubernetes() {
-    let check = |status: Value, expected: Option<(Option<&str>, &str, &str)>| {
+fn a_pod_that_does_not_run_is_reported_with_the_container_and_the_words_of_kubernetes() {
+    let check = |status: Value, expected: Option<(Part, &str, Option<i32>, &str)>| {
         for view in views(&status) {
             let failing = view.failing.as_ref();
-            let found = failing.map(|f| (f.container.as_deref(), f.reason.as_str(), f.message.as_str()));
+            let found = failing.map(|f| (f.part.clone(), f.reason.as_str(), f.exit_code, f.message.as_str()));
             assert_eq!(found, expected, "{status}");
         }
     };
+    let (prepare, db) = (|| Part::InitContainer("prepare".to_owned()), || Part::Container("db".to_owned()));
     let of = |phase: &str, prepare: Value, db: Value| {
         status(phase, &json!([runs(900), {}]), &json!([prepare, {}]), &json!([db, {}]))
     };
     let never = || waits("PodInitializing");
     check(of("Running", ended(0, 1_000), runs(900)), None);
     check(of("Pending", runs(900), never()), None);
-    check(of("Pending", waits("CrashLoopBackOff"), never()), Some((Some("prepare"), "CrashLoopBackOff", "m")));
-    check(of("Pending", ended(1, 1), never()), Some((Some("prepare"), "Error", "exit code 1")));
-    check(of("Running", ended(0, 1_000), waits("CrashLoopBackOff")), Some((Some("db"), "CrashLoopBackOff", "m")));
-    check(of("Pending", ended(0, 1_000), waits("ImagePullBackOff")), Some((Some("db"), "ImagePullBackOff", "m")));
-    // Half an hour in this state is no start any more.
-    check(of("Pending", ended(0, 1_000), waits("ContainerCreating")), Some((Some("db"), "ContainerCreating", "")));
-    let mut fresh = of("Pending", ended(0, 100), waits("ContainerCreating"));
-    fresh["startTime"] = json!(ago(100));
-    check(fresh, None);
+    check(of("Pending", waits("CrashLoopBackOff"), never()), Some((prepare(), "CrashLoopBackOff", None, "m")));
+    check(of("Pending", ended(1, 1), never()), Some((prepare(), "Error", Some(1), "")));
+    check(of("Running", ended(0, 1_000), waits("CrashLoopBackOff")), Some((db(), "CrashLoopBackOff", None, "m")));
+    check(of("Pending", ended(0, 1_000), waits("ImagePullBackOff")), Some((db(), "ImagePullBackOff", None, "m")));
     let condition =
         json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no nodes"}]);
-    check(json!({"phase": "Pending", "conditions": condition}), Some((None, "Unschedulable", "no nodes")));
-    check(json!({"phase": "Failed", "reason": "Evicted", "message": "disk"}), Some((None, "Evicted", "disk")));
+    check(json!({"phase": "Pending", "conditions": condition}), Some((Part::Pod, "Unschedulable", None, "no nodes")));
+    check(
+        json!({"phase": "Failed", "reason": "Evicted", "message": "disk"}),
+        Some((Part::Pod, "Evicted", None, "disk")),
+    );
+}
+
+#[test]
+fn while_a_container_waits_for_its_next_start_the_cause_is_its_last_end() {
+    let check = |last: Value, expected: (Option<i32>, &str)| {
+        let prepare = json!([waits("CrashLoopBackOff"), last]);
+        for view in views(&status("Pending", &json!([runs(900), {}]), &prepare, &json!([waits("PodInitializing"), {}])))
+        {
+            let failing = view.failing.unwrap();
+            assert_eq!((failing.exit_code, failing.message.as_str()), expected, "{last}");
+        }
+    };
+    let end = |code: i32, message: &str| json!({"terminated": {"exitCode": code, "reason": "Error", "message": message, "finishedAt": ago(9)}});
+    check(end(1, "No space left on device"), (Some(1), "No space left on device"));
+    check(end(0, ""), (Some(0), ""));
+    check(json!({}), (None, "m"));
+}
+
+#[test]
+fn an_agent_that_fails_is_the_cause_only_if_no_other_container_is() {
+    let check = |prepare: Value, expected: &str| {
+        let agent = json!([waits("CrashLoopBackOff"), ended(137, 5)]);
+        for view in views(&status("Pending", &agent, &json!([prepare, {}]), &json!([waits("PodInitializing"), {}]))) {
+            assert_eq!(view.failing.unwrap().part, Part::InitContainer(expected.to_owned()), "{prepare}");
+        }
+    };
+    check(waits("PodInitializing"), "rso-agent");
+    check(waits("CrashLoopBackOff"), "prepare");
+}
+
+#[test]
+fn a_pod_that_is_being_created_for_five_minutes_does_not_start() {
+    let check = |agent: Value, prepare: Value, db: Value, started: i64, expected: Option<&str>| {
+        let mut status = status("Pending", &json!([agent, {}]), &json!([prepare, {}]), &json!([db, {}]));
+        status["startTime"] = json!(ago(started));
+        for view in views(&status) {
+            let found = view.failing.as_ref().map(|failing| (&failing.part, failing.reason.as_str()));
+            assert_eq!(found, expected.map(|reason| (&Part::Pod, reason)), "{status}");
+            let is_silent = matches!(view.unknown("refused".to_owned()), Unknown::Silent(_));
+            assert_eq!(is_silent, view.ran == Some(now()), "while nothing runs, nobody can answer: {status}");
+        }
+    };
+    // The kubelet says this of every container while a volume is not mounted, if there is an init container.
+    let waiting = || waits("PodInitializing");
+    check(waiting(), waiting(), waiting(), 299, None);
+    check(waiting(), waiting(), waiting(), 300, Some("PodInitializing"));
+    check(runs(290), waiting(), waiting(), 300, Some("PodInitializing"));
+    check(runs(290), ended(0, 280), waits("ContainerCreating"), 300, Some("ContainerCreating"));
+    // Preparing may take long.
+    check(runs(290), runs(280), waiting(), 86_400, None);
 }
 
 #[test]
@@ -221,5 +287,5 @@ fn little_is_kept_of_a_pod_that_runs_well_and_no_long_message_of_another() {
     .unwrap();
     lean(&mut ill);
     let kept = ill.init_container_statuses.unwrap().remove(0).state.unwrap().waiting.unwrap().message.unwrap();
-    assert!(kept.len() <= MESSAGE && kept.starts_with('ä'));
+    assert!(kept.len() <= super::lean::MESSAGE && kept.starts_with('ä'));
 }

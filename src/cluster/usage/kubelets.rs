@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use kube::client::ConfigExt;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -19,7 +20,8 @@ use tokio_rustls::TlsConnector;
 use super::backoff::Backoff;
 use super::http_get::{Query, UsageError, connect, get};
 use super::token::{Account, Tokens};
-use crate::cluster::client::{Client, resources};
+use crate::api::objects::NODES;
+use crate::cluster::client::Client;
 use crate::cluster::clock::{now, since_boot};
 use crate::policy::usage::{MAX_SUMMARY_BODY, PodVolume, read_summary};
 
@@ -31,6 +33,9 @@ const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 /// How long one response serves all queries.
 const ANSWER_MAX_AGE: Duration = Duration::from_secs(15);
+
+/// How long it also serves Pods whose containers started later: the clock of a node may be ahead.
+const ANSWER_MIN_AGE: Duration = Duration::from_secs(1);
 
 /// The port, unless the node has another one.
 const DEFAULT_PORT: u64 = 10_250;
@@ -58,9 +63,17 @@ pub struct Kubelets {
     backoff: Mutex<Backoff<String>>,
 }
 
-/// The last response of a kubelet, and its time since boot. A concurrent query waits for the response to the first one.
+/// The last response of a kubelet. A concurrent query waits for the response to the first one.
 #[derive(Default)]
-struct Node(tokio::sync::Mutex<Option<(Duration, Arc<Vec<PodVolume>>)>>);
+struct Node(tokio::sync::Mutex<Option<Response>>);
+
+struct Response {
+    /// When it was requested, since boot.
+    since_boot: Duration,
+    /// The same, as the time of day.
+    at: Timestamp,
+    volumes: Arc<Vec<PodVolume>>,
+}
 
 impl Kubelets {
     /// Creates a client with the tokens of this account. A compromised node reads what it receives, so it never
@@ -88,29 +101,28 @@ impl Kubelets {
         })
     }
 
-    /// All volumes of the Pods of a node, as its kubelet reports them.
+    /// All volumes of the Pods of a node, as its kubelet reports them. `started`: when the newest container of the Pod
+    /// that is measured started; an earlier response does not serve.
     ///
     /// # Errors
     /// When it does not respond properly, or failed recently.
-    pub async fn query(&self, node: &str) -> Result<Arc<Vec<PodVolume>>, UsageError> {
+    pub async fn query(&self, node: &str, started: Option<Timestamp>) -> Result<Arc<Vec<PodVolume>>, UsageError> {
         let known = self.known(node);
         let mut last = known.0.lock().await;
-        if let Some((at, volumes)) = &*last
-            && since_boot() < at.saturating_add(ANSWER_MAX_AGE)
-        {
-            return Ok(volumes.clone());
+        if let Some(response) = last.as_ref().filter(|response| response.serves(since_boot(), started)) {
+            return Ok(response.volumes.clone());
         }
         if self.backoff().is_backing_off(&node.to_owned(), since_boot()) {
             return Err(UsageError::BackingOff);
         }
         let failing = self.backoff().has_failed(&node.to_owned());
         let _slot = if failing { &self.failing } else { &self.slots }.acquire().await;
-        let start = since_boot();
+        let (requested, at) = (since_boot(), now());
         let response = tokio::time::timeout(KUBELET_DEADLINE, self.exchange(node)).await;
         match response.unwrap_or(Err(UsageError::Slow(KUBELET_DEADLINE))) {
             Ok(volumes) => {
                 self.backoff().succeeded(&node.to_owned());
-                Ok(last.insert((start, Arc::new(volumes))).1.clone())
+                Ok(last.insert(Response { since_boot: requested, at, volumes: Arc::new(volumes) }).volumes.clone())
             }
             Err(error) => {
                 *last = None;
@@ -121,7 +133,7 @@ impl Kubelets {
     }
 
     async fn exchange(&self, node: &str) -> Result<Vec<PodVolume>, UsageError> {
-        let object = self.client.get(&resources::NODES.global(node)).await;
+        let object = self.client.get(&NODES.global(node)).await;
         let object = object.map_err(|error| UsageError::Node(Box::new(error)))?.unwrap_or_default();
         let kubelet = address(&object).ok_or_else(|| UsageError::NoAddress(node.to_owned()))?;
         let token = self.tokens.get(&self.client).await?;
@@ -155,6 +167,15 @@ impl Kubelets {
     }
 }
 
+impl Response {
+    /// Whether it serves a query at this time since boot, about a Pod whose newest container started then. The kubelet
+    /// reports only Pods in which a container runs.
+    fn serves(&self, since_boot: Duration, started: Option<Timestamp>) -> bool {
+        let age = since_boot.saturating_sub(self.since_boot);
+        age < ANSWER_MIN_AGE || (age < ANSWER_MAX_AGE && started.is_none_or(|started| started <= self.at))
+    }
+}
+
 /// The address on the cluster's own network, and the port that the kubelet reports.
 fn address(node: &Value) -> Option<SocketAddr> {
     let addresses = node["status"]["addresses"].as_array()?;
@@ -170,6 +191,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_response_serves_for_fifteen_seconds_but_not_a_pod_whose_container_started_later() {
+        let second = |second: i64| Timestamp::from_second(second).unwrap();
+        let response = Response { since_boot: Duration::from_secs(100), at: second(1_000), volumes: Arc::default() };
+        let check = |since_boot: u64, started: Option<i64>, expected: bool| {
+            let serves = response.serves(Duration::from_secs(since_boot), started.map(second));
+            assert_eq!(serves, expected, "{since_boot} {started:?}");
+        };
+        check(100, None, true);
+        check(114, None, true);
+        check(115, None, false);
+        check(101, Some(1_000), true);
+        check(101, Some(1_001), false);
+        check(100, Some(1_001), true);
+    }
 
     #[test]
     fn a_kubelet_is_queried_on_the_network_of_the_cluster() {

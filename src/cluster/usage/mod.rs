@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::client::{Client, RequestObserver, chain};
 use crate::api::names::ClaimName;
 use crate::policy::usage::{AgentVolume, PodVolume, Usage};
@@ -32,6 +34,8 @@ pub struct Pod<'a> {
     pub agent: Option<SocketAddr>,
     /// The node it runs on.
     pub node: Option<&'a str>,
+    /// When its newest container started, if that is known: a kubelet that was asked earlier did not know the Pod.
+    pub started: Option<Timestamp>,
     /// Those of its PVCs that are measured.
     pub claims: &'a [ClaimName],
 }
@@ -116,7 +120,7 @@ impl UsageSources {
             }
             (KubeletSource::Query(_), None) | (KubeletSource::Disabled, _) => return,
         };
-        match kubelets.query(node).await {
+        match kubelets.query(node, pod.started).await {
             Ok(volumes) => {
                 self.observer.usage_requested("kubelet", "ok");
                 add_from_kubelet(results, pod, &volumes);
@@ -200,7 +204,7 @@ mod tests {
     }
 
     fn pod(claims: &[ClaimName]) -> Pod<'_> {
-        Pod { namespace: "shop", name: "db-0", agent: None, node: None, claims }
+        Pod { namespace: "shop", name: "db-0", agent: None, node: None, started: None, claims }
     }
 
     fn reported(claim: &str, usage: Result<Usage, String>) -> AgentVolume {

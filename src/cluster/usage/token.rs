@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::http_get::UsageError;
+use crate::api::objects::SERVICE_ACCOUNTS;
 use crate::cluster::client::Client;
-use crate::cluster::client::resources::SERVICE_ACCOUNTS;
 use crate::cluster::clock::since_boot;
 
 /// The shortest lifetime that an API server accepts.

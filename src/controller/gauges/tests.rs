@@ -1,7 +1,10 @@
 use super::*;
+use crate::api::reasons::Reason;
+use crate::policy::decide::{Verdict, decide};
+use crate::policy::drivers::Driver;
 use crate::policy::samples::{at, claim, usage};
 use crate::policy::settings::{Auto, Limits};
-use crate::policy::usage::Failing;
+use crate::policy::usage::{Failing, Part};
 
 /// A volume of this size, far from its threshold, is measured once a minute.
 const SIZE: Bytes = Bytes::gib(1_000);
@@ -29,6 +32,7 @@ fn pod(uid: &str, ran: Option<i64>) -> PodView {
         agent: None,
         claims: vec!["data-db-0".into()],
         ran: ran.map(at),
+        started: None,
         failing: None,
         failures: Vec::new(),
         young: false,
@@ -36,13 +40,14 @@ fn pod(uid: &str, ran: Option<i64>) -> PodView {
 }
 
 fn not_running() -> Unknown {
-    Unknown::NotRunning(Failing {
+    Unknown::NotRunning(Box::new(Failing {
         namespace: "shop".to_owned(),
         pod: "db-0".to_owned(),
-        container: None,
+        part: Part::Pod,
         reason: "CrashLoopBackOff".to_owned(),
+        exit_code: None,
         message: String::new(),
-    })
+    }))
 }
 
 /// A volume with this usage at second 0.
@@ -87,6 +92,19 @@ fn a_volume_is_queried_when_it_is_due_was_expanded_or_has_another_pod() {
 }
 
 #[test]
+fn a_volume_of_unknown_usage_is_queried_when_a_container_of_its_pod_starts_again() {
+    let check = |unknown: Unknown, started: Option<i64>, expected: bool| {
+        let mut gauges = measured(10);
+        store(&mut gauges, Some(&pod("a", Some(0))), Err(unknown.clone()), 5);
+        let again = PodView { started: started.map(at), ..pod("a", Some(6)) };
+        let is_due = gauges.want(wanted(&[claim(0, SIZE)]), |_| Some(again.clone()), at(6));
+        assert_eq!(is_due, expected, "{unknown:?} {started:?}");
+    };
+    check(not_running(), Some(6), true);
+    check(not_running(), None, false);
+}
+
+#[test]
 fn volumes_that_are_no_longer_measured_are_dropped() {
     let mut gauges = measured(10);
     gauges.want(ByPod::new(), |_| None, at(1));
@@ -113,7 +131,29 @@ fn the_last_reading_counts_as_long_as_nothing_can_have_freed_space() {
     let silent = Unknown::Silent("refused".to_owned());
     check(&silent, Some(pod("a", Some(10))), 10, Ok(99));
     check(&silent, Some(pod("a", Some(181))), 181, Err(silent.clone()));
+    // No container runs.
+    check(&silent, Some(pod("b", Some(4))), day, Ok(99));
     check(&Unknown::NotIsolated, Some(pod("a", Some(1))), 1, Err(Unknown::NotIsolated));
+}
+
+#[test]
+fn a_volume_that_was_full_when_its_pod_died_is_expanded_when_the_cooldown_is_over() {
+    let (mut settings, driver) = (settings(), Driver::default());
+    settings.cooldown = Some(Duration::from_secs(15 * 60));
+    let last = Claim { resized_at: Some(at(-30)), ..claim(0, SIZE) };
+    let mut gauges = Gauges::default();
+    gauges.want(wanted(std::slice::from_ref(&last)), |_| None, at(0));
+    store(&mut gauges, Some(&pod("a", Some(0))), Ok(usage(&last, 97)), 0);
+    let dead = pod("a", Some(4));
+    let mut decided = |second: i64| {
+        let is_news = store(&mut gauges, Some(&dead), Err(not_running()), second);
+        assert_eq!(is_news, Some(true), "a full volume is reconciled after every query");
+        let readings = gauges.readings(at(second));
+        decide(&settings, &driver, SIZE, std::slice::from_ref(&last), &readings, at(second)).verdict
+    };
+    assert!(matches!(decided(10), Verdict::Refuse(Reason::CooldownActive)));
+    assert!(matches!(decided(869), Verdict::Refuse(Reason::CooldownActive)));
+    assert!(matches!(decided(870), Verdict::Grow { .. }));
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! The progress of a recreation in one call, and what is reported about it.
 
-use tokio::time::Instant;
-
 use std::collections::BTreeMap;
+
+use tokio::time::Instant;
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, TemplateName, Uid};
 use crate::api::reasons::{Note, Reason};
-use crate::recreate::observed::{Departure, Live};
-use crate::recreate::{Action, Ending, Journal, Observed, Outcome, OwnersChange, Phase, Report, compare, outcome};
+use crate::recreate::compare;
+use crate::recreate::journal::Journal;
+use crate::recreate::observed::{Departure, Live, Observed};
+use crate::recreate::outcome::{self, Outcome, Report};
+use crate::recreate::phase::{Ending, Phase};
+use crate::recreate::step::{Action, OwnersChange};
 
 /// What one call has written, when, and the Events about it.
 #[derive(Debug, Default)]
@@ -45,7 +49,7 @@ impl Progress {
     }
 
     /// Adds an Event, once.
-    pub(super) fn tell(&mut self, note: Note) {
+    pub(super) fn record(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
@@ -85,7 +89,7 @@ impl Progress {
     /// Records what was written, and adds the Events about it.
     pub(super) fn after(&mut self, action: &Action, seen: &Observed) {
         match action {
-            Action::SetOwners { name, guard, why: OwnersChange::Unguard, .. } => {
+            Action::SetOwners { name, guard, why: OwnersChange::Unprotect, .. } => {
                 let kept = kept_without_its_set(seen, name);
                 self.of_claims.extend(kept.map(|note| (ClaimName::new(name.as_str()), guard.uid.clone(), note)));
             }
@@ -97,16 +101,16 @@ impl Progress {
                     "recreating the StatefulSet with larger templates: {}; its Pods keep running",
                     sizes(&journal.targets)
                 );
-                self.tell(Note::new(Reason::TemplateSyncing, sizes(&journal.targets), text));
+                self.record(Note::new(Reason::TemplateSyncing, sizes(&journal.targets), text));
             }
             Action::CreateBackup(object) => {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
                 let text = format!("saved the StatefulSet in ConfigMap {name}; to restore it, run `rso restore`");
-                self.tell(Note::new(Reason::BackupCreated, "", text).about(name));
+                self.record(Note::new(Reason::BackupCreated, "", text).about(name));
             }
             Action::PatchTemplates { .. } => {
                 let text = "the API server accepted the larger templates in place";
-                self.tell(Note::new(Reason::TemplateSynced, "in-place", text));
+                self.record(Note::new(Reason::TemplateSynced, "in-place", text));
             }
             Action::Create(_) => self.times.created = Some(Instant::now()),
             Action::UpdateJournal { .. }
@@ -141,9 +145,9 @@ impl Progress {
     }
 
     /// Adds the Events about the end.
-    pub(super) fn tell_end(&mut self, report: &Report) {
+    pub(super) fn record_end(&mut self, report: &Report) {
         let notes = self.journal.as_ref().map(|journal| end_of(journal, report)).unwrap_or_default();
-        notes.into_iter().for_each(|note| self.tell(note));
+        notes.into_iter().for_each(|note| self.record(note));
     }
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::api::bytes::Percent;
 use crate::policy::drivers::Driver;
+use crate::policy::reaction::Reaction;
 use crate::policy::settings::TemplateSettings;
 use crate::policy::usage::{Inodes, Rate, Usage};
-use crate::policy::{brief, per_second, reaction, spoken};
+use crate::policy::{brief, per_second, spoken};
 
 /// An expansion that takes as long as the volume lasts would be late as often as not: it starts at twice that time.
 const MARGIN: u32 = 2;
@@ -26,7 +27,7 @@ pub fn reaches_threshold(settings: &TemplateSettings, driver: &Driver, usage: &U
 
 /// The time that must be left when an expansion starts.
 pub(super) fn needed(driver: &Driver) -> Duration {
-    driver.reaction.unwrap_or(reaction::ASSUMED).saturating_mul(MARGIN)
+    driver.reaction.time().saturating_mul(MARGIN)
 }
 
 /// The threshold that a volume is over, in words.
@@ -59,8 +60,8 @@ fn too_fast(settings: &TemplateSettings, driver: &Driver, usage: &Usage, burst: 
     let late = left <= needed(driver) && reaches(usage.used.0, whole.0, half);
     late.then(|| {
         let takes = match driver.reaction {
-            Some(reaction) => format!("takes {}", brief(reaction)),
-            None => format!("can take {}", brief(reaction::ASSUMED)),
+            Reaction::Measured(time) => format!("takes {}", brief(time)),
+            Reaction::Assumed(time) => format!("can take {}", brief(time)),
         };
         format!(
             "{} full (rso expects the volume to be full in {} at {}; an expansion {takes})",

@@ -7,7 +7,7 @@ use crate::policy::claim::{Phase, Resize, Sizer};
 use crate::policy::drivers::{Drivers, Rounding};
 use crate::policy::samples::{at, claim, growing, reading, usage};
 use crate::policy::settings::{Increase, Limits};
-use crate::policy::usage::{Failing, Inodes, Rate, Source, Unknown, Usage};
+use crate::policy::usage::{Failing, Inodes, Part, Rate, Source, Unknown, Usage};
 
 mod rates;
 mod replicas;
@@ -510,11 +510,12 @@ fn of_several_unknown_replicas_the_one_whose_pod_does_not_run_is_named() {
     let failing = Failing {
         namespace: "shop".to_owned(),
         pod: "db-1".to_owned(),
-        container: None,
+        part: Part::Pod,
         reason: "Unschedulable".to_owned(),
+        exit_code: None,
         message: String::new(),
     };
-    let readings = BTreeMap::from([(claims[1].name.clone(), Reading::Unknown(Unknown::NotRunning(failing)))]);
+    let readings = BTreeMap::from([(claims[1].name.clone(), Reading::Unknown(Unknown::NotRunning(Box::new(failing))))]);
     let decision = decided(&settings(|_| {}), &claims, &readings);
     let [note] = decision.notes.as_slice() else { panic!("{decision:?}") };
     assert!(note.text.starts_with("usage of PVC data-db-1 and 2 more is unknown"), "{note}");

@@ -99,7 +99,7 @@ impl Reader<'_> {
             // Read at the moment of a delete only, by the deletion protection policy and by the recreation.
             "allow-delete" => return values::truth(text).map(drop).map_err(KeyError::from),
             // State of the operator that says nothing about sizes.
-            "transaction" | "resized-at" => return Ok(()),
+            "transaction" | "resized-at" | "resize-seen" => return Ok(()),
             "rescued" => {
                 return Err(KeyError::Invalid("rso writes this key, on PVCs; the setting is rescue".to_owned()));
             }

@@ -159,11 +159,12 @@ fn why_usage_is_unknown_is_explained_with_what_to_do() {
     let failing = Failing {
         namespace: "shop".to_owned(),
         pod: "db-0".to_owned(),
-        container: Some("db".to_owned()),
+        part: Part::Container("db".to_owned()),
         reason: "CrashLoopBackOff".to_owned(),
+        exit_code: Some(1),
         message: String::new(),
     };
-    check(Unknown::NotRunning(failing), "container db is in CrashLoopBackOff", "resize.data=15Gi");
+    check(Unknown::NotRunning(Box::new(failing)), "container db: CrashLoopBackOff", "resize.data=15Gi");
     check(Unknown::BlockMode, "raw block volume", "request sizes with resize.<template>");
     check(
         Unknown::Silent("refused".to_owned()),

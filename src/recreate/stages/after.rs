@@ -5,30 +5,34 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::journal::{Journal, Phase};
-use super::super::observed::{Guard, LastObject, LiveSet};
-use super::super::{Action, Ending, Look, State, Step, Wait, manifest};
-use super::{Transaction, remaining, strip, take_hold_off};
+use super::super::journal::Journal;
+use super::super::manifest;
+use super::super::observed::LastObject;
+use super::super::phase::{Ending, Phase, State};
+use super::super::set::LiveSet;
+use super::super::step::{Action, Read, Step, Wait};
+use super::{Transaction, remaining, remove_finalizer, strip};
 use crate::api::reasons::Note;
+use crate::api::write::Precondition;
 
 /// A CREATE that comes later than this after the release may not be the first: an earlier one may have been sent
 /// without an answer.
-const ANSWERED: Duration = Duration::from_secs(2);
+const FIRST_CREATE_WINDOW: Duration = Duration::from_secs(2);
 /// The delay before the watch history is requested again, if it could not be read.
-const AGAIN: Duration = Duration::from_millis(200);
+const HISTORY_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// A request without an answer arrives within this time or never; the Lease of the leader assumes the same.
-const ARRIVED: Duration = Duration::from_secs(15);
+const REQUEST_LIFETIME: Duration = Duration::from_secs(15);
 
 impl Transaction<'_> {
     pub(super) fn terminating(&self, live: &LiveSet, since: Timestamp) -> Step {
-        if self.journal.phase == Phase::Prepared && !live.is_held() {
+        if self.journal.phase == Phase::Prepared && !live.has_own_finalizer() {
             // Another client deleted it before it had the finalizer: that is respected.
             return self.close(Ending::Deleted);
         }
         if self.journal.phase == Phase::Prepared && live.may_be_deleted() {
             // Another client deleted it and confirmed the deletion. Later, the delete may be ours, and the annotation
             // only an edit.
-            return take_hold_off(live);
+            return remove_finalizer(live);
         }
         let left = remaining(self.seen.rules.assist_after, since, self.now);
         if live.has_finalizer("orphan") && !left.is_zero() {
@@ -84,11 +88,16 @@ impl Transaction<'_> {
         let latest = match &self.seen.last {
             LastObject::NotAsked => {
                 let resource_version = self.journal.image["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-                let of = Guard { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
-                return Step::Look(Look::LastObject { of, transaction: self.journal.id.clone() });
+                let of = Precondition { uid: self.journal.uid.clone(), resource_version: resource_version.to_owned() };
+                return Step::Read(Read::LastObject { of, transaction: self.journal.id.clone() });
             }
             LastObject::Busy => {
-                return Step::Wait(Wait { state: State::Creating, change_after: None, at_most: AGAIN, note: None });
+                return Step::Wait(Wait {
+                    state: State::Creating,
+                    change_after: None,
+                    at_most: HISTORY_RETRY_DELAY,
+                    note: None,
+                });
             }
             LastObject::SuccessorGone => return self.close(Ending::Deleted),
             LastObject::Unknown => &self.journal.image,
@@ -107,10 +116,10 @@ impl Transaction<'_> {
             return self.write(self.releasing(latest));
         }
         let mut object = manifest::to_create(&self.journal.image, &self.journal.targets, &self.journal.id);
-        if remaining(ANSWERED, self.journal.phase_at, self.now).is_zero() {
+        if remaining(FIRST_CREATE_WINDOW, self.journal.phase_at, self.now).is_zero() {
             // An earlier CREATE may still be on its way. Until it has arrived, the name must not become free: that
             // CREATE would restore what another client has deleted in the meantime (hazard 14).
-            manifest::hold(&mut object);
+            manifest::add_finalizer(&mut object);
         }
         Step::Write(Action::Create(Box::new(object)))
     }
@@ -121,18 +130,18 @@ impl Transaction<'_> {
             let journal = Journal { successor: Some(live.uid.clone()), ..self.journal.at(Phase::Adopting, self.now) };
             return self.write(journal);
         }
-        let held_for = remaining(ARRIVED, self.journal.phase_at, self.now);
-        if live.is_held() && held_for.is_zero() {
-            return take_hold_off(live);
+        let held_for = remaining(REQUEST_LIFETIME, self.journal.phase_at, self.now);
+        if live.has_own_finalizer() && held_for.is_zero() {
+            return remove_finalizer(live);
         }
-        let is_held = || self.wait(State::Landing, live, held_for.min(Duration::from_secs(1)), None);
+        let while_held = || self.wait(State::Landing, live, held_for.min(Duration::from_secs(1)), None);
         if live.deleting.is_some() {
-            return if live.is_held() { is_held() } else { self.close(Ending::Deleted) };
+            return if live.has_own_finalizer() { while_held() } else { self.close(Ending::Deleted) };
         }
         if let Some(dependent) = self.seen.dependents().find(|dependent| dependent.refers_to(&self.journal.uid)) {
             return strip(dependent, &self.journal.uid);
         }
-        self.land(live, is_held)
+        self.land(live, while_held)
     }
 
     /// Leaves a StatefulSet that another client created under the same name unchanged. Sizes that it lacks are a new

@@ -4,23 +4,26 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::gates::{self, Subject};
-use super::super::journal::{Journal, Phase, Snapshot};
-use super::super::observed::{Claim, LiveSet, WhenDeleted};
-use super::super::{Action, Ending, OwnersChange, State, Step, backup, manifest, outcome};
-use super::{
-    GLANCE, Transaction, alone, drop_a_guard, guard_of, is_reached, owned, probe, remaining, set_owners, strip,
-    take_hold_off, valid_probes, with_hold,
-};
+use super::super::dependent::Claim;
+use super::super::journal::{Journal, Snapshot};
+use super::super::phase::{Ending, Phase, State};
+use super::super::preflight::{self, Subject, answers};
+use super::super::set::{LiveSet, WhenDeleted};
+use super::super::step::{Action, OwnersChange, Step};
+use super::super::{backup, managed_fields, manifest, outcome};
+use super::begin::owned;
+use super::probing::{alone, probe, valid_probes};
+use super::protection::{protective_owner, remove_protection};
+use super::{POLL_INTERVAL, Transaction, is_reached, remaining, remove_finalizer, set_owners, strip, with_finalizer};
 use crate::api::reasons::{Note, Reason};
 
-/// How long a gate that closed by itself may take to open again before everything is rolled back.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a failed check may take to resolve by itself before everything is rolled back.
+const PREFLIGHT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Transaction<'_> {
     pub(super) fn before_the_delete(&self, live: &LiveSet) -> Step {
         if is_reached(live, &self.journal.targets) || self.journal.ending.is_some() {
-            return self.undo(live);
+            return self.roll_back(live);
         }
         let subject = Subject {
             seen: self.seen,
@@ -30,31 +33,31 @@ impl Transaction<'_> {
             journal: Some(self.journal),
             now: self.now,
         };
-        if let Err(note) = gates::ask(&subject) {
-            return self.wait_or_undo(live, note);
+        if let Err(note) = preflight::evaluate(&subject) {
+            return self.wait_or_roll_back(live, note);
         }
         let Some(probes) = valid_probes(self.seen, live, &self.journal.targets, self.now) else {
             return probe(self.seen, live, self.journal, self.now);
         };
-        if let Err(note) = gates::judge(probes) {
-            return self.wait_or_undo(live, note);
+        if let Err(note) = answers::evaluate(probes) {
+            return self.wait_or_roll_back(live, note);
         }
-        self.back_up(live).or_else(|| self.retain(live)).unwrap_or_else(|| self.hold_and_delete(live))
+        self.back_up(live).or_else(|| self.retain(live)).unwrap_or_else(|| self.add_finalizer_and_delete(live))
     }
 
-    fn wait_or_undo(&self, live: &LiveSet, note: Note) -> Step {
-        let left = remaining(PATIENCE, self.last_write(live), self.now);
+    fn wait_or_roll_back(&self, live: &LiveSet, note: Note) -> Step {
+        let left = remaining(PREFLIGHT_TIMEOUT, self.last_write(live), self.now);
         if note.reason == Reason::TemplateSyncBlocked || left.is_zero() {
-            return self.undo(live);
+            return self.roll_back(live);
         }
-        self.wait(State::Prepared, live, left.min(GLANCE), None)
+        self.wait(State::Prepared, live, left.min(POLL_INTERVAL), None)
     }
 
-    /// When this recreation last wrote anything: with many PVCs, that takes longer than any gate may stay closed.
+    /// When this recreation last wrote anything: with many PVCs, that takes longer than any check may keep failing.
     fn last_write(&self, live: &LiveSet) -> Timestamp {
-        let guarded = self.seen.claims.iter().filter(|claim| claim.is_guarded_by(&self.seen.namespace.uid));
-        let of_claims = guarded.filter_map(|claim| claim.object.owners_changed);
-        of_claims.chain(manifest::written_at(&live.object)).fold(self.journal.phase_at, Timestamp::max)
+        let protected = self.seen.claims.iter().filter(|claim| claim.is_protected_by(&self.seen.namespace.uid));
+        let of_claims = protected.filter_map(|claim| claim.object.owners_changed);
+        of_claims.chain(managed_fields::written_at(&live.object)).fold(self.journal.phase_at, Timestamp::max)
     }
 
     fn back_up(&self, live: &LiveSet) -> Option<Step> {
@@ -65,8 +68,8 @@ impl Transaction<'_> {
         let (set, id, reason) = (&self.seen.set, &self.journal.id, &self.journal.reason);
         Some(match backup::encode(set, live, backups.next, id, reason, self.now) {
             Ok(object) => Step::Write(Action::CreateBackup(Box::new(object))),
-            // The gate of the size is evaluated first, so this StatefulSet became larger just now.
-            Err(_) => self.undo(live),
+            // The check of the size is evaluated first, so this StatefulSet became larger just now.
+            Err(_) => self.roll_back(live),
         })
     }
 
@@ -83,11 +86,11 @@ impl Transaction<'_> {
         }
         let unguarded = |claim: &&Claim| {
             let ours = live.spec.place_of(&claim.object.name.as_str().into(), &self.seen.set).is_some();
-            (ours || claim.object.refers_to(&live.uid)) && !claim.is_guarded_by(&self.seen.namespace.uid)
+            (ours || claim.object.refers_to(&live.uid)) && !claim.is_protected_by(&self.seen.namespace.uid)
         };
         if let Some(claim) = self.seen.claims.iter().find(unguarded) {
-            let owners = claim.object.owners.iter().cloned().chain([guard_of(self.seen)]).collect();
-            return Some(set_owners(&claim.object, owners, OwnersChange::Guard));
+            let owners = claim.object.owners.iter().cloned().chain([protective_owner(self.seen)]).collect();
+            return Some(set_owners(&claim.object, owners, OwnersChange::Protect));
         }
         if live.spec.when_deleted == WhenDeleted::Delete {
             let (guard, when_deleted) = (live.guard(), WhenDeleted::Retain);
@@ -100,7 +103,7 @@ impl Transaction<'_> {
     /// not those from the retained PVCs of scaled-down replicas.
     fn take_claims_from(&self, live: &LiveSet) -> Option<Step> {
         let referring = || self.seen.claims.iter().filter(|claim| claim.object.refers_to(&live.uid));
-        let left = remaining(PATIENCE, self.journal.phase_at, self.now);
+        let left = remaining(PREFLIGHT_TIMEOUT, self.journal.phase_at, self.now);
         let leftover = |claim: &&Claim| {
             !live.spec.has_pod_for(&claim.object.name.as_str().into(), &self.seen.set) || left.is_zero()
         };
@@ -110,9 +113,9 @@ impl Transaction<'_> {
         referring().next().map(|_| self.wait(State::Retained, live, Duration::from_millis(20), None))
     }
 
-    fn hold_and_delete(&self, live: &LiveSet) -> Step {
-        if !live.is_held() {
-            return Step::Write(Action::SetFinalizers { guard: live.guard(), finalizers: with_hold(live) });
+    fn add_finalizer_and_delete(&self, live: &LiveSet) -> Step {
+        if !live.has_own_finalizer() {
+            return Step::Write(Action::SetFinalizers { guard: live.guard(), finalizers: with_finalizer(live) });
         }
         if self.journal.phase != Phase::Deleting || !manifest::same(&self.journal.image, &live.object) {
             let journal = Journal {
@@ -126,8 +129,8 @@ impl Transaction<'_> {
             return self.write(journal);
         }
         match alone(self.seen, live) {
-            Err(look) => Step::Look(look),
-            Ok(Err(note)) => self.wait_or_undo(live, note),
+            Err(read) => Step::Read(read),
+            Ok(Err(note)) => self.wait_or_roll_back(live, note),
             Ok(Ok(())) => Step::Write(Action::Delete { guard: live.guard() }),
         }
     }
@@ -137,19 +140,19 @@ impl Transaction<'_> {
     /// First, the journal records the rollback. From then on, an absent StatefulSet is not mistaken for one that is to
     /// be created, and a former leader that was about to continue gets a conflict, instead of permitting the DELETE of
     /// a StatefulSet whose finalizer is being removed.
-    fn undo(&self, live: &LiveSet) -> Step {
+    fn roll_back(&self, live: &LiveSet) -> Step {
         if self.journal.phase != Phase::Prepared || self.journal.ending.is_none() {
             let journal = self.journal.at(Phase::Prepared, self.journal.phase_at);
             return self.write(Journal { ending: Some(Ending::Undone), ..journal });
         }
-        if live.is_held() {
-            return take_hold_off(live);
+        if live.has_own_finalizer() {
+            return remove_finalizer(live);
         }
         if self.journal.when_deleted == WhenDeleted::Delete && live.spec.when_deleted == WhenDeleted::Retain {
             let (guard, when_deleted) = (live.guard(), WhenDeleted::Delete);
             return Step::Write(Action::SetRetention { guard, when_deleted });
         }
-        let step = self.give_back(live).or_else(|| drop_a_guard(self.seen)).or_else(|| self.old_backup());
+        let step = self.restore_owner(live).or_else(|| remove_protection(self.seen)).or_else(|| self.old_backup());
         step.unwrap_or_else(|| self.delete_journal(Ending::Undone))
     }
 }

@@ -4,26 +4,30 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::gates::{self, Subject};
-use super::super::journal::{Journal, Phase};
-use super::super::observed::{Departure, JournalHead, Live, LiveSet, Observed, Verdict};
-use super::super::{Action, Ending, Step, manifest};
-use super::{
-    alone, drop_a_guard, drop_a_guard_of_the_scaled_down, is_reached, probe, remaining, take_hold_off, valid_probes,
-};
+use super::super::journal::{Journal, JournalHead};
+use super::super::manifest;
+use super::super::observed::{Departure, Live, Observed};
+use super::super::phase::{Ending, Phase};
+use super::super::preflight::{self, Subject, answers};
+use super::super::probes::Verdict;
+use super::super::set::LiveSet;
+use super::super::step::{Action, Step};
+use super::probing::{alone, probe, valid_probes};
+use super::protection::{remove_protection, remove_protection_of_scaled_down};
+use super::{is_reached, remaining, remove_finalizer};
 use crate::api::annotations;
 use crate::api::reasons::Note;
 
 /// How often a StatefulSet that is being deleted is observed again. Its deletion may take long; an event reports when
 /// it is gone, and this interval covers a missed event.
-const SLOWLY: Duration = Duration::from_secs(300);
+const DELETION_POLL_INTERVAL: Duration = Duration::from_secs(300);
 
 pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
     match &seen.live {
         Live::Absent => clean_up(seen, now),
-        Live::Present(live) => match (live.is_held(), live.deleting) {
-            (true, _) if seen.namespace.terminating => take_hold_off(live),
-            (true, None) => take_back(seen, live, now),
+        Live::Present(live) => match (live.has_own_finalizer(), live.deleting) {
+            (true, _) if seen.namespace.terminating => remove_finalizer(live),
+            (true, None) => roll_back(seen, live, now),
             (true, Some(_)) => rebuild_journal(seen, live, now),
             (false, Some(_)) => clean_up(seen, now),
             (false, None) => idle(seen, live, now),
@@ -32,9 +36,9 @@ pub(super) fn without_journal(seen: &Observed, now: Timestamp) -> Step {
 }
 
 /// Removes a finalizer that no journal explains. First, a journal records that everything is rolled back, as in
-/// [`super::Transaction::undo`]. The name of that journal is taken if another leader has begun a recreation in the
+/// [`super::Transaction::roll_back`]. The name of that journal is taken if another leader has begun a recreation in the
 /// meantime; the finalizer then belongs to that recreation.
-fn take_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
+fn roll_back(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
     let journal = adopted(seen, live, "rolled back: it had the finalizer without a journal", now);
     Step::Write(Action::CreateJournal(Box::new(Journal { ending: Some(Ending::Undone), ..journal })))
 }
@@ -90,7 +94,7 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
         journal: None,
         now,
     };
-    if let Err(note) = gates::ask(&subject) {
+    if let Err(note) = preflight::evaluate(&subject) {
         return Step::Refuse(note);
     }
     let journal =
@@ -102,10 +106,10 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
         let templates = manifest::templates(&live.object, &intent.targets);
         return Step::Write(Action::PatchTemplates { guard: live.guard(), templates });
     }
-    match gates::judge(probes) {
+    match answers::evaluate(probes) {
         Err(note) => Step::Refuse(note),
         Ok(()) => match alone(seen, live) {
-            Err(look) => Step::Look(look),
+            Err(read) => Step::Read(read),
             Ok(Err(note)) => Step::Refuse(note),
             Ok(Ok(())) => Step::Write(Action::CreateJournal(Box::new(journal))),
         },
@@ -115,21 +119,21 @@ fn idle(seen: &Observed, live: &LiveSet, now: Timestamp) -> Step {
 /// Cleans up when no recreation is in progress: removes protective owner references that have served their purpose, and
 /// removes them at once if the PVCs are to be deleted with their StatefulSet.
 fn clean_up(seen: &Observed, now: Timestamp) -> Step {
-    if let Some(step) = drop_a_guard_of_the_scaled_down(seen) {
+    if let Some(step) = remove_protection_of_scaled_down(seen) {
         return step;
     }
-    let waiting: Vec<&JournalHead> = seen.guarded().collect();
-    let due = |head: &&&JournalHead| remaining(seen.rules.guard_for, head.phase_at, now);
+    let waiting: Vec<&JournalHead> = seen.protecting().collect();
+    let due = |head: &&&JournalHead| remaining(seen.rules.protect_for, head.phase_at, now);
     let left = waiting.iter().map(|head| due(&head)).max().filter(|left| !left.is_zero());
     let is_deleted = matches!((&seen.live, &seen.departure), (Live::Absent, Departure::WithClaims { .. }));
     if let Some(again) = left.filter(|_| !is_deleted) {
         return Step::Done { again: Some(again) };
     }
-    let guard_to_drop = drop_a_guard(seen);
+    let guard_to_drop = remove_protection(seen);
     if guard_to_drop.is_some() && seen.live().is_some_and(|live| live.deleting.is_some()) && !seen.namespace.terminating
     {
         // What happens to the PVCs is known only once the StatefulSet is gone.
-        return Step::Done { again: Some(SLOWLY) };
+        return Step::Done { again: Some(DELETION_POLL_INTERVAL) };
     }
     if let Some(step) = guard_to_drop {
         return step;

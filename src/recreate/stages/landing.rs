@@ -3,29 +3,32 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use super::super::observed::{Dependent, LiveSet};
-use super::super::{Action, Ending, State, Step, manifest};
-use super::{GLANCE, Transaction, is_reached};
+use super::super::dependent::Dependent;
+use super::super::phase::{Ending, State};
+use super::super::set::LiveSet;
+use super::super::step::{Action, Step};
+use super::super::{managed_fields, manifest};
+use super::{POLL_INTERVAL, Transaction, is_reached};
 use crate::api::reasons::Note;
 
 impl Transaction<'_> {
-    /// Completes the recreation: the new object exists, it is ours, and nothing refers to the old one. `is_held` is the
+    /// Completes the recreation: the new object exists, it is ours, and nothing refers to the old one. `while_held` is the
     /// wait until the finalizer can be removed.
-    pub(super) fn land(&self, live: &LiveSet, is_held: impl FnOnce() -> Step) -> Step {
-        if let Some(step) = self.adoption(live).or_else(|| self.parachute(live)) {
+    pub(super) fn land(&self, live: &LiveSet, while_held: impl FnOnce() -> Step) -> Step {
+        if let Some(step) = self.adoption(live).or_else(|| self.template_check(live)) {
             return step;
         }
         if let Some(spec) = manifest::restored_spec(&live.object, &self.journal.image, self.journal.when_deleted) {
             return Step::Write(Action::RestoreSpec { guard: live.guard(), spec });
         }
-        if let Some(step) = self.give_back(live) {
+        if let Some(step) = self.restore_owner(live) {
             return step;
         }
-        if live.is_held() {
-            return is_held();
+        if live.has_own_finalizer() {
+            return while_held();
         }
         if live.transaction().is_some() {
-            let managed_fields = manifest::managed_fields(&live.object, &self.journal.image);
+            let managed_fields = managed_fields::restored(&live.object, &self.journal.image);
             return Step::Write(Action::RestoreOwnership { guard: live.guard(), managed_fields });
         }
         let ending = if is_reached(live, &self.journal.targets) { Ending::Landed } else { Ending::PutBack };
@@ -54,7 +57,7 @@ impl Transaction<'_> {
             None if is_behind => (false, waiting_for("it", "has not observed the new StatefulSet")),
             None => return None,
         };
-        Some(self.wait(State::Adopting, live, GLANCE, (is_taken || self.is_long()).then_some(note)))
+        Some(self.wait(State::Adopting, live, POLL_INTERVAL, (is_taken || self.is_long()).then_some(note)))
     }
 
     /// What the new StatefulSet does not have yet, and whether another controller took it.
@@ -94,10 +97,10 @@ impl Transaction<'_> {
 
     /// Checks that the template of the new StatefulSet is the one that the Pods run, or one that another client has
     /// written since.
-    fn parachute(&self, live: &LiveSet) -> Option<Step> {
+    fn template_check(&self, live: &LiveSet) -> Option<Step> {
         let (snapshot, image) = (&self.journal.snapshot, &self.journal.image);
         let (wanted, update) = (&snapshot.update_revision, live.status_text("updateRevision"));
-        if wanted == update || manifest::template_is_edited(&live.object) {
+        if wanted == update || managed_fields::template_is_edited(&live.object) {
             return None;
         }
         if live.object["spec"]["template"] != image["spec"]["template"] {
@@ -121,7 +124,7 @@ impl Transaction<'_> {
         Some(self.wait(
             State::Adopting,
             live,
-            if is_long { Duration::from_secs(5) } else { GLANCE },
+            if is_long { Duration::from_secs(5) } else { POLL_INTERVAL },
             is_long.then_some(note),
         ))
     }

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::super::observed::*;
-use super::super::*;
+use super::super::dependent::Claim;
+use super::super::next;
+use super::super::observed::{Departure, Observed, Rules};
+use super::super::phase::Phase;
+use super::super::step::{Action, OwnersChange, Step};
 use super::world::{World, controller_of, pass};
-use crate::api::names::ClaimName;
+use crate::api::names::{ClaimName, Uid};
 
 const NEW: &str = "uid-new-1";
 
 /// A StatefulSet whose recreation is complete and whose PVCs have protective owner references.
-fn guarded() -> World {
+fn protecting() -> World {
     let mut world = World::deleting_claims();
     for _ in 0..100 {
         if world.journals.first().is_some_and(|(journal, _)| journal.phase == Phase::Guarded) {
@@ -29,7 +32,7 @@ fn guarded() -> World {
 
 /// The same, deleted; the garbage collector has removed the references.
 fn deleted() -> World {
-    let mut world = guarded();
+    let mut world = protecting();
     world.set = None;
     for claim in &mut world.claims {
         claim.object.owners.retain(|owner| owner["uid"] != NEW);
@@ -49,7 +52,7 @@ fn with(claims: &[&str]) -> Departure {
 /// The owners that remain on the first protected PVC.
 fn owners(step: Step) -> Vec<Value> {
     match step {
-        Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unguard, .. }) if name == "data-db-0" => {
+        Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unprotect, .. }) if name == "data-db-0" => {
             owners
         }
         other => panic!("expected data-db-0 to lose its protective owner reference, not {other:?}"),
@@ -62,7 +65,7 @@ fn a_claim_that_goes_with_its_set_gets_its_owner_back_at_once() {
     let reference = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": NEW});
     assert_eq!(owners(decided(&world, with(&["data-db-0", "data-db-1"]))), [reference]);
     // The garbage collector has not run yet: one reference is enough.
-    let mut early = guarded();
+    let mut early = protecting();
     early.set = None;
     assert_eq!(owners(decided(&early, with(&["data-db-0"]))), [controller_of(NEW)]);
 }
@@ -73,29 +76,29 @@ fn a_claim_that_never_belonged_to_the_set_gets_no_owner() {
 }
 
 #[test]
-fn where_nobody_knows_or_it_was_orphaned_claims_stay_and_guards_wait_their_time() {
+fn where_nobody_knows_or_it_was_orphaned_claims_stay_and_protections_stay_their_time() {
     for departure in [Departure::Unknown, Departure::Orphaned] {
         let mut world = deleted();
         assert!(matches!(decided(&world, departure.clone()), Step::Done { again: Some(_) }));
-        world.now += Rules::default().guard_for;
+        world.now += Rules::default().protect_for;
         assert_eq!(owners(decided(&world, departure)), Vec::<Value>::new());
     }
 }
 
 #[test]
 fn a_set_that_came_back_keeps_its_claims() {
-    let world = guarded();
+    let world = protecting();
     assert!(matches!(decided(&world, with(&["data-db-0"])), Step::Done { again: Some(_) }));
     let mut late = world;
-    late.now += Rules::default().guard_for;
+    late.now += Rules::default().protect_for;
     assert_eq!(owners(decided(&late, with(&["data-db-0"]))), [controller_of(NEW)]);
 }
 
 #[test]
-fn a_set_that_is_on_its_way_out_for_long_keeps_its_guards_until_it_is_gone() {
-    let mut world = guarded();
+fn a_set_that_is_on_its_way_out_for_long_keeps_its_protections_until_it_is_gone() {
+    let mut world = protecting();
     world.delete(&["foregroundDeletion"]);
-    world.now += Rules::default().guard_for * 2;
+    world.now += Rules::default().protect_for * 2;
     assert!(matches!(decided(&world, Departure::Unknown), Step::Done { again: Some(_) }));
     // rso does not block the deletion of a namespace.
     world.namespace.terminating = true;
@@ -133,14 +136,14 @@ fn what_scaling_down_has_left_belongs_to_the_new_set_as_to_the_old() {
 }
 
 #[test]
-fn a_claim_that_goes_with_its_pod_as_the_set_is_scaled_down_loses_its_guard_at_once() {
+fn a_claim_that_goes_with_its_pod_as_the_set_is_scaled_down_loses_its_protection_at_once() {
     let check = |when_scaled: &str, owner: Value, expected: bool| {
-        let mut world = guarded();
+        let mut world = protecting();
         world.edit(|set| set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] = json!(when_scaled));
-        let guard = world.claims[0].object.owners.iter().find(|owner| owner["kind"] == "Namespace").cloned();
-        world.claims.push(leftover(vec![guard.unwrap(), owner.clone()]));
+        let protective = world.claims[0].object.owners.iter().find(|owner| owner["kind"] == "Namespace").cloned();
+        world.claims.push(leftover(vec![protective.unwrap(), owner.clone()]));
         match decided(&world, Departure::Unknown) {
-            Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unguard, .. }) => {
+            Step::Write(Action::SetOwners { name, owners, why: OwnersChange::Unprotect, .. }) => {
                 assert!(expected && name == "data-db-7" && owners == [owner]);
             }
             step => assert!(!expected && matches!(step, Step::Done { again: Some(_) }), "{step:?}"),

@@ -2,11 +2,16 @@
 //! is trusted, what is waited for, and for how long.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::observed::*;
-use super::super::*;
+use super::super::backup::BackupHead;
+use super::super::phase::{Ending, Phase, State};
+use super::super::probes::{Probes, Verdict};
+use super::super::set::WhenDeleted;
+use super::super::step::{Action, OwnersChange, Read, Step, Wait};
+use super::super::{manifest, next};
 use super::world::{OLD, World, controller_of, decide, nobody_else, pass};
 use crate::api::bytes::Bytes;
 use crate::api::names::ClaimName;
@@ -56,7 +61,7 @@ fn dry_runs_are_believed_only_of_this_object_and_these_sizes() {
     let world = World::settled();
     let asked = || {
         let mut seen = world.observe();
-        let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
+        let Step::Read(Read::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
         seen.probes = Some(world.probe(&request));
         seen.rivals = nobody_else(&seen);
         seen
@@ -80,7 +85,7 @@ fn backed_up() -> World {
 }
 
 #[test]
-fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_claims_are_guarded() {
+fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_pvcs_are_protected() {
     let mut world = until(World::settled(), |world| !world.backups.is_empty());
     world.edit(|set| set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = json!("Delete"));
     world.controllers();
@@ -94,11 +99,11 @@ fn a_set_that_is_switched_to_delete_meanwhile_is_journalled_as_such_before_its_c
         other => panic!("expected the journal, not {other:?}"),
     }
     pass(&mut world);
-    assert_eq!(owners_written(&world).1, OwnersChange::Guard);
+    assert_eq!(owners_written(&world).1, OwnersChange::Protect);
 }
 
 #[test]
-fn a_guard_is_for_claims_of_this_set_and_for_those_that_refer_to_it() {
+fn a_protection_is_for_pvcs_of_this_statefulset_and_for_those_that_refer_to_it() {
     let mut world = backed_up();
     let others = |name: &str, owners: Vec<Value>| {
         let mut claim = world.claims[0].clone();
@@ -112,13 +117,13 @@ fn a_guard_is_for_claims_of_this_set_and_for_those_that_refer_to_it() {
         others("by-hand", vec![controller_of(OLD)]),
     );
     world.claims.extend([foreign, scaled, named]);
-    let mut guarded = Vec::new();
-    while let Action::SetOwners { name, why: OwnersChange::Guard, owners, .. } = written(&world) {
+    let mut protected = Vec::new();
+    while let Action::SetOwners { name, why: OwnersChange::Protect, owners, .. } = written(&world) {
         assert_eq!(owners.last().unwrap()["kind"], "Namespace");
-        guarded.push(name);
+        protected.push(name);
         pass(&mut world);
     }
-    assert_eq!(guarded, ["data-db-0", "data-db-1", "data-db-7", "by-hand"]);
+    assert_eq!(protected, ["data-db-0", "data-db-1", "data-db-7", "by-hand"]);
 }
 
 #[test]
@@ -151,7 +156,7 @@ fn references_of_claims_are_taken_off_by_the_controller_and_by_us_where_it_does_
 }
 
 #[test]
-fn patience_with_a_closed_gate_begins_with_our_last_write_however_long_many_guards_took() {
+fn the_wait_for_a_failed_check_begins_with_the_last_write_of_rso_however_long_many_protections_took() {
     let retained = |world: &World| {
         let set = world.set.as_ref().unwrap();
         !world.journals.is_empty() && set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
@@ -190,7 +195,7 @@ fn backups_that_are_too_many_go_also_when_it_is_taken_back_and_one_that_is_kept_
 }
 
 #[test]
-fn what_is_taken_back_is_the_hold_then_retain_then_the_guards_then_the_journal() {
+fn what_is_rolled_back_is_the_finalizer_then_retain_then_the_protections_then_the_journal() {
     let is_held = |world: &World| world.set.as_ref().unwrap()["metadata"]["finalizers"][0].is_string();
     let mut world = until(World::deleting_claims(), is_held);
     world.verdicts[0] = Verdict::Refused("policy".to_owned());
@@ -206,7 +211,7 @@ fn what_is_taken_back_is_the_hold_then_retain_then_the_guards_then_the_journal()
         });
         pass(&mut world);
     }
-    assert_eq!(steps, ["Some(Undone)", "[]", "Delete", "Unguard", "Unguard", "Some(Undone)"]);
+    assert_eq!(steps, ["Some(Undone)", "[]", "Delete", "Unprotect", "Unprotect", "Some(Undone)"]);
     assert!(world.is_clean());
 }
 
@@ -303,7 +308,7 @@ fn an_adoption_that_the_controller_has_not_begun_is_waited_for_and_reported_afte
 }
 
 #[test]
-fn a_gate_that_may_open_by_itself_is_asked_again_four_times_a_second_for_ten_seconds() {
+fn a_failed_check_that_may_resolve_by_itself_is_evaluated_four_times_a_second_for_ten_seconds() {
     let mut world = until(World::settled(), |world| !world.backups.is_empty());
     world.pods[0].deleting = true;
     let started = world.journals[0].0.phase_at;
@@ -316,9 +321,9 @@ fn a_gate_that_may_open_by_itself_is_asked_again_four_times_a_second_for_ten_sec
 }
 
 #[test]
-fn an_older_journal_that_waits_to_drop_its_guards_is_replaced_by_the_newer_one() {
-    let guarded = |world: &World| phase_of(world) == Some(Phase::Guarded);
-    let mut world = until(World::deleting_claims(), guarded);
+fn an_older_journal_that_waits_to_remove_its_protections_is_replaced_by_the_newer_one() {
+    let protected = |world: &World| phase_of(world) == Some(Phase::Guarded);
+    let mut world = until(World::deleting_claims(), protected);
     let (mut older, mut guard) = world.journals[0].clone();
     older.uid = "uid-0".into();
     guard.uid = "uid-of-older".into();

@@ -1,9 +1,12 @@
-//! The dry runs of a recreation: the copy under another name, the change of the spec, and the guard of a PVC.
+//! The dry runs of a recreation: the copy under another name, the change of the spec, and the protective owner reference
+//! of a PVC.
 
 use serde_json::{Value, json};
 
-use super::super::manifest::{parachute, renamed};
-use super::super::*;
+use super::super::manifest::{no_restart_patch, renamed};
+use super::super::next;
+use super::super::probes::ProbeRequest;
+use super::super::step::{Read, Step};
 use super::world::{World, pass};
 
 const ID: &str = "0123456789abcdef";
@@ -11,7 +14,7 @@ const ID: &str = "0123456789abcdef";
 /// The dry runs that a recreation requests first.
 fn requested(world: &World) -> ProbeRequest {
     match next(&world.observe(), world.now) {
-        Step::Look(Look::Probes(request)) => *request,
+        Step::Read(Read::Probes(request)) => *request,
         other => panic!("expected the dry runs, not {other:?}"),
     }
 }
@@ -45,7 +48,7 @@ fn the_dry_run_of_the_spec_changes_only_what_is_not_ondelete_and_retain_already(
         let object = json!({
             "spec": { "updateStrategy": { "type": strategy }, "persistentVolumeClaimRetentionPolicy": retention },
         });
-        assert_eq!(parachute(&object), expected, "{strategy} {when_deleted}");
+        assert_eq!(no_restart_patch(&object), expected, "{strategy} {when_deleted}");
     };
     let on_delete = json!({ "type": "OnDelete", "rollingUpdate": null });
     let retain = json!({ "whenDeleted": "Retain" });
@@ -60,7 +63,7 @@ fn the_dry_run_of_the_spec_changes_only_what_is_not_ondelete_and_retain_already(
 }
 
 #[test]
-fn the_dry_run_of_a_guard_uses_the_first_pvc_of_a_pod_without_one_and_requires_when_deleted_delete() {
+fn the_dry_run_of_a_protection_uses_the_first_pvc_of_a_pod_without_one_and_requires_when_deleted_delete() {
     let check = |mut world: World, change: fn(&mut World), expected: Option<&str>| {
         pass(&mut world);
         change(&mut world);
@@ -68,19 +71,19 @@ fn the_dry_run_of_a_guard_uses_the_first_pvc_of_a_pod_without_one_and_requires_w
         assert_eq!(protect.as_ref().map(|protect| protect.claim.as_str()), expected);
         if let Some(protect) = protect {
             let claim = world.claims.iter().find(|claim| claim.object.name == protect.claim).unwrap();
-            let (guard, owners) = protect.owners.split_last().unwrap();
+            let (protective, owners) = protect.owners.split_last().unwrap();
             assert_eq!((owners, &protect.guard), (claim.object.owners.as_slice(), &claim.object.guard()));
-            assert_eq!((&guard["kind"], &guard["uid"]), (&json!("Namespace"), &json!("uid-of-shop")));
+            assert_eq!((&protective["kind"], &protective["uid"]), (&json!("Namespace"), &json!("uid-of-shop")));
         }
     };
-    fn guard(world: &mut World, index: usize) {
+    fn protect(world: &mut World, index: usize) {
         let namespace = json!({ "kind": "Namespace", "name": "shop", "uid": "uid-of-shop" });
         world.claims[index].object.owners.push(namespace);
     }
     check(World::settled(), |_| {}, None);
     check(World::deleting_claims(), |_| {}, Some("data-db-0"));
-    check(World::deleting_claims(), |world| guard(world, 0), Some("data-db-1"));
-    let both = |world: &mut World| (0..2).for_each(|index| guard(world, index));
+    check(World::deleting_claims(), |world| protect(world, 0), Some("data-db-1"));
+    let both = |world: &mut World| (0..2).for_each(|index| protect(world, index));
     check(World::deleting_claims(), both, None);
     let of_another = |world: &mut World| {
         let mut other = world.claims[0].clone();

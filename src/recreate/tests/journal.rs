@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::journal::*;
-use super::super::observed::JournalHead;
-use super::super::precondition::guard_of;
-use super::super::{Ending, State};
+use super::super::phase::{Ending, Phase, State};
 use super::world::{World, pass, set_name};
+use crate::api::write::Precondition;
 
 fn journal() -> Journal {
     let mut world = World::settled();
@@ -60,7 +59,7 @@ fn a_head_is_read_without_the_body_and_only_when_all_of_it_is_there() {
     let journal = journal();
     let mut config_map = stored(&journal);
     config_map["binaryData"] = json!({});
-    let guard = guard_of(&config_map["metadata"]).unwrap();
+    let guard = Precondition::of(&config_map["metadata"]).unwrap();
     assert_eq!((guard.uid.as_str(), guard.resource_version.as_str()), ("uid-of-journal", "9"));
     let (set, phase_at) = (set_name(), journal.phase_at);
     let expected = JournalHead { name: name_of(&journal.uid), guard, set, phase: Phase::Prepared, phase_at };
@@ -74,52 +73,10 @@ fn a_head_is_read_without_the_body_and_only_when_all_of_it_is_there() {
     assert_eq!(head_of(&config_map), None);
 }
 
-/// Text that does not compress below six bits a letter, the same each time.
-fn noise(letters: usize) -> String {
-    let mut state = 1_u64;
-    let letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[(state >> 58) as usize])
-    };
-    std::iter::repeat_with(letter).take(letters).collect()
-}
-
-#[test]
-fn what_fits_a_config_map_is_packed_and_what_does_not_is_refused() {
-    let text = json!(noise(10_000));
-    assert_eq!(unpack(&pack(&text).unwrap()).unwrap(), text);
-    let most = (1 << 20) - 4096;
-    assert_eq!(bounded(vec![0; most]).map(|packed| packed.len()), Ok(most));
-    assert_eq!(bounded(vec![0; most + 1]), Err(JournalError::TooLarge(most + 1)));
-    assert!(matches!(pack(&json!(noise(1_420_000))), Err(JournalError::TooLarge(_))));
-}
-
-#[test]
-fn what_unpacks_to_more_than_any_set_can_be_is_not_unpacked() {
-    // Quotes count: the text of a string is two longer than the string.
-    let of = |size: usize| pack(&json!(" ".repeat(size - 2))).unwrap();
-    let most = usize::try_from(MOST_UNPACKED).unwrap();
-    assert_eq!(most, 8 << 20);
-    assert!(unpack(&of(most)).is_ok());
-    assert_eq!(unpack(&of(most + 1)), Err(JournalError::Bomb));
-    assert!(matches!(unpack(b"no gzip"), Err(JournalError::Unpack(_))));
-    // A list of so many has a comma fewer, and a bracket.
-    let list = |parts: usize| unpack(&pack(&json!(vec![0; parts])).unwrap()).map(drop);
-    assert_eq!(list(512 << 10), Ok(()));
-    assert_eq!(list((512 << 10) + 1), Err(JournalError::Bomb));
-}
-
 #[test]
 fn the_name_of_a_journal_tells_the_object_it_is_about() {
     assert_eq!(uid_in(&name_of(&"uid-1".into())), Some("uid-1".into()));
     assert_eq!(uid_in("db-backup-1"), None);
-}
-
-#[test]
-fn a_checksum_is_that_of_sha256sum() {
-    assert_eq!(checksum(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    assert_eq!(bytes_of(&base64_of(&[0, 255, 7])).unwrap(), [0, 255, 7]);
-    assert_eq!(base64_of(&[0, 255, 7]), "AP8H");
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::super::managed_fields;
 use super::super::manifest::*;
-use super::super::observed::WhenDeleted;
 use super::super::restore::{Raised, RestoreError, RestorePlan, plan};
+use super::super::set::WhenDeleted;
 use super::world::{World, data};
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
@@ -162,7 +163,7 @@ fn entry(manager: &str, subresource: Option<&str>, fields: Value) -> Value {
 
 fn merged(before: &[&Value], now: &[&Value]) -> Value {
     let with = |entries: &[&Value]| changed(|set| set["metadata"]["managedFields"] = json!(entries));
-    managed_fields(&with(now), &with(before))
+    managed_fields::restored(&with(now), &with(before))
 }
 
 #[test]
@@ -190,7 +191,8 @@ fn the_fields_are_given_back_to_the_tools_and_what_they_wrote_since_is_theirs_to
 
 #[test]
 fn a_template_is_edited_when_somebody_else_has_written_it_since() {
-    let written = |entries: Value| template_is_edited(&changed(|set| set["metadata"]["managedFields"] = entries));
+    let written =
+        |entries: Value| managed_fields::template_is_edited(&changed(|set| set["metadata"]["managedFields"] = entries));
     let template = json!({ "f:spec": { "f:template": {} } });
     assert!(!written(json!([entry(MANAGER, None, template.clone())])));
     assert!(!written(json!([entry("helm", None, json!({ "f:spec": { "f:replicas": {} } }))])));
@@ -206,7 +208,7 @@ fn the_last_write_is_the_latest_entry_of_the_operator_without_a_subresource() {
         entry
     };
     let check = |entries: &[Value], expected: Option<&str>| {
-        let written = written_at(&changed(|set| set["metadata"]["managedFields"] = json!(entries)));
+        let written = managed_fields::written_at(&changed(|set| set["metadata"]["managedFields"] = json!(entries)));
         assert_eq!(written.map(|time| time.to_string()).as_deref(), expected, "{entries:?}");
     };
     let others = [at("helm", None, 5), at(MANAGER, Some("status"), 6)];

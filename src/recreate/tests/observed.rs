@@ -3,17 +3,18 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::observed::*;
-use super::super::{Action, Phase, Step};
+use super::super::dependent::owners_changed;
+use super::super::phase::Phase;
+use super::super::step::{Action, Step};
 use super::world::{World, decide, pass};
 use crate::api::names::SetName;
 
 #[test]
-fn a_claim_is_guarded_by_its_own_namespace_only() {
+fn a_pvc_is_protected_by_its_own_namespace_only() {
     let check = |kind: &str, uid: &str, expected: bool| {
         let mut claim = World::settled().claims.remove(0);
         claim.object.owners = vec![json!({ "kind": kind, "name": "shop", "uid": uid })];
-        assert_eq!(claim.is_guarded_by(&"uid-of-shop".into()), expected, "{kind} {uid}");
+        assert_eq!(claim.is_protected_by(&"uid-of-shop".into()), expected, "{kind} {uid}");
     };
     check("Namespace", "uid-of-shop", true);
     check("Namespace", "uid-of-an-earlier-one", false);
@@ -21,7 +22,7 @@ fn a_claim_is_guarded_by_its_own_namespace_only() {
 }
 
 #[test]
-fn the_guards_of_another_set_are_none_of_ours() {
+fn the_protections_of_another_statefulset_do_not_count() {
     let mut world = World::settled();
     pass(&mut world);
     let (journal, _) = &mut world.journals[0];

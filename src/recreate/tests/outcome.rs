@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::Journal;
+use super::super::journal::Journal;
 use super::super::outcome::{Outcome, of};
 use super::world::{World, data, pass};
 use crate::api::bytes::Bytes;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::*;
+use super::super::step::{Action, Step};
 use super::world::{Applied, World, data, pass};
 use crate::api::bytes::Bytes;
 

@@ -8,11 +8,18 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::assemble::Rest;
-use super::super::observed::*;
-use super::super::*;
+use super::super::backup::{self, BackupHead};
+use super::super::dependent::{Claim, Dependent, Kind};
+use super::super::journal::Journal;
+use super::super::observed::{Backups, Departure, Intent, LastObject, Namespace, Observed, Rules};
+use super::super::probes::{ProbeRequest, Probes, Verdict};
+use super::super::rivals::{Found, Rivals};
+use super::super::step::{Action, Read, Step};
+use super::super::{manifest, next, raw};
 use crate::api::annotations::{HOLD, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{SetName, TemplateName, Uid};
+use crate::api::write::Precondition;
 
 pub(super) const OLD: &str = "uid-1";
 
@@ -23,7 +30,7 @@ pub(super) struct World {
     pub(super) pods: Vec<Dependent>,
     pub(super) revisions: Vec<Dependent>,
     pub(super) claims: Vec<Claim>,
-    pub(super) journals: Vec<(Journal, Guard)>,
+    pub(super) journals: Vec<(Journal, Precondition)>,
     pub(super) backups: BTreeMap<u64, BackupHead>,
     pub(super) namespace: Namespace,
     pub(super) intent: Option<Intent>,
@@ -188,7 +195,7 @@ impl World {
         Probes { uid, generation, targets, at, create, copy, delete, hold, backup, native, spec, protect }
     }
 
-    pub(super) fn last_object(&self, of: &Guard, transaction: &str) -> LastObject {
+    pub(super) fn last_object(&self, of: &Precondition, transaction: &str) -> LastObject {
         let ours = |object: &&Value| object["metadata"]["annotations"][TRANSACTION] == transaction;
         if self.removed.iter().any(|object| ours(&object)) {
             return LastObject::SuccessorGone;
@@ -202,7 +209,7 @@ impl World {
         self.counter.to_string()
     }
 
-    fn is_at(&self, guard: &Guard) -> bool {
+    fn is_at(&self, guard: &Precondition) -> bool {
         let matches = |set: &Value| {
             set["metadata"]["uid"] == guard.uid.as_str()
                 && set["metadata"]["resourceVersion"] == guard.resource_version.as_str()
@@ -346,7 +353,7 @@ impl World {
                 if self.journals.iter().any(|(known, _)| known.name() == journal.name()) {
                     return Applied::Moved;
                 }
-                let guard = Guard { uid: Uid::new(journal.name()), resource_version: self.version() };
+                let guard = Precondition { uid: Uid::new(journal.name()), resource_version: self.version() };
                 self.journals.push((*journal.clone(), guard));
             }
             Action::UpdateJournal { journal, guard } => {
@@ -362,7 +369,7 @@ impl World {
                 let name = object["metadata"]["name"].as_str().unwrap().to_owned();
                 let number = backup::number_of(&set_name(), &name).unwrap();
                 let transaction = object["metadata"]["annotations"][TRANSACTION].as_str().map(str::to_owned);
-                let guard = Guard { uid: Uid::new(name.as_str()), resource_version: "1".to_owned() };
+                let guard = Precondition { uid: Uid::new(name.as_str()), resource_version: "1".to_owned() };
                 self.backups.insert(number, BackupHead { name, guard, transaction, deleting: false });
             }
             Action::DeleteBackup { guard, .. } => self.backups.retain(|_, head| head.guard != *guard),
@@ -428,8 +435,8 @@ impl World {
             let held = set["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)));
             held || !set["metadata"]["annotations"][TRANSACTION].is_null()
         });
-        let guarded = self.claims.iter().any(|claim| claim.is_guarded_by(&self.namespace.uid));
-        !marked && !guarded && self.journals.is_empty()
+        let protected = self.claims.iter().any(|claim| claim.is_protected_by(&self.namespace.uid));
+        !marked && !protected && self.journals.is_empty()
     }
 
     pub(super) fn size(&self) -> &str {
@@ -455,11 +462,11 @@ pub(super) fn decide(world: &World) -> Step {
     let mut seen = world.observe();
     for _ in 0..4 {
         match next(&seen, world.now) {
-            Step::Look(Look::Probes(request)) => seen.probes = Some(world.probe(&request)),
-            Step::Look(Look::Rivals(request)) => {
+            Step::Read(Read::Probes(request)) => seen.probes = Some(world.probe(&request)),
+            Step::Read(Read::Rivals(request)) => {
                 seen.rivals = Some(Rivals { of: request.of, found: world.rivals.clone() });
             }
-            Step::Look(Look::LastObject { of, transaction }) => seen.last = world.last_object(&of, &transaction),
+            Step::Read(Read::LastObject { of, transaction }) => seen.last = world.last_object(&of, &transaction),
             step => return step,
         }
     }
@@ -485,7 +492,7 @@ pub(super) fn pass(world: &mut World) -> Pass {
             None
         }
         Step::Refuse(_) => None,
-        Step::Look(_) => unreachable!("decide carries out every read"),
+        Step::Read(_) => unreachable!("decide carries out every read"),
     };
     Pass { step, applied }
 }

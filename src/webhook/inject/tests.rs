@@ -88,6 +88,8 @@ fn only_a_pod_with_a_mounted_pvc_gets_an_agent() {
     check(json!({"os": {"name": "windows"}}), false);
     check(json!({"os": {"name": "linux"}}), true);
     check(json!({"initContainers": [{"name": AGENT_CONTAINER}]}), false);
+    // One that an older version or a person put elsewhere stays where it is.
+    check(json!({"initContainers": [{"name": "prepare"}, {"name": AGENT_CONTAINER}]}), false);
     let own = json!([{"name": "db", "volumeMounts": [{"name": "data"}], "ports": [{"containerPort": 1251}]}]);
     check(json!({"containers": own}), false);
 }

@@ -1,3 +1,4 @@
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::json;
 
 use super::*;
@@ -122,4 +123,28 @@ fn a_class_grows_volumes_only_where_it_says_so() {
     check(json!(true), true);
     check(json!(false), false);
     check(Value::Null, false);
+}
+
+#[test]
+fn an_expansion_is_one_patch_of_size_and_time_on_one_version() {
+    let claim = look(|_| {}).unwrap();
+    let write = |claim: &Claim, rescued: Rescued| {
+        expansion("shop", claim, Bytes::gib(12), rescued, "2026-01-02T03:04:05.678Z".parse().unwrap())
+    };
+    let annotation = |claim: &Claim, rescued: Rescued| {
+        write(claim, rescued).merge_patch().unwrap()["metadata"]["annotations"].get(RESCUED).cloned()
+    };
+    assert_eq!(annotation(&claim, Rescued::Over), None);
+    assert_eq!(annotation(&claim, Rescued::Steps(2)), Some(json!("2")));
+    let mut rescued = claim.clone();
+    rescued.rescue.steps = 2;
+    assert_eq!(annotation(&rescued, Rescued::Unchanged), None, "it stays");
+    assert_eq!(annotation(&rescued, Rescued::Over), Some(Value::Null));
+    let write = write(&claim, Rescued::Unchanged);
+    assert_eq!((write.verb(), write.object.to_string().as_str()), ("patch", "persistentvolumeclaims shop/data-db-3"));
+    let expected = json!({
+        "metadata": {"uid": "u-1", "resourceVersion": "7", "annotations": {RESIZED_AT: "2026-01-02T03:04:05Z"}},
+        "spec": {"resources": {"requests": {"storage": "12Gi"}}},
+    });
+    assert_eq!(write.merge_patch(), Some(&expected));
 }

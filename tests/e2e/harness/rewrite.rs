@@ -25,6 +25,8 @@ pub enum Rewritten {
     Annotations,
     /// A claim requests at most 450Mi; for `UPDATE`.
     ClaimCap,
+    /// The first container of a Pod gets another image; for `UPDATE`.
+    PodImage,
     /// The Pod template gets the label `team` with a change of the spec, not with one of the metadata; for `UPDATE`.
     TemplateLabelOfSpec,
     /// The Pod templates of `db` and `sample` get the label `team`, those of no other name.
@@ -47,6 +49,7 @@ impl Rewritten {
             Self::MetadataLabel => "!has(object.metadata.labels) || !('team' in object.metadata.labels)",
             Self::Annotations => "has(object.metadata.annotations)",
             Self::ClaimCap => "quantity(object.spec.resources.requests.storage).isGreaterThan(quantity('450Mi'))",
+            Self::PodImage => "object.spec.containers[0].image != 'localhost/other:1'",
         }
     }
 
@@ -63,6 +66,9 @@ impl Rewritten {
             }
             Self::Annotations => "[JSONPatch{op: 'remove', path: '/metadata/annotations'}]",
             Self::ClaimCap => "[JSONPatch{op: 'replace', path: '/spec/resources/requests/storage', value: '450Mi'}]",
+            Self::PodImage => {
+                "[JSONPatch{op: 'replace', path: '/spec/containers/0/image', value: 'localhost/other:1'}]"
+            }
         }
     }
 
@@ -76,6 +82,7 @@ impl Rewritten {
             | Self::MetadataLabel
             | Self::Annotations => (Kind::StatefulSet, "apps", "statefulsets"),
             Self::ClaimCap => (Kind::Claim, "", "persistentvolumeclaims"),
+            Self::PodImage => (Kind::Pod, "", "pods"),
         }
     }
 
@@ -87,6 +94,7 @@ impl Rewritten {
             | Self::TemplateLabelByName
             | Self::SizeCap
             | Self::MetadataLabel
+            | Self::PodImage
             | Self::Annotations => {
                 json!({"metadata": {"labels": {"probe": "p"}}})
             }
@@ -105,6 +113,7 @@ impl Rewritten {
             Self::MetadataLabel => set["metadata"]["labels"]["team"] == "x",
             Self::Annotations => set["metadata"]["annotations"].is_null(),
             Self::ClaimCap => set["spec"]["resources"]["requests"]["storage"] == "450Mi",
+            Self::PodImage => set["spec"]["containers"][0]["image"] == "localhost/other:1",
         }
     }
 }

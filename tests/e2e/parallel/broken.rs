@@ -23,6 +23,7 @@ fn container(name: &str, script: &str) -> Value {
     json!({
         "name": name, "image": "localhost/busybox:1", "imagePullPolicy": "Never", "command": ["sh", "-c", script],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     })
 }
 
@@ -58,6 +59,46 @@ async fn an_init_container_that_needs_room_on_a_full_disk_gets_it_when_the_limit
         set.annotates(&[("max-size", "2Gi")]).await;
         set.claims_have_grown("data", "500Mi").await;
         set.is_ready().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_init_container_that_fills_the_disk_of_a_new_pod_and_fails_gets_room() {
+    in_namespace("init-fills", async |space| {
+        are_shown(space).await;
+        // More than the volume has: a restore from a backup.
+        let restore = container("restore", "dd if=/dev/zero of=/data/restored bs=1M count=300 conv=fsync");
+        let set = Set::named("db").template("data", "300Mi").grows_by_usage().asks("max-size", "2Gi");
+        let set = set.with(&json!({"template": {"spec": {"initContainers": [restore]}}}));
+        let set = space.create(&set).await;
+        set.claims_have_grown("data", "500Mi").await;
+        let pod = space.api.get(Kind::Pod, &space.name, "db-0").await.unwrap();
+        assert_eq!(pod["spec"]["initContainers"][0]["name"], "rso-agent", "{}", pod["spec"]);
+        set.is_ready().await;
+        let after = space.api.get(Kind::Pod, &space.name, "db-0").await.unwrap();
+        assert_eq!(after["metadata"]["uid"], pod["metadata"]["uid"], "the Pod was replaced");
+        let restarts = &after["status"]["initContainerStatuses"][1]["restartCount"];
+        assert!(restarts.as_u64() >= Some(1), "it never failed: {}", after["status"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_start_for_another_reason_is_reported_with_that_reason() {
+    in_namespace("no-image", async |space| {
+        // Without an agent, and without a container that the kubelet could measure.
+        let set = space.run(&limited().asks("auto-scaled", "false")).await;
+        let missing = json!({"name": "prepare", "image": "localhost/missing:1", "imagePullPolicy": "Never"});
+        set.patches(&json!({"spec": {"template": {"spec": {"initContainers": [missing]}}}})).await;
+        waits_in(space, "initContainerStatuses", "prepare", "ErrImageNeverPull").await;
+        set.annotates(&[("auto-scaled", "true")]).await;
+        let note = set.says(Reason::UsageUnknown).await;
+        assert!(note.contains("Pod db-0 does not run (init container prepare: ErrImageNeverPull, \""), "{note}");
+        let command = format!("kubectl describe pod db-0 -n {}", space.name);
+        assert!(note.ends_with(&command), "{note}");
+        let status = rso(&["status", "-n", &space.name, "-o", "json"]).await;
+        assert!(status.out.contains(&command), "{} {}", status.out, status.err);
     })
     .await;
 }
@@ -121,7 +162,8 @@ async fn a_crash_loop_that_nobody_can_measure_is_told_with_its_cause_and_a_comma
             space.name
         );
         let note = full_and_blind(space, &set).await;
-        assert!(note.contains("Pod db-0 does not run: container db is in CrashLoopBackOff"), "{note}");
+        assert!(note.contains("Pod db-0 does not run (container db: "), "{note}");
+        assert!(note.contains(", exit code 1, \"") && note.contains("No space left on device"), "{note}");
         // Half as much again as the volume has.
         let (_, size) = note.split_once(&command).unwrap_or_else(|| panic!("{note}"));
         assert!(["450Mi", "750Mi", "1050Mi"].contains(&size), "{note}");

@@ -8,6 +8,7 @@ mod examples;
 mod growth;
 mod manual;
 mod midway;
+mod nudges;
 mod policies;
 mod refusals;
 mod rescue;

@@ -3,7 +3,7 @@
 use rso::api::annotations::KIND_LABEL;
 use rso::api::bytes::Bytes;
 use rso::api::reasons::Reason;
-use rso::recreate::{backup, journal};
+use rso::recreate::{archive, backup};
 use serde_json::{Value, json};
 
 use crate::harness::api::Kind;
@@ -78,12 +78,12 @@ async fn forges(space: &Space, number: u64, change: impl FnOnce(&mut Value)) {
     let map = space.api.get(Kind::ConfigMap, &space.name, "db-backup-1").await.unwrap();
     let mut object = backup::decode(&map).unwrap();
     change(&mut object);
-    let body = journal::pack(&object).unwrap();
+    let body = archive::pack(&object).unwrap();
     let forged = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": format!("db-backup-{number}"), "labels": map["metadata"]["labels"]},
-        "data": {"taken-at": "2026-05-01T12:00:00Z", "sha256": journal::checksum(&body)},
-        "binaryData": {backup::BODY: journal::base64_of(&body)},
+        "data": {"taken-at": "2026-05-01T12:00:00Z", "sha256": archive::checksum(&body)},
+        "binaryData": {backup::BODY: archive::base64_of(&body)},
     });
     space.api.create(Kind::ConfigMap, &space.name, &forged).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! What may the operator's accounts do? Each try is made as that account.
 
 use rso::api::reasons::Reason;
+use rso::recreate::preflight::answers::OWN_POLICY;
 use serde_json::{Value, json};
 
 use crate::harness::operator;
@@ -47,15 +48,19 @@ async fn the_operators_token_does_nothing_that_a_recreate_does_not() {
             tries(space, &[&["patch"], what, &["--type=merge", "-p", patch]].concat()).await
         };
         let (pod, claim, set_of_it) = (&["pod", "db-0"][..], &["pvc", "data-db-0"][..], &["statefulset", "db"][..]);
-        refused(&creates(&space.name, &foreign_set("evil")).await, "only in a recreate");
-        refused(&creates("kube-system", &foreign_set("evil")).await, "only in a recreate");
-        let of_pod = "of a Pod the operator changes the ownerReferences and nothing else";
+        refused(&creates(&space.name, &foreign_set("evil")).await, OWN_POLICY);
+        refused(&creates("kube-system", &foreign_set("evil")).await, OWN_POLICY);
+        let of_pod = "may change only the annotation resize-seen and metadata.ownerReferences of a Pod";
         let image = r#"{"spec":{"containers":[{"name":"db","image":"localhost/evil:1"}]}}"#;
-        refused(&tries(space, &["patch", "pod", "db-0", "-p", image]).await, "of a Pod the operator");
+        refused(&tries(space, &["patch", "pod", "db-0", "-p", image]).await, of_pod);
         refused(&patch(pod, r#"{"metadata":{"labels":{"app":"other"}}}"#).await, of_pod);
         refused(&patch(pod, r#"{"metadata":{"annotations":{"a":"b"}}}"#).await, of_pod);
+        space.kubectl(&["annotate", "pod", "db-0", "team=a"]).await;
+        refused(&patch(pod, r#"{"metadata":{"annotations":{"team":"b"}}}"#).await, of_pod);
+        refused(&patch(pod, r#"{"metadata":{"annotations":{"team":null}}}"#).await, of_pod);
         refused(&patch(pod, r#"{"metadata":{"finalizers":["a.b/c"]}}"#).await, of_pod);
-        let of_claim = "of a PersistentVolumeClaim the operator";
+        let of_claim =
+            "may change only the storage request, the annotations resized-at and rescued, and metadata.ownerReferences of a";
         space.kubectl(&["label", "pvc", "data-db-0", "team=a"]).await;
         space.kubectl(&["annotate", "pvc", "data-db-0", "team=a"]).await;
         refused(&patch(claim, r#"{"metadata":{"labels":{"team":"b"}}}"#).await, of_claim);
@@ -64,22 +69,27 @@ async fn the_operators_token_does_nothing_that_a_recreate_does_not() {
         refused(&patch(claim, r#"{"metadata":{"finalizers":null}}"#).await, of_claim);
         let smaller = r#"{"spec":{"resources":{"requests":{"storage":"300Mi"}}}}"#;
         refused(&patch(claim, smaller).await, "");
-        let of_set = "of a StatefulSet the operator changes";
+        let of_set = "may change only finalizers, annotations, updateStrategy";
         refused(&patch(set_of_it, r#"{"spec":{"replicas":0}}"#).await, of_set);
         refused(&patch(set_of_it, r#"{"spec":{"template":{"metadata":{"labels":{"a":"b"}}}}}"#).await, of_set);
-        refused(&tries(space, &["delete", "statefulset", "db"]).await, "deletes a StatefulSet only in a recreate");
+        let of_delete = "may delete a StatefulSet only during a recreation";
+        refused(&tries(space, &["delete", "statefulset", "db"]).await, of_delete);
         let orphan = ["delete", "statefulset", "db", "--cascade=orphan"];
-        refused(&tries(space, &orphan).await, "deletes a StatefulSet only in a recreate");
+        refused(&tries(space, &orphan).await, of_delete);
         let map =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "b"}});
-        refused(&creates(&space.name, &map).await, "writes no other ConfigMap");
+        let of_map = "may create and delete only ConfigMaps that are backups";
+        refused(&creates(&space.name, &map).await, of_map);
         space.kubectl(&["create", "configmap", "settings", "--from-literal=a=b"]).await;
-        refused(&tries(space, &["delete", "configmap", "settings"]).await, "writes no other ConfigMap");
+        refused(&tries(space, &["delete", "configmap", "settings"]).await, of_map);
         // RBAC says no to an update before the policy is asked.
         refused(&patch(&["configmap", "settings"], r#"{"data":{"a":"c"}}"#).await, "forbidden");
         let revisions = space.kubectl(&["get", "controllerrevision", "-o", "name"]).await;
         let revision = revisions.lines().next().unwrap();
-        refused(&patch(&[revision], r#"{"revision":99}"#).await, "of a ControllerRevision the operator");
+        refused(
+            &patch(&[revision], r#"{"revision":99}"#).await,
+            "may change only metadata.ownerReferences of a ControllerRevision",
+        );
         // Nobody else is asked about.
         space.kubectl(&["label", "pod", "db-0", "team=a"]).await;
         set.facts().await.pods_are_the_same_as(&before);

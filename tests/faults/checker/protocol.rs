@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rso::recreate::{Journal, Phase};
+use rso::recreate::journal::Journal;
+use rso::recreate::phase::Phase;
 use serde_json::{Value, json};
 
 use super::is_held;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use http::Method;
 use rso::api::annotations::REQUESTED;
-use rso::recreate::{Ending, Journal};
+use rso::recreate::journal::Journal;
+use rso::recreate::phase::Ending;
 use serde_json::Value;
 
 use crate::asked::{Asked, Class};

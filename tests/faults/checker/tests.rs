@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use http::Method;
 use rso::api::annotations::KIND_LABEL;
 use rso::api::names::{SetName, Uid};
-use rso::recreate::Ending;
 use rso::recreate::journal::Snapshot;
 use rso::recreate::manifest;
-use rso::recreate::observed::WhenDeleted;
+use rso::recreate::phase::Ending;
+use rso::recreate::set::WhenDeleted;
 
 use super::*;
 use crate::asked::{Asked, Class};

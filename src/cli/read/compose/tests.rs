@@ -9,7 +9,7 @@ fn now() -> Timestamp {
     "2026-05-01T12:00:00Z".parse().unwrap()
 }
 
-fn set(annotations: Value, metadata: Value) -> SetView {
+fn set(annotations: Value, metadata: Value) -> StatefulSetView {
     let mut object = json!({
         "metadata": {"name": "db", "namespace": "shop", "uid": "1", "annotations": annotations},
         "spec": {
@@ -22,7 +22,7 @@ fn set(annotations: Value, metadata: Value) -> SetView {
     for (key, value) in metadata.as_object().unwrap() {
         object["metadata"][key] = value.clone();
     }
-    SetView::of(&serde_json::from_value(object).unwrap()).unwrap()
+    StatefulSetView::of(&serde_json::from_value(object).unwrap()).unwrap()
 }
 
 fn claim(ordinal: u32, requested: Bytes, capacity: Bytes) -> Claim {
@@ -47,7 +47,7 @@ fn claim(ordinal: u32, requested: Bytes, capacity: Bytes) -> Claim {
 }
 
 /// Two PVCs of 10Gi, the first with this usage in percent.
-fn snapshot(set: SetView, percent: u64) -> Snapshot {
+fn snapshot(set: StatefulSetView, percent: u64) -> Snapshot {
     let capacity = Bytes::gib(10);
     let used = Bytes(capacity.0 / 100 * percent);
     let usage = Usage {

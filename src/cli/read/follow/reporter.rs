@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+use crate::api::objects::EVENTS;
 use crate::cli::show::terminal::say;
-use crate::cluster::client::resources::EVENTS;
 use crate::cluster::client::{Client, Selector};
 use crate::cluster::clock;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// Without any progress for this long, the operator may not be running.
 const NO_PROGRESS_WARNING: Duration = Duration::from_secs(20);
@@ -90,7 +90,7 @@ impl Reporter {
 
     /// Reports the new Events about the StatefulSet or its PVCs from any client: the operator, the resizer, the driver. A user
     /// without the permission to list Events sees none.
-    pub(super) async fn events(&mut self, client: &Client, set: &SetView) {
+    pub(super) async fn events(&mut self, client: &Client, set: &StatefulSetView) {
         let list = client.list(&EVENTS, Some(&set.name.namespace), Selector::default()).await;
         for event in list.map(|list| list.items).unwrap_or_default() {
             if let Some((id, text)) = new_event(&event, set, self.since)
@@ -120,7 +120,7 @@ impl Reporter {
 }
 
 /// A new Event about the StatefulSet or its PVCs: its identity and its text.
-fn new_event(event: &Value, set: &SetView, since: jiff::Timestamp) -> Option<(String, String)> {
+fn new_event(event: &Value, set: &StatefulSetView, since: jiff::Timestamp) -> Option<(String, String)> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let times = ["/series/lastObservedTime", "/eventTime", "/deprecatedLastTimestamp", "/metadata/creationTimestamp"];
     let at: jiff::Timestamp = times.into_iter().find_map(|pointer| text(pointer)?.parse().ok())?;
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    fn set() -> SetView {
+    fn set() -> StatefulSetView {
         let object = json!({
             "metadata": {"name": "db", "namespace": "shop", "uid": "1"},
             "spec": {
@@ -152,7 +152,7 @@ mod tests {
                 ],
             },
         });
-        SetView::of(&serde_json::from_value(object).unwrap()).unwrap()
+        StatefulSetView::of(&serde_json::from_value(object).unwrap()).unwrap()
     }
 
     #[test]

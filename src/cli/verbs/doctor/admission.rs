@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::Context;
 use super::findings::Finding;
 use crate::api::names::SetName;
+use crate::api::objects::{Address, MUTATING_WEBHOOKS, Resource, SECRETS};
+use crate::api::storage::REQUEST_POINTER;
+use crate::api::write::Write;
 use crate::cluster::certificate::Material;
-use crate::cluster::client::resources::{MUTATING_WEBHOOKS, SECRETS};
-use crate::cluster::client::{Address, Error, Outcome, Patch, Resource, Run};
+use crate::cluster::client::{Error, Outcome};
 use crate::cluster::clock::now;
 use crate::cluster::hook_path::{TOKEN_BYTES, Token, completed};
 
@@ -127,7 +129,7 @@ async fn apply(context: &Context<'_>) -> Finding {
     };
     let fix = "The API server must reach port 9443 of the operator's Pods: check firewalls and NetworkPolicies. If the namespace \
                has the label resize-statefulset-operator/admission=ignore, this is expected.";
-    match context.client.patch(&Address::set(&set), &Patch::Merge(patch), Run::Dry).await {
+    match context.client.dry_run(&Write::merge(Address::set(&set), patch)).await {
         Ok(Outcome::Done(_)) => {
             Finding::good(ABOUT, format!("an apply with a larger size for StatefulSet {set} succeeds (dry run)"))
         }
@@ -148,7 +150,7 @@ async fn apply(context: &Context<'_>) -> Finding {
 fn larger(set: &Value) -> Option<(SetName, Value)> {
     let name = SetName::new(set["metadata"]["namespace"].as_str()?, set["metadata"]["name"].as_str()?);
     let mut templates = set["spec"]["volumeClaimTemplates"].clone();
-    let size = templates.get_mut(0)?.pointer_mut("/spec/resources/requests/storage")?;
+    let size = templates.get_mut(0)?.pointer_mut(REQUEST_POINTER)?;
     let present: crate::api::bytes::Bytes = size.as_str()?.parse().ok()?;
     *size = json!(present.saturating_add(present));
     Some((name, json!({ "spec": { "volumeClaimTemplates": templates } })))

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::Context;
 use super::findings::Finding;
-use crate::cluster::client::resources::PODS;
-use crate::cluster::client::{Error, Resource};
+use crate::api::objects::{PODS, Resource};
+use crate::cluster::client::Error;
 use crate::recreate::rivals::selects;
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 const REPLICA_SETS: Resource = Resource { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets" };
 const DAEMON_SETS: Resource = Resource { group: "apps", version: "v1", kind: "DaemonSet", plural: "daemonsets" };
@@ -95,8 +95,8 @@ fn labels(of: &Value) -> Labels {
 
 /// StatefulSets whose PVCs have the same names, such as template `a` of `b-c` and template `a-b` of `c`: they share volumes.
 fn shared_claims(sets: &[Value], managed: &BTreeSet<(String, String)>) -> Vec<Finding> {
-    let views = sets.iter().filter_map(|set| SetView::of(&serde_json::from_value(set.clone()).ok()?));
-    let mut users: BTreeMap<(String, String), Vec<SetView>> = BTreeMap::new();
+    let views = sets.iter().filter_map(|set| StatefulSetView::of(&serde_json::from_value(set.clone()).ok()?));
+    let mut users: BTreeMap<(String, String), Vec<StatefulSetView>> = BTreeMap::new();
     for set in views {
         for template in set.template_names() {
             let prefix = format!("{template}-{}", set.name.name);
@@ -104,7 +104,7 @@ fn shared_claims(sets: &[Value], managed: &BTreeSet<(String, String)>) -> Vec<Fi
         }
     }
     let pairs = users.iter().flat_map(|((namespace, prefix), sets)| {
-        let is_managed = |set: &SetView| managed.contains(&(namespace.clone(), set.name.name.clone()));
+        let is_managed = |set: &StatefulSetView| managed.contains(&(namespace.clone(), set.name.name.clone()));
         let pairs =
             sets.iter().enumerate().flat_map(|(at, one)| sets.iter().skip(at + 1).map(move |other| (one, other)));
         pairs
@@ -115,7 +115,7 @@ fn shared_claims(sets: &[Value], managed: &BTreeSet<(String, String)>) -> Vec<Fi
 }
 
 /// The finding about two StatefulSets with the same prefix of their PVCs, if an ordinal is in both.
-fn shared(prefix: &str, one: &SetView, other: &SetView) -> Option<Finding> {
+fn shared(prefix: &str, one: &StatefulSetView, other: &StatefulSetView) -> Option<Finding> {
     let first = one.ordinals.start.max(other.ordinals.start);
     (first < one.ordinals.end.min(other.ordinals.end)).then(|| {
         let what = format!(

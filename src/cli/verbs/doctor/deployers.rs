@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::Context;
 use super::findings::Finding;
-use crate::cluster::client::{Error, Resource};
+use crate::api::objects::Resource;
+use crate::cluster::client::Error;
 
 const APPLICATIONS: Resource =
     Resource { group: "argoproj.io", version: "v1alpha1", kind: "Application", plural: "applications" };

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::Context;
 use super::findings::Finding;
-use crate::cluster::client::{Error, Resource};
+use crate::api::objects::Resource;
+use crate::cluster::client::Error;
 use crate::policy::settings::{Auto, Limits};
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 const DEPLOYMENTS: Resource = Resource { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
 
@@ -35,7 +36,7 @@ fn has_limit(operator: &Value) -> bool {
     words.any(|word| word.as_str().is_some_and(|word| word == "--max-size" || word.starts_with("--max-size=")))
 }
 
-fn unlimited(set: &SetView) -> Vec<Finding> {
+fn unlimited(set: &StatefulSetView) -> Vec<Finding> {
     let (settings, _) = set.settings(&Limits::default());
     let without = settings.templates.iter().filter(|(_, own)| own.auto == Auto::On && own.max_size.is_none());
     let finding = |template: &crate::api::names::TemplateName| {
@@ -68,7 +69,7 @@ mod tests {
                     "volumeClaimTemplates": [claim("data"), claim("wal")],
                 },
             });
-            let set = SetView::of(&serde_json::from_value(object).unwrap()).unwrap();
+            let set = StatefulSetView::of(&serde_json::from_value(object).unwrap()).unwrap();
             let fixes: Vec<String> = unlimited(&set).into_iter().filter_map(|finding| finding.fix).collect();
             assert_eq!(fixes.len(), expected.len(), "{fixes:?}");
             for (fix, expected) in fixes.iter().zip(expected) {

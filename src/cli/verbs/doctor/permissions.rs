@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::findings::Finding;
-use crate::cluster::client::{Error, Resource, Run};
+use crate::api::objects::Resource;
+use crate::api::write::Write;
+use crate::cluster::client::Error;
 
 const REVIEWS: Resource = Resource {
     group: "authorization.k8s.io",
@@ -73,7 +75,7 @@ async fn missing(context: &Context<'_>, namespace: &str, rule: Rule) -> Result<O
     for verb in verbs {
         let attributes = json!({ "namespace": namespace, "verb": verb, "group": group, "resource": resource });
         let review = review(context, &attributes);
-        let reviewed = context.client.create(&REVIEWS, None, &review, Run::Real).await?.done().unwrap_or_default();
+        let reviewed = context.client.write(&Write::create(&REVIEWS, None, review)).await?.done().unwrap_or_default();
         if reviewed["status"]["allowed"] != true {
             missing.push(*verb);
         }

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Context;
 use super::findings::Finding;
+use crate::api::objects::{CLAIMS, STORAGE_CLASSES};
 use crate::cluster::client::Error;
-use crate::cluster::client::resources::{CLAIMS, STORAGE_CLASSES};
 
 pub(super) async fn check(context: &Context<'_>) -> Result<Vec<Finding>, Error> {
     let names: BTreeSet<(String, String)> = context

@@ -13,7 +13,7 @@ use crate::policy::claim::{self, Claim, ClaimStep};
 use crate::policy::decide::{Verdict, decide};
 use crate::policy::drivers::{Driver, Drivers};
 use crate::policy::settings::{Limits, Origin, Settings, TemplateSettings, TemplateSync};
-use crate::workload::statefulset::SetView;
+use crate::workload::statefulset::StatefulSetView;
 
 /// What the user requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub(super) fn plan(snapshot: &Snapshot, request: &Request, now: Timestamp) -> Re
 }
 
 /// Refuses a size above `max-size`.
-fn is_within_max_size(set: &SetView, request: &Request, own: &TemplateSettings) -> Result<(), Failure> {
+fn is_within_max_size(set: &StatefulSetView, request: &Request, own: &TemplateSettings) -> Result<(), Failure> {
     let Some(max) = own.max_size.filter(|max| *max < request.size) else { return Ok(()) };
     let (name, key, size) = (&set.name, max_size_key(own), request.size);
     Err(Failure::refused(format!("{size} exceeds the max-size of {max} of StatefulSet {name}")).hint(format!(
@@ -154,7 +154,7 @@ fn max_size_key(settings: &TemplateSettings) -> &str {
     }
 }
 
-fn annotated(set: &SetView, request: &Request) -> SetView {
+fn annotated(set: &StatefulSetView, request: &Request) -> StatefulSetView {
     let mut set = set.clone();
     set.annotations.insert(format!("{RESIZE_NAME}{}", request.template), request.size.to_string());
     set
@@ -183,7 +183,7 @@ fn expansions(
 }
 
 /// Why the operator does not update the template.
-fn template_obstacle(set: &SetView, settings: &Settings) -> Option<String> {
+fn template_obstacle(set: &StatefulSetView, settings: &Settings) -> Option<String> {
     if settings.template_sync == TemplateSync::Never {
         return Some("rso does not update the template, because template-sync is Never.".to_owned());
     }

@@ -1,12 +1,14 @@
 //! Volumes that fill: expansions before the threshold, and steps that are as large as the rate requires.
 
 use super::*;
+use crate::policy::reaction::Reaction;
 
 const MB: u64 = 1_000_000;
 
 /// A driver whose expansions take this long; `None`: it has not expanded a volume yet.
 fn driver(reaction: Option<u64>) -> Driver {
-    Driver { reaction: reaction.map(Duration::from_millis), ..Driver::default() }
+    let measured = |millis| Reaction::Measured(Duration::from_millis(millis));
+    Driver { reaction: reaction.map_or(Reaction::NOT_NUDGED, measured), ..Driver::default() }
 }
 
 fn filling(claim: &Claim, percent: u64, rate: Rate) -> BTreeMap<ClaimName, Reading> {
@@ -136,7 +138,7 @@ fn any_driver() -> impl Strategy<Value = Driver> {
             cooldown,
             rounding,
             max_size,
-            reaction,
+            reaction: reaction.map(Reaction::Measured).unwrap_or_default(),
             ..Driver::default()
         },
     )
@@ -184,7 +186,7 @@ proptest! {
         let claims = [claim(0, size)];
         let readings = filling(&claims[0], percent, Rate::default());
         let decided = |driver: &Driver| decide(&settings, driver, size, &claims, &readings, at(0));
-        let expected = decided(&Driver { reaction: Some(Duration::ZERO), ..driver });
+        let expected = decided(&Driver { reaction: Reaction::Measured(Duration::ZERO), ..driver });
         prop_assert_eq!(decided(&driver), expected);
     }
 }

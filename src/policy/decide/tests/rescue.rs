@@ -31,13 +31,14 @@ fn rescue(change: impl Fn(&mut TemplateSettings)) -> TemplateSettings {
 }
 
 fn not_running() -> Reading {
-    Reading::Unknown(Unknown::NotRunning(Failing {
+    Reading::Unknown(Unknown::NotRunning(Box::new(Failing {
         namespace: "shop".to_owned(),
         pod: "db-0".to_owned(),
-        container: Some("db".to_owned()),
+        part: Part::Container("db".to_owned()),
         reason: "CrashLoopBackOff".to_owned(),
+        exit_code: Some(1),
         message: String::new(),
-    }))
+    })))
 }
 
 fn unmeasured(claims: &[Claim]) -> BTreeMap<ClaimName, Reading> {

@@ -1,6 +1,7 @@
 //! Whole days of a volume, second by second: the operator measures, decides and expands, while a program writes.
 
 use super::*;
+use crate::policy::reaction::Reaction;
 use crate::policy::usage::{Burst, History};
 
 const MB: u64 = 1_000_000;
@@ -30,7 +31,8 @@ impl Volume {
         let (mut claim, mut done_at) = (claim(0, self.size), None);
         let (mut history, mut burst) = (History::default(), Burst::default());
         let (mut expansions, mut was_full) = (0, false);
-        let driver = Driver { reaction: self.reaction, ..Driver::default() };
+        let reaction = self.reaction.map(Reaction::Measured).unwrap_or_default();
+        let driver = Driver { reaction, ..Driver::default() };
         let settings = settings(|settings| settings.min_increase = Bytes::mib(200));
         for millis in (0..seconds * 1_000).step_by(100) {
             let now = at(0) + jiff::SignedDuration::from_millis(millis);

@@ -86,15 +86,25 @@ async fn the_agent_is_admitted_where_pods_are_restricted_and_the_pod_stays_what_
 }
 
 #[tokio::test]
-async fn the_agent_starts_before_the_other_init_containers() {
+async fn the_agent_starts_before_the_other_init_containers_which_keep_their_order() {
     in_namespace("order", async |space| {
         are_shown(space).await;
-        let init = json!([{"name": "prepare", "image": "localhost/busybox:1", "command": ["true"]}]);
+        let init = |name: &str| json!({"name": name, "image": "localhost/busybox:1", "command": ["true"]});
+        let mut proxy = init("proxy");
+        proxy["command"] = json!(["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"]);
+        proxy["restartPolicy"] = json!("Always");
+        let init = json!([init("prepare"), proxy, init("check")]);
         let set = Set::named("db").template("data", "400Mi").grows_by_usage();
         space.run(&set.with(&json!({"template": {"spec": {"initContainers": init}}}))).await;
         let pod = pod(space).await;
-        let order = pod["spec"]["initContainers"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap());
-        assert_eq!(order.collect::<Vec<_>>(), ["rso-agent", "prepare"]);
+        let names = |list: &Value| -> Vec<_> {
+            list.as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(&pod["spec"]["initContainers"]), ["rso-agent", "prepare", "proxy", "check"]);
+        let statuses = &pod["status"]["initContainerStatuses"];
+        let agent = statuses[0]["state"]["running"]["startedAt"].as_str().expect("the agent runs");
+        let prepare = statuses[1]["state"]["terminated"]["startedAt"].as_str().expect("the next one has ended");
+        assert!(agent <= prepare, "{statuses}");
     })
     .await;
 }

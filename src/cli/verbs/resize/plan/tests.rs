@@ -41,7 +41,7 @@ fn snapshot(annotations: Value, metadata: Value, claims: Vec<Claim>) -> Snapshot
     for (key, value) in metadata.as_object().unwrap() {
         object["metadata"][key] = value.clone();
     }
-    let set = SetView::of(&serde_json::from_value(object).unwrap()).unwrap();
+    let set = StatefulSetView::of(&serde_json::from_value(object).unwrap()).unwrap();
     Snapshot {
         ready: u32::try_from(claims.len()).unwrap(),
         workload: Workload::of(set, claims),

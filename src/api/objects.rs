@@ -133,7 +133,7 @@ impl fmt::Display for Address {
 }
 
 /// A name as one segment of a path. Names from the server never need it; names from a command line might.
-pub(super) fn segment(name: &str) -> String {
+pub(crate) fn segment(name: &str) -> String {
     if matches!(name, "." | "..") {
         return name.replace('.', "%2E");
     }

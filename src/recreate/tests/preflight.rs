@@ -1,9 +1,16 @@
-//! Tests of each gate: what closes it, and whether it opens again by itself.
+//! Tests of each preflight check: what fails it, and whether that resolves by itself.
+
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::observed::*;
-use super::super::*;
+use super::super::dependent::Dependent;
+use super::super::phase::Phase;
+use super::super::preflight::answers;
+use super::super::probes::Verdict;
+use super::super::rivals::Found;
+use super::super::step::{Action, Read, Step};
+use super::super::{manifest, next, preflight};
 use super::world::{OLD, World, controller_of, data, decide, nobody_else, pass, set_name};
 use crate::api::annotations::{ALLOW_OWNER, PAUSED};
 use crate::api::bytes::Bytes;
@@ -125,9 +132,9 @@ fn a_set_of_so_many_parts_that_a_recreate_would_not_fit_into_memory_blocks_and_o
             world.edit(|set| set["spec"]["template"]["spec"]["tolerations"] = vec![json!({"": 0}); count].into());
         }
     };
-    check(tolerations(super::super::journal::MOST_PARTS_OF_A_SET / 2), BLOCKED, "fields and items");
+    check(tolerations(super::super::archive::MOST_PARTS_OF_A_SET / 2), BLOCKED, "fields and items");
     let mut world = World::settled();
-    tolerations(super::super::journal::MOST_PARTS_OF_A_SET / 2 - 1_000)(&mut world);
+    tolerations(super::super::archive::MOST_PARTS_OF_A_SET / 2 - 1_000)(&mut world);
     let step = decide(&world);
     assert!(!matches!(&step, Step::Refuse(note) if note.text.contains("fields and items")), "{step:?}");
 }
@@ -139,7 +146,7 @@ fn managed_fields_count_as_parts_and_the_maximum_of_parts_does_not_block() {
     let targets = &world.intent.as_ref().unwrap().targets;
     let created = manifest::to_create(world.set.as_ref().unwrap(), targets, "0123456789abcdef").to_string();
     // An array has as many parts as items.
-    let left = super::super::journal::MOST_PARTS_OF_A_SET - parts(created.as_bytes());
+    let left = super::super::archive::MOST_PARTS_OF_A_SET - parts(created.as_bytes());
     let fields = |count: usize| {
         move |world: &mut World| world.edit(|set| set["metadata"]["managedFields"] = vec![json!(0); count].into())
     };
@@ -232,7 +239,7 @@ fn a_refusal_of_another_policy_is_another_event() {
         let why = format!("ValidatingAdmissionPolicy '{policy}' with binding 'all' denied request: no");
         world.verdicts[1] = Verdict::Refused(why.clone());
         let Step::Refuse(note) = decide(&world) else { panic!("expected a refusal") };
-        (note.case, gates::refused(&why).case)
+        (note.case, answers::refused(&why).case)
     };
     assert_eq!(case("a"), case("a"));
     let ((dry, write), (other_dry, other_write)) = (case("a"), case("b"));
@@ -366,7 +373,7 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
         let changed = || Verdict::Changed(vec!["spec.template.metadata.labels.team".to_owned()]);
         check(|world| world.verdicts[index] = changed(), BLOCKED, "changes spec.template.metadata.labels.team");
     }
-    let own = || Verdict::Refused(format!("denied request: {}: with its …", gates::OWN_POLICY));
+    let own = || Verdict::Refused(format!("denied request: {}: with its …", answers::OWN_POLICY));
     check(|world| world.verdicts[0] = own(), BLOCKED, "changes its annotations, updateStrategy or whenDeleted");
     // The API server might accept larger templates in place: only a refusal lets the recreation begin.
     check(|world| world.verdicts[4] = Verdict::Unknown("reset".to_owned()), DEFERRED, "in place got no answer (reset)");
@@ -393,35 +400,35 @@ fn rivals_are_looked_up_by_every_label_set_that_is_let_go_of() {
     world.pods.push(Dependent { owners: Vec::new(), ..world.pods[0].clone() });
     world.pods[2].labels.insert("stray".to_owned(), "yes".to_owned());
     let mut seen = world.observe();
-    let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
+    let Step::Read(Read::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
     seen.probes = Some(world.probe(&request));
-    let Step::Look(Look::Rivals(request)) = next(&seen, world.now) else { panic!("expected the rivals") };
+    let Step::Read(Read::Rivals(request)) = next(&seen, world.now) else { panic!("expected the rivals") };
     assert!(request.labels.iter().any(|labels| labels.contains_key("role")), "a label of one Pod alone counts");
     assert!(request.labels.iter().all(|labels| !labels.contains_key("stray")), "what is not ours is not released");
     // An answer about another state of the StatefulSet does not count.
     seen.rivals = nobody_else(&seen);
     seen.rivals.as_mut().unwrap().of.resource_version = "0".to_owned();
-    assert!(matches!(next(&seen, world.now), Step::Look(Look::Rivals(_))));
+    assert!(matches!(next(&seen, world.now), Step::Read(Read::Rivals(_))));
 }
 
 #[test]
 fn dry_runs_are_not_believed_for_ever() {
     let world = World::settled();
     let mut seen = world.observe();
-    let Step::Look(Look::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
+    let Step::Read(Read::Probes(request)) = next(&seen, world.now) else { panic!("expected the dry runs") };
     seen.probes = Some(world.probe(&request));
     seen.rivals = nobody_else(&seen);
     assert!(matches!(next(&seen, world.now), Step::Write(_)));
     assert!(matches!(next(&seen, world.now + Duration::from_secs(29)), Step::Write(_)));
-    assert!(matches!(next(&seen, world.now + Duration::from_secs(30)), Step::Look(_)));
+    assert!(matches!(next(&seen, world.now + Duration::from_secs(30)), Step::Read(_)));
     seen.probes.as_mut().unwrap().generation += 1;
-    assert!(matches!(next(&seen, world.now), Step::Look(_)));
+    assert!(matches!(next(&seen, world.now), Step::Read(_)));
 }
 
 #[test]
-fn every_gate_has_a_name_and_says_what_it_holds() {
-    let names: std::collections::BTreeSet<_> = gates::GATES.iter().map(|gate| gate.name).collect();
-    assert_eq!(names.len(), gates::GATES.len());
-    assert!(gates::GATES.iter().all(|gate| !gate.holds.is_empty()));
+fn every_check_has_a_name_and_states_what_it_ensures() {
+    let names: std::collections::BTreeSet<_> = preflight::CHECKS.iter().map(|check| check.name).collect();
+    assert_eq!(names.len(), preflight::CHECKS.len());
+    assert!(preflight::CHECKS.iter().all(|check| !check.ensures.is_empty()));
     assert_eq!(set_name().to_string(), "shop/db");
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::api::names::SetName;
-use crate::recreate::turn::Flight;
+use crate::recreate::concurrency::Flight;
 
 /// How long a triggered StatefulSet keeps its place in line: one that does not begin in that time no longer needs a
 /// recreation.
@@ -21,26 +21,26 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The recreations that run, and those that wait. Clones share the state.
 #[derive(Clone, Debug, Default)]
-pub struct Turns(Arc<Shared>);
+pub struct RecreationLimit(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    line: Mutex<Line>,
+    queue: Mutex<Queue>,
     changed: Notify,
 }
 
 /// The permission to run a recreation; dropping it frees the place.
 #[derive(Debug)]
-pub struct Ticket {
-    turns: Turns,
+pub struct Permit {
+    limit: RecreationLimit,
     set: SetName,
 }
 
 /// The result of a request to begin.
 #[derive(Debug)]
-pub enum Asked {
+pub enum Admission {
     /// It may begin.
-    Granted(Ticket),
+    Granted(Permit),
     /// Others are first; the StatefulSet is triggered later.
     Waits {
         /// The time of the first request.
@@ -49,7 +49,7 @@ pub enum Asked {
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct Queue {
     running: HashSet<SetName>,
     waiting: Vec<Waiter>,
 }
@@ -61,12 +61,12 @@ struct Waiter {
     called: Option<Timestamp>,
 }
 
-impl Turns {
+impl RecreationLimit {
     /// Requests to begin a recreation, beside these recreations in flight; at most `most` run at the same time.
-    pub fn ask(&self, set: &SetName, flights: &[Flight], most: usize, now: Timestamp) -> Asked {
+    pub fn ask(&self, set: &SetName, flights: &[Flight], most: usize, now: Timestamp) -> Admission {
         match self.lock().ask(set, flights, most, now) {
-            Ok(()) => Asked::Granted(Ticket { turns: self.clone(), set: set.clone() }),
-            Err(since) => Asked::Waits { since },
+            Ok(()) => Admission::Granted(Permit { limit: self.clone(), set: set.clone() }),
+            Err(since) => Admission::Waits { since },
         }
     }
 
@@ -85,19 +85,19 @@ impl Turns {
         self.0.changed.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.0.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.turns.lock().running.remove(&self.set);
-        self.turns.change();
+        self.limit.lock().running.remove(&self.set);
+        self.limit.change();
     }
 }
 
-impl Line {
+impl Queue {
     /// The error: the time of the first request.
     fn ask(&mut self, set: &SetName, flights: &[Flight], most: usize, now: Timestamp) -> Result<(), Timestamp> {
         self.drop_expired(now);
@@ -157,7 +157,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recreate::Phase;
+    use crate::recreate::phase::Phase;
 
     fn set(name: &str) -> SetName {
         let (namespace, name) = name.split_once('/').unwrap();
@@ -172,49 +172,53 @@ mod tests {
         Flight { set: set(name), phase, since: at(since) }
     }
 
-    fn granted(turns: &Turns, name: &str, flights: &[Flight], second: i64) -> Option<Ticket> {
-        match turns.ask(&set(name), flights, 2, at(second)) {
-            Asked::Granted(ticket) => Some(ticket),
-            Asked::Waits { .. } => None,
+    fn granted(limit: &RecreationLimit, name: &str, flights: &[Flight], second: i64) -> Option<Permit> {
+        match limit.ask(&set(name), flights, 2, at(second)) {
+            Admission::Granted(ticket) => Some(ticket),
+            Admission::Waits { .. } => None,
         }
     }
 
     #[test]
     fn one_recreation_runs_in_a_namespace_and_the_next_in_line_follows() {
-        let turns = Turns::default();
-        let first = granted(&turns, "shop/a", &[], 0);
+        let limit = RecreationLimit::default();
+        let first = granted(&limit, "shop/a", &[], 0);
         assert!(first.is_some());
-        assert!(granted(&turns, "shop/b", &[], 1).is_none());
-        assert!(granted(&turns, "shop/c", &[], 2).is_none());
-        assert!(turns.call(&[], 2, at(3)).is_empty());
+        assert!(granted(&limit, "shop/b", &[], 1).is_none());
+        assert!(granted(&limit, "shop/c", &[], 2).is_none());
+        assert!(limit.call(&[], 2, at(3)).is_empty());
         drop(first);
-        assert!(granted(&turns, "shop/c", &[], 4).is_none(), "b is first in line");
-        assert_eq!(turns.call(&[], 2, at(4)), [set("shop/b")]);
-        assert!(turns.call(&[], 2, at(5)).is_empty(), "it is triggered once");
-        assert!(granted(&turns, "shop/b", &[], 5).is_some());
+        assert!(granted(&limit, "shop/c", &[], 4).is_none(), "b is first in line");
+        assert_eq!(limit.call(&[], 2, at(4)), [set("shop/b")]);
+        assert!(limit.call(&[], 2, at(5)).is_empty(), "it is triggered once");
+        assert!(granted(&limit, "shop/b", &[], 5).is_some());
     }
 
     #[test]
     fn a_triggered_statefulset_that_does_not_begin_does_not_block_the_others() {
-        let turns = Turns::default();
-        let first = granted(&turns, "shop/a", &[], 0);
-        assert!(granted(&turns, "shop/gone", &[], 1).is_none());
-        assert!(granted(&turns, "shop/c", &[], 2).is_none());
+        let limit = RecreationLimit::default();
+        let first = granted(&limit, "shop/a", &[], 0);
+        assert!(granted(&limit, "shop/gone", &[], 1).is_none());
+        assert!(granted(&limit, "shop/c", &[], 2).is_none());
         drop(first);
-        assert_eq!(turns.call(&[], 2, at(3)), [set("shop/gone")]);
-        assert_eq!(turns.call(&[], 2, at(13)), [set("shop/c")]);
-        assert!(granted(&turns, "shop/c", &[], 13).is_some());
+        assert_eq!(limit.call(&[], 2, at(3)), [set("shop/gone")]);
+        assert_eq!(limit.call(&[], 2, at(13)), [set("shop/c")]);
+        assert!(granted(&limit, "shop/c", &[], 13).is_some());
     }
 
     #[test]
     fn the_limit_in_the_cluster_does_not_count_stuck_recreations() {
-        let turns = Turns::default();
-        let held = [granted(&turns, "a/db", &[], 0), granted(&turns, "b/db", &[], 0)];
+        let limit = RecreationLimit::default();
+        let held = [granted(&limit, "a/db", &[], 0), granted(&limit, "b/db", &[], 0)];
         assert!(held.iter().all(Option::is_some));
-        assert!(granted(&turns, "c/db", &[], 0).is_none());
+        assert!(granted(&limit, "c/db", &[], 0).is_none());
         drop(held);
         let check = |flights: &[Flight], second, expected: bool| {
-            assert_eq!(granted(&Turns::default(), "c/db", flights, second).is_some(), expected, "{flights:?} {second}");
+            assert_eq!(
+                granted(&RecreationLimit::default(), "c/db", flights, second).is_some(),
+                expected,
+                "{flights:?} {second}"
+            );
         };
         let adopting: Vec<_> = (0..10).map(|n| flight(&format!("ns-{n}/db"), Phase::Adopting, 0)).collect();
         check(&adopting, 59, false);
@@ -228,12 +232,12 @@ mod tests {
 
     #[test]
     fn a_statefulset_has_one_place_in_line_since_its_first_request() {
-        let turns = Turns::default();
-        let _first = granted(&turns, "shop/a", &[], 0);
+        let limit = RecreationLimit::default();
+        let _first = granted(&limit, "shop/a", &[], 0);
         for second in 1..5 {
-            let asked = turns.ask(&set("shop/b"), &[], 2, at(second));
-            assert!(matches!(asked, Asked::Waits { since } if since == at(1)));
+            let asked = limit.ask(&set("shop/b"), &[], 2, at(second));
+            assert!(matches!(asked, Admission::Waits { since } if since == at(1)));
         }
-        assert_eq!(turns.lock().waiting.len(), 1);
+        assert_eq!(limit.lock().waiting.len(), 1);
     }
 }

@@ -1,48 +1,48 @@
-//! Turns: which recreates in flight keep another one from beginning?
+//! The concurrency limit of recreations: which recreations in progress keep another one from beginning.
 //!
-//! In a namespace StatefulSets are recreated one at a time. Two would not hurt each other's objects, but what runs in one
-//! namespace often belongs together (a database in three StatefulSets, one a zone): only one of them is without its
-//! controller at a time, and a recreate that goes wrong is noticed before it goes wrong for all. In the cluster only the
-//! StatefulSets count whose pods nobody manages at this moment. What is stuck counts neither way: it would stop all others,
-//! and anybody can make something that is stuck.
+//! In a namespace, StatefulSets are recreated one at a time. Two recreations would not affect each other's objects, but
+//! the workloads of a namespace often belong together (a database in three StatefulSets, one per zone): only one of them
+//! is without its controller at a time, and a recreation that fails is noticed before the next one begins. In the
+//! cluster, only StatefulSets whose Pods no controller manages at the moment count. A recreation that is stuck counts
+//! neither way: it would stop all others, and any tenant can create one.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::journal::Phase;
-use super::observed::JournalHead;
+use super::journal::JournalHead;
+use super::phase::Phase;
 use crate::api::names::SetName;
 
-/// A phase that lasts longer than this waits for somebody.
+/// A phase that lasts longer than this waits for the controller-manager or for a person.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
-/// A StatefulSet that is not managed for so long no longer keeps the others of its namespace from being recreated.
+/// A StatefulSet that is unmanaged for this long no longer blocks the other StatefulSets of its namespace.
 const HOLDS_AT_MOST: Duration = Duration::from_secs(600);
 
-/// How far the recreate of a StatefulSet is, and since when.
+/// The progress of the recreation of a StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flight {
     /// The StatefulSet.
     pub set: SetName,
     /// The phase of its journal.
     pub phase: Phase,
-    /// Since when.
+    /// When that phase began.
     pub since: Timestamp,
 }
 
 impl Flight {
-    /// What a journal says.
+    /// The progress according to a journal.
     pub fn of(head: &JournalHead) -> Self {
         Self { set: head.set.clone(), phase: head.phase, since: head.phase_at }
     }
 
-    /// What the head of a journal says, as it is stored; none when it cannot be read.
+    /// The progress according to the stored head of a journal; `None` if it cannot be parsed.
     pub fn read(set: SetName, phase: &str, since: &str) -> Option<Self> {
         let phase = Phase::ALL.into_iter().find(|known| known.as_str() == phase)?;
         Some(Self { set, phase, since: since.parse().ok()? })
     }
 
-    /// Whether nobody manages the pods at this moment: this is what the limit of the cluster counts. An adoption takes
+    /// Whether no controller manages the Pods at this moment: the limit of the cluster counts these. An adoption takes
     /// milliseconds; one that does not end has its StatefulSet, and waits for a person.
     pub fn is_unmanaged(&self, now: Timestamp) -> bool {
         match self.phase {
@@ -52,7 +52,7 @@ impl Flight {
         }
     }
 
-    /// Whether no other StatefulSet of the namespace begins meanwhile.
+    /// Whether no other recreation of the namespace may begin meanwhile.
     pub fn holds_namespace(&self, now: Timestamp) -> bool {
         match self.phase {
             Phase::Guarded => false,
@@ -61,12 +61,12 @@ impl Flight {
         }
     }
 
-    /// Whether it waits for somebody: the controller-manager, or a person.
+    /// Whether it waits for the controller-manager or for a person.
     pub fn is_stuck(&self, now: Timestamp) -> bool {
         self.phase != Phase::Guarded && self.age(now) >= STUCK_AFTER
     }
 
-    /// A clock that ran back makes it young, never old.
+    /// The time in this phase. A clock that was set back makes it shorter, never longer.
     fn age(&self, now: Timestamp) -> Duration {
         Duration::try_from(now.duration_since(self.since)).unwrap_or(Duration::ZERO)
     }
