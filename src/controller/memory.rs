@@ -12,12 +12,11 @@ use super::repetition::{Again, LastRecreate};
 use super::standing::Standing;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
-use crate::policy::claim::Refusal;
+use crate::policy::claim::{Claim, Refusal};
 use crate::policy::decide::Trigger;
 use crate::policy::reaction::Reactions;
 use crate::recreate::outcome::Report;
 use crate::workload::snapshot::Workload;
-use crate::workload::statefulset::StatefulSetView;
 
 /// What is remembered of one StatefulSet.
 #[derive(Debug, Default)]
@@ -106,15 +105,24 @@ impl Memories {
         }
     }
 
-    /// Why the recreation of a StatefulSet to these sizes may not begin now, if so.
+    /// Why the recreation of a StatefulSet to these sizes may not begin now, if so. If each of its PVCs was expanded after
+    /// the last recreation, it only has the name of an earlier StatefulSet, and that one is forgotten.
     pub fn forbids(
         &self,
         targets: &BTreeMap<TemplateName, Bytes>,
-        set: &StatefulSetView,
+        workload: &Workload,
         now: Timestamp,
     ) -> Option<Again> {
-        let recreated = self.recreated.lock().unwrap_or_else(PoisonError::into_inner);
-        recreated.get(&set.name)?.forbids(targets, set, now)
+        let mut recreated = self.recreated.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = &workload.set;
+        let last = recreated.get(&set.name)?;
+        let of_targets = || workload.claims().filter(|claim| targets.contains_key(&claim.template));
+        let is_newer = |claim: &Claim| claim.grown_at(now).is_some_and(|at| at > last.at);
+        if of_targets().next().is_some() && of_targets().all(is_newer) {
+            recreated.remove(&set.name);
+            return None;
+        }
+        last.forbids(targets, set, now)
     }
 
     /// Puts it back.
@@ -155,6 +163,7 @@ impl Memories {
 mod tests {
     use super::*;
     use crate::controller::repetition::tests::{report, targets, view};
+    use crate::policy::samples::claim;
     use crate::recreate::phase::Ending;
 
     fn at(second: i64) -> Timestamp {
@@ -168,10 +177,35 @@ mod tests {
         memories.recreated(&set, &report(Ending::Landed, "b"), at(5));
         // A user deleted the StatefulSet: everything else that is remembered of it is dropped.
         assert!(memories.take(&set).is_none());
-        let again = memories.forbids(&targets(2), &view("c", 1), at(5));
+        let again = memories.forbids(&targets(2), &Workload::of(view("c", 1), Vec::new()), at(5));
         assert_eq!(again, Some(Again::After(Duration::from_secs(600))));
         memories.recreated(&SetName::new("ns", "other"), &report(Ending::Landed, "d"), at(40 * 24 * 3600));
-        assert_eq!(memories.forbids(&targets(2), &view("c", 1), at(5)), None, "it is too old");
+        assert_eq!(
+            memories.forbids(&targets(2), &Workload::of(view("c", 1), Vec::new()), at(5)),
+            None,
+            "it is too old"
+        );
+    }
+
+    #[test]
+    fn a_statefulset_whose_pvcs_were_expanded_since_is_another_one_of_that_name() {
+        let check = |expanded: [Option<i64>; 2], expected: Option<Again>| {
+            let memories = Memories::default();
+            for _ in 0..2 {
+                memories.recreated(&SetName::new("ns", "db"), &report(Ending::Landed, "a"), at(100));
+            }
+            let claims = (0..).zip(expanded);
+            let claims =
+                claims.map(|(ordinal, second)| Claim { resized_at: second.map(at), ..claim(ordinal, Bytes::gib(2)) });
+            let workload = Workload::of(view("c", 1), claims.collect());
+            assert_eq!(memories.forbids(&targets(2), &workload, at(200)), expected, "{expanded:?}");
+        };
+        let again = Some(Again::After(Duration::from_secs(500)));
+        check([Some(150), Some(160)], None);
+        check([Some(50), Some(50)], again);
+        // A replica that was added since says nothing about the others.
+        check([Some(50), Some(160)], again);
+        check([None, Some(160)], again);
     }
 
     #[test]

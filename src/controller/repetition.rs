@@ -108,7 +108,10 @@ pub(super) mod tests {
     pub(in crate::controller) fn view(uid: &str, generation: i64) -> StatefulSetView {
         let set = serde_json::json!({
             "metadata": {"name": "db", "namespace": "ns", "uid": uid, "generation": generation},
-            "spec": {"serviceName": "db", "selector": {}, "template": {}},
+            "spec": {
+                "serviceName": "db", "selector": {}, "template": {},
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}],
+            },
         });
         StatefulSetView::of(&serde_json::from_value(set).unwrap()).unwrap()
     }

@@ -151,7 +151,7 @@ pub(super) async fn update(
     if let Some(left) = pass.memory.taken_back.as_ref().and_then(|held| held.left(now)) {
         return Ok(Next::After(left));
     }
-    if let Some(again) = context.memories.forbids(&targets, &workload.set, now) {
+    if let Some(again) = context.memories.forbids(&targets, workload, now) {
         report::note(context, name, &again.note(), now);
         return Ok(match again {
             Again::Never => Next::Change,
