@@ -11,7 +11,7 @@ use rso::policy::claim::{Claim, Phase, Resize};
 use rso::policy::decide::{Verdict, decide};
 use rso::policy::drivers::Driver;
 use rso::policy::settings::{Auto, Limits, TemplateSettings};
-use rso::policy::usage::{Reading, Usage, judge, read_agent, read_held, read_summary};
+use rso::policy::usage::{Rate, Reading, Usage, judge, read_agent, read_held, read_summary};
 
 use super::draw;
 
@@ -58,7 +58,7 @@ fn now() -> Timestamp {
 fn is_believed_with_care(usage: &Usage) {
     for capacity in [Bytes::mib(1), Bytes::gib(10), usage.total.min(Bytes::MAX), Bytes::MAX] {
         let claim = claim(&usage.claim, capacity);
-        let reading = judge(usage.clone(), &claim, 0);
+        let reading = judge(usage.clone(), &claim, Rate::default());
         if let Reading::Measured { usage, .. } = &reading {
             assert!(usage.used <= usage.total && usage.available <= usage.total.saturating_sub(usage.used));
             assert!(usage.total <= capacity.saturating_add(Bytes(capacity.0 / 2)), "larger than its volume");
@@ -97,5 +97,6 @@ fn claim(name: &ClaimName, size: Bytes) -> Claim {
         class: None,
         resized_at: None,
         sizer: None,
+        rescue: Default::default(),
     }
 }

@@ -7,11 +7,14 @@ use arbitrary::{Result, Unstructured};
 use jiff::Timestamp;
 use rso::api::bytes::{Bytes, Percent};
 use rso::api::names::{ClaimName, Ordinal};
-use rso::policy::claim::{Claim, Class, Phase, Resize, Sizer};
+use rso::policy::claim::{Blind, Claim, Class, Phase, Resize, Sizer};
 use rso::policy::decide::{Decision, Trigger, Verdict, decide};
 use rso::policy::drivers::{Driver, Growth, Rounding};
+use rso::policy::failure::ContainerFailure;
+use rso::policy::reaction::Reaction;
+use rso::policy::rescue::{Evidence, LastReading, MOST_STEPS};
 use rso::policy::settings::{Auto, Increase, Limits, Request, TemplateSettings, TemplateSync};
-use rso::policy::usage::{Inodes, Reading, Source, Usage, judge};
+use rso::policy::usage::{Inodes, Rate, Reading, Source, Usage, judge};
 
 use super::draw;
 
@@ -26,13 +29,13 @@ struct Case {
     driver: Driver,
     template_size: Bytes,
     claims: Vec<Claim>,
-    usages: Vec<(Usage, u64)>,
+    usages: Vec<(Usage, Rate)>,
     now: Timestamp,
 }
 
 impl Case {
     fn decide(&self) -> Decision {
-        let judged = |(usage, rate): &(Usage, u64)| {
+        let judged = |(usage, rate): &(Usage, Rate)| {
             let claim = self.claims.iter().find(|claim| claim.name == usage.claim)?;
             Some((usage.claim.clone(), judge(usage.clone(), claim, *rate)))
         };
@@ -80,8 +83,14 @@ fn is_within_limits(case: &Case, decision: &Decision) {
         assert!(case.claims.iter().any(|claim| claim.requested < to), "nobody grows to {to}");
         let asked = settings.requested.is_some();
         assert!(asked || settings.auto == Auto::On, "nobody asked for {to}");
-        if trigger == Trigger::Usage {
-            is_a_step(case, to);
+        match trigger {
+            Trigger::Usage => is_a_step(case, to),
+            Trigger::Rescue => {
+                is_a_step(case, to);
+                assert!(settings.rescue && settings.max_size.is_some(), "no limit was set");
+                assert!(decision.rescue.as_ref().is_some_and(|rescue| rescue.steps <= MOST_STEPS), "too many steps");
+            }
+            Trigger::Annotation | Trigger::Apply | Trigger::Siblings => {}
         }
     }
     if let Verdict::Recommend { to } = decision.verdict {
@@ -120,7 +129,8 @@ fn is_a_step(case: &Case, to: Bytes) {
 fn case(u: &mut Unstructured<'_>) -> Result<Case> {
     let now = Timestamp::from_second(draw::NOW).unwrap_or(Timestamp::MIN);
     let claims = (0..u.int_in_range(0..=3)?).map(|ordinal| claim(u, ordinal)).collect::<Result<Vec<_>>>()?;
-    let usages = claims.iter().map(|claim| Ok((usage(u, claim)?, draw::number(u)?))).collect::<Result<_>>()?;
+    let rate = |u: &mut Unstructured<'_>| Ok(Rate { trend: draw::number(u)?, burst: draw::number(u)? });
+    let usages = claims.iter().map(|claim| Ok((usage(u, claim)?, rate(u)?))).collect::<Result<_>>()?;
     Ok(Case { settings: settings(u)?, driver: driver(u)?, template_size: draw::size(u)?, claims, usages, now })
 }
 
@@ -142,6 +152,7 @@ fn settings(u: &mut Unstructured<'_>) -> Result<TemplateSettings> {
     settings.min_increase = draw::size(u)?;
     settings.cooldown = draw::maybe(u, draw::span)?.map(|cooldown| cooldown.max(limits.min_cooldown));
     settings.lead_time = draw::maybe(u, draw::span)?;
+    settings.rescue = u.arbitrary()?;
     settings.template_sync = *u.choose(&[TemplateSync::Always, TemplateSync::OnUserChange, TemplateSync::Never])?;
     settings.requested = draw::maybe(u, |u| {
         Ok(Request { size: draw::size(u)?.max(Bytes(1)), key: draw::one(u, &["resize.data", "requested"])?.to_owned() })
@@ -163,6 +174,7 @@ pub fn driver(u: &mut Unstructured<'_>) -> Result<Driver> {
         rounding,
         max_size: draw::maybe(u, draw::size)?,
         growth: *u.choose(&[Growth::Online, Growth::Offline, Growth::Never])?,
+        reaction: draw::maybe(u, draw::span)?.map(Reaction::Measured).unwrap_or_default(),
     })
 }
 
@@ -204,7 +216,28 @@ pub fn claim(u: &mut Unstructured<'_>, ordinal: u32) -> Result<Claim> {
         sizer: draw::maybe(u, |u| {
             Ok(Sizer { manager: "m".to_owned(), is_ours: u.arbitrary()?, at: draw::maybe(u, draw::time)? })
         })?,
+        rescue: blind(u)?,
     })
+}
+
+/// What is known of it while nothing measures it.
+fn blind(u: &mut Unstructured<'_>) -> Result<Blind> {
+    let words = ["No space left on device", "panic", "", "ENOSPC\u{202e}\n"];
+    let failures = (0..u.int_in_range(0..=2)?).map(|_| {
+        Ok(ContainerFailure {
+            container: "db".to_owned(),
+            reason: draw::one(u, &["Error", "StartError", "CrashLoopBackOff"])?.to_owned(),
+            message: draw::one(u, &words)?.to_owned(),
+            exit_code: draw::maybe(u, |u| u.arbitrary())?,
+            at: draw::maybe(u, draw::time)?,
+        })
+    });
+    let failures = failures.collect::<Result<_>>()?;
+    let last = draw::maybe(u, |u| {
+        let share = Percent(u.int_in_range(0..=100_000)?);
+        Ok(LastReading { at: draw::time(u)?, share, is_over: u.arbitrary()? })
+    })?;
+    Ok(Blind { steps: draw::maybe(u, |u| u.int_in_range(0..=4))?.unwrap_or(0), evidence: Evidence { last, failures } })
 }
 
 /// What somebody says of its volume; mostly something possible.

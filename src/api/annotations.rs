@@ -22,6 +22,9 @@ pub const ALLOW_DELETE: &str = "resize-statefulset-operator/allow-delete";
 pub const REQUESTED: &str = "resize-statefulset-operator/requested";
 /// State, on a PVC: RFC 3339 time of its last expansion, written in the same patch as the size.
 pub const RESIZED_AT: &str = "resize-statefulset-operator/resized-at";
+/// State, on a PVC: how often it was expanded without a measurement since the last one, written in the same patch as the
+/// size.
+pub const RESCUED: &str = "resize-statefulset-operator/rescued";
 /// State, on a Pod: RFC 3339 time at which rso asked its kubelet to look at an expanded volume. The kubelet synchronizes
 /// a Pod at once if an annotation of it changes.
 pub const RESIZE_SEEN: &str = "resize-statefulset-operator/resize-seen";
@@ -137,6 +140,14 @@ pub const KEYS: &[KeyDoc] = &[
         "off",
         "Expand early if, at the current rate, the volume will fill up within this time.",
     ),
+    intent(
+        "rescue",
+        true,
+        "`\"true\"`, `\"false\"`",
+        "`\"false\"`",
+        "Expand a volume that nothing measures if its Pod reports that the disk is full: at most three steps, ten minutes \
+         apart, up to `max-size`, without which it has no effect.",
+    ),
     intent("template-sync", false, "`Always`, `OnUserChange`, `Never`", "`Always`", "When rso updates the template."),
     intent(
         "paused",
@@ -164,6 +175,12 @@ pub const KEYS: &[KeyDoc] = &[
         "resized-at",
         "RFC 3339 time",
         "On a PVC: the time of its last expansion, written in the same patch as the size.",
+    ),
+    state(
+        "rescued",
+        "a number",
+        "On a PVC: how often rso expanded it without a measurement since the last one, written in the same patch as the \
+         size.",
     ),
     state(
         "resize-seen",

@@ -79,6 +79,10 @@ reasons! {
     Warning CooldownActive,
     /// The usage of the volume is unknown.
     Warning UsageUnknown,
+    /// Nothing measures the volume, its Pod reports that the disk is full, and rso expands it: `rescue`.
+    Warning RescueTriggered,
+    /// Nothing measures the volume, and rso does not expand it: `rescue` has no `max-size`, or its steps are used up.
+    Warning RescueRefused,
     /// The CSI driver expands the volume only while no Pod uses it.
     Warning OfflineExpansionNeeded,
     /// The CSI driver cannot provide this size, or a policy of the cluster rejects it.

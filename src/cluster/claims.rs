@@ -13,7 +13,7 @@ use crate::api::bytes::Bytes;
 use crate::api::refusal::Refusal;
 use crate::api::storage;
 use crate::policy::claim::Claim;
-use crate::workload::claims::expansion;
+use crate::workload::claims::{Rescued, expansion};
 
 /// The most dry runs of one attempt: of the wanted size, then of half the step, down to a sixty-fourth.
 const MOST_TRIES: u32 = 7;
@@ -47,6 +47,17 @@ pub enum OrLess {
     No,
 }
 
+/// A requested size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The size.
+    pub size: Bytes,
+    /// Whether a smaller one is better than none.
+    pub or_less: OrLess,
+    /// What is recorded with it.
+    pub rescued: Rescued,
+}
+
 /// Requests a size: first as a dry run, then for real, both with the resourceVersion of the PVC that was read as the
 /// precondition.
 ///
@@ -58,13 +69,13 @@ pub async fn grow(
     leadership: &Leadership,
     namespace: &str,
     claim: &Claim,
-    wanted: (Bytes, OrLess),
+    wanted: Wanted,
     now: jiff::Timestamp,
 ) -> Result<Growth, Error> {
-    let (mut to, or_less) = wanted;
+    let Wanted { size: mut to, or_less, rescued } = wanted;
     let mut less = None;
     for _ in 0..MOST_TRIES {
-        let write = expansion(namespace, claim, to, now);
+        let write = expansion(namespace, claim, to, rescued, now);
         match ended(client.dry_run(&write).await.map(Some), to)? {
             Growth::Committed { .. } => {
                 return Ok(ended(act(client, leadership, &write).await, to)?.because(less));

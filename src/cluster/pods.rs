@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodStatus};
 
 use crate::api::names::{AGENT_CONTAINER, AGENT_PORT, ClaimName};
-use crate::policy::usage::{ContainerFailure, Failing, Unknown, excerpt};
+use crate::policy::failure::{ContainerFailure, excerpt};
+use crate::policy::usage::{Failing, Unknown};
 
 mod lean;
 mod trouble;

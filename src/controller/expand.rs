@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::deferral::HeldBack;
-use super::memory::Growing;
+use super::memory::{Growing, Grown};
 use super::pass::Pass;
 use super::report::{self, Attempt};
 use super::requeue::Next;
-use crate::api::bytes::Bytes;
-use crate::cluster::claims::{self, Growth, OrLess};
+use crate::cluster::claims::{self, Growth, Wanted};
 use crate::cluster::observe::ObserveError;
 use crate::policy::claim::Claim;
 use crate::policy::decide::Trigger;
+use crate::workload::claims::Rescued;
 use crate::workload::snapshot::Workload;
 
 /// The watch reports the write. If it is slow, the next reconciliation meets a Conflict and changes nothing.
@@ -24,19 +24,24 @@ pub(super) async fn expand(
     pass: &mut Pass<'_>,
     workload: &Workload,
     claim: &Claim,
-    wanted: (Bytes, OrLess),
+    wanted: Wanted,
     trigger: Trigger,
 ) -> Result<Next, ObserveError> {
     let (context, now) = (pass.context, pass.now);
     let namespace = &pass.name.namespace;
     let growth = claims::grow(&context.client, &context.leadership, namespace, claim, wanted, now).await?;
-    report::grown(context, workload, &Attempt { claim, wanted: wanted.0, trigger, growth: &growth }, now);
+    report::grown(context, workload, &Attempt { claim, wanted: wanted.size, trigger, growth: &growth }, now);
     Ok(match growth {
         Growth::Committed { .. } => {
-            context.memories.grew(claim.uid.clone(), now);
+            let steps = match wanted.rescued {
+                Rescued::Steps(steps) => steps,
+                Rescued::Unchanged => claim.rescue.steps,
+                Rescued::Over => 0,
+            };
+            context.memories.grew(claim.uid.clone(), Grown { at: now, steps });
             pass.memory.held_back.remove(&claim.name);
             let from = claim.capacity.unwrap_or(claim.requested);
-            let growing = Growing { from, since: now, trigger };
+            let growing = Growing { from, since: now, trigger, is_ours: true };
             pass.memory.growing.insert(claim.name.clone(), growing);
             Next::After(AFTER_WRITE)
         }

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::bytes::Bytes;
+use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::{ClaimName, Ordinal};
 use crate::cluster::pods::PodView;
 use crate::policy::claim::Claim;
 use crate::policy::decide::reaches_threshold;
+use crate::policy::drivers::Driver;
+use crate::policy::rescue::LastReading;
 use crate::policy::settings::TemplateSettings;
-use crate::policy::usage::{History, Reading, Unknown, Usage, judge, next_look};
+use crate::policy::usage::{Burst, History, Rate, Reading, Unknown, Usage, judge, next_look};
 
 mod held;
 
@@ -36,6 +38,7 @@ const MIN_JITTERED_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Wanted {
     pub(super) claim: Claim,
     pub(super) settings: TemplateSettings,
+    pub(super) driver: Driver,
 }
 
 /// The PVCs that rso measures, by the ordinal of the Pod that uses them.
@@ -51,6 +54,7 @@ pub(super) struct Gauges {
 #[derive(Debug)]
 struct Gauge {
     history: History,
+    burst: Burst,
     /// The last successful reading.
     measured: Option<Reading>,
     /// Why the last query failed.
@@ -81,6 +85,8 @@ struct PodKind {
 enum Summary {
     /// It is measured, and below its thresholds.
     BelowThreshold,
+    /// It was below its thresholds, nothing measures it now, and `rescue` may decide.
+    Idle,
     /// It is measured, and above one of them.
     AboveThreshold,
     /// It is unknown.
@@ -132,14 +138,16 @@ impl Gauges {
         now: Timestamp,
     ) -> Option<bool> {
         let mut of_pod = self.wanted.get(&ordinal).into_iter().flatten();
-        let Wanted { claim, settings } = of_pod.find(|wanted| wanted.claim.name == *name)?;
+        let wanted = of_pod.find(|wanted| wanted.claim.name == *name)?;
+        let Wanted { claim, settings, .. } = wanted;
         let gauge = self.known.entry(name.clone()).or_insert_with(|| Gauge::new(now));
         let wait = match result {
             Ok(usage) => {
                 gauge.history.add(&usage);
+                gauge.burst.add(usage.at, usage.used.0, usage.write_rate);
                 gauge.ran = now;
                 let wait = next_look(&usage, settings.threshold, MAX_WRITE_RATE);
-                match judge(usage, claim, gauge.history.rate()) {
+                match judge(usage, claim, Rate { trend: gauge.history.rate(), burst: gauge.burst.rate() }) {
                     Reading::Unknown(why) => gauge.unknown = Some(why),
                     reading @ (Reading::Measured { .. } | Reading::Idle { .. }) => {
                         (gauge.measured, gauge.unknown) = (Some(reading), None);
@@ -158,16 +166,17 @@ impl Gauges {
         gauge.capacity = claim.capacity;
         gauge.pod = pod.map(PodKind::of);
         gauge.due = now.checked_add(spread(name, now, wait)).unwrap_or(Timestamp::MAX);
-        Some(gauge.is_news(&gauge.summary(claim, settings, now), now))
+        Some(gauge.is_news(&gauge.summary(wanted, now), now))
     }
 
     /// The readings for a reconciliation.
     pub(super) fn readings(&mut self, now: Timestamp) -> BTreeMap<ClaimName, Reading> {
         let mut readings = BTreeMap::new();
-        for Wanted { claim, settings } in self.wanted.values().flatten() {
+        for wanted in self.wanted.values().flatten() {
+            let claim = &wanted.claim;
             let reading = match self.known.get_mut(&claim.name) {
                 Some(gauge) => {
-                    gauge.reconciled = Some((gauge.summary(claim, settings, now), now));
+                    gauge.reconciled = Some((gauge.summary(wanted, now), now));
                     gauge.reading(claim, now)
                 }
                 None => Reading::Unknown(Unknown::NotYet),
@@ -175,6 +184,19 @@ impl Gauges {
             readings.insert(claim.name.clone(), reading);
         }
         readings
+    }
+
+    /// The last successful reading of a PVC, regardless of its age.
+    pub(super) fn last(&self, claim: &ClaimName) -> Option<LastReading> {
+        let wanted = self.wanted.values().flatten().find(|wanted| wanted.claim.name == *claim)?;
+        let (usage, rate) = match self.known.get(claim)?.measured.as_ref()? {
+            Reading::Measured { usage, rate, .. } | Reading::Idle { usage, rate, .. } => (usage, *rate),
+            Reading::Unknown(_) => return None,
+        };
+        let share = usage.fullness().max(usage.inode_fullness()).unwrap_or(Percent::whole(100));
+        // What was to come soon is no evidence.
+        let is_over = reaches_threshold(&wanted.settings, &wanted.driver, usage, Rate { trend: rate.trend, burst: 0 });
+        Some(LastReading { at: usage.at, share, is_over })
     }
 
     /// When the next query is due.
@@ -187,6 +209,7 @@ impl Gauge {
     fn new(now: Timestamp) -> Self {
         Self {
             history: History::default(),
+            burst: Burst::default(),
             measured: None,
             unknown: None,
             ran: Timestamp::MIN,
@@ -204,7 +227,7 @@ impl Gauge {
         let again = match summary {
             Summary::AboveThreshold => Duration::ZERO,
             Summary::BelowThreshold => RECONCILE_INTERVAL,
-            Summary::Unknown(_) => UNKNOWN_RECONCILE_INTERVAL,
+            Summary::Idle | Summary::Unknown(_) => UNKNOWN_RECONCILE_INTERVAL,
         };
         seen != summary || since >= again
     }
@@ -231,9 +254,11 @@ impl Gauge {
         kept.filter(|reading| reading.current(claim, now).is_ok()).unwrap_or_else(|| Reading::Unknown(why.clone()))
     }
 
-    fn summary(&self, claim: &Claim, settings: &TemplateSettings, now: Timestamp) -> Summary {
-        match self.reading(claim, now).current(claim, now) {
-            Ok((usage, rate)) if reaches_threshold(settings, usage, rate) => Summary::AboveThreshold,
+    fn summary(&self, Wanted { claim, settings, driver }: &Wanted, now: Timestamp) -> Summary {
+        let reading = self.reading(claim, now);
+        match reading.current(claim, now) {
+            Ok((usage, rate)) if reaches_threshold(settings, driver, usage, rate) => Summary::AboveThreshold,
+            Ok(_) if settings.rescue && matches!(reading, Reading::Idle { .. }) => Summary::Idle,
             Ok(_) => Summary::BelowThreshold,
             Err(why) => Summary::Unknown(why),
         }

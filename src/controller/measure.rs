@@ -23,9 +23,13 @@ use crate::cluster::clock;
 use crate::cluster::pods::PodView;
 use crate::cluster::usage;
 use crate::policy::claim::{Claim, Phase};
+use crate::policy::drivers::Driver;
+use crate::policy::reaction::Reaction;
+use crate::policy::rescue::Evidence;
 use crate::policy::settings::Auto;
 use crate::policy::usage::{Reading, Unknown, Usage};
 use crate::telemetry::registry::{Volume, VolumeUsage};
+use crate::workload::group::VolumeGroup;
 use crate::workload::snapshot::Workload;
 
 /// StatefulSets that are measured at the same time. Each only waits; `cluster::usage` limits the open requests.
@@ -41,7 +45,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// background.
 pub(super) fn readings(context: &Context, workload: &Workload, now: Timestamp) -> BTreeMap<ClaimName, Reading> {
     let set = &workload.set.name;
-    let wanted = wanted(workload);
+    let wanted = wanted(context, workload);
     if wanted.is_empty() {
         context.measuring.forget(set);
         return BTreeMap::new();
@@ -57,6 +61,28 @@ pub(super) fn readings(context: &Context, workload: &Workload, now: Timestamp) -
         context.measuring.due.now(set.clone());
     }
     gauges.readings(now)
+}
+
+/// The limits of the CSI driver of a template, with the time that its expansions take.
+pub(super) fn driver(context: &Context, group: &VolumeGroup) -> Driver {
+    let class = group.claims.iter().find_map(|claim| claim.class.as_ref());
+    let measured = class.and_then(|class| context.memories.reaction(&class.name));
+    let assumed = if context.nudges.enabled { Reaction::NUDGED } else { Reaction::NOT_NUDGED };
+    let reaction = measured.map_or(assumed, Reaction::Measured);
+    Driver { reaction, ..group.driver(&context.drivers) }
+}
+
+/// Adds what is known of the PVCs of templates with `rescue`, in case that nothing measures them.
+pub(super) fn evidence(context: &Context, workload: &mut Workload, now: Timestamp) {
+    let Workload { set, settings, groups, .. } = workload;
+    let has_rescue = |group: &VolumeGroup| settings.templates.get(&group.template.name).is_some_and(|own| own.rescue);
+    let sets = context.measuring.lock();
+    let gauges = sets.get(&set.name);
+    for claim in groups.iter_mut().filter(|group| has_rescue(group)).flat_map(|group| &mut group.claims) {
+        let pod = view(context, &set.name, claim.ordinal, now).filter(|pod| pod.claims.contains(&claim.name));
+        let failures = pod.map(|pod| pod.failures).unwrap_or_default();
+        claim.rescue.evidence = Evidence { last: gauges.and_then(|gauges| gauges.last(&claim.name)), failures };
+    }
 }
 
 /// Measures until it is dropped. `reconciles`: triggers reconciliations.
@@ -145,12 +171,13 @@ impl Context {
 }
 
 /// The PVCs that rso measures, by the ordinal of the Pod that uses them.
-fn wanted(workload: &Workload) -> ByPod {
+fn wanted(context: &Context, workload: &Workload) -> ByPod {
     let mut wanted = ByPod::new();
     for (group, settings) in workload.configured().filter(|(_, settings)| settings.auto != Auto::Off) {
+        let driver = driver(context, group);
         for claim in group.claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
             let of_pod = wanted.entry(claim.ordinal).or_default();
-            of_pod.push(Wanted { claim: claim.clone(), settings: settings.clone() });
+            of_pod.push(Wanted { claim: claim.clone(), settings: settings.clone(), driver });
         }
     }
     wanted

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,6 +14,7 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::policy::claim::{Claim, Refusal};
 use crate::policy::decide::Trigger;
+use crate::policy::reaction::Reactions;
 use crate::recreate::outcome::Report;
 use crate::workload::snapshot::Workload;
 
@@ -57,6 +59,17 @@ pub struct Growing {
     pub since: Timestamp,
     /// Why it is expanded.
     pub trigger: Trigger,
+    /// Whether this leader requested it, and so knows when to the millisecond.
+    pub is_ours: bool,
+}
+
+/// The last expansion of a PVC that this leader requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grown {
+    /// When.
+    pub at: Timestamp,
+    /// How many expansions without a measurement there were with it, since the last measurement.
+    pub steps: u32,
 }
 
 /// What is remembered of all StatefulSets. A reconciliation takes what belongs to its StatefulSet and puts it back, so
@@ -66,7 +79,9 @@ pub struct Memories {
     sets: Mutex<HashMap<SetName, Memory>>,
     /// When PVCs were expanded. Apart from the StatefulSets, which are forgotten when an annotation is removed; the
     /// cooldown is not.
-    grown: Mutex<HashMap<Uid, Timestamp>>,
+    grown: Mutex<HashMap<Uid, Grown>>,
+    /// How long the expansions took.
+    reactions: Mutex<Reactions>,
     /// The last recreation of each StatefulSet. Apart as well: it must outlast a client that reverts the size by
     /// deleting the StatefulSet.
     recreated: Mutex<HashMap<SetName, LastRecreate>>,
@@ -116,14 +131,26 @@ impl Memories {
     }
 
     /// The expansion of a PVC was requested.
-    pub fn grew(&self, claim: Uid, now: Timestamp) {
+    pub fn grew(&self, claim: Uid, growth: Grown) {
         let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
-        grown.retain(|_, at| now.duration_since(*at) < RETENTION);
-        grown.insert(claim, now);
+        grown.retain(|_, before| growth.at.duration_since(before.at) < RETENTION);
+        grown.insert(claim, growth);
     }
 
-    /// When this leader last requested the expansion of a PVC.
-    pub fn grown_at(&self, claim: &Uid) -> Option<Timestamp> {
+    /// An expansion in a StorageClass took this time. Returns the longest of the last ones.
+    pub fn reacted(&self, class: &str, took: Duration) -> Option<Duration> {
+        let mut reactions = self.reactions.lock().unwrap_or_else(PoisonError::into_inner);
+        reactions.add(class, took);
+        reactions.longest(class)
+    }
+
+    /// The longest of the last expansions in a StorageClass.
+    pub fn reaction(&self, class: &str) -> Option<Duration> {
+        self.reactions.lock().unwrap_or_else(PoisonError::into_inner).longest(class)
+    }
+
+    /// The last expansion of a PVC that this leader requested.
+    pub fn grown(&self, claim: &Uid) -> Option<Grown> {
         self.grown.lock().unwrap_or_else(PoisonError::into_inner).get(claim).copied()
     }
 
@@ -134,8 +161,6 @@ impl Memories {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::controller::repetition::tests::{report, targets, view};
     use crate::policy::samples::claim;

@@ -19,7 +19,7 @@ use super::requeue::{self, Next};
 use super::sync::{self, Unfinished, unfinished};
 use crate::api::names::{ClaimName, SetName};
 use crate::api::requested::Remaining;
-use crate::cluster::claims::OrLess;
+use crate::cluster::claims::{OrLess, Wanted};
 use crate::cluster::clock;
 use crate::cluster::observe::ObserveError;
 use crate::cluster::requests::{self, Shortened};
@@ -27,6 +27,7 @@ use crate::policy::claim::refusal;
 use crate::policy::decide::{Trigger, decide};
 use crate::policy::settings::TemplateSettings;
 use crate::policy::usage::Reading;
+use crate::workload::claims::Rescued;
 use crate::workload::group::VolumeGroup;
 use crate::workload::plan::{self, Plan, Step, Template};
 use crate::workload::snapshot::Workload;
@@ -70,7 +71,7 @@ async fn run(pass: &mut Pass<'_>) -> Result<Option<Next>, ObserveError> {
     let Some(set) = context.cache.set(name).filter(|set| set.is_managed() && !set.deleting) else {
         return Ok(unfinished.or_none());
     };
-    let workload = snapshot(context, set, now); // cache
+    let mut workload = snapshot(context, set, now); // cache
     report::problems(context, &workload, now);
     report::absorbed(context, &workload, now);
     if workload.settings.paused {
@@ -78,6 +79,7 @@ async fn run(pass: &mut Pass<'_>) -> Result<Option<Next>, ObserveError> {
         return Ok(Some(unfinished.or_change()));
     }
     let readings = measure::readings(context, &workload, now); // what is known; measured apart
+    measure::evidence(context, &mut workload, now); // what is known of the others
     remember(pass, &workload);
     let templates = decided(pass, &workload, &readings); // pure
     let plan = planned(pass, &templates); // pure
@@ -96,8 +98,8 @@ async fn run(pass: &mut Pass<'_>) -> Result<Option<Next>, ObserveError> {
 fn snapshot(context: &Context, set: StatefulSetView, now: Timestamp) -> Workload {
     let mut workload = Workload::read(context.cache.as_ref(), set, &context.limits);
     for claim in workload.claims_mut() {
-        if let Some(at) = context.memories.grown_at(&claim.uid) {
-            claim.remember_growth(at, now);
+        if let Some(grown) = context.memories.grown(&claim.uid) {
+            claim.remember_growth(grown.at, grown.steps, now);
         }
     }
     workload
@@ -114,7 +116,7 @@ fn remember(pass: &mut Pass<'_>, workload: &Workload) {
         };
         if let Some(from) = claim.capacity.filter(|_| !claim.is_done()) {
             let since = claim.grown_at(now).unwrap_or(now);
-            let growing = || Growing { from, since, trigger: Trigger::Siblings };
+            let growing = || Growing { from, since, trigger: Trigger::Siblings, is_ours: false };
             memory.growing.entry(claim.name.clone()).or_insert_with(growing);
         }
     }
@@ -123,7 +125,7 @@ fn remember(pass: &mut Pass<'_>, workload: &Workload) {
 fn decided<'a>(pass: &Pass<'_>, workload: &'a Workload, readings: &BTreeMap<ClaimName, Reading>) -> Vec<Template<'a>> {
     let (context, now) = (pass.context, pass.now);
     let decided = |(group, settings): (&'a VolumeGroup, &'a TemplateSettings)| {
-        let driver = group.driver(&context.drivers);
+        let driver = measure::driver(context, group);
         let claims = group.claims.clone();
         let decision = decide(settings, &driver, group.template.size?, &claims, readings, now);
         // Retained PVCs are worth their walk only if something is about to change.
@@ -154,7 +156,18 @@ fn arrivals<'a>(pass: &mut Pass<'_>, workload: &'a Workload) -> Vec<Arrival<'a>>
         let Some(growing) = pass.memory.growing.remove(&claim.name) else { continue };
         if to > growing.from {
             let took = Duration::try_from(pass.now.duration_since(growing.since)).unwrap_or_default();
-            arrivals.push(Arrival { claim, from: growing.from, to, took, trigger: growing.trigger });
+            if let Some(class) = claim.class.as_ref().filter(|_| growing.is_ours) {
+                let reaction = pass.context.memories.reacted(&class.name, took);
+                report::reacted(pass.context, &class.name, reaction);
+            }
+            arrivals.push(Arrival {
+                claim,
+                from: growing.from,
+                to,
+                took,
+                is_exact: growing.is_ours,
+                trigger: growing.trigger,
+            });
         }
     }
     arrivals
@@ -163,9 +176,14 @@ fn arrivals<'a>(pass: &mut Pass<'_>, workload: &'a Workload) -> Vec<Arrival<'a>>
 async fn act(pass: &mut Pass<'_>, workload: &Workload, plan: Plan) -> Result<Next, ObserveError> {
     match plan.step {
         Step::Rest => tidy(pass.context, workload).await,
-        Step::Grow { claim, to, trigger, is_full } => {
+        Step::Grow { claim, to, trigger, is_full, rescue } => {
             let or_less = if is_full { OrLess::Yes } else { OrLess::No };
-            expand(pass, workload, &claim, (to, or_less), trigger).await
+            let rescued = match rescue {
+                Some(steps) => Rescued::Steps(steps),
+                None if trigger == Trigger::Usage && is_full => Rescued::Over,
+                None => Rescued::Unchanged,
+            };
+            expand(pass, workload, &claim, Wanted { size: to, or_less, rescued }, trigger).await
         }
         Step::Sync(targets) => sync::update(pass, workload, targets).await,
     }

@@ -18,6 +18,7 @@ use crate::cluster::claims::Growth;
 use crate::cluster::client::chain;
 use crate::cluster::events::Subject;
 use crate::cluster::observe::ObserveError;
+use crate::policy::brief;
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
 use crate::telemetry::registry::ReconcileResult;
@@ -138,6 +139,8 @@ pub(super) struct Arrival<'a> {
     pub(super) to: Bytes,
     /// The time since the request.
     pub(super) took: Duration,
+    /// Whether that time is exact: this leader requested the expansion.
+    pub(super) is_exact: bool,
     /// Why it was expanded.
     pub(super) trigger: Trigger,
 }
@@ -263,10 +266,18 @@ fn measured_template(context: &Context, workload: &Workload, template: &Template
     }
 }
 
+/// The longest of the last expansions in a StorageClass.
+pub(super) fn reacted(context: &Context, class: &str, reaction: Option<Duration>) {
+    if let Some(reaction) = reaction {
+        context.telemetry.metrics.reaction(class, reaction);
+    }
+}
+
 /// A PVC whose expansion is done.
 pub(super) fn arrived(context: &Context, workload: &Workload, arrival: &Arrival<'_>, now: Timestamp) {
-    let Arrival { claim, from, to, took, trigger } = *arrival;
-    let text = format!("expanded PVC {} and its filesystem from {from} to {to}", claim.name);
+    let Arrival { claim, from, to, took, is_exact, trigger } = *arrival;
+    let within = if is_exact { format!(" in {}", brief(took)) } else { String::new() };
+    let text = format!("expanded PVC {} and its filesystem from {from} to {to}{within}", claim.name);
     of_claim(context, workload, claim, &Note::new(Reason::ClaimExpanded, to, text).about(&claim.name), now);
     let set = &workload.set.name;
     info!(namespace = set.namespace, statefulset = set.name, claim = %claim.name, %from, %to, ?took, "PVC expanded");

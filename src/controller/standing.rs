@@ -64,6 +64,8 @@ const fn patience(reason: Reason) -> Option<Duration> {
         | Reason::MaxSizeReached
         | Reason::CooldownActive
         | Reason::OfflineExpansionNeeded
+        | Reason::RescueTriggered
+        | Reason::RescueRefused
         | Reason::ExpansionInfeasible
         | Reason::ExpansionStuck
         | Reason::TemplateSyncBlocked

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::drivers::{Driver, Growth};
+use super::rescue::Evidence;
 use super::{elapsed, spoken};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, TemplateName, Uid};
@@ -125,6 +126,17 @@ pub struct Claim {
     pub resized_at: Option<Timestamp>,
     /// Who set the size that it requests, if that is known.
     pub sizer: Option<Sizer>,
+    /// What is known of it while nothing measures its usage.
+    pub rescue: Blind,
+}
+
+/// What is known of a PVC while nothing measures its usage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blind {
+    /// How often it was expanded without a measurement since the last one: the `rescued` annotation.
+    pub steps: u32,
+    /// What is known of its last reading and of its Pod.
+    pub evidence: Evidence,
 }
 
 /// A size that the CSI driver reported as infeasible: the only state that [`next`] needs from earlier reconciliations.
@@ -159,7 +171,7 @@ pub enum ClaimStep {
 
 impl Claim {
     /// The name of its Pod: the name of a PVC consists of its template and its Pod.
-    fn pod(&self) -> &str {
+    pub fn pod(&self) -> &str {
         let name = self.name.as_str();
         name.strip_prefix(self.template.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name)
     }
@@ -197,8 +209,10 @@ impl Claim {
         latest([self.resized_at, self.sizer.as_ref().and_then(|sizer| sizer.at)], now)
     }
 
-    /// Adds the time of an expansion that the leader keeps in memory; no change of an annotation removes that time.
-    pub fn remember_growth(&mut self, at: Timestamp, now: Timestamp) {
+    /// Adds an expansion that the leader keeps in memory, with its steps without a measurement: no change of an annotation
+    /// removes it.
+    pub fn remember_growth(&mut self, at: Timestamp, steps: u32, now: Timestamp) {
+        self.rescue.steps = self.rescue.steps.max(steps);
         self.resized_at = latest([self.resized_at, Some(at)], now);
         // `managedFields` has the same time, or that of a later write of another field.
         if let Some(sizer) = self.sizer.as_mut().filter(|sizer| sizer.is_ours) {

@@ -16,8 +16,13 @@ use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::ClaimName;
 use crate::api::reasons::{Note, Reason};
 
+mod crossing;
+mod look;
+mod step;
+mod unmeasured;
 mod wish;
-pub use wish::reaches_threshold;
+pub use crossing::reaches_threshold;
+pub use unmeasured::Rescue;
 use wish::{UsageWish, Wish};
 
 /// Why rso expands a template.
@@ -29,6 +34,8 @@ pub enum Trigger {
     Apply,
     /// A replica is full.
     Usage,
+    /// Nothing measures a replica, and there is evidence that it is full.
+    Rescue,
     /// A PVC is smaller than its siblings or its template.
     Siblings,
 }
@@ -40,6 +47,7 @@ impl Trigger {
             Self::Annotation => "annotation",
             Self::Apply => "apply",
             Self::Usage => "usage",
+            Self::Rescue => "rescue",
             Self::Siblings => "siblings",
         }
     }
@@ -68,7 +76,7 @@ pub enum Verdict {
 
 impl Verdict {
     const fn is_by_usage(self) -> bool {
-        matches!(self, Self::Grow { trigger: Trigger::Usage, .. })
+        matches!(self, Self::Grow { trigger: Trigger::Usage | Trigger::Rescue, .. })
     }
 
     /// The label of the metric, in lower case.
@@ -111,6 +119,8 @@ pub struct Decision {
     pub fullest: Option<Fullest>,
     /// How full each PVC is whose usage is known.
     pub measured: BTreeMap<ClaimName, Fullness>,
+    /// The PVC that is expanded without a measurement.
+    pub rescue: Option<Rescue>,
     /// The Event messages to report, the one with the reason for the decision first.
     pub notes: Vec<Note>,
 }
@@ -128,7 +138,8 @@ pub fn decide(
     let asked = settings.requested.as_ref();
     if settings.auto == Auto::Off && asked.is_none() {
         let measured = BTreeMap::new();
-        return Decision { verdict: Verdict::Keep, template: None, fullest: None, measured, notes: Vec::new() };
+        let (notes, rescue) = (Vec::new(), None);
+        return Decision { verdict: Verdict::Keep, template: None, fullest: None, measured, rescue, notes };
     }
     let usage = wish::by_usage(settings, driver, claims, readings, now);
     // The other PVCs do not follow to a size that the driver has refused.
@@ -146,21 +157,22 @@ pub fn decide(
     let target = settings.max_size.map_or(target, |max| target.min(max));
     let smaller = claims.iter().any(|claim| is_behind(claim, target));
     let verdict = match usage.wish {
-        _ if smaller => Verdict::Grow { to: target, trigger: trigger(asked, target, present, by_usage) },
+        _ if smaller => Verdict::Grow { to: target, trigger: trigger(asked, target, present, &usage, by_usage) },
         Wish::Grow { to, .. } if settings.auto == Auto::Recommend => Verdict::Recommend { to },
         Wish::Refused(ref note) => Verdict::Refuse(note.reason),
         Wish::None | Wish::Grow { .. } => Verdict::Keep,
     };
     let template = template_target(settings, template_size, target);
     let notes = notes(settings, template_size, claims, &usage, verdict);
-    Decision { verdict, template, fullest: usage.fullest, measured: usage.measured, notes }
+    let rescue = usage.rescue.filter(|_| matches!(verdict, Verdict::Grow { trigger: Trigger::Rescue, .. }));
+    Decision { verdict, template, fullest: usage.fullest, measured: usage.measured, rescue, notes }
 }
 
 fn is_behind(claim: &Claim, target: Bytes) -> bool {
     !claim.is_leaving() && !claim.is_committed(target)
 }
 
-fn trigger(asked: Option<&Request>, target: Bytes, present: Bytes, by_usage: Bytes) -> Trigger {
+fn trigger(asked: Option<&Request>, target: Bytes, present: Bytes, usage: &UsageWish, by_usage: Bytes) -> Trigger {
     match asked {
         Some(request) if request.size >= target && request.size >= by_usage => {
             if request.is_from_apply() {
@@ -169,6 +181,7 @@ fn trigger(asked: Option<&Request>, target: Bytes, present: Bytes, by_usage: Byt
                 Trigger::Annotation
             }
         }
+        Some(_) | None if by_usage > present && usage.rescue.is_some() => Trigger::Rescue,
         Some(_) | None if by_usage > present => Trigger::Usage,
         Some(_) | None => Trigger::Siblings,
     }
@@ -200,7 +213,7 @@ fn notes(
             notes.push(requested(settings, claims, to));
         }
         Verdict::Grow { to, trigger: Trigger::Siblings } => notes.extend(levelled(settings, template_size, claims, to)),
-        Verdict::Grow { trigger: Trigger::Usage, .. }
+        Verdict::Grow { trigger: Trigger::Usage | Trigger::Rescue, .. }
         | Verdict::Recommend { .. }
         | Verdict::Refuse(_)
         | Verdict::Keep => {}
@@ -215,6 +228,7 @@ fn notes(
     }
     notes.extend(usage.at_limit.clone());
     notes.extend(over_the_limit(settings));
+    notes.extend(unmeasured::without_limit(settings).filter(|_| settings.auto != Auto::Off));
     notes.extend(usage.unknown.clone());
     notes
 }

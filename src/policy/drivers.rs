@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::reaction::Reaction;
 use crate::api::bytes::{Bytes, QuantityError};
 
 /// When a driver can expand a volume.
@@ -45,6 +46,8 @@ pub struct Driver {
     pub max_size: Option<Bytes>,
     /// When it can expand a volume.
     pub growth: Growth,
+    /// How long its expansions take in this StorageClass: no limit, but measured.
+    pub reaction: Reaction,
 }
 
 /// Why an administrator's line about a driver is invalid.
@@ -89,6 +92,7 @@ const ONLINE: Driver = Driver {
     rounding: Rounding::None,
     max_size: None,
     growth: Growth::Online,
+    reaction: Reaction::NOT_NUDGED,
 };
 const NEVER: Driver = Driver { growth: Growth::Never, ..ONLINE };
 const TIB: u64 = 1 << 40;
@@ -239,6 +243,7 @@ mod tests {
             rounding: Rounding::Multiple(Bytes::gib(3)),
             max_size: Some(Bytes(TIB)),
             growth: Growth::Offline,
+            reaction: Reaction::NUDGED,
         };
         let check = |field: &str, expected: Driver| assert_eq!(with_field(start, field), Ok(expected), "{field}");
         check("cooldown=2h", Driver { cooldown: hours(2), ..start });

@@ -30,6 +30,7 @@ pub(crate) fn claim(ordinal: u32, size: Bytes) -> Claim {
         class: Some(Class { name: "fast".to_owned(), expandable: true, provisioner: "csi.example.com".to_owned() }),
         resized_at: None,
         sizer: None,
+        rescue: Default::default(),
     }
 }
 
@@ -57,5 +58,9 @@ pub(crate) fn usage(claim: &Claim, percent: u64) -> Usage {
 
 /// The reading of that usage.
 pub(crate) fn reading(claim: &Claim, percent: u64) -> Reading {
-    Reading::Measured { usage: usage(claim, percent), rate: 0, capacity: claim.capacity.unwrap_or_default() }
+    Reading::Measured {
+        usage: usage(claim, percent),
+        rate: Default::default(),
+        capacity: claim.capacity.unwrap_or_default(),
+    }
 }

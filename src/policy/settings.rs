@@ -62,6 +62,8 @@ pub struct TemplateSettings {
     pub min_cooldown: Duration,
     /// Expand when the volume will be full within this time.
     pub lead_time: Option<Duration>,
+    /// Expand a volume that nothing measures, if there is evidence that it is full.
+    pub rescue: bool,
     /// The largest size that is requested.
     pub requested: Option<Request>,
     /// When the template is updated.
@@ -92,6 +94,7 @@ impl TemplateSettings {
             cooldown: None,
             min_cooldown: limits.min_cooldown,
             lead_time: None,
+            rescue: false,
             requested: None,
             template_sync: TemplateSync::Always,
             origins: BTreeMap::new(),
@@ -110,6 +113,7 @@ impl TemplateSettings {
             Value::MaxSize(size) => self.max_size = Some(*size),
             Value::Cooldown(time) => self.cooldown = Some(*time),
             Value::LeadTime(time) => self.lead_time = Some(*time),
+            Value::Rescue(rescue) => self.rescue = *rescue,
             Value::TemplateSync(mode) => self.template_sync = *mode,
             // It names its annotation itself.
             Value::Request(request) => return self.requested = Some(request.clone()),
@@ -181,6 +185,7 @@ impl Settings {
             | Value::MaxSize(_)
             | Value::Cooldown(_)
             | Value::LeadTime(_)
+            | Value::Rescue(_)
             | Value::Request(_) => {}
         }
     }

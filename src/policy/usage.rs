@@ -13,12 +13,12 @@ use super::elapsed;
 use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::ClaimName;
 
-mod failure;
+mod burst;
 mod history;
 mod pod;
 mod read;
 
-pub use failure::{ContainerFailure, excerpt};
+pub use burst::{Burst, Rate};
 pub use history::History;
 pub use pod::{CRASH_LOOP, Failing, Part};
 pub use read::{
@@ -131,8 +131,8 @@ pub enum Reading {
     Measured {
         /// The numbers.
         usage: Usage,
-        /// How fast it has filled lately, in bytes per second; 0 if it has not, or if that is unknown.
-        rate: u64,
+        /// How fast it fills.
+        rate: Rate,
         /// The PVC's capacity when the usage was measured.
         capacity: Bytes,
     },
@@ -141,7 +141,7 @@ pub enum Reading {
         /// The numbers.
         usage: Usage,
         /// How fast it was filling.
-        rate: u64,
+        rate: Rate,
         /// The PVC's capacity when the usage was measured.
         capacity: Bytes,
         /// When something that could write last ran.
@@ -225,8 +225,8 @@ impl Usage {
     }
 }
 
-/// Checks what a filesystem reports against the PVC to which it is said to belong. `rate` is [`History::rate`].
-pub fn judge(usage: Usage, claim: &Claim, rate: u64) -> Reading {
+/// Checks what a filesystem reports against the PVC to which it is said to belong, and which fills at this rate.
+pub fn judge(usage: Usage, claim: &Claim, rate: Rate) -> Reading {
     if claim.block_mode {
         return Reading::Unknown(Unknown::BlockMode);
     }
@@ -250,7 +250,7 @@ pub fn judge(usage: Usage, claim: &Claim, rate: u64) -> Reading {
 
 impl Reading {
     /// The reading as it counts now: one that is too old, or from before the volume was expanded, is unknown.
-    pub fn current(&self, claim: &Claim, now: Timestamp) -> Result<(&Usage, u64), Unknown> {
+    pub fn current(&self, claim: &Claim, now: Timestamp) -> Result<(&Usage, Rate), Unknown> {
         let (usage, rate, capacity, until) = match self {
             Self::Unknown(why) => return Err(why.clone()),
             Self::Measured { usage, rate, capacity } => (usage, *rate, *capacity, now),
@@ -267,7 +267,7 @@ impl Reading {
         if elapsed(usage.at, until) > usage.source.keeps() {
             return Err(Unknown::Stale);
         }
-        Ok((usage, rate))
+        Ok((usage, rate.aged(elapsed(usage.at, now))))
     }
 
     /// The reading, if nothing that could have changed the volume has run later than `since`.

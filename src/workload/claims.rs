@@ -5,13 +5,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Value, json};
 
 use super::expansion::resize;
-use crate::api::annotations::RESIZED_AT;
+use crate::api::annotations::{RESCUED, RESIZED_AT};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::api::objects::Address;
 use crate::api::storage::{self, REQUEST_FIELD};
 use crate::api::write::{Precondition, Write};
-use crate::policy::claim::{Claim, Class, Phase, Sizer};
+use crate::policy::claim::{Blind, Claim, Class, Phase, Sizer};
 use crate::recreate::manifest::MANAGER;
 
 /// Annotations of a PVC that name its provisioner; old clusters wrote the second one.
@@ -75,16 +75,39 @@ pub fn read(claim: &Value, set: &SetName, template: &TemplateName, class: Option
         class,
         resized_at: meta["annotations"][RESIZED_AT].as_str().and_then(|time| time.parse().ok()),
         sizer: sizer(&meta["managedFields"]),
+        rescue: Blind { steps: rescued(&meta["annotations"][RESCUED]), ..Blind::default() },
         name,
     })
 }
 
+/// How often the PVC was expanded without a measurement. A value that is no number allows no further step.
+fn rescued(value: &Value) -> u32 {
+    if value.is_null() { 0 } else { value.as_str().and_then(|steps| steps.parse().ok()).unwrap_or(u32::MAX) }
+}
+
+/// What the request says about the expansions without a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rescued {
+    /// Nothing: the request has another reason.
+    Unchanged,
+    /// The usage is measured again.
+    Over,
+    /// This is one, and there are so many since the last measurement.
+    Steps(u32),
+}
+
 /// The write that expands a PVC: size and time in one patch, because each is wrong without the other, on exactly the
 /// object that was read.
-pub fn expansion(namespace: &str, claim: &Claim, to: Bytes, now: Timestamp) -> Write {
+pub fn expansion(namespace: &str, claim: &Claim, to: Bytes, rescued: Rescued, now: Timestamp) -> Write {
     let only = Precondition { uid: claim.uid.clone(), resource_version: claim.resource_version.clone() };
+    let mut annotations = json!({ RESIZED_AT: format!("{now:.0}") });
+    match rescued {
+        Rescued::Steps(steps) => annotations[RESCUED] = json!(steps.to_string()),
+        Rescued::Over if claim.rescue.steps > 0 => annotations[RESCUED] = Value::Null,
+        Rescued::Over | Rescued::Unchanged => {}
+    }
     let patch = json!({
-        "metadata": { "annotations": { RESIZED_AT: format!("{now:.0}") } },
+        "metadata": { "annotations": annotations },
         "spec": { "resources": { "requests": { "storage": to } } },
     });
     Write::merge_if(Address::claim(namespace, &claim.name), &only, patch)

@@ -48,6 +48,8 @@ pub enum Step {
         trigger: Trigger,
         /// Its own volume is full: a smaller size is better than none.
         is_full: bool,
+        /// How many expansions without a measurement there are with this one, if it is one.
+        rescue: Option<u32>,
     },
     /// Update the templates to the size of their PVCs.
     Sync(BTreeMap<TemplateName, Bytes>),
@@ -80,7 +82,9 @@ pub fn plan(
         let mut patches = steps.iter().filter(|(_, step)| matches!(step, ClaimStep::Patch { .. })).peekable();
         // An expansion that is refused for all PVCs is not announced.
         let is_refused = patches.peek().is_some() && patches.all(|(claim, _)| held_back(&claim.name));
-        let holds = |note: &&Note| !(is_refused && note.reason.severity() == Severity::Normal);
+        let announces =
+            |note: &Note| note.reason.severity() == Severity::Normal || note.reason == Reason::RescueTriggered;
+        let holds = |note: &&Note| !(is_refused && announces(note));
         plan.of_the_set.extend(template.decision.notes.iter().filter(holds).cloned());
         for (claim, step) in steps {
             if let Some(note) = claim::goes_with_its_pod(claim) {
@@ -124,8 +128,18 @@ impl Candidate<'_> {
         self.template.decision.measured.get(&self.claim.name).copied()
     }
 
+    /// A volume that is expanded without a measurement is full, as far as that is known.
     fn share(&self) -> Percent {
-        self.fullness().map_or(Percent(0), |fullness| fullness.share)
+        match self.rescue() {
+            Some(_) => Percent::whole(100),
+            None => self.fullness().map_or(Percent(0), |fullness| fullness.share),
+        }
+    }
+
+    /// How many expansions without a measurement there are with this one, if it is one.
+    fn rescue(&self) -> Option<u32> {
+        let rescue = self.template.decision.rescue.as_ref()?;
+        (rescue.claim == self.claim.name).then_some(rescue.steps)
     }
 }
 
@@ -146,10 +160,11 @@ impl Plan {
 
     /// The other PVCs follow in later reconciliations.
     fn grow(&mut self, candidate: Candidate<'_>) {
-        let is_full = candidate.fullness().is_some_and(|fullness| fullness.is_over);
+        let rescue = candidate.rescue();
+        let is_full = rescue.is_some() || candidate.fullness().is_some_and(|fullness| fullness.is_over);
         let trigger = candidate.template.trigger();
         self.of_claims.push((candidate.claim.name.clone(), candidate.note));
-        self.step = Step::Grow { claim: Box::new(candidate.claim.clone()), to: candidate.to, trigger, is_full };
+        self.step = Step::Grow { claim: Box::new(candidate.claim.clone()), to: candidate.to, trigger, is_full, rescue };
     }
 }
 

@@ -312,6 +312,7 @@ fn grows_to(index: u8, from: Size, to: Size) -> Option<Size> {
         class: Some(claim::Class { name: "local".to_owned(), expandable: true, provisioner: "local".to_owned() }),
         resized_at: None,
         sizer: None,
+        rescue: Default::default(),
     };
     match claim::next(&real, bytes(to), None, &Driver::default(), translate::now()) {
         ClaimStep::Patch { to, .. } => Some(Size::try_from(to.0 / unit.0).unwrap()),

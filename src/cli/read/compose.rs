@@ -3,6 +3,7 @@
 mod recent_events;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -17,10 +18,13 @@ use crate::policy::claim::{self, Claim, ClaimStep, Phase, Resize};
 use crate::policy::decide::{Decision, Verdict, decide};
 use crate::policy::drivers::{Driver, Drivers};
 use crate::policy::settings::{Auto, Increase, Settings, TemplateSettings};
-use crate::policy::usage::{Reading, Source, Unknown};
+use crate::policy::usage::{Reading, Source, Unknown, Usage};
 use crate::workload::group::VolumeGroup;
 use crate::workload::snapshot::Workload;
 use crate::workload::statefulset::StatefulSetView;
+
+/// A rate of one second says nothing about a later time.
+const SOON: Duration = Duration::from_secs(3_600);
 
 /// What was read of one StatefulSet.
 #[derive(Clone, Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Snapshot {
     pub(crate) ready: u32,
     /// Their usage.
     pub(crate) readings: BTreeMap<ClaimName, Reading>,
+    /// How fast they fill, in bytes per second, as far as that was measured.
+    pub(crate) rates: BTreeMap<ClaimName, u64>,
     /// The Events about the StatefulSet and its PVCs.
     pub(crate) events: Vec<EventStatus>,
     /// Whether this user lacks a permission to read the usage. The operator has permissions of its own, so an unknown usage
@@ -171,7 +177,7 @@ impl TemplateView<'_> {
     fn usage(&self, claim: &Claim) -> (Option<UsageStatus>, Option<String>) {
         let reading = self.snapshot.readings.get(&claim.name);
         match reading.map(|reading| reading.current(claim, self.now)) {
-            Some(Ok((usage, _))) => (Some(usage_status(usage)), None),
+            Some(Ok((usage, _))) => (Some(usage_status(usage, self.snapshot.rates.get(&claim.name))), None),
             Some(Err(why)) => (None, Some(why.explained(claim))),
             None => (None, None),
         }
@@ -204,7 +210,7 @@ fn expansion(settings: &TemplateSettings) -> Expansion {
     }
 }
 
-fn usage_status(usage: &crate::policy::usage::Usage) -> UsageStatus {
+fn usage_status(usage: &Usage, rate: Option<&u64>) -> UsageStatus {
     UsageStatus {
         used: usage.used,
         available: usage.available,
@@ -216,7 +222,14 @@ fn usage_status(usage: &crate::policy::usage::Usage) -> UsageStatus {
             Source::Kubelet => "kubelet",
         },
         at: usage.at,
+        full_in: rate.and_then(|rate| full_in(usage, *rate)),
     }
+}
+
+/// When the volume is full at this rate, if that is soon.
+fn full_in(usage: &Usage, rate: u64) -> Option<Duration> {
+    let millis = (u128::from(usage.available.0) * 1_000).checked_div(u128::from(rate))?;
+    Some(Duration::from_millis(u64::try_from(millis).ok()?)).filter(|left| *left <= SOON)
 }
 
 /// The state of a PVC.

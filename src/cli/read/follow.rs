@@ -153,7 +153,14 @@ mod tests {
         let set = set();
         let claim = read(&object, &set.name, &"data".into(), None).unwrap();
         let workload = Workload::of(set, vec![claim]);
-        Snapshot { workload, ready: 1, readings: BTreeMap::new(), events: vec![], usage_denied: false }
+        Snapshot {
+            workload,
+            ready: 1,
+            readings: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            events: vec![],
+            usage_denied: false,
+        }
     }
 
     #[test]

@@ -54,10 +54,12 @@ pub(crate) async fn snapshots(client: &Client, scope: &Scope) -> Result<Snapshot
     let (measured, events) = join(measure(client, &pods, &claims), events(client, &namespaces)).await;
     let events = events?;
     let usage_denied = measured.is_denied() || denied.is_some();
-    let snapshot = |(workload, ready): (Workload, u32)| {
+    let snapshot = |(mut workload, ready): (Workload, u32)| {
+        measured.add_evidence(&mut workload);
+        let rates = measured.rates_of(&workload.set.name);
         let readings = measured.of(&workload.set.name, workload.claims());
         let events = events_of(&workload.set, &events);
-        Snapshot { workload, ready, readings, events, usage_denied }
+        Snapshot { workload, ready, readings, rates, events, usage_denied }
     };
     let sets: Vec<Snapshot> = workloads.into_iter().map(snapshot).collect();
     let missing = measured.missing_permissions.iter().cloned().chain(denied);
@@ -91,8 +93,8 @@ pub(crate) async fn snapshot_of(client: &Client, set: &SetName) -> Result<Option
     let classes = classes(client).await?;
     let claims = list(client, &CLAIMS, &namespaces, "").await?;
     let workload = Workload::read(&Listed::new(claims, classes), view, &Limits::default());
-    let (readings, events) = (BTreeMap::new(), Vec::new());
-    Ok(Some((object, Snapshot { workload, ready, readings, events, usage_denied: false })))
+    let (readings, rates, events) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    Ok(Some((object, Snapshot { workload, ready, readings, rates, events, usage_denied: false })))
 }
 
 async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(StatefulSetView, u32)>, Failure> {

@@ -11,18 +11,24 @@ use futures::stream;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::api::bytes::Percent;
 use crate::api::names::{AGENT_PORT, ClaimName, SetName};
 use crate::api::objects::{Address, NODES, PODS};
 use crate::cluster::client::{Client, Error};
 use crate::cluster::clock;
 use crate::cluster::pods::PodView;
 use crate::policy::claim::Claim;
-use crate::policy::usage::{Reading, Unknown, judge, read_agent, read_summary};
+use crate::policy::failure::ContainerFailure;
+use crate::policy::usage::{Rate, Reading, Source, Unknown, judge, read_agent, read_summary};
+use crate::workload::snapshot::Workload;
 
 /// A reachable agent answers in a millisecond.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest number of requests at the same time: enough to be fast, too few to load the API server.
 const MAX_CONCURRENT_REQUESTS: usize = 16;
+
+/// The time between two measurements of a volume.
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// The namespace and the name of a PVC.
 pub(crate) type Key = (String, ClaimName);
@@ -32,6 +38,10 @@ pub(crate) type Key = (String, ClaimName);
 pub(crate) struct Measured {
     /// For each PVC.
     pub(crate) readings: BTreeMap<Key, Reading>,
+    /// How fast volumes fill, in bytes per second: those that are at least half full, and do.
+    pub(crate) rates: BTreeMap<Key, u64>,
+    /// The containers that do not run, of the Pods that use each PVC.
+    pub(crate) failures: BTreeMap<Key, Vec<ContainerFailure>>,
     /// The permissions that this user lacks, such as `get nodes/proxy`.
     pub(crate) missing_permissions: BTreeSet<String>,
 }
@@ -40,6 +50,21 @@ impl Measured {
     /// Whether this user lacks a permission to measure.
     pub(crate) fn is_denied(&self) -> bool {
         !self.missing_permissions.is_empty()
+    }
+
+    /// Adds what is known of the PVCs of a StatefulSet that nothing measures.
+    pub(crate) fn add_evidence(&self, workload: &mut Workload) {
+        let namespace = workload.set.name.namespace.clone();
+        for claim in workload.claims_mut() {
+            let failures = self.failures.get(&(namespace.clone(), claim.name.clone()));
+            claim.rescue.evidence.failures = failures.cloned().unwrap_or_default();
+        }
+    }
+
+    /// The rates of the PVCs of one StatefulSet.
+    pub(crate) fn rates_of(&self, set: &SetName) -> BTreeMap<ClaimName, u64> {
+        let own = self.rates.iter().filter(|((namespace, _), _)| *namespace == set.namespace);
+        own.map(|((_, claim), rate)| (claim.clone(), *rate)).collect()
     }
 
     /// The measurements of the PVCs of one StatefulSet.
@@ -53,8 +78,41 @@ impl Measured {
     }
 }
 
-/// Measures these PVCs.
+/// Measures these PVCs; those that an agent measures and that are at least half full, twice, to see how fast they fill.
 pub(crate) async fn measure(client: &Client, pods: &[Value], claims: &BTreeMap<Key, Claim>) -> Measured {
+    let mut measured = measure_once(client, pods, claims).await;
+    let fuller: BTreeMap<Key, Claim> = claims
+        .iter()
+        .filter(|(key, _)| measured.is_half_full(key))
+        .map(|(key, claim)| (key.clone(), claim.clone()))
+        .collect();
+    if fuller.is_empty() {
+        return measured;
+    }
+    tokio::time::sleep(BETWEEN).await;
+    let mut later = Measured::default();
+    let users: Vec<PodView> = pods.iter().filter_map(|pod| user(pod, &fuller, clock::now())).collect();
+    later.ask_agents(client, &users, &fuller).await;
+    for key in fuller.into_keys() {
+        let pair = measured.readings.get(&key).zip(later.readings.get(&key));
+        if let Some(rate) = pair.and_then(|(before, after)| rate(before, after)) {
+            measured.rates.insert(key, rate);
+        }
+    }
+    measured
+}
+
+/// How fast a volume fills that was measured twice, in bytes per second; `None` if it does not.
+fn rate(before: &Reading, after: &Reading) -> Option<u64> {
+    let (Reading::Measured { usage: before, .. }, Reading::Measured { usage: after, .. }) = (before, after) else {
+        return None;
+    };
+    let written = u128::from(after.used.0.checked_sub(before.used.0)?);
+    let millis = u128::try_from(after.at.duration_since(before.at).as_millis()).ok()?;
+    u64::try_from((written * 1_000).checked_div(millis)?).ok().filter(|rate| *rate > 0)
+}
+
+async fn measure_once(client: &Client, pods: &[Value], claims: &BTreeMap<Key, Claim>) -> Measured {
     let now = clock::now();
     let users: Vec<PodView> = pods.iter().filter_map(|pod| user(pod, claims, now)).collect();
     let mut measured = Measured::default();
@@ -63,10 +121,13 @@ pub(crate) async fn measure(client: &Client, pods: &[Value], claims: &BTreeMap<K
         let unknown = if used { Unknown::Silent("not measured".into()) } else { Unknown::NoPod };
         measured.readings.insert(key.clone(), Reading::Unknown(unknown));
     }
-    let impatient = client.with_deadline(AGENT_TIMEOUT);
-    let agents =
-        stream::iter(users.iter().filter(|user| user.agent.is_some()).map(|user| ask_agent(&impatient, user, claims)));
-    measured.add(agents.buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await);
+    for user in &users {
+        for claim in &user.claims {
+            let of_claim = measured.failures.entry((user.namespace.clone(), claim.clone())).or_default();
+            of_claim.extend(user.failures.iter().cloned());
+        }
+    }
+    measured.ask_agents(client, &users, claims).await;
     let is_unmeasured =
         |user: &&PodView| user.claims.iter().any(|claim| !measured.has(&(user.namespace.clone(), claim.clone())));
     let nodes: BTreeSet<&str> = users.iter().filter(is_unmeasured).filter_map(|user| user.node.as_deref()).collect();
@@ -90,6 +151,23 @@ enum Unmeasured {
 }
 
 impl Measured {
+    async fn ask_agents(&mut self, client: &Client, users: &[PodView], claims: &BTreeMap<Key, Claim>) {
+        let impatient = client.with_deadline(AGENT_TIMEOUT);
+        let agents = users.iter().filter(|user| user.agent.is_some()).map(|user| ask_agent(&impatient, user, claims));
+        let measurements = stream::iter(agents).buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
+        self.add(measurements);
+    }
+
+    /// Whether an agent measures this PVC, and it is worth a second measurement.
+    fn is_half_full(&self, key: &Key) -> bool {
+        match self.readings.get(key) {
+            Some(Reading::Measured { usage, .. }) => {
+                usage.source == Source::Agent && usage.fullness() >= Some(Percent::whole(50))
+            }
+            Some(Reading::Idle { .. } | Reading::Unknown(_)) | None => false,
+        }
+    }
+
     fn has(&self, key: &Key) -> bool {
         matches!(self.readings.get(key), Some(Reading::Measured { .. }))
     }
@@ -141,7 +219,7 @@ async fn ask_agent(client: &Client, user: &PodView, claims: &BTreeMap<Key, Claim
         .filter_map(|volume| {
             let key = key(&volume.claim);
             let reading = match volume.usage {
-                Ok(usage) => judge(usage, claims.get(&key)?, 0),
+                Ok(usage) => judge(usage, claims.get(&key)?, Rate::default()),
                 Err(why) => Reading::Unknown(Unknown::Silent(why)),
             };
             Some((key, reading))
@@ -156,7 +234,7 @@ async fn ask_kubelet(client: &Client, node: &str, claims: &BTreeMap<Key, Claim>)
         read_summary(&body, clock::now()).map_err(|error| Unmeasured::NoAnswer(error.to_string(), Vec::new()))?;
     let readings = volumes.into_iter().filter_map(|volume| {
         let key = (volume.namespace, volume.usage.claim.clone());
-        let reading = judge(volume.usage, claims.get(&key)?, 0);
+        let reading = judge(volume.usage, claims.get(&key)?, Rate::default());
         Some((key, reading))
     });
     Ok(readings.collect())
@@ -189,93 +267,4 @@ fn user(pod: &Value, claims: &BTreeMap<Key, Claim>, now: Timestamp) -> Option<Po
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::api::bytes::Bytes;
-    use crate::api::names::Ordinal;
-    use crate::policy::claim::{Phase, Resize};
-
-    fn claims() -> BTreeMap<Key, Claim> {
-        let claim = Claim {
-            name: "data-db-0".into(),
-            template: "data".into(),
-            ordinal: Ordinal(0),
-            uid: "u".into(),
-            resource_version: "1".into(),
-            phase: Phase::Bound,
-            deleting: false,
-            protected: true,
-            block_mode: false,
-            requested: Bytes::gib(1),
-            capacity: Some(Bytes::gib(1)),
-            resize: Resize::None,
-            class: None,
-            resized_at: None,
-            sizer: None,
-        };
-        [(("shop".to_owned(), claim.name.clone()), claim)].into()
-    }
-
-    fn pod(claim: &str, agent: &Value, prepare: &Value) -> Value {
-        let status = |name: &str, state: &Value| json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 1, "state": state});
-        json!({
-            "metadata": {"name": "db-0", "namespace": "shop", "creationTimestamp": "1969-12-31T23:00:00Z"},
-            "spec": {
-                "nodeName": "n1",
-                "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "d", "persistentVolumeClaim": {"claimName": claim}}],
-                "initContainers": [{"name": "rso-agent"}, {"name": "prepare"}],
-                "containers": [{"name": "db"}],
-            },
-            "status": {
-                "phase": "Pending", "podIP": "10.0.0.7",
-                "initContainerStatuses": [status("rso-agent", agent), status("prepare", prepare)],
-            },
-        })
-    }
-
-    #[test]
-    fn a_pod_that_uses_the_pvc_is_measured_if_its_agent_runs_in_any_phase() {
-        let (runs, waits) = (json!({"running": {}}), json!({"waiting": {"reason": "PodInitializing"}}));
-        let check = |pod: Value, expected: Option<bool>| {
-            let user = user(&pod, &claims(), Timestamp::UNIX_EPOCH);
-            assert_eq!(user.map(|user| user.agent.is_some()), expected, "{pod}");
-        };
-        check(pod("data-db-0", &runs, &waits), Some(true));
-        check(pod("data-db-0", &waits, &waits), Some(false));
-        check(pod("other", &runs, &waits), None);
-        check(Value::Null, None);
-    }
-
-    #[test]
-    fn a_pod_that_does_not_run_is_the_reason_for_an_unknown_usage() {
-        let crash = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-        let (runs, key) = (json!({"running": {}}), ("shop".to_owned(), ClaimName::from("data-db-0")));
-        let explained = |prepare: &Value| {
-            let users = [user(&pod("data-db-0", &runs, prepare), &claims(), Timestamp::UNIX_EPOCH).unwrap()];
-            let mut measured = Measured::default();
-            measured.keep(key.clone(), Reading::Unknown(Unknown::Silent("refused".into())));
-            measured.explain(&users);
-            measured.readings.remove(&key).unwrap()
-        };
-        assert!(matches!(explained(&crash), Reading::Unknown(Unknown::NotRunning(failing)) if failing.pod == "db-0"));
-        assert_eq!(explained(&runs), Reading::Unknown(Unknown::Silent("refused".into())));
-    }
-
-    #[test]
-    fn a_missing_answer_does_not_replace_a_known_usage() {
-        let key = ("shop".to_owned(), ClaimName::from("data-db-0"));
-        let body = br#"[{"dir":"/d","pvc_name":"data-db-0","all_bytes":1000000000,"free_bytes":400000000}]"#;
-        let usage = read_agent(body, jiff::Timestamp::UNIX_EPOCH).unwrap().remove(0).usage.unwrap();
-        let known = judge(usage, &claims()[&key], 0);
-        let mut measured = Measured::default();
-        measured.add(vec![
-            Ok(vec![(key.clone(), known.clone())]),
-            Err(Unmeasured::NoAnswer("gone".into(), vec![key.clone()])),
-            Err(Unmeasured::Denied("get nodes/proxy".into())),
-        ]);
-        assert_eq!(measured.readings[&key], known);
-        assert_eq!(measured.missing_permissions.len(), 1);
-    }
-}
+mod tests;

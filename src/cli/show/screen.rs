@@ -8,6 +8,7 @@ use super::table::{Cell, Paint, columns, wrapped};
 use super::view::{ClaimStatus, EventStatus, Expansion, Rule, SetStatus, TemplateStatus, ago};
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Severity};
+use crate::policy::brief;
 
 /// The smallest and the largest width of a bar: a smaller one shows too little, a larger one shows nothing more.
 const BAR_WIDTHS: (usize, usize) = (8, 30);
@@ -154,7 +155,12 @@ fn size(claim: &ClaimStatus) -> String {
 fn state(claim: &ClaimStatus, layout: Layout) -> Cell {
     let expanded_at =
         claim.resized_at.filter(|at| layout.detail == Detail::Wide || layout.now.duration_since(*at) < RECENT);
+    let full_in = claim.usage.as_ref().and_then(|usage| usage.full_in).map(|left| format!("full in {}", brief(left)));
     match (claim.state.text(), expanded_at) {
+        (text, _) if full_in.is_some() && !claim.state.needs_action() => {
+            let parts: Vec<String> = text.map(ToOwned::to_owned).into_iter().chain(full_in).collect();
+            Cell::new(parts.join(", ")).style(Style::new().yellow())
+        }
         (Some(text), _) if claim.state.needs_action() => Cell::new(text).style(Style::new().red()),
         (Some(text), _) => Cell::new(text).style(Style::new().cyan()),
         (None, Some(at)) => Cell::new(format!("expanded {} ago", ago(at, layout.now))).style(Style::new().dimmed()),

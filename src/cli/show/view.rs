@@ -2,6 +2,8 @@
 //!
 //! The names and values in JSON are an interface; where a Rust name differs, `serde` maps it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -190,6 +192,9 @@ pub(crate) struct UsageStatus {
     /// `agent` or `kubelet`.
     pub(crate) source: &'static str,
     pub(crate) at: Timestamp,
+    /// When the volume is full at its present rate, if that is within an hour.
+    #[serde(rename = "fullInSeconds", serialize_with = "seconds")]
+    pub(crate) full_in: Option<Duration>,
 }
 
 /// An Event of rso.
@@ -224,6 +229,10 @@ fn optional_text<S: Serializer>(value: &Option<Percent>, serializer: S) -> Resul
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
+}
+
+fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }
 
 fn notes<S: Serializer>(notes: &[Note], serializer: S) -> Result<S::Ok, S::Error> {

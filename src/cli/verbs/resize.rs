@@ -21,7 +21,7 @@ use crate::cli::show::terminal::{print, say};
 use crate::cluster::client::{Client, Error, Outcome};
 use crate::cluster::clock::now;
 use crate::policy::claim::Claim;
-use crate::workload::claims::expansion;
+use crate::workload::claims::{Rescued, expansion};
 use crate::workload::snapshot::Workload;
 
 mod plan;
@@ -174,7 +174,7 @@ impl Planned<'_> {
     }
 
     async fn validate_claim(&self, claim: &Claim, to: Bytes) -> Result<(), Error> {
-        self.client.dry_run(&expansion(&self.set.namespace, claim, to, now())).await.map(drop)
+        self.client.dry_run(&expansion(&self.set.namespace, claim, to, Rescued::Unchanged, now())).await.map(drop)
     }
 
     /// Prints the request to stdout, and the remarks to stderr.

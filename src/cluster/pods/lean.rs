@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodCondition, 
 
 use super::{is_running, unscheduled};
 use crate::api::names::AGENT_CONTAINER;
-use crate::policy::usage::excerpt;
+use crate::policy::failure::excerpt;
 
 /// The maximum length of a message about the whole Pod that is kept, bytes: more than is ever displayed.
 pub(super) const MESSAGE: usize = 400;

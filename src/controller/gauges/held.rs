@@ -10,7 +10,7 @@ use crate::api::bytes::Percent;
 use crate::api::names::Ordinal;
 use crate::policy::claim::Claim;
 use crate::policy::next_share::{Watched, next_share};
-use crate::policy::usage::{Reading, Source, Usage};
+use crate::policy::usage::{Rate, Reading, Source, Usage};
 
 /// How often a volume above its threshold is reconciled without a new reading: its cooldown may be over.
 const ABOVE_RECONCILE_INTERVAL: Duration = Duration::from_secs(5);
@@ -78,7 +78,7 @@ impl Gauges {
                 Summary::AboveThreshold => ABOVE_RECONCILE_INTERVAL,
                 Summary::BelowThreshold => RECONCILE_INTERVAL,
                 // It is queried often, and each query is a reason to reconcile.
-                Summary::Unknown(_) => return None,
+                Summary::Idle | Summary::Unknown(_) => return None,
             };
             at.checked_add(interval).ok()
         });
@@ -91,7 +91,7 @@ impl Gauges {
 
     /// The volumes of a Pod whose last reading is of its agent.
     fn by_agent(&self, ordinal: Ordinal) -> impl Iterator<Item = Watched<'_>> {
-        self.wanted.get(&ordinal).into_iter().flatten().filter_map(|Wanted { claim, settings }| {
+        self.wanted.get(&ordinal).into_iter().flatten().filter_map(|Wanted { claim, settings, .. }| {
             let (usage, rate) = self.known.get(&claim.name)?.usage_of_agent()?;
             Some(Watched { settings, usage, rate })
         })
@@ -100,7 +100,7 @@ impl Gauges {
 
 impl Gauge {
     /// The last reading, if it is of an agent, and no later query failed.
-    fn usage_of_agent(&self) -> Option<(&Usage, u64)> {
+    fn usage_of_agent(&self) -> Option<(&Usage, Rate)> {
         match self.measured.as_ref().filter(|_| self.unknown.is_none())? {
             Reading::Measured { usage, rate, .. } | Reading::Idle { usage, rate, .. } => {
                 (usage.source == Source::Agent).then_some((usage, *rate))

@@ -16,7 +16,9 @@ fn settings() -> TemplateSettings {
 }
 
 fn wanted(claims: &[Claim]) -> ByPod {
-    let one = |claim: &Claim| (claim.ordinal, vec![Wanted { claim: claim.clone(), settings: settings() }]);
+    let one = |claim: &Claim| {
+        (claim.ordinal, vec![Wanted { claim: claim.clone(), settings: settings(), driver: Driver::default() }])
+    };
     claims.iter().map(one).collect()
 }
 
@@ -181,6 +183,37 @@ fn a_reconciliation_is_requested_when_the_reading_changes_or_it_is_due() {
     check(80, Ok(10), 1, true);
     check(10, Err(Unknown::NoPod), 5, false);
     check(10, Err(Unknown::NotIsolated), 5, true);
+}
+
+#[test]
+fn a_volume_with_rescue_is_reconciled_when_nothing_measures_it_any_more() {
+    let (claim, second) = (claim(0, SIZE), 5);
+    let mut gauges = Gauges::default();
+    let settings = TemplateSettings { rescue: true, ..settings() };
+    let wanted = Wanted { claim: claim.clone(), settings, driver: Driver::default() };
+    gauges.want(ByPod::from([(Ordinal(0), vec![wanted])]), |_| None, at(0));
+    store(&mut gauges, Some(&pod("a", Some(0))), Ok(usage(&claim, 10)), 0);
+    gauges.readings(at(0));
+    assert_eq!(store(&mut gauges, Some(&pod("a", Some(second))), Err(not_running()), second), Some(true));
+    let last = gauges.last(&claim.name);
+    assert_eq!(last, Some(LastReading { at: at(0), share: Percent::whole(10), is_over: false }));
+    assert_eq!(gauges.last(&"other".into()), None);
+}
+
+#[test]
+fn a_volume_that_fills_fast_is_reconciled_before_its_threshold() {
+    let claim = claim(0, SIZE);
+    let mut gauges = measured(45);
+    let mut news = Vec::new();
+    for second in 1..6 {
+        let before = usage(&claim, 45);
+        let written = Bytes(Bytes::gib(5).0 * u64::try_from(second).unwrap());
+        let used = before.used.saturating_add(written);
+        let usage = Usage { used, available: before.available.saturating_sub(written), at: at(second), ..before };
+        news.push(store(&mut gauges, None, Ok(usage), second));
+    }
+    // 535 GiB are left, which is 107 s; an expansion can take 90 s.
+    assert_eq!(news, [Some(false), Some(false), Some(true), Some(true), Some(true)]);
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn the_last_growth_has_two_witnesses_and_none_from_the_future() {
     let check = |stamp: Option<i64>, managed: Option<Sizer>, remembered: Option<i64>, expected: Option<i64>| {
         let mut claim = Claim { resized_at: stamp.map(at), sizer: managed.clone(), ..claim(0, TEN) };
         if let Some(remembered) = remembered {
-            claim.remember_growth(at(remembered), at(0));
+            claim.remember_growth(at(remembered), 0, at(0));
         }
         assert_eq!(claim.grown_at(at(0)), expected.map(at), "{stamp:?} {managed:?} {remembered:?}");
     };

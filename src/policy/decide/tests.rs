@@ -7,9 +7,12 @@ use crate::policy::claim::{Phase, Resize, Sizer};
 use crate::policy::drivers::{Drivers, Rounding};
 use crate::policy::samples::{at, claim, growing, reading, usage};
 use crate::policy::settings::{Increase, Limits};
-use crate::policy::usage::{Failing, Inodes, Part, Source, Unknown, Usage};
+use crate::policy::usage::{Failing, Inodes, Part, Rate, Source, Unknown, Usage};
 
+mod rates;
 mod replicas;
+mod rescue;
+mod simulation;
 
 const TEN: Bytes = Bytes::gib(10);
 
@@ -80,7 +83,8 @@ fn the_fullest_is_named() {
 }
 
 /// What is told of one replica that is so full, in full.
-fn sentence(percent: u64, rate: u64, resized_at: Option<Timestamp>) -> String {
+fn sentence(percent: u64, trend: u64, resized_at: Option<Timestamp>) -> String {
+    let rate = Rate { trend, burst: 0 };
     let claims = [Claim { resized_at, ..claim(0, TEN) }];
     let settings = settings(|s| {
         (s.cooldown, s.lead_time) = (Some(Duration::from_secs(90 * 60)), Some(Duration::from_secs(2 * 3600)));
@@ -101,7 +105,7 @@ fn it_is_told_how_full_what_is_done_and_what_is_waited_for() {
     check(
         sentence(50, Bytes::MIB, None),
         "PVC data-db-0 is full in 1h 25m 20s at the current rate: requesting an expansion of template data from 10Gi to \
-         12Gi",
+         16Gi, because it must last 1h 30m at 3.5Gi per hour",
     );
 }
 
@@ -161,7 +165,10 @@ fn the_threshold_is_exact() {
     let check = |used: u64, available: u64, threshold: Percent, expected: bool| {
         let claims = [claim(0, TEN)];
         let usage = Usage { used: Bytes(used), available: Bytes(available), ..usage(&claims[0], 0) };
-        let readings = BTreeMap::from([(claims[0].name.clone(), Reading::Measured { usage, rate: 0, capacity: TEN })]);
+        let readings = BTreeMap::from([(
+            claims[0].name.clone(),
+            Reading::Measured { usage, rate: Rate::default(), capacity: TEN },
+        )]);
         let decision = decided(&settings(|s| s.threshold = threshold), &claims, &readings);
         assert_eq!(decision.verdict != Verdict::Keep, expected, "{used}/{available} {threshold}");
     };
@@ -180,7 +187,10 @@ fn inodes_decide_too() {
     let check = |free: u64, threshold: Percent, expected: &str| {
         let claims = [claim(0, TEN)];
         let usage = Usage { inodes: Some(Inodes { total: 1000, free }), ..usage(&claims[0], 10) };
-        let readings = BTreeMap::from([(claims[0].name.clone(), Reading::Measured { usage, rate: 0, capacity: TEN })]);
+        let readings = BTreeMap::from([(
+            claims[0].name.clone(),
+            Reading::Measured { usage, rate: Rate::default(), capacity: TEN },
+        )]);
         let decision = decided(&settings(|s| s.inodes_threshold = threshold), &claims, &readings);
         assert_eq!(told(&decision), expected, "{free} {threshold}");
     };
@@ -192,12 +202,13 @@ fn inodes_decide_too() {
 
 #[test]
 fn the_forecast_decides_when_a_lead_time_is_set() {
-    let check = |lead: Option<u64>, rate: u64, expected: &str| {
+    let check = |lead: Option<u64>, trend: u64, expected: &str| {
+        let rate = Rate { trend, burst: 0 };
         let claims = [claim(0, TEN)];
         let reading = Reading::Measured { usage: usage(&claims[0], 50), rate, capacity: TEN };
         let readings = BTreeMap::from([(claims[0].name.clone(), reading)]);
         let decision = decided(&settings(|s| s.lead_time = lead.map(Duration::from_secs)), &claims, &readings);
-        assert_eq!(told(&decision), expected, "{lead:?} {rate}");
+        assert_eq!(told(&decision), expected, "{lead:?} {trend}");
     };
     // 5 GiB are left: at 1 MiB/s they last 5120 s.
     check(Some(5120), Bytes::MIB, "expand 12Gi usage; template 12Gi; AutoResizeTriggered");
@@ -514,7 +525,11 @@ fn of_several_unknown_replicas_the_one_whose_pod_does_not_run_is_named() {
 fn a_volume_reaches_its_threshold_at_exactly_that_share() {
     let check = |percent: u64, expected: bool| {
         let settings = settings(|s| s.threshold = Percent::whole(80));
-        assert_eq!(reaches_threshold(&settings, &usage(&claim(0, TEN), percent), 0), expected, "{percent}");
+        assert_eq!(
+            reaches_threshold(&settings, &Driver::default(), &usage(&claim(0, TEN), percent), Rate::default()),
+            expected,
+            "{percent}"
+        );
     };
     check(79, false);
     check(80, true);
@@ -541,7 +556,10 @@ fn a_lying_agent_gains_a_step_a_cooldown_up_to_the_largest_size() {
     for second in 0..7200 {
         let lie = Usage { at: at(second), source: Source::Agent, ..usage(&claims[0], 100) };
         let capacity = claims[0].capacity.unwrap_or_default();
-        let readings = BTreeMap::from([(claims[0].name.clone(), Reading::Measured { usage: lie, rate: 0, capacity })]);
+        let readings = BTreeMap::from([(
+            claims[0].name.clone(),
+            Reading::Measured { usage: lie, rate: Rate::default(), capacity },
+        )]);
         let decision = decide(&settings, &Driver::default(), TEN, &claims, &readings, at(second));
         if let Verdict::Grow { to, .. } = decision.verdict {
             claims[0] = Claim { resized_at: Some(at(second)), ..claim(0, to) };
@@ -585,8 +603,9 @@ proptest! {
         used in 0..=u64::MAX,
         available in 0..=u64::MAX,
         inodes in prop::option::of((0..=u64::MAX, 0..=u64::MAX)),
-        rate in 0..=u64::MAX,
+        rates in (0..=u64::MAX, 0..=u64::MAX),
     ) {
+        let rate = Rate { trend: rates.0, burst: rates.1 };
         let claims = [claim(0, size), claim(1, other)];
         let usage = Usage {
             used: Bytes(used),
@@ -645,7 +664,7 @@ proptest! {
         };
         let grown = [claim(0, to)];
         let after = Usage { used: before.used, available: to.saturating_sub(before.used), ..usage(&grown[0], 0) };
-        let readings = BTreeMap::from([(grown[0].name.clone(), Reading::Measured { usage: after, rate: 0, capacity: to })]);
+        let readings = BTreeMap::from([(grown[0].name.clone(), Reading::Measured { usage: after, rate: Rate::default(), capacity: to })]);
         prop_assert_eq!(decided(&settings, &grown, &readings).verdict, Verdict::Keep);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! rso computes a step by usage in this order:
 //!
-//! 1. The step is `increase` of the PVC's capacity, at least `min-increase`.
+//! 1. The step is `increase` of the PVC's capacity, at least `min-increase`, and at least what the volume consumes until
+//!    it can be expanded again ([`super::step`]), up to the double size.
 //! 2. As many steps as bring the volume below its threshold (a burst may need two), but no more than double it.
 //! 3. The size is rounded up to whole GiB if the step is 1 GiB or more, otherwise to whole MiB; then to a size that the
 //!    driver provides.
@@ -17,20 +18,22 @@
 //!
 //! A lying agent therefore gains one step per cooldown, up to `max-size`.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
+use super::crossing::{Crossed, crossed};
+use super::look::Look;
+use super::step::{Rule, Stepped};
+use super::unmeasured::{Rescue, Unmeasured};
 use super::{Fullest, Fullness};
 use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::ClaimName;
 use crate::api::reasons::{Note, Reason};
 use crate::policy::claim::{Claim, Phase};
 use crate::policy::drivers::Driver;
-use crate::policy::settings::{Auto, Increase, TemplateSettings};
-use crate::policy::usage::{Inodes, Reading, Unknown, Usage};
-use crate::policy::{elapsed, spoken};
+use crate::policy::settings::{Auto, TemplateSettings};
+use crate::policy::spoken;
+use crate::policy::usage::{Rate, Reading, Unknown, Usage};
 
 /// The fullness from which on a driver's shorter cooldown applies.
 pub(super) const EMERGENCY: Percent = Percent::whole(95);
@@ -58,9 +61,28 @@ pub(super) struct UsageWish {
     pub(super) at_limit: Option<Note>,
     /// The Event message about the replicas whose usage is unknown.
     pub(super) unknown: Option<Note>,
+    /// The expansion that it requires, if that is one without a measurement.
+    pub(super) rescue: Option<Rescue>,
 }
 
-/// What the readings of the replicas require.
+impl UsageWish {
+    fn nothing() -> Self {
+        Self { wish: Wish::None, fullest: None, measured: BTreeMap::new(), at_limit: None, unknown: None, rescue: None }
+    }
+
+    /// The same with what the PVCs that nothing measures require.
+    fn or_rescued(self, unmeasured: Unmeasured) -> Self {
+        match (unmeasured, &self.wish) {
+            (Unmeasured::Grow { rescue, to, note }, _) => {
+                Self { wish: Wish::Grow { to, note }, rescue: Some(rescue), ..self }
+            }
+            (Unmeasured::Refused(note), Wish::None) => Self { wish: Wish::Refused(note), ..self },
+            (Unmeasured::Refused(_) | Unmeasured::None, _) => self,
+        }
+    }
+}
+
+/// What the readings of the replicas and the state of their Pods require.
 pub(super) fn by_usage(
     settings: &TemplateSettings,
     driver: &Driver,
@@ -68,7 +90,13 @@ pub(super) fn by_usage(
     readings: &BTreeMap<ClaimName, Reading>,
     now: Timestamp,
 ) -> UsageWish {
-    Look { settings, driver, claims, now }.usage(readings)
+    let look = Look { settings, driver, claims, now };
+    let wish = look.usage(readings);
+    match wish.wish {
+        // The others are expanded with it.
+        Wish::Grow { .. } => wish,
+        Wish::None | Wish::Refused(_) => wish.or_rescued(look.unmeasured(readings)),
+    }
 }
 
 /// A replica that is over one of its thresholds.
@@ -76,21 +104,13 @@ struct Crossing<'a> {
     claim: &'a Claim,
     capacity: Bytes,
     usage: &'a Usage,
-    why: String,
-}
-
-/// One template and its PVCs, as observed now.
-struct Look<'a> {
-    settings: &'a TemplateSettings,
-    driver: &'a Driver,
-    claims: &'a [Claim],
-    now: Timestamp,
+    rate: Rate,
+    crossed: Crossed,
 }
 
 impl Look<'_> {
     fn usage(&self, readings: &BTreeMap<ClaimName, Reading>) -> UsageWish {
-        let mut nothing =
-            UsageWish { wish: Wish::None, fullest: None, measured: BTreeMap::new(), at_limit: None, unknown: None };
+        let mut nothing = UsageWish::nothing();
         if self.settings.auto == Auto::Off {
             return nothing;
         }
@@ -124,17 +144,17 @@ impl Look<'_> {
             .max_by_key(|fullest| fullest.share);
         let wishes = crossing
             .into_iter()
-            .map(|crossing| (self.capped(self.next_size(&crossing)), crossing))
+            .map(|crossing| (self.step(&crossing), crossing))
             // rso waits for an expansion in progress to that size or a larger one.
-            .filter(|(to, crossing)| crossing.claim.takes_more(self.driver) && self.is_more(crossing.claim, *to));
-        let (grow, at_limit): (Vec<_>, Vec<_>) = wishes.partition(|(to, crossing)| *to > crossing.capacity);
+            .filter(|(step, crossing)| crossing.claim.takes_more(self.driver) && self.is_more(crossing.claim, step.to));
+        let (grow, at_limit): (Vec<_>, Vec<_>) = wishes.partition(|(step, crossing)| step.to > crossing.capacity);
         let at_limit = self.at_limit(&at_limit);
         // The fullest of all replicas decides the urgency, regardless of which replica decides the size.
         let emergency = known.iter().any(|(_, usage, _)| usage.fullness() >= Some(EMERGENCY));
         // A replica at its limit does not keep rso from expanding a smaller one.
-        match (grow.into_iter().max_by_key(|(to, _)| *to), at_limit) {
-            (Some((to, crossing)), at_limit) => {
-                UsageWish { wish: self.allowed(&crossing, to, emergency), at_limit, ..nothing }
+        match (grow.into_iter().max_by_key(|(step, _)| step.to), at_limit) {
+            (Some((step, crossing)), at_limit) => {
+                UsageWish { wish: self.allowed(&crossing, &step, emergency), at_limit, ..nothing }
             }
             (None, Some(note)) => UsageWish { wish: Wish::Refused(note), ..nothing },
             (None, None) => nothing,
@@ -148,8 +168,12 @@ impl Look<'_> {
     }
 
     /// One Event message for all PVCs that are full and have the largest size allowed.
-    fn at_limit(&self, at_limit: &[(Bytes, Crossing<'_>)]) -> Option<Note> {
-        let ((_, Crossing { claim, capacity, why, .. }), others) = at_limit.split_first()?;
+    fn at_limit(&self, at_limit: &[(Stepped, Crossing<'_>)]) -> Option<Note> {
+        // What a burst would need is over with it.
+        let mut at_limit = at_limit.iter().map(|(_, crossing)| crossing).filter(|crossing| !crossing.crossed.early);
+        let Crossing { claim, capacity, crossed, .. } = at_limit.next()?;
+        let why = &crossed.why;
+        let others: Vec<_> = at_limit.collect();
         let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
         let text = format!(
             "PVC {} is {why} and has {capacity}, the largest size allowed{more}; raise max-size, or free space in the volume",
@@ -159,77 +183,43 @@ impl Look<'_> {
     }
 
     /// Whether this replica is over a threshold, and which.
-    fn crossing<'a>(&self, claim: &'a Claim, usage: &'a Usage, rate: u64) -> Option<Crossing<'a>> {
-        Some(Crossing { claim, capacity: claim.capacity?, usage, why: crossed(self.settings, usage, rate)? })
+    fn crossing<'a>(&self, claim: &'a Claim, usage: &'a Usage, rate: Rate) -> Option<Crossing<'a>> {
+        let crossed = crossed(self.settings, self.driver, usage, rate)?;
+        Some(Crossing { claim, capacity: claim.capacity?, usage, rate, crossed })
     }
 
-    /// The size after as many steps as are needed.
-    fn next_size(&self, crossing: &Crossing<'_>) -> Bytes {
-        let capacity = crossing.capacity;
-        let step = match self.settings.increase {
-            Increase::Share(share) => capacity.share(share),
-            Increase::Size(size) => size,
-        };
-        let step = step.max(self.settings.min_increase).max(Bytes::mib(1));
-        let steps = self.missing(crossing).0.div_ceil(step.0).clamp(1, (capacity.0 / step.0).max(1));
-        let growth = Bytes(step.0.saturating_mul(steps));
-        let unit = if step >= Bytes::gib(1) { Bytes::gib(1) } else { Bytes::mib(1) };
-        let size = self.driver.round_up(capacity.saturating_add(growth).round_up_to(unit));
-        [self.settings.max_step.map(|step| capacity.saturating_add(step)), self.driver.max_size]
-            .into_iter()
-            .flatten()
-            .fold(size, Bytes::min)
-    }
-
-    /// How much larger the volume must be to be below its thresholds at its current usage.
-    fn missing(&self, crossing: &Crossing<'_>) -> Bytes {
-        let usage = crossing.usage;
-        let whole = usage.used.saturating_add(usage.available);
-        let bytes = least_whole(usage.used.0, self.settings.threshold).saturating_sub(whole);
-        let inodes = usage.inodes.map_or(Bytes(0), |Inodes { total, free }| {
-            // A larger filesystem gets more inodes in proportion.
-            let short = least_whole(total.saturating_sub(free), self.settings.inodes_threshold).0.saturating_sub(total);
-            let bytes = (u128::from(short) * u128::from(crossing.capacity.0)).div_ceil(u128::from(total.max(1)));
-            Bytes(u64::try_from(bytes).unwrap_or(Bytes::MAX.0))
-        });
-        bytes.max(inodes)
-    }
-
-    /// The size, capped at the largest size allowed.
-    fn capped(&self, to: Bytes) -> Bytes {
-        self.settings.max_size.map_or(to, |max| to.min(max))
+    fn step(&self, crossing: &Crossing<'_>) -> Stepped {
+        let rule = Rule { settings: self.settings, driver: self.driver };
+        let step = rule.step(crossing.capacity, Some(crossing.usage), crossing.rate);
+        let (to, without_rate) = (self.capped(step.to), self.capped(step.without_rate));
+        Stepped { to, without_rate, lasts: step.lasts.filter(|_| to > without_rate) }
     }
 
     /// The expansion to this size, or the reason why it is not allowed now.
-    fn allowed(&self, crossing: &Crossing<'_>, to: Bytes, emergency: bool) -> Wish {
-        let (claim, capacity) = (&crossing.claim.name, crossing.capacity);
+    fn allowed(&self, crossing: &Crossing<'_>, step: &Stepped, emergency: bool) -> Wish {
+        let (claim, capacity, Crossed { why, early }) = (&crossing.claim.name, crossing.capacity, &crossing.crossed);
+        let Stepped { to, without_rate, lasts } = step;
+        if *early && self.cooldown_left(emergency).is_some() {
+            return Wish::None;
+        }
         if let Some(left) = self.cooldown_left(emergency) {
             let text = format!(
-                "PVC {claim} is {} and needs {to}, but its template was expanded less than {} ago; rso expands it later. To \
+                "PVC {claim} is {why} and needs {to}, but its template was expanded less than {} ago; rso expands it later. To \
                  expand it now, lower cooldown, or request the size with resize.{}",
-                crossing.why,
                 spoken(left),
                 self.settings.name
             );
             return Wish::Refused(Note::new(Reason::CooldownActive, "", text).about(claim));
         }
-        let action = if self.settings.auto == Auto::Recommend { "recommending" } else { "requesting" };
+        let lasts = lasts.as_ref().map(|lasts| format!(", because {lasts}")).unwrap_or_default();
         let text = format!(
-            "PVC {claim} is {}: {action} an expansion of template {} from {capacity} to {to}",
-            crossing.why, self.settings.name
+            "PVC {claim} is {why}: {} an expansion of template {} from {capacity} to {to}{lasts}",
+            self.action(),
+            self.settings.name
         );
-        Wish::Grow { to, note: Note::new(Reason::AutoResizeTriggered, to, text).about(claim) }
-    }
-
-    /// The cooldown, if it is not over.
-    fn cooldown_left(&self, emergency: bool) -> Option<Duration> {
-        let of_driver = match self.driver.emergency_cooldown {
-            Some(shorter) if emergency => shorter,
-            Some(_) | None => self.driver.cooldown,
-        };
-        let cooldown = self.settings.cooldown.unwrap_or(of_driver).max(self.settings.min_cooldown);
-        let last = self.claims.iter().filter_map(|claim| claim.grown_at(self.now)).max()?;
-        (elapsed(last, self.now) < cooldown).then_some(cooldown)
+        // The rate changes with each reading, and is no other Event.
+        let case = if *early { format!("early {without_rate}") } else { without_rate.to_string() };
+        Wish::Grow { to: *to, note: Note::new(Reason::AutoResizeTriggered, case, text).about(claim) }
     }
 
     /// One Event message for all replicas whose usage is unknown.
@@ -239,40 +229,4 @@ impl Look<'_> {
         let text = format!("usage of PVC {}{more} is unknown: {}", claim.name, why.explained(claim));
         Some(Note::new(Reason::UsageUnknown, why.case(), text).about(&claim.name))
     }
-}
-
-/// Whether a volume is over one of the thresholds of its template, which may change the decision.
-pub fn reaches_threshold(settings: &TemplateSettings, usage: &Usage, rate: u64) -> bool {
-    crossed(settings, usage, rate).is_some()
-}
-
-/// The threshold that a volume is over, in words.
-fn crossed(settings: &TemplateSettings, usage: &Usage, rate: u64) -> Option<String> {
-    let whole = usage.used.saturating_add(usage.available);
-    let full_bytes = settings.threshold.is_reached(usage.used.0, whole.0);
-    let full_inodes = usage
-        .inodes
-        .is_some_and(|Inodes { total, free }| settings.inodes_threshold.is_reached(total.saturating_sub(free), total));
-    let left = usage.available.0.checked_div(rate).map(Duration::from_secs);
-    if full_bytes {
-        Some(format!("{} full, threshold {}", rounded(usage.fullness()), settings.threshold))
-    } else if full_inodes {
-        let (share, threshold) = (rounded(usage.inode_fullness()), settings.inodes_threshold);
-        Some(format!("{share} of its inodes in use, threshold {threshold}"))
-    } else if left.zip(settings.lead_time).is_some_and(|(left, lead)| left <= lead) {
-        Some(format!("full in {} at the current rate", spoken(left.unwrap_or_default())))
-    } else {
-        None
-    }
-}
-
-/// The smallest whole of which this part is less than the threshold.
-fn least_whole(part: u64, threshold: Percent) -> Bytes {
-    let whole = (u128::from(part) * u128::from(Percent::WHOLE)).checked_div(u128::from(threshold.0)).unwrap_or(0) + 1;
-    Bytes(u64::try_from(whole).unwrap_or(Bytes::MAX.0).min(Bytes::MAX.0))
-}
-
-/// A share without its fraction; with it, an Event message would change with every byte.
-fn rounded(share: Option<Percent>) -> Percent {
-    Percent::whole(share.unwrap_or(Percent::whole(100)).0 / 1_000)
 }

@@ -100,6 +100,9 @@ impl Reader<'_> {
             "allow-delete" => return values::truth(text).map(drop).map_err(KeyError::from),
             // State of the operator that says nothing about sizes.
             "transaction" | "resized-at" | "resize-seen" => return Ok(()),
+            "rescued" => {
+                return Err(KeyError::Invalid("rso writes this key, on PVCs; the setting is rescue".to_owned()));
+            }
             _ if self.order.is_empty() => return Ok(()),
             _ => value(key, text)?,
         };
@@ -159,6 +162,9 @@ impl Reader<'_> {
             return format!("{base} applies to the whole StatefulSet: use it without the template");
         }
         let base: String = base.chars().take(64).collect();
+        if base == "resize" {
+            return "did you mean resize-<N>?".to_owned();
+        }
         let nearest = KEYS.iter().min_by_key(|doc| values::distance(&base, doc.key)).map_or("", |doc| doc.key);
         format!("did you mean {nearest}?")
     }
@@ -175,6 +181,7 @@ fn value(key: &str, text: &str) -> Result<Value, KeyError> {
         "max-size" => Value::MaxSize(values::some_size(text)?),
         "cooldown" => Value::Cooldown(values::duration(text)?),
         "lead-time" => Value::LeadTime(values::duration(text)?),
+        "rescue" => Value::Rescue(values::truth(text)?),
         _ => return Err(KeyError::Unknown),
     })
 }

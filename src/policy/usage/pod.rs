@@ -1,10 +1,10 @@
 //! The reason why a Pod does not run, which rso reports with the volume whose usage is unknown.
 
-use super::failure::about_full_disk;
 use crate::api::annotations::PREFIX;
 use crate::api::bytes::Bytes;
 use crate::api::names::AGENT_CONTAINER;
 use crate::policy::claim::Claim;
+use crate::policy::failure::about_full_disk;
 use crate::policy::values::quote_up_to;
 
 /// The maximum number of characters of a message that rso shows.

@@ -34,7 +34,7 @@ fn what_is_said_is_judged_against_the_claim() {
     let check = |change: &dyn Fn(&mut Usage), expected: &str| {
         let mut said = usage(&ten, 50);
         change(&mut said);
-        let told = match judge(said, &ten, 0) {
+        let told = match judge(said, &ten, Rate::default()) {
             Reading::Measured { .. } => "measured".to_owned(),
             Reading::Idle { .. } => "idle".to_owned(),
             Reading::Unknown(why) => format!("{why:?}"),
@@ -78,7 +78,7 @@ fn a_small_filesystem_may_lose_much_to_its_log() {
     let check = |capacity: Bytes, total: Bytes| {
         let claim = claim(0, capacity);
         let said = Usage { total, used: Bytes(0), available: total, ..usage(&claim, 0) };
-        assert!(matches!(judge(said, &claim, 0), Reading::Measured { .. }), "{total} of {capacity}");
+        assert!(matches!(judge(said, &claim, Rate::default()), Reading::Measured { .. }), "{total} of {capacity}");
     };
     // XFS: the log takes 64 MiB.
     check(Bytes::mib(300), Bytes::mib(236));
@@ -90,7 +90,7 @@ fn a_small_filesystem_may_lose_much_to_its_log() {
 fn a_claim_that_cannot_be_judged_is_unknown() {
     let ten = claim(0, Bytes::gib(10));
     let check = |claim: Claim, expected: Unknown| {
-        assert_eq!(judge(usage(&ten, 50), &claim, 0), Reading::Unknown(expected));
+        assert_eq!(judge(usage(&ten, 50), &claim, Rate::default()), Reading::Unknown(expected));
     };
     check(Claim { block_mode: true, ..ten.clone() }, Unknown::BlockMode);
     check(Claim { capacity: None, ..ten.clone() }, Unknown::BeforeGrowth);
@@ -101,7 +101,7 @@ fn a_reading_counts_only_while_it_is_of_the_present_volume() {
     let check = |source: Source, now: i64, resized: Option<i64>, expected: Result<(), Unknown>| {
         let claim = Claim { resized_at: resized.map(at), ..claim(0, Bytes::gib(10)) };
         let usage = Usage { source, ..usage(&claim, 50) };
-        let reading = Reading::Measured { usage, rate: 0, capacity: Bytes::gib(10) };
+        let reading = Reading::Measured { usage, rate: Rate::default(), capacity: Bytes::gib(10) };
         assert_eq!(reading.current(&claim, at(now)).map(|_| ()), expected, "{source:?} {now} {resized:?}");
     };
     check(Source::Agent, 0, None, Ok(()));
@@ -126,7 +126,7 @@ fn a_reading_does_not_age_while_nothing_runs_that_could_change_the_volume() {
     let check = |source: Source, ran: i64, now: i64, resized: Option<i64>, expected: Result<(), Unknown>| {
         let claim = Claim { resized_at: resized.map(at), ..claim(0, Bytes::gib(10)) };
         let usage = Usage { source, ..usage(&claim, 99) };
-        let reading = Reading::Measured { usage, rate: 0, capacity: Bytes::gib(10) }.idle_since(at(ran));
+        let reading = Reading::Measured { usage, rate: Rate::default(), capacity: Bytes::gib(10) }.idle_since(at(ran));
         assert_eq!(reading.current(&claim, at(now)).map(|_| ()), expected, "{source:?} {ran} {now} {resized:?}");
     };
     let days = 9 * 86_400;
@@ -191,7 +191,7 @@ fn of_several_pods_on_one_claim_the_fullest_counts() {
     let unknown = || Reading::Unknown(Unknown::NoPod);
     let by_inodes = Reading::Measured {
         usage: Usage { inodes: Some(Inodes { total: 100, free: 5 }), ..usage(&claim, 10) },
-        rate: 0,
+        rate: Rate::default(),
         capacity: Bytes::gib(10),
     };
     let check = |a: Reading, b: Reading, expected: &Reading| {

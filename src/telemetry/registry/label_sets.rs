@@ -20,6 +20,7 @@ labels! {
         namespace: String, statefulset: String, volume_claim_template: String, trigger: &'static str, result: &'static str,
     }
     OfPhase { phase: &'static str }
+    OfClass { storageclass: String }
     OfWebhook { webhook: &'static str, code: u16 }
     OfReconcile { controller: &'static str, result: &'static str }
     OfController { controller: &'static str }

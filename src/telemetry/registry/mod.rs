@@ -7,6 +7,7 @@ mod reference;
 mod register;
 mod series;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use self::label_sets::{
-    OfBuild, OfClaim, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet, OfTemplate,
-    OfUsageRequest, OfVolume, OfWebhook, of_template,
+    OfBuild, OfClaim, OfClass, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet,
+    OfTemplate, OfUsageRequest, OfVolume, OfWebhook, of_template,
 };
 use self::series::Series;
 use crate::api::bytes::Bytes;
@@ -70,6 +71,7 @@ pub struct Metrics {
     decision: Series<OfDecision, Gauge>,
     resizes: Series<OfResize, Counter>,
     resize_time: DurationSeries<OfPhase>,
+    reaction: Series<OfClass, Gauge<f64, AtomicU64>>,
     recreates: Series<OfSet, Counter>,
     absent: Histogram,
     restarts: Counter,
@@ -105,6 +107,7 @@ impl Default for Metrics {
             decision: Series::default(),
             resizes: Series::default(),
             resize_time: Series::with(|| Histogram::new(RESIZE_BUCKETS)),
+            reaction: Series::default(),
             recreates: Series::default(),
             absent: Histogram::new(ABSENCE_BUCKETS),
             restarts: Counter::default(),
@@ -190,6 +193,11 @@ impl Metrics {
     /// Observes the duration of a phase of an expansion: `patch`, `expand`, `recreate`.
     pub fn resize_took(&self, phase: &'static str, time: Duration) {
         self.resize_time.of(&OfPhase { phase }).observe(time.as_secs_f64());
+    }
+
+    /// Sets the longest of the last expansions in a StorageClass.
+    pub fn reaction(&self, class: &str, time: Duration) {
+        self.reaction.of(&OfClass { storageclass: class.to_owned() }).set(time.as_secs_f64());
     }
 
     /// Counts a recreation of a StatefulSet, or a failed one.

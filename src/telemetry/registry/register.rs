@@ -3,8 +3,8 @@
 use prometheus_client::registry::Metric;
 
 use super::label_sets::{
-    OfBuild, OfClaim, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet, OfTemplate,
-    OfUsageRequest, OfVolume, OfWebhook,
+    OfBuild, OfClaim, OfClass, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet,
+    OfTemplate, OfUsageRequest, OfVolume, OfWebhook,
 };
 use super::series::Labels;
 use super::{Metrics, reference};
@@ -45,6 +45,8 @@ impl Metrics {
         self.add("rso_resizes", OfResize::NAMES, help, self.resizes.family.clone());
         let help = "Duration of a phase of an expansion";
         self.add("rso_resize_duration_seconds", OfPhase::NAMES, help, self.resize_time.family.clone());
+        let help = "Longest of the last eight expansions in a StorageClass, from the request until the PVC has the larger size; on the leader, since it leads";
+        self.add("rso_expansion_reaction_seconds", OfClass::NAMES, help, self.reaction.family.clone());
         let help = "Recreations of a StatefulSet with a larger template";
         self.add("rso_template_recreates", OfSet::NAMES, help, self.recreates.family.clone());
         let help = "How long the name of a StatefulSet was absent during a recreation";

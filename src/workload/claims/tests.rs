@@ -73,6 +73,19 @@ fn what_may_be_missing_is_missing_without_harm() {
 }
 
 #[test]
+fn steps_without_a_measurement_that_cannot_be_read_allow_no_other() {
+    let check = |value: Value, expected: u32| {
+        let read = look(|claim| claim["metadata"]["annotations"] = json!({RESCUED: value})).unwrap();
+        assert_eq!(read.rescue.steps, expected, "{value}");
+    };
+    check(Value::Null, 0);
+    check(json!("2"), 2);
+    check(json!(""), u32::MAX);
+    check(json!("-1"), u32::MAX);
+    check(json!("99999999999"), u32::MAX);
+}
+
+#[test]
 fn a_claim_without_identity_or_size_or_of_another_set_is_not_touched() {
     let check = |change: fn(&mut Value), part: &str| {
         let told = look(change).unwrap_err().to_string();
@@ -115,7 +128,19 @@ fn a_class_grows_volumes_only_where_it_says_so() {
 #[test]
 fn an_expansion_is_one_patch_of_size_and_time_on_one_version() {
     let claim = look(|_| {}).unwrap();
-    let write = expansion("shop", &claim, Bytes::gib(12), "2026-01-02T03:04:05.678Z".parse().unwrap());
+    let write = |claim: &Claim, rescued: Rescued| {
+        expansion("shop", claim, Bytes::gib(12), rescued, "2026-01-02T03:04:05.678Z".parse().unwrap())
+    };
+    let annotation = |claim: &Claim, rescued: Rescued| {
+        write(claim, rescued).merge_patch().unwrap()["metadata"]["annotations"].get(RESCUED).cloned()
+    };
+    assert_eq!(annotation(&claim, Rescued::Over), None);
+    assert_eq!(annotation(&claim, Rescued::Steps(2)), Some(json!("2")));
+    let mut rescued = claim.clone();
+    rescued.rescue.steps = 2;
+    assert_eq!(annotation(&rescued, Rescued::Unchanged), None, "it stays");
+    assert_eq!(annotation(&rescued, Rescued::Over), Some(Value::Null));
+    let write = write(&claim, Rescued::Unchanged);
     assert_eq!((write.verb(), write.object.to_string().as_str()), ("patch", "persistentvolumeclaims shop/data-db-3"));
     let expected = json!({
         "metadata": {"uid": "u-1", "resourceVersion": "7", "annotations": {RESIZED_AT: "2026-01-02T03:04:05Z"}},

@@ -24,6 +24,7 @@ fn claim(ordinal: u32, gib: u64) -> Claim {
         class: Some(Class { name: "local".into(), expandable: true, provisioner: "csi".into() }),
         resized_at: None,
         sizer: None,
+        rescue: Default::default(),
     }
 }
 
@@ -135,7 +136,7 @@ fn by_usage<'a>(settings: &'a TemplateSettings, claims: Vec<Claim>, percents: &[
         let usage = crate::policy::samples::usage(claim, *percent);
         let usage = crate::policy::usage::Usage { at: now(), ..usage };
         let capacity = claim.capacity.unwrap_or_default();
-        (claim.name.clone(), crate::policy::usage::Reading::Measured { usage, rate: 0, capacity })
+        (claim.name.clone(), crate::policy::usage::Reading::Measured { usage, rate: Default::default(), capacity })
     });
     let (driver, readings) = (Driver::default(), readings.collect());
     let size = Bytes::gib(1);
@@ -168,6 +169,36 @@ fn the_fullest_claim_of_all_templates_grows_first() {
     let claims = vec![claim(0, 1), claim(1, 1), Claim { resize: Resize::ControllerInProgress, ..claim(2, 2) }];
     let seen = plan(&[by_usage(&data, claims, &[4, 30, 95])], &HashMap::new(), |_| false, now());
     assert_eq!(grown(&seen).unwrap().0, "data-db-1");
+}
+
+#[test]
+fn a_claim_that_is_rescued_comes_first_and_may_get_less() {
+    let mut settings = growing_by_usage("data");
+    (settings.rescue, settings.max_size) = (true, Some(Bytes::gib(9)));
+    let mut claims = vec![claim(0, 1), claim(1, 1)];
+    claims[1].rescue.evidence.failures = vec![crate::policy::failure::ContainerFailure {
+        container: "db".to_owned(),
+        reason: "Error".to_owned(),
+        message: "no space left on device".to_owned(),
+        exit_code: Some(1),
+        at: Some(now()),
+    }];
+    claims[1].rescue.steps = 2;
+    let silent = crate::policy::usage::Unknown::Silent("timeout".to_owned());
+    let readings = BTreeMap::from([("data-db-1".into(), crate::policy::usage::Reading::Unknown(silent))]);
+    let driver = Driver::default();
+    let decision = crate::policy::decide::decide(&settings, &driver, Bytes::gib(1), &claims, &readings, now());
+    let templates = [Template { settings: &settings, driver, decision, claims, retained: vec![] }];
+    let seen = plan(&templates, &HashMap::new(), |_| false, now());
+    let Step::Grow { claim, to, trigger, is_full, rescue } = seen.step else { panic!("{:?}", seen.step) };
+    assert_eq!((claim.name.as_str(), to, trigger), ("data-db-1", Bytes::gib(2), Trigger::Rescue));
+    assert_eq!((is_full, rescue), (true, Some(3)));
+    // Its expansion is refused: the others are expanded, and nothing is announced or recorded for them.
+    let seen = plan(&templates, &HashMap::new(), |name| name.as_str() == "data-db-1", now());
+    let Step::Grow { claim, is_full, rescue, .. } = seen.step else { panic!("{:?}", seen.step) };
+    assert_eq!((claim.name.as_str(), is_full, rescue), ("data-db-0", false, None));
+    let seen = plan(&templates, &HashMap::new(), |_| true, now());
+    assert!(seen.of_the_set.iter().all(|note| note.reason != Reason::RescueTriggered), "{:?}", seen.of_the_set);
 }
 
 #[test]

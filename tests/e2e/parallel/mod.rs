@@ -12,6 +12,7 @@ mod midway;
 mod nudges;
 mod policies;
 mod refusals;
+mod rescue;
 mod restore;
 mod rights;
 mod rivals;

@@ -60,7 +60,7 @@ async fn the_operators_token_does_nothing_that_a_recreate_does_not() {
         refused(&patch(pod, r#"{"metadata":{"annotations":{"team":null}}}"#).await, of_pod);
         refused(&patch(pod, r#"{"metadata":{"finalizers":["a.b/c"]}}"#).await, of_pod);
         let of_claim =
-            "may change only the storage request, the annotation resized-at, and metadata.ownerReferences of a";
+            "may change only the storage request, the annotations resized-at and rescued, and metadata.ownerReferences of a";
         space.kubectl(&["label", "pvc", "data-db-0", "team=a"]).await;
         space.kubectl(&["annotate", "pvc", "data-db-0", "team=a"]).await;
         refused(&patch(claim, r#"{"metadata":{"labels":{"team":"b"}}}"#).await, of_claim);

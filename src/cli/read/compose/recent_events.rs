@@ -71,7 +71,8 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::QuotaExceeded
         | Reason::OfflineExpansionNeeded
         | Reason::ExpansionInfeasible
-        | Reason::ExpansionStuck => true,
+        | Reason::ExpansionStuck
+        | Reason::RescueRefused => true,
         Reason::ResizeRequested
         | Reason::AutoResizeTriggered
         | Reason::ClaimExpanding
@@ -84,6 +85,7 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::MaxSizeReached
         | Reason::CooldownActive
         | Reason::UsageUnknown
+        | Reason::RescueTriggered
         | Reason::TemplateSyncDeferred
         | Reason::TemplateSyncBlocked
         | Reason::ClaimKept

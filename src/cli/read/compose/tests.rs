@@ -42,6 +42,7 @@ fn claim(ordinal: u32, requested: Bytes, capacity: Bytes) -> Claim {
         class: Some(Class { name: "fast".into(), expandable: true, provisioner: "csi.example.com".into() }),
         resized_at: None,
         sizer: None,
+        rescue: Default::default(),
     }
 }
 
@@ -61,11 +62,12 @@ fn snapshot(set: StatefulSetView, percent: u64) -> Snapshot {
         source: Source::Agent,
     };
     let claims = vec![claim(0, capacity, capacity), claim(1, capacity, capacity)];
-    let reading = Reading::Measured { usage, rate: 0, capacity };
+    let reading = Reading::Measured { usage, rate: Default::default(), capacity };
     Snapshot {
         workload: Workload::of(set, claims),
         ready: 2,
         readings: [("data-db-0".into(), reading)].into(),
+        rates: BTreeMap::new(),
         events: vec![],
         usage_denied: false,
     }

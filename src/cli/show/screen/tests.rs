@@ -25,6 +25,7 @@ fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimStatus {
         inodes_full: Some(Percent::whole(3)),
         source: "agent",
         at: seconds_ago(2),
+        full_in: None,
     });
     ClaimStatus {
         name: name.into(),
@@ -91,6 +92,22 @@ fn during_expansion() -> SetStatus {
 #[test]
 fn an_expansion_at_80_columns() {
     assert_snapshot!(draw(&[during_expansion()], &[], layout(80)));
+}
+
+#[test]
+fn a_volume_that_fills_is_shown_with_the_time_that_is_left() {
+    let check = |state: State, expected: &str| {
+        let mut full = claim("data-db-0", Some(70), Bytes::gib(10));
+        full.state = state;
+        full.usage.as_mut().unwrap().full_in = Some(std::time::Duration::from_millis(3_000));
+        let drawn = draw(&[set(vec![template("data", Bytes::gib(10), by_usage(), vec![full])])], &[], layout(100));
+        assert!(drawn.contains(expected), "{drawn}");
+        assert_eq!(drawn.contains("full in"), expected.contains("full in"), "{drawn}");
+    };
+    check(State::Stable, "full in 3s");
+    check(State::Expanding, "expanding, full in 3s");
+    // What a person has to do is more important.
+    check(State::WaitingForPod, "restart required");
 }
 
 #[test]

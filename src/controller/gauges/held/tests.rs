@@ -1,6 +1,7 @@
 use super::*;
 use crate::api::bytes::Bytes;
 use crate::controller::gauges::ByPod;
+use crate::policy::drivers::Driver;
 use crate::policy::samples::{at, claim, usage};
 use crate::policy::settings::{Auto, Limits, TemplateSettings};
 use crate::policy::usage::Unknown;
@@ -18,7 +19,7 @@ fn settings() -> TemplateSettings {
 fn measured(result: Result<(u64, Source), Unknown>) -> Gauges {
     let claim = claim(0, SIZE);
     let mut gauges = Gauges::default();
-    let wanted = Wanted { claim: claim.clone(), settings: settings() };
+    let wanted = Wanted { claim: claim.clone(), settings: settings(), driver: Driver::default() };
     gauges.want(ByPod::from([(FIRST, vec![wanted])]), |_| None, at(0));
     let result = result.map(|(percent, source)| Usage { source, ..usage(&claim, percent) });
     gauges.take(FIRST, &claim.name, None, result, at(0));
@@ -34,7 +35,7 @@ fn only_volumes_that_an_agent_measures_are_asked_about() {
         assert_eq!(gauges.of_agent(FIRST).len(), usize::from(expected.is_some()), "{result:?}");
         assert_eq!(gauges.question(Ordinal(1)), None);
     };
-    check(Ok((10, Source::Agent)), Some(80));
+    check(Ok((10, Source::Agent)), Some(40));
     // Its inodes have a share to reach, too.
     check(Ok((85, Source::Agent)), Some(80));
     check(Ok((10, Source::Kubelet)), None);
@@ -44,7 +45,7 @@ fn only_volumes_that_an_agent_measures_are_asked_about() {
 #[test]
 fn the_room_is_that_of_the_nearest_volume() {
     let room = |percent| measured(Ok((percent, Source::Agent))).question(FIRST).map(|question| question.room >> 20);
-    assert_eq!([room(10), room(70)], [Some(716), Some(102)]);
+    assert_eq!([room(10), room(70)], [Some(307), Some(51)]);
 }
 
 #[test]

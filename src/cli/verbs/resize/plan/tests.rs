@@ -23,6 +23,7 @@ fn claim(ordinal: u32, size: u64, expandable: bool) -> Claim {
         class: Some(Class { name: "fast".into(), expandable, provisioner: "csi.example.com".into() }),
         resized_at: None,
         sizer: None,
+        rescue: Default::default(),
     }
 }
 
@@ -44,6 +45,7 @@ fn snapshot(annotations: Value, metadata: Value, claims: Vec<Claim>) -> Snapshot
     Snapshot {
         ready: u32::try_from(claims.len()).unwrap(),
         workload: Workload::of(set, claims),
+        rates: BTreeMap::new(),
         readings: BTreeMap::new(),
         events: vec![],
         usage_denied: false,

@@ -43,7 +43,7 @@ pub fn excerpt(message: &str) -> &str {
 }
 
 /// Where a text first says that a disk is full: the byte at which that begins, and the one after it.
-pub(super) fn about_full_disk(text: &str) -> Option<(usize, usize)> {
+pub fn about_full_disk(text: &str) -> Option<(usize, usize)> {
     let text = text.to_ascii_lowercase();
     FULL.iter().filter_map(|words| text.find(words).map(|at| (at, at + words.len()))).min()
 }
