@@ -1,4 +1,4 @@
-//! The limit of held requests: each is an open connection, i.e. a file descriptor and some memory.
+//! The limit of held requests: each is an open connection, that is, a file descriptor and some memory.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

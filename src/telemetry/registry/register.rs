@@ -30,7 +30,7 @@ impl Metrics {
         self.add("rso_volume_reading_timestamp_seconds", volume, help, self.read_at.family.clone());
         let help = "Requests for the usage of volumes to an agent or a kubelet, by result: `ok`; `held` if an agent held the request until there was something to report; otherwise why not, or why there is no answer";
         self.add("rso_usage_requests", OfUsageRequest::NAMES, help, self.usage_requests.family.clone());
-        let help = "Requests that agents hold at present; each is an open connection. At most 4,096";
+        let help = "Requests that agents hold; each is an open connection. At most 4,096";
         self.add("rso_usage_requests_held", &[], help, self.held_requests.clone());
     }
 
