@@ -84,9 +84,14 @@ impl Burst {
         let (Some(first), Some((_, used))) = (self.readings.front(), self.readings.back()) else { return 0 };
         let mark = self.high_water.iter().map(|(_, used)| *used).max().unwrap_or(first.1);
         let points: Vec<_> = self.readings.iter().map(|(at, used)| (*at, used.saturating_sub(mark))).collect();
-        // What is reported must be there: three seconds of it, at least.
-        let most = used.saturating_sub(mark) / LEAST.as_secs();
-        steepest(&points).max(self.reported.map_or(0, |reported| reported.min(most)))
+        let (observed, most) = (steepest(&points), used.saturating_sub(mark) / LEAST.as_secs());
+        // What the source reports is of its last second or so: alone, it cannot tell a burst from a file that was allocated at
+        // once. It says whether the burst goes on, and how fast, but not more than three seconds of it that are there.
+        match self.reported {
+            Some(reported) if reported < observed / STEADY => 0,
+            Some(reported) if observed > 0 => observed.max(reported.min(most)),
+            Some(_) | None => observed,
+        }
     }
 
     fn keep_high_water(&mut self, at: Timestamp, used: u64) {
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_the_source_reports_counts_as_far_as_it_is_there() {
+    fn a_rate_that_the_source_reports_refines_what_the_readings_show_and_shows_nothing_alone() {
         let check = |readings: &[(i64, u64)], reported: u64, expected: u64| {
             let mut burst = Burst::default();
             let (last, before) = readings.split_last().unwrap();
@@ -211,10 +216,14 @@ mod tests {
             assert_eq!(burst.rate(), expected, "{readings:?} {reported}");
         };
         check(&[(0, 0)], 50, 0);
-        check(&[(0, 0), (55_000, 600)], 50, 50);
-        check(&[(0, 0), (55_000, 90)], 50, 30);
-        check(&[(0, 0), (1_000, 300), (2_000, 600)], 50, 50);
-        check(&[(0, 600), (55_000, 300)], u64::MAX, 0);
+        // A file that was allocated at once has a rate, too.
+        check(&[(0, 0), (55_000, 600)], 50, 0);
+        check(&[(0, 0), (1_000, 300), (2_000, 600)], 50, 0);
+        check(&[(0, 0), (2_000, 80), (4_000, 160)], 40, 40);
+        check(&[(0, 0), (2_000, 80), (4_000, 160)], 50, 50);
+        check(&[(0, 0), (2_000, 80), (4_000, 160)], u64::MAX, 53);
+        // It has just ended.
+        check(&[(0, 0), (2_000, 80), (4_000, 160)], 9, 0);
     }
 
     proptest! {
