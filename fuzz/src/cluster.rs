@@ -17,7 +17,7 @@ use rso::recreate::journal::{Journal, JournalHead, Snapshot, VERSION};
 use rso::recreate::manifest::{self, MANAGER};
 use rso::recreate::observed::{Backups, Departure, Intent, LastObject, Namespace, Observed, Rules};
 use rso::recreate::phase::{Ending, Phase};
-use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::probes::{PodAnswer, Probes, Verdict};
 use rso::recreate::raw;
 use rso::recreate::rivals::{Found, Rivals};
 use rso::recreate::set::{LiveSet, WhenDeleted};
@@ -278,6 +278,8 @@ pub fn observed(u: &mut Unstructured<'_>) -> Result<Option<(Observed, Timestamp)
     let rivals = draw::maybe(u, |u| rivals(u, &live))?;
     let departure = departure(u, &uid)?;
     let is_absent = u.int_in_range(0..=3_u8)? == 3;
+    let of_pods = of_pods(u, &pods)?;
+    let probes = probes.map(|probes| Probes { pods: of_pods, ..probes });
     let objects = raw::Objects {
         live: (!is_absent).then_some(set),
         namespace: Some(raw::namespace(&namespace)),
@@ -360,6 +362,7 @@ fn dependent(u: &mut Unstructured<'_>, kind: Kind, name: &str, owner: &Uid) -> R
         name: name.to_owned(),
         uid: if draw::rarely(u)? { Uid::new("uid-x") } else { uid_of(name) },
         resource_version: u.int_in_range(1..=3_u8)?.to_string(),
+        generation: (kind == Kind::Pod).then_some(1),
         owners,
         revision: (kind == Kind::Pod).then_some(revision),
         labels: BTreeMap::from([("app".to_owned(), NAME.to_owned())]),
@@ -430,6 +433,19 @@ fn rivals(u: &mut Unstructured<'_>, live: &LiveSet) -> Result<Rivals> {
     Ok(Rivals { of: live.guard(), found })
 }
 
+/// An answer about each Pod, or rarely one less.
+fn of_pods(u: &mut Unstructured<'_>, pods: &[Dependent]) -> Result<BTreeMap<String, PodAnswer>> {
+    let mut answers = BTreeMap::new();
+    for pod in pods {
+        let verdict = verdict(u, Verdict::Accepted)?;
+        answers.insert(pod.name.clone(), PodAnswer { uid: pod.uid.clone(), verdict });
+    }
+    if draw::rarely(u)? {
+        answers.pop_last();
+    }
+    Ok(answers)
+}
+
 fn probes(u: &mut Unstructured<'_>, live: &LiveSet, targets: &BTreeMap<TemplateName, Bytes>) -> Result<Probes> {
     Ok(Probes {
         uid: live.uid.clone(),
@@ -445,6 +461,7 @@ fn probes(u: &mut Unstructured<'_>, live: &LiveSet, targets: &BTreeMap<TemplateN
         // What was found before stays what it was: nothing is drawn.
         spec: Verdict::Accepted,
         protect: Verdict::Accepted,
+        pods: BTreeMap::new(),
     })
 }
 

@@ -13,7 +13,7 @@ use rso::recreate::manifest::{is_transient, same};
 use rso::recreate::next;
 use rso::recreate::observed::{Departure, LastObject, Live, Observed, Stored};
 use rso::recreate::phase::{Ending, Phase};
-use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::probes::{Orphan, PodAnswer, Probes, Verdict};
 use rso::recreate::rivals::{Found, Rivals};
 use rso::recreate::set::{LiveSet, Spec};
 use rso::recreate::step::{Action, OwnersChange, Read, Step};
@@ -49,6 +49,11 @@ fn is_answered(seen: &Observed, read: &Read, now: Timestamp) {
             assert_eq!(request.guard, live.guard());
             sizes_only_grow(&live.object, &request.create);
             let refused = || Verdict::Refused("no".to_owned());
+            let accepted = |orphan: &Orphan| {
+                assert!(orphan.pod.refers_to(&live.uid), "a Pod that nobody orphans");
+                let answer = PodAnswer { uid: orphan.pod.uid.clone(), verdict: Verdict::Accepted };
+                (orphan.pod.name.clone(), answer)
+            };
             wiser.probes = Some(Probes {
                 uid: request.guard.uid.clone(),
                 generation: request.generation,
@@ -62,6 +67,7 @@ fn is_answered(seen: &Observed, read: &Read, now: Timestamp) {
                 native: refused(),
                 spec: Verdict::Accepted,
                 protect: Verdict::Accepted,
+                pods: request.pods.iter().map(accepted).collect(),
             });
         }
         Read::Rivals(request) => {

@@ -2,10 +2,11 @@
 //!
 //! The reads of a round run in parallel. If one of them fails, the round fails: no step is chosen on incomplete data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::stream::{StreamExt, iter};
 use futures::try_join;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::{Class, Client, Error, Form, Outcome, Selector, chain};
@@ -22,7 +23,7 @@ use crate::api::write::Write;
 use crate::recreate::assemble::{self, Outline, Related, Rest};
 use crate::recreate::dependent::{Claim, Dependent, Kind};
 use crate::recreate::observed::{Backups, Departure, Intent, Observed};
-use crate::recreate::probes::{ProbeRequest, Probes, Verdict};
+use crate::recreate::probes::{Orphan, PodAnswer, ProbeRequest, Probes, Verdict};
 use crate::recreate::rivals::{Found, Rivals, RivalsRequest, selects};
 use crate::recreate::set::{Malformed, Spec};
 use crate::recreate::{backup, compare, journal, write};
@@ -31,6 +32,8 @@ use crate::recreate::{backup, compare, journal, write};
 const CATCH_UPS: u32 = 20;
 /// How long it waits each time.
 const CATCH_UP: Duration = Duration::from_millis(100);
+/// How many dry runs of Pods are sent at the same time: a StatefulSet can have hundreds, and each may call webhooks.
+const MAX_CONCURRENT_POD_DRY_RUNS: usize = 8;
 
 /// Why a round failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,8 +141,9 @@ async fn backups(environment: &Environment, set: &SetName, is_needed: bool) -> R
 
 // ── Dry runs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Sends each write that is to come to the API server as a dry run.
-pub async fn probe(environment: &Environment, set: &SetName, request: &ProbeRequest, now: Timestamp) -> Probes {
+/// Sends each write that is to come to the API server as a dry run, and then those to the Pods that the garbage collector
+/// and the StatefulSet controller will send.
+pub async fn probe(environment: &Environment, set: &SetName, request: &ProbeRequest) -> Probes {
     let (client, writes) = (&environment.client, write::probes(request, set));
     let (create, copy, delete, hold, backup, native, spec, protect) = futures::join!(
         client.dry_run(&writes.create),
@@ -151,12 +155,14 @@ pub async fn probe(environment: &Environment, set: &SetName, request: &ProbeRequ
         dry_run_of(client, writes.spec.as_ref()),
         dry_run_of(client, writes.protect.as_ref()),
     );
+    let pods = probe_pods(client, set, request).await;
     let patched = |write: &Write| compare::patched(&request.object, write.merge_patch().unwrap_or(&Value::Null));
     Probes {
         uid: request.guard.uid.clone(),
         generation: request.generation,
         targets: request.targets.clone(),
-        at: now,
+        // With many Pods, the dry runs take long: their results are valid from the last one on.
+        at: now(),
         create: verdict(create),
         copy: as_asked(&request.copy, copy),
         delete: verdict(delete),
@@ -165,7 +171,21 @@ pub async fn probe(environment: &Environment, set: &SetName, request: &ProbeRequ
         native: has_grown(native, &patched(&writes.native), request),
         spec: spec.map_or(Verdict::Accepted, |(write, answer)| as_asked(&patched(write), answer)),
         protect: protect.map_or(Verdict::Accepted, |(_, answer)| verdict(answer)),
+        pods,
     }
+}
+
+/// A few at a time: each response is a whole Pod, of which only the decision is kept.
+async fn probe_pods(client: &Client, set: &SetName, request: &ProbeRequest) -> BTreeMap<String, PodAnswer> {
+    let selector = &request.object["spec"]["selector"];
+    let ask = async |orphan: &Orphan| {
+        let verdict = match client.dry_run(&write::orphan(orphan, set)).await {
+            Ok(Outcome::Done(pod)) => orphan.verdict(&pod, selector),
+            answer => verdict(answer),
+        };
+        (orphan.pod.name.clone(), PodAnswer { uid: orphan.pod.uid.clone(), verdict })
+    };
+    iter(&request.pods).map(ask).buffer_unordered(MAX_CONCURRENT_POD_DRY_RUNS).collect().await
 }
 
 /// Sends a write, if there is one, as a dry run, and returns it with the response.

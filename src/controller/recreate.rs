@@ -212,7 +212,7 @@ impl<'a> Drive<'a> {
     async fn read(&mut self, seen: &mut Observed, read: Read) -> Flow {
         match read {
             Read::Probes(request) => {
-                self.probes = Some(observe::probe(self.environment, self.set, &request, now()).await);
+                self.probes = Some(observe::probe(self.environment, self.set, &request).await);
                 Flow::Observe
             }
             Read::Rivals(request) => {

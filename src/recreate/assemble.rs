@@ -4,11 +4,9 @@
 //! memory as a whole. The model, the fuzzer, and the simulation pass raw objects that they generate: this code decides
 //! for all of them which objects count.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
-use super::dependent::{Claim, Dependent, Kind, owners_changed};
+use super::dependent::{Claim, Dependent, Kind, labels, owners_changed};
 use super::journal::{self, Journal, JournalError, JournalHead};
 use super::observed::{Backups, Departure, Intent, LastObject, Live, Namespace, Observed, Rules, Stored};
 use super::phase::Phase;
@@ -215,17 +213,13 @@ fn dependent(kind: Kind, object: &Value) -> Option<Dependent> {
         name: metadata["name"].as_str()?.to_owned(),
         uid,
         resource_version,
+        generation: metadata["generation"].as_i64(),
         owners: metadata["ownerReferences"].as_array().cloned().unwrap_or_default(),
         revision: metadata["labels"]["controller-revision-hash"].as_str().map(str::to_owned),
         labels: labels(&metadata["labels"]),
         deleting: !metadata["deletionTimestamp"].is_null(),
         owners_changed: owners_changed(metadata),
     })
-}
-
-fn labels(of: &Value) -> BTreeMap<String, String> {
-    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    of.as_object().into_iter().flatten().filter_map(text).collect()
 }
 
 fn claim(object: &Value) -> Option<Claim> {

@@ -31,6 +31,8 @@ pub struct Dependent {
     pub uid: Uid,
     /// `metadata.resourceVersion`.
     pub resource_version: String,
+    /// `metadata.generation`, if it has one: for a Pod, the number of changes of its spec.
+    pub generation: Option<i64>,
     /// `metadata.ownerReferences`, as they are.
     pub owners: Vec<Value>,
     /// The label `controller-revision-hash` (Pods).
@@ -61,6 +63,11 @@ impl Dependent {
         Some(format!("{} {}", text("kind"), text("name")))
     }
 
+    /// Its references without those to that UID.
+    pub fn owners_without(&self, uid: &Uid) -> Vec<Value> {
+        self.owners.iter().filter(|owner| owner["uid"] != uid.as_str()).cloned().collect()
+    }
+
     /// The precondition of a write to it.
     pub fn guard(&self) -> Precondition {
         Precondition { uid: self.uid.clone(), resource_version: self.resource_version.clone() }
@@ -83,6 +90,12 @@ impl Claim {
     pub fn is_protected_by(&self, namespace: &Uid) -> bool {
         self.object.owners.iter().any(|owner| owner["kind"] == "Namespace" && owner["uid"] == namespace.as_str())
     }
+}
+
+/// The labels in `metadata.labels`.
+pub fn labels(of: &Value) -> BTreeMap<String, String> {
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    of.as_object().into_iter().flatten().filter_map(text).collect()
 }
 
 /// When the ownerReferences of an object were last written, according to its `managedFields`.

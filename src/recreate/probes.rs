@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::dependent::{Dependent, labels};
+use super::rivals::selects;
 use crate::api::bytes::Bytes;
 use crate::api::names::{TemplateName, Uid};
 use crate::api::write::Precondition;
@@ -34,6 +36,8 @@ pub struct ProbeRequest {
     pub spec: Option<Value>,
     /// A PVC that gets a protective owner reference. `None`: no PVC gets one.
     pub protect: Option<Protection>,
+    /// The Pods that the recreation orphans.
+    pub pods: Vec<Orphan>,
 }
 
 /// The protective owner reference of a PVC, for a dry run.
@@ -45,6 +49,56 @@ pub struct Protection {
     pub guard: Precondition,
     /// Its ownerReferences, including the protective one.
     pub owners: Vec<Value>,
+}
+
+/// A Pod that the recreation orphans, for a dry run. The garbage collector removes its reference to the StatefulSet, and
+/// the StatefulSet controller adds one to the new StatefulSet; admission may change the Pod with both.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orphan {
+    /// The Pod as it was observed. Only its UID is a precondition, because the kubelet updates the status of a Pod often.
+    pub pod: Dependent,
+    /// Its ownerReferences without that to the StatefulSet.
+    pub owners: Vec<Value>,
+}
+
+impl Orphan {
+    /// What the Pod in the response shows that admission changes: the spec, as the generation counts its changes, or the
+    /// labels, if the selector of the StatefulSet no longer matches them.
+    ///
+    /// A dry run does not change the resourceVersion. If the response has another one than was observed, another client
+    /// has changed the Pod, and nothing is known about admission.
+    pub fn verdict(&self, response: &Value, selector: &Value) -> Verdict {
+        let metadata = &response["metadata"];
+        let new_labels = labels(&metadata["labels"]);
+        let changes_spec = metadata["generation"].as_i64() != self.pod.generation;
+        let loses_pod = new_labels != self.pod.labels && !selects(selector, &new_labels);
+        let changed: Vec<String> = [(changes_spec, SPEC), (loses_pod, LABELS)]
+            .into_iter()
+            .filter(|(is_changed, _)| *is_changed)
+            .map(|(_, field)| field.to_owned())
+            .collect();
+        if changed.is_empty() {
+            Verdict::Accepted
+        } else if metadata["resourceVersion"] != self.pod.resource_version.as_str() {
+            Verdict::Conflict
+        } else {
+            Verdict::Changed(changed)
+        }
+    }
+}
+
+/// The field of a Pod whose change restarts containers.
+const SPEC: &str = "spec";
+/// The field of a Pod by which the StatefulSet controller knows it.
+pub(super) const LABELS: &str = "metadata.labels";
+
+/// The answer to the dry run of one Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodAnswer {
+    /// The UID of the Pod.
+    pub uid: Uid,
+    /// The answer.
+    pub verdict: Verdict,
 }
 
 /// The answer of the API server to a dry run.
@@ -92,4 +146,6 @@ pub struct Probes {
     pub spec: Verdict,
     /// The PATCH of a PVC's ownerReferences, if PVCs get protective owner references.
     pub protect: Verdict,
+    /// The PATCH of the ownerReferences of each Pod that the recreation orphans, by the name of the Pod.
+    pub pods: BTreeMap<String, PodAnswer>,
 }

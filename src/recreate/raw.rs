@@ -86,6 +86,9 @@ pub fn dependent(dependent: &Dependent) -> Value {
         "ownerReferences": dependent.owners,
         "labels": dependent.labels,
     });
+    if let Some(generation) = dependent.generation {
+        metadata["generation"] = json!(generation);
+    }
     if let Some(revision) = &dependent.revision {
         metadata["labels"]["controller-revision-hash"] = json!(revision);
     }

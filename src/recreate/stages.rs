@@ -154,8 +154,7 @@ fn remove_finalizer(live: &LiveSet) -> Step {
 }
 
 fn strip(dependent: &Dependent, uid: &Uid) -> Step {
-    let owners = dependent.owners.iter().filter(|owner| owner["uid"] != uid.as_str()).cloned().collect();
-    set_owners(dependent, owners, OwnersChange::Strip)
+    set_owners(dependent, dependent.owners_without(uid), OwnersChange::Strip)
 }
 
 fn set_owners(dependent: &Dependent, owners: Vec<Value>, why: OwnersChange) -> Step {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::dependent::Kind;
 use super::journal::{Journal, JournalError};
-use super::probes::{ProbeRequest, Protection};
+use super::probes::{Orphan, ProbeRequest, Protection};
 use super::step::Action;
 use crate::api::annotations::TRANSACTION;
 use crate::api::names::SetName;
@@ -87,7 +87,13 @@ pub struct Probed {
     pub protect: Option<Write>,
 }
 
-/// The writes that are sent as dry runs.
+/// The write that orphans a Pod, as the garbage collector sends it: with the UID as the only precondition.
+pub fn orphan(orphan: &Orphan, set: &SetName) -> Write {
+    let metadata = json!({ "uid": orphan.pod.uid.as_str(), "ownerReferences": orphan.owners });
+    Write::merge(dependent(orphan.pod.kind, set, &orphan.pod.name), json!({ "metadata": metadata }))
+}
+
+/// The writes that are sent as dry runs, without those of the Pods.
 pub fn probes(request: &ProbeRequest, set: &SetName) -> Probed {
     let (namespace, guard) = (Some(set.namespace.as_str()), &request.guard);
     let merge = |patch| Write::merge_if(Address::set(set), guard, patch);

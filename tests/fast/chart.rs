@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use rso::recreate::preflight::answers;
 use serde_json::Value as Json;
 
 use crate::tree;
@@ -245,10 +246,9 @@ fn the_policy_about_the_operator_is_about_nobody_else() {
     let condition = "request.userInfo.username == 'system:serviceaccount:rso-system:rso'";
     assert_eq!(rendered.matches(condition).count(), 1, "{rendered}");
     assert!(rendered.contains("failurePolicy: Fail"));
-    assert!(
-        rendered.contains(rso::recreate::preflight::answers::OWN_POLICY),
-        "the operator would not know its own policy"
-    );
+    for message in [answers::OWN_POLICY, answers::OWN_POLICY_OF_PODS] {
+        assert!(rendered.contains(message), "the operator would not know its own policy by {message:?}");
+    }
     for settings in ["watchNamespaces={team-a}", "operatorPolicy.enabled=false"] {
         assert!(!template(&["--set", settings]).contains("name: rso-operator"), "{settings}");
     }

@@ -44,11 +44,12 @@ pub(crate) enum Mutant {
     LooksForRivalsOnlyAtFirst,
     WaitsForEverForWhatOthersTook,
     BelievesDryRunsByTheirCode,
+    NeverAsksAboutPods,
     SendsWithoutADryRun,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 39] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::DeletesWithoutResourceVersion,
         Self::DeletesWhateverHasTheName,
         Self::DeletesInTheForeground,
@@ -87,6 +88,7 @@ impl Mutant {
         Self::LooksForRivalsOnlyAtFirst,
         Self::WaitsForEverForWhatOthersTook,
         Self::BelievesDryRunsByTheirCode,
+        Self::NeverAsksAboutPods,
         Self::SendsWithoutADryRun,
     ];
 
@@ -178,6 +180,9 @@ impl Mutant {
             Self::NeverLooksForRivals => view.rivals = Some(None),
             Self::LooksForRivalsOnlyAtFirst if own.is_some() => view.rivals = Some(None),
             Self::BelievesDryRunsByTheirCode => view.policy = None,
+            Self::NeverAsksAboutPods => {
+                view.policy = view.policy.filter(|policy| *policy != Policy::ImageOfPodsOnUpdate);
+            }
             Self::WaitsForEverForWhatOthersTook => {
                 let adopting = cluster.journals.iter_mut().flatten().filter(|journal| journal.stage == Stage::Adopting);
                 adopting.for_each(|journal| journal.late = false);

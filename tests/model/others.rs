@@ -10,7 +10,7 @@ pub(crate) fn moves(state: &State, all: &mut Vec<Move>) {
     let cluster = &state.cluster;
     all.extend((0..2).filter(|index| is_lost_next(cluster, *index)).map(Move::Lose));
     if cluster.policy.is_none() {
-        all.extend(Policy::ALL.map(Move::Policy));
+        all.extend(Policy::COMING.map(Move::Policy));
     }
     match cluster.rival {
         None => all.extend(RivalKind::ALL.map(Move::Rival)),

@@ -25,6 +25,8 @@ pub(crate) enum Others {
     UpdatePolicies,
     /// A policy that changes creations.
     CreatePolicies,
+    /// A policy that changes pods.
+    PodPolicy,
 }
 
 impl Others {
@@ -41,6 +43,7 @@ impl Others {
             Self::CreatePolicies => {
                 with_policies(&[Policy::TemplateOnCreate, Policy::SizeOnCreate, Policy::AnnotationOnCreate])
             }
+            Self::PodPolicy => with_policies(&[Policy::ImageOfPodsOnUpdate]),
         }
     }
 }
@@ -90,7 +93,7 @@ impl Run {
 }
 
 /// Every run.
-pub(crate) const RUNS: [Run; 27] = [
+pub(crate) const RUNS: [Run; 28] = [
     run("edits", &[(Edit, 2)], &[(Edit, 3), (Template, 2), (Scale, 2), (Overlook, 1), (PodDelete, 1)]),
     run(
         "edits, claims go with the set",
@@ -188,6 +191,9 @@ pub(crate) const RUNS: [Run; 27] = [
         .beside(Others::UpdatePolicies),
     run("a policy changes creations", &[(Edit, 1)], &[(Edit, 2), (Template, 1), (Scale, 1), (Raise, 1)])
         .beside(Others::CreatePolicies),
+    run("a policy changes pods", &[(Edit, 1)], &[(Edit, 2), (Template, 1), (Scale, 1), (PodDelete, 1)])
+        .two_pods()
+        .beside(Others::PodPolicy),
     run("a policy comes", &[(Event::Policy, 1)], &[(Event::Policy, 1), (Edit, 1), (Template, 1)]),
 ];
 

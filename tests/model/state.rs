@@ -119,7 +119,7 @@ impl RivalKind {
     }
 }
 
-/// An admission policy that writes something else into the set than was sent.
+/// An admission policy that writes something else into the set, or into a pod, than was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Policy {
     /// Every update gets its pod template.
@@ -132,10 +132,13 @@ pub(crate) enum Policy {
     SizeOnCreate,
     /// Annotations that it does not know are not created: ours.
     AnnotationOnCreate,
+    /// Every update of a pod gets another image, and restarts it.
+    ImageOfPodsOnUpdate,
 }
 
 impl Policy {
-    pub(crate) const ALL: [Self; 5] = [
+    /// Those that may come at any time. One that changes pods is there from the start.
+    pub(crate) const COMING: [Self; 5] = [
         Self::TemplateOnUpdate,
         Self::TemplateOnCreate,
         Self::TemplateAlways,
@@ -152,7 +155,9 @@ impl Policy {
     pub(crate) fn updated(self, content: Content) -> Content {
         match self {
             Self::TemplateOnUpdate | Self::TemplateAlways => Content { template: MUTATED, ..content },
-            Self::TemplateOnCreate | Self::SizeOnCreate | Self::AnnotationOnCreate => content,
+            Self::TemplateOnCreate | Self::SizeOnCreate | Self::AnnotationOnCreate | Self::ImageOfPodsOnUpdate => {
+                content
+            }
         }
     }
 
@@ -165,7 +170,7 @@ impl Policy {
             }
             Self::SizeOnCreate => Creation { content: Content { size: content.size.min(GIB), ..content }, ..creation },
             Self::AnnotationOnCreate => Creation { marker: None, ..creation },
-            Self::TemplateOnUpdate => creation,
+            Self::TemplateOnUpdate | Self::ImageOfPodsOnUpdate => creation,
         }
     }
 }

@@ -621,6 +621,7 @@ impl State {
                 let is_there = is_fresh(owned.object()) && self.cluster.owners(owned).is_some();
                 if is_there {
                     self.judge_owners(owned, owners, guard);
+                    self.rewrite(owned);
                     self.cluster.set_owners(owned, owners, guard);
                     self.touch(owned.object());
                 }

@@ -21,7 +21,7 @@ use rso::recreate::observed::{
     Backups, Departure as RealDeparture, Intent, LastObject, Namespace, Observed, Rules, Stored,
 };
 use rso::recreate::phase::{Ending, Phase};
-use rso::recreate::probes::{Probes, Verdict};
+use rso::recreate::probes::{Orphan, PodAnswer, Probes, Verdict};
 use rso::recreate::rivals::{Found, Rivals};
 use rso::recreate::set::{LiveSet, WhenDeleted};
 use rso::recreate::step::{Action, Read, Step as RealStep};
@@ -189,7 +189,7 @@ fn admitted(policy: Option<Policy>, object: &Value, is_new: bool) -> Value {
         }
         (Some(Policy::TemplateOnCreate | Policy::SizeOnCreate | Policy::AnnotationOnCreate), false)
         | (Some(Policy::TemplateOnUpdate), true)
-        | (None, _) => {}
+        | (Some(Policy::ImageOfPodsOnUpdate) | None, _) => {}
     }
     made
 }
@@ -198,6 +198,20 @@ fn admitted(policy: Option<Policy>, object: &Value, is_new: bool) -> Value {
 fn verdict_on(policy: Option<Policy>, asked: &Value, is_new: bool) -> Verdict {
     let changed = compare::changes(asked, &admitted(policy, asked, is_new)).serious;
     if changed.is_empty() { Verdict::Accepted } else { Verdict::Changed(changed) }
+}
+
+/// The same about each Pod that a recreate lets go of: an image that the policy replaces is another generation.
+fn of_pods(cluster: &Cluster, set: &Set, policy: Option<Policy>) -> BTreeMap<String, PodAnswer> {
+    let answer = |pod: Dependent| {
+        let orphan = Orphan { owners: pod.owners_without(&name_of(set.uid)), pod };
+        let mut response = raw::dependent(&orphan.pod);
+        if policy == Some(Policy::ImageOfPodsOnUpdate) {
+            response["metadata"]["generation"] = json!(2);
+        }
+        let verdict = orphan.verdict(&response, &json!({}));
+        (orphan.pod.name, PodAnswer { uid: orphan.pod.uid, verdict })
+    };
+    (0..2).filter_map(|index| pod(cluster, index)).map(answer).collect()
 }
 
 fn probes(cluster: &Cluster, probe: Probe, policy: Option<Policy>) -> Probes {
@@ -229,6 +243,7 @@ fn probes(cluster: &Cluster, probe: Probe, policy: Option<Policy>) -> Probes {
             verdict_on(policy, &compare::patched(&live, &json!({ "spec": spec })), false)
         }),
         protect: Verdict::Accepted,
+        pods: of_pods(cluster, &set, policy),
     }
 }
 
@@ -347,6 +362,7 @@ fn dependent(cluster: &Cluster, kind: Kind, name: String, uid: String, all: Vec<
         name,
         uid: Name::new(uid),
         resource_version: "1".to_owned(),
+        generation: (kind == Kind::Pod).then_some(1),
         owners: all,
         revision: None,
         labels: BTreeMap::new(),

@@ -407,6 +407,7 @@ impl State {
                 self.touch(Object::Set);
             }
             Move::Adopt(owned) => {
+                self.rewrite(owned);
                 self.cluster.set_owners(owned, mine, false);
                 self.cluster.restless = true;
                 self.touch(owned.object());
@@ -448,8 +449,15 @@ impl State {
     fn keep_owners(&mut self, owned: Owned, kept: impl FnOnce(u8) -> u8) {
         let live = self.cluster.set.map_or(0, |set| bit(set.uid));
         let (owners, guard) = self.cluster.owners(owned).unwrap();
+        self.rewrite(owned);
         self.cluster.set_owners(owned, owners & kept(live), guard);
         self.touch(owned.object());
+    }
+
+    /// What a policy makes of an update of a dependent, whoever sends it: a pod with another image restarts.
+    pub(crate) fn rewrite(&mut self, owned: Owned) {
+        let restarts = self.cluster.policy == Some(Policy::ImageOfPodsOnUpdate) && matches!(owned, Owned::Pod(_));
+        self.break_if(restarts, Broken::PodRestarted);
     }
 
     fn finalize(&mut self, mut change: impl FnMut(&mut Finalizers)) {

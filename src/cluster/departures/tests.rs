@@ -164,6 +164,7 @@ fn what_was_read_is_known_once_the_watch_has_told_of_it() {
         name: "data-db-0".to_owned(),
         uid: Uid::new("claim"),
         resource_version: version.to_owned(),
+        generation: None,
         owners: Vec::new(),
         revision: None,
         labels: std::collections::BTreeMap::new(),

@@ -6,6 +6,10 @@ use super::super::rivals::{Found, Rivals};
 use crate::api::reasons::Note;
 use crate::api::refusal::Refusal;
 
+mod pods;
+
+pub use pods::OWN_POLICY as OWN_POLICY_OF_PODS;
+
 /// The message with which the chart's policy for the operator's own account rejects a CREATE outside of a recreation.
 pub const OWN_POLICY: &str = "rso may create a StatefulSet only during a recreation";
 
@@ -24,7 +28,8 @@ pub fn evaluate(probes: &Probes) -> Result<(), Note> {
     expect(&probes.hold, &Verdict::Accepted, "adding a finalizer to the StatefulSet")?;
     expect(&probes.spec, &Verdict::Accepted, "changing updateStrategy and whenDeleted of the StatefulSet")?;
     expect(&probes.protect, &Verdict::Accepted, "adding an ownerReference to a PVC")?;
-    expect(&probes.backup, &Verdict::Accepted, "saving the StatefulSet to a ConfigMap in its namespace")
+    expect(&probes.backup, &Verdict::Accepted, "saving the StatefulSet to a ConfigMap in its namespace")?;
+    pods::evaluate(&probes.pods)
 }
 
 fn expect(verdict: &Verdict, wanted: &Verdict, what: &str) -> Result<(), Note> {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::dependent::Claim;
+use super::super::dependent::{Claim, Dependent, labels};
 use super::super::journal::Journal;
 use super::super::observed::Observed;
 use super::super::preflight::answers;
-use super::super::probes::{ProbeRequest, Probes, Protection};
+use super::super::probes::{Orphan, ProbeRequest, Probes, Protection};
 use super::super::rivals::RivalsRequest;
 use super::super::set::{LiveSet, WhenDeleted};
 use super::super::step::{Read, Step};
@@ -34,7 +34,17 @@ pub(super) fn valid_probes<'a>(
             && probes.generation == live.generation
             && probes.targets == *targets
             && now.duration_since(probes.at).unsigned_abs() < PROBES_LAST
+            && orphaned(seen, live).all(|pod| probes.pods.get(&pod.name).is_some_and(|answer| answer.uid == pod.uid))
     })
+}
+
+/// The Pods that the recreation orphans.
+fn orphaned<'a>(seen: &'a Observed, live: &'a LiveSet) -> impl Iterator<Item = &'a Dependent> {
+    seen.pods.iter().filter(|pod| pod.refers_to(&live.uid) && !pod.deleting)
+}
+
+fn orphan(pod: &Dependent, live: &LiveSet) -> Orphan {
+    Orphan { pod: pod.clone(), owners: pod.owners_without(&live.uid) }
 }
 
 pub(super) fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Timestamp) -> Step {
@@ -54,6 +64,7 @@ pub(super) fn probe(seen: &Observed, live: &LiveSet, journal: &Journal, now: Tim
             templates: manifest::templates(&live.object, &journal.targets),
             spec: manifest::no_restart_patch(&live.object),
             protect: protection(seen, live),
+            pods: orphaned(seen, live).map(|pod| orphan(pod, live)).collect(),
         }))),
     }
 }
@@ -83,9 +94,8 @@ pub(super) fn alone(seen: &Observed, live: &LiveSet) -> Result<Result<(), Note>,
 
 /// The labels by which a controller could adopt something of the StatefulSet.
 fn labels_of(seen: &Observed, live: &LiveSet) -> BTreeSet<BTreeMap<String, String>> {
-    let template = live.object["spec"]["template"]["metadata"]["labels"].as_object();
-    let text = |(key, value): (&String, &serde_json::Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    let of_template = template.map(|labels| labels.iter().filter_map(text).collect());
+    let template = &live.object["spec"]["template"]["metadata"]["labels"];
+    let of_template = template.is_object().then(|| labels(template));
     let dependents = seen.pods.iter().chain(&seen.revisions).filter(|dependent| dependent.controlled_by(&live.uid));
     of_template.into_iter().chain(dependents.map(|dependent| dependent.labels.clone())).collect()
 }

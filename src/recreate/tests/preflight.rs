@@ -382,6 +382,39 @@ fn a_dry_run_that_is_refused_blocks_and_one_that_is_unknown_defers() {
 }
 
 #[test]
+fn a_pod_that_admission_would_change_or_refuse_blocks_by_name_and_comes_before_what_resolves_by_itself() {
+    let all = |answers: &[(&str, Verdict)]| {
+        let of_pods = answers.iter().map(|(pod, verdict)| ((*pod).to_owned(), verdict.clone())).collect();
+        move |world: &mut World| world.of_pods = of_pods
+    };
+    let changed = |field: &str| Verdict::Changed(vec![field.to_owned()]);
+    let policy = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+    let refused = || Verdict::Refused(policy.to_owned());
+    check(all(&[("db-1", changed("spec"))]), BLOCKED, "changes spec of Pod db-1 on every UPDATE");
+    check(all(&[("db-1", changed("spec"))]), BLOCKED, "the containers could restart");
+    check(all(&[("db-1", changed("spec"))]), BLOCKED, "`kubectl delete pod db-1`");
+    check(all(&[("db-0", changed("spec")), ("db-1", changed("spec"))]), BLOCKED, "of Pod db-0, db-1 on");
+    check(all(&[("db-0", changed("metadata.labels"))]), BLOCKED, "the StatefulSet controller would replace the Pods");
+    check(all(&[("db-0", refused())]), BLOCKED, "the owner of Pod db-0: ValidatingAdmissionPolicy");
+    check(all(&[("db-0", refused())]), BLOCKED, "exempt the Pods in it");
+    check(all(&[("db-0", Verdict::Refused("pods is forbidden".to_owned()))]), BLOCKED, "pods is forbidden");
+    let own = "denied request: rso may change only the annotation resize-seen and metadata.ownerReferences of a Pod";
+    check(
+        all(&[("db-0", Verdict::Refused(own.to_owned()))]),
+        BLOCKED,
+        "changes spec, labels, or annotations of Pod db-0",
+    );
+    check(all(&[("db-0", Verdict::Conflict)]), DEFERRED, "Pod db-0 changed during a dry run");
+    check(
+        all(&[("db-1", Verdict::Unknown("timeout".to_owned()))]),
+        DEFERRED,
+        "the owner of Pod db-1 got no answer (timeout)",
+    );
+    check(all(&[("db-0", Verdict::Conflict), ("db-1", changed("spec"))]), BLOCKED, "Pod db-1");
+    check(all(&[("db-0", Verdict::Conflict), ("db-1", refused())]), BLOCKED, "Pod db-1");
+}
+
+#[test]
 fn a_workload_that_selects_the_same_pods_blocks_by_name_and_what_is_not_known_does_too() {
     let two = || vec!["ReplicaSet web".to_owned(), "StatefulSet cache".to_owned()];
     check(

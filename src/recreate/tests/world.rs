@@ -12,7 +12,7 @@ use super::super::backup::{self, BackupHead};
 use super::super::dependent::{Claim, Dependent, Kind};
 use super::super::journal::Journal;
 use super::super::observed::{Backups, Departure, Intent, LastObject, Namespace, Observed, Rules};
-use super::super::probes::{ProbeRequest, Probes, Verdict};
+use super::super::probes::{Orphan, PodAnswer, ProbeRequest, Probes, Verdict};
 use super::super::rivals::{Found, Rivals};
 use super::super::step::{Action, Read, Step};
 use super::super::{manifest, next, raw};
@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) namespace: Namespace,
     pub(super) intent: Option<Intent>,
     pub(super) verdicts: [Verdict; 8],
+    /// The answers to the dry runs of Pods, by name; the others are accepted.
+    pub(super) of_pods: BTreeMap<String, Verdict>,
     /// The other workloads that select the Pods.
     pub(super) rivals: Found,
     /// Every removed object with the name of the StatefulSet, in its last state.
@@ -74,6 +76,7 @@ fn dependent(kind: Kind, name: &str, owner: Option<&str>) -> Dependent {
         name: name.to_owned(),
         uid: Uid::new(format!("uid-of-{name}")),
         resource_version: "1".to_owned(),
+        generation: (kind == Kind::Pod).then_some(1),
         owners: owner.map(controller_of).into_iter().collect(),
         revision: (kind == Kind::Pod).then(|| "db-1".to_owned()),
         labels: BTreeMap::from([("app".to_owned(), "db".to_owned())]),
@@ -145,6 +148,7 @@ impl World {
                 Verdict::Accepted,
                 Verdict::Accepted,
             ],
+            of_pods: BTreeMap::new(),
             rivals: Found::Rivals(Vec::new()),
             removed: Vec::new(),
             deletes: 0,
@@ -192,7 +196,12 @@ impl World {
         let [create, delete, hold, backup, native, copy, spec, protect] = self.verdicts.clone();
         let (uid, generation) = (request.guard.uid.clone(), request.generation);
         let (targets, at) = (request.targets.clone(), self.now);
-        Probes { uid, generation, targets, at, create, copy, delete, hold, backup, native, spec, protect }
+        let answer = |orphan: &Orphan| {
+            let verdict = self.of_pods.get(&orphan.pod.name).cloned().unwrap_or(Verdict::Accepted);
+            (orphan.pod.name.clone(), PodAnswer { uid: orphan.pod.uid.clone(), verdict })
+        };
+        let pods = request.pods.iter().map(answer).collect();
+        Probes { uid, generation, targets, at, create, copy, delete, hold, backup, native, spec, protect, pods }
     }
 
     pub(super) fn last_object(&self, of: &Precondition, transaction: &str) -> LastObject {

@@ -146,6 +146,26 @@ async fn a_policy_that_lowers_the_size_of_a_claim_is_told_and_a_full_volume_take
 }
 
 #[tokio::test]
+async fn a_policy_that_replaces_the_image_of_pods_on_update_restarts_nothing() {
+    in_namespace("policy-image", async |space| {
+        let set = two_replicas(space).await;
+        // Pods that are older than the policy: the garbage collector's next write would give them another image.
+        let policy = Rewrite::of(&space.api, &space.name, "UPDATE", Rewritten::PodImage).await;
+        let before = set.facts().await;
+        set.asks("resize-0", "500Mi").await;
+        set.claims_have_grown("data", "500Mi").await;
+        let note = set.says(Reason::TemplateSyncBlocked).await;
+        assert!(note.contains("changes spec of Pod db-0, db-1"), "the note does not name the Pods: {note}");
+        nothing_is_touched(&set, &before).await;
+        policy.lift().await;
+        set.patches(&json!({"metadata": {"labels": {"looked": "at"}}})).await;
+        set.template_is("data", "500Mi").await;
+        set.facts().await.pods_are_the_same_as(&before);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_policy_that_looks_at_changes_of_the_spec_alone_is_found_before_anything_is_touched() {
     in_namespace("policy-spec", async |space| {
         blocks_and_names(space, "UPDATE", Rewritten::TemplateLabelOfSpec, "template").await;

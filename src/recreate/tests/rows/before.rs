@@ -118,6 +118,22 @@ fn a_statefulset_with_the_finalizer_is_dry_run_with_one_finalizer() {
 }
 
 #[test]
+fn a_policy_that_arrives_and_would_change_a_pod_rolls_everything_back_before_the_delete() {
+    let mut world = held();
+    world.of_pods = BTreeMap::from([("db-1".to_owned(), Verdict::Changed(vec!["spec".to_owned()]))]);
+    match written(&world) {
+        Action::UpdateJournal { journal, .. } => assert_eq!(journal.ending, Some(Ending::Undone)),
+        other => panic!("expected to roll back, not {other:?}"),
+    }
+    for _ in 0..3 {
+        pass(&mut world);
+    }
+    assert!(world.is_clean());
+    assert_eq!(world.deletes, 0);
+    assert!(refused(&world).text.contains("changes spec of Pod db-1"));
+}
+
+#[test]
 fn deleting_after_mere_status_noise_deletes_at_once() {
     let mut world = at(Phase::Deleting);
     world.edit(|set| set["status"]["availableReplicas"] = json!(2));
