@@ -31,6 +31,7 @@ mod growth;
 mod harness;
 mod kubelet;
 mod memory;
+mod moments;
 #[path = "../page/mod.rs"]
 mod page;
 mod rest;
