@@ -26,7 +26,7 @@ demo: ## a real cluster on this machine, and in it a volume that rso expands bef
 picture: ## record the demo and draw the picture in the README from it: docs/images/demo.svg
 	@$(TOP)/tests/e2e/picture.sh
 
-bench: ## measure times, memory, API requests; writes the times of an expansion to docs/proof/load.md; SYNC=1m: kubelet defaults
+bench: ## measure times, memory, requests (over an hour; ONLY=burst for one part); writes docs/proof/load.md; SYNC=1m: kubelet defaults
 	@$(MAKE) cluster-up deploy
 	@cargo test --locked --quiet --profile model --test bench
 

@@ -10,6 +10,11 @@ pub fn times(what: &str, mut samples: Vec<f64>, goal: &str) -> Row {
     line(what, &mut samples, time, goal)
 }
 
+/// CPU time in milliseconds.
+pub fn cpu(what: &str, mut samples: Vec<f64>, goal: &str) -> Row {
+    line(what, &mut samples, |ms| format!("{ms:.2} ms"), goal)
+}
+
 fn time(ms: f64) -> String {
     if ms < 1_000.0 { format!("{ms:.1} ms") } else { format!("{:.2} s", ms / 1_000.0) }
 }
@@ -43,4 +48,26 @@ fn line(what: &str, samples: &mut [f64], print: impl Fn(f64) -> String, goal: &s
 pub fn markdown(rows: &[Row], below: &str) -> String {
     let body: String = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
     format!("| What | Runs | Min | Median | Max |\n|---|---|---|---|---|\n{body}\n{below}")
+}
+
+/// Min, median and max of some samples, for one cell of a table.
+pub fn spread(mut samples: Vec<f64>, print: impl Fn(f64) -> String) -> String {
+    samples.sort_by(f64::total_cmp);
+    let (Some(min), Some(max)) = (samples.first(), samples.last()) else { return "–".to_owned() };
+    [*min, samples[samples.len() / 2], *max].map(print).join(", ")
+}
+
+/// Milliseconds as seconds, for a cell.
+pub fn seconds(ms: f64) -> String {
+    format!("{:.2} s", ms / 1_000.0)
+}
+
+/// A share in percent, for a cell.
+pub fn percent(share: f64) -> String {
+    format!("{share:.1}%")
+}
+
+/// MB/s, for a cell.
+pub fn rate(megabytes: f64) -> String {
+    format!("{megabytes:.1} MB/s")
 }

@@ -10,7 +10,8 @@ use crate::harness::live::Live;
 use crate::harness::set::Set;
 use crate::harness::space::{Space, in_namespace};
 use crate::harness::{PATIENCE, expect, until};
-use crate::kubelet::Kubelet;
+use crate::kubelet::{Kubelet, Profile};
+use crate::moments::{begun, done, ms, operator_in, printed};
 use crate::{memory, page};
 
 /// The size of the volume at first, and what it is expanded by, in MiB.
@@ -122,45 +123,23 @@ impl Growth {
             times("StatefulSet absent", self.name_absent, "p50 ≤ 20 ms"),
             times("DELETE → last Pod adopted", self.deleted_to_adopted, "p50 ≤ 300 ms"),
         ];
-        let today = Timestamp::now().strftime("%Y-%m-%d");
-        let table = markdown(&rows, &format!("{today}, kubelet: {}.", kubelet.text()));
-        match (kubelet.sync.as_secs(), kubelet.stats.as_secs()) {
-            (2, 5) => page::write("expansion-2s", &table),
-            (60, 60) => page::write("expansion-1m", &table),
-            _ => {}
+        let table = markdown(&rows, &kubelet.dated());
+        match kubelet.profile() {
+            Some(Profile::Tests) => page::write("expansion-2s", &table),
+            Some(Profile::Defaults) => page::write("expansion-1m", &table),
+            None => {}
         }
     }
-}
-
-fn operator_in(space: &Space, since: Timestamp) -> Vec<Request> {
-    let all = audit::requests_of_the_operator(&since.to_string());
-    all.into_iter().filter(|one| one.namespace == space.name).collect()
 }
 
 /// When that Pod said the word for the first time since.
 async fn said(set: &Live<'_>, ordinal: u32, word: &str, since: Timestamp) -> Timestamp {
     let pod = format!("db-{ordinal}");
     until(&format!("{pod} to say {word}"), PATIENCE, async || {
-        let log = set.space.kubectl(&["logs", &pod, "-c", "db", "--timestamps"]).await;
-        let times =
-            log.lines().filter(|line| line.contains(word)).filter_map(|line| line.split_once(' ')?.0.parse().ok());
-        let first = times.filter(|time| *time > since).min();
-        expect(first.is_some(), || log.clone())?;
+        let lines = printed(set.space, &pod, "db").await;
+        let first = lines.iter().filter(|(at, line)| line.contains(word) && *at > since).map(|(at, _)| *at).min();
+        expect(first.is_some(), || format!("{lines:?}"))?;
         Ok(first.unwrap_or_default())
     })
     .await
-}
-
-/// When the server had received it.
-fn begun(request: &Request) -> Timestamp {
-    request.at.parse().unwrap()
-}
-
-/// When the server had answered it.
-fn done(request: &Request) -> Timestamp {
-    request.answered.parse().unwrap()
-}
-
-fn ms(from: Timestamp, to: Timestamp) -> f64 {
-    to.duration_since(from).as_millis_f64()
 }

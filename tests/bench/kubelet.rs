@@ -2,9 +2,19 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::harness::programs::kubectl;
+
+/// A profile of the test cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// `SYNC=2s`: no test waits for a minute.
+    Tests,
+    /// `SYNC=1m`: the kubelet's own defaults.
+    Defaults,
+}
 
 /// What the figures were measured with.
 pub struct Kubelet {
@@ -27,9 +37,28 @@ impl Kubelet {
         Self { sync: duration("syncFrequency"), stats: duration("volumeStatsAggPeriod") }
     }
 
+    /// The profile that these settings are of, if it is one.
+    pub fn profile(&self) -> Option<Profile> {
+        match (self.sync.as_secs(), self.stats.as_secs()) {
+            (2, 5) => Some(Profile::Tests),
+            (60, 60) => Some(Profile::Defaults),
+            _ => None,
+        }
+    }
+
+    /// The line below a table: the day and the settings.
+    pub fn dated(&self) -> String {
+        format!("{}, kubelet: {}.", today(), self.text())
+    }
+
     /// For the head of a table.
     pub fn text(&self) -> String {
         let text = humantime::format_duration;
         format!("syncFrequency {}, volumeStatsAggPeriod {}", text(self.sync), text(self.stats))
     }
+}
+
+/// The day of the run.
+pub fn today() -> String {
+    Timestamp::now().strftime("%Y-%m-%d").to_string()
 }

@@ -1,5 +1,7 @@
 //! How much memory do the programs hold?
 
+use std::path::Path;
+
 use crate::figures::sizes;
 
 /// Prints the resident sets of every controller and agent that runs on this machine.
@@ -17,10 +19,12 @@ fn resident(name: &str, word: &str) -> Vec<f64> {
         let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default();
         read("comm").trim() == name && read("cmdline").contains(word)
     });
-    ours.filter_map(|folder| {
-        let status = std::fs::read_to_string(folder.join("status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.split_whitespace().next()?.parse().ok()
-    })
-    .collect()
+    ours.filter_map(resident_of).collect()
+}
+
+/// VmRSS in KiB of the process with this folder in `/proc`.
+pub fn resident_of(folder: impl AsRef<Path>) -> Option<f64> {
+    let status = std::fs::read_to_string(folder.as_ref().join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }

@@ -12,6 +12,7 @@ pub struct Set {
     annotations: Map<String, Value>,
     labels: Map<String, Value>,
     agent: bool,
+    init_containers: Vec<Value>,
     spec: Value,
     metadata: Value,
 }
@@ -26,6 +27,7 @@ impl Set {
             annotations: Map::new(),
             labels: Map::new(),
             agent: false,
+            init_containers: Vec::new(),
             spec: json!({}),
             metadata: json!({}),
         }
@@ -75,6 +77,13 @@ impl Set {
     /// With the agent beside the container, written by hand as in the guide.
     pub const fn with_agent(mut self) -> Self {
         self.agent = true;
+        self
+    }
+
+    /// One more init container; the agent stays the first.
+    #[allow(dead_code, reason = "only the bench has another one")]
+    pub fn init_container(mut self, container: &Value) -> Self {
+        self.init_containers.push(container.clone());
         self
     }
 
@@ -131,8 +140,10 @@ impl Set {
                 "volumeMounts": self.mounts(false),
             }],
         });
-        if self.agent {
-            pod["initContainers"] = json!([self.agent_container()]);
+        let agent = self.agent.then(|| self.agent_container());
+        let init: Vec<Value> = agent.into_iter().chain(self.init_containers.iter().cloned()).collect();
+        if !init.is_empty() {
+            pod["initContainers"] = json!(init);
         }
         pod
     }
