@@ -8,6 +8,7 @@ use crate::api::refusal::Refusal;
 
 mod pods;
 
+#[cfg(feature = "testing")]
 pub use pods::OWN_POLICY as OWN_POLICY_OF_PODS;
 
 /// The message with which the chart's policy for the operator's own account rejects a CREATE outside of a recreation.

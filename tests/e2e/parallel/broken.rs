@@ -121,8 +121,15 @@ async fn a_container_that_crashes_on_a_full_disk_beside_an_agent_gets_room() {
 /// The kubelet may look in the second before the crash. Then the volume grows, as it should, and the pod is well: there is
 /// something to see only when it has not looked.
 async fn full_and_blind(space: &Space, set: &Live<'_>) -> String {
-    for _ in 0..3 {
+    for _ in 0..5 {
         let before = requested(space).await;
+        until("the container to run", PATIENCE, async || {
+            let pod = space.api.get(Kind::Pod, &space.name, "db-0").await.unwrap_or_default();
+            let status = &pod["status"]["containerStatuses"][0];
+            let runs = status["ready"] == true && status["state"]["running"].is_object();
+            expect(runs, || status.to_string())
+        })
+        .await;
         set.exec(0, &["sh", "-c", "dd if=/dev/zero of=/data/fill bs=1M; touch /tmp/die"]).await;
         waits_in(space, "containerStatuses", "db", "CrashLoopBackOff").await;
         set.annotates(&[("max-size", "2Gi"), ("auto-scaled", "true")]).await;
@@ -141,7 +148,7 @@ async fn full_and_blind(space: &Space, set: &Live<'_>) -> String {
         set.leaves_no_trace().await;
         set.annotates(&[("auto-scaled", "false")]).await;
     }
-    panic!("the kubelet has looked in the second before the crash three times");
+    panic!("the kubelet has looked in the second before the crash five times");
 }
 
 async fn requested(space: &Space) -> Value {
