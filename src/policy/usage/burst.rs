@@ -18,6 +18,8 @@ const SPACING: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(10);
 /// What is written within less is a file that was allocated, or copied, at once.
 const LEAST: Duration = Duration::from_secs(3);
+/// What is written in fewer intervals between readings is the same.
+const LEAST_INTERVALS: usize = 2;
 /// Between any two readings, at least this part of the mean must be written: a pause ends a burst.
 const STEADY: u64 = 4;
 /// The high-water mark is kept by the half hour, for 12 hours.
@@ -119,18 +121,21 @@ fn steepest(points: &[(Timestamp, u64)]) -> u64 {
     slopes.max().unwrap_or(0)
 }
 
-/// Whether no interval of at least [`SPACING`] is flatter than `least`.
+/// Whether there are several intervals of at least [`SPACING`], and none is flatter than `least`. One interval shows nothing:
+/// a file that is allocated at once is in one.
 fn is_steady(points: &[(Timestamp, u64)], least: u64) -> bool {
     let Some((mut end, before)) = points.split_last() else { return false };
+    let mut intervals = 0;
     for point in before.iter().rev() {
         if elapsed(point.0, end.0) >= SPACING {
             if slope(*point, *end) < least.max(1) {
                 return false;
             }
+            intervals += 1;
             end = point;
         }
     }
-    true
+    intervals >= LEAST_INTERVALS
 }
 
 /// Bytes per second from one reading to another; 0 if it falls.
@@ -219,6 +224,8 @@ mod tests {
         // A file that was allocated at once has a rate, too.
         check(&[(0, 0), (55_000, 600)], 50, 0);
         check(&[(0, 0), (1_000, 300), (2_000, 600)], 50, 0);
+        check(&[(0, 0), (5_000, 600)], 200, 0);
+        check(&[(0, 0), (5_000, 0), (10_000, 600)], 200, 0);
         check(&[(0, 0), (2_000, 80), (4_000, 160)], 40, 40);
         check(&[(0, 0), (2_000, 80), (4_000, 160)], 50, 50);
         check(&[(0, 0), (2_000, 80), (4_000, 160)], u64::MAX, 53);

@@ -1,5 +1,6 @@
 //! Full, and not running: what fails because its disk is full must not be left alone because it fails.
 
+use jiff::Timestamp;
 use rso::api::reasons::Reason;
 use serde_json::{Value, json};
 
@@ -123,11 +124,13 @@ async fn a_container_that_crashes_on_a_full_disk_beside_an_agent_gets_room() {
 async fn full_and_blind(space: &Space, set: &Live<'_>) -> String {
     for _ in 0..5 {
         let before = requested(space).await;
-        until("the container to run", PATIENCE, async || {
+        // One that fails on its full disk runs for a moment, too.
+        until("the container to run for a while", PATIENCE, async || {
             let pod = space.api.get(Kind::Pod, &space.name, "db-0").await.unwrap_or_default();
-            let status = &pod["status"]["containerStatuses"][0];
-            let runs = status["ready"] == true && status["state"]["running"].is_object();
-            expect(runs, || status.to_string())
+            let state = &pod["status"]["containerStatuses"][0]["state"];
+            let since: Option<Timestamp> = state["running"]["startedAt"].as_str().and_then(|at| at.parse().ok());
+            let stays = since.is_some_and(|at| Timestamp::now().duration_since(at).as_secs() >= 4);
+            expect(stays, || state.to_string())
         })
         .await;
         set.exec(0, &["sh", "-c", "dd if=/dev/zero of=/data/fill bs=1M; touch /tmp/die"]).await;

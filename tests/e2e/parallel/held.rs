@@ -56,7 +56,8 @@ fn answers_at_once(name: &str, fields: &str) -> Set {
 /// How often the agent was asked so far.
 async fn asked(namespace: &str, set: &Live<'_>) -> u64 {
     let pod = format!("{}-0", set.name());
-    let count = ["-n", namespace, "exec", &pod, "-c", AGENT_CONTAINER, "--", "sh", "-c", "wc -l </tmp/asked"];
+    let count =
+        ["-n", namespace, "exec", &pod, "-c", AGENT_CONTAINER, "--", "sh", "-c", "touch /tmp/asked; wc -l </tmp/asked"];
     kubectl(&count).await.ok().trim().parse().unwrap()
 }
 
