@@ -7,6 +7,9 @@ use clap::{Args, ValueEnum};
 use super::failure::Failure;
 use crate::cluster::client::Source;
 
+/// The operator's namespace, as in the documentation.
+pub(crate) const OPERATOR_NAMESPACE: &str = "rso-system";
+
 /// The cluster, the user, and the namespace: flags of `kubectl`, with the same meaning.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection")]

@@ -68,7 +68,7 @@ pub(super) fn driver(context: &Context, group: &VolumeGroup) -> Driver {
     let class = group.claims.iter().find_map(|claim| claim.class.as_ref());
     let measured = class.and_then(|class| context.memories.reaction(&class.name));
     let assumed = if context.nudges.enabled { Reaction::NUDGED } else { Reaction::NOT_NUDGED };
-    let reaction = measured.map_or(assumed, Reaction::Measured);
+    let reaction = measured.map_or(assumed, |longest| Reaction::Measured(longest.time));
     Driver { reaction, ..group.driver(&context.drivers) }
 }
 

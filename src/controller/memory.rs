@@ -14,7 +14,7 @@ use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName, Uid};
 use crate::policy::claim::{Claim, Refusal};
 use crate::policy::decide::Trigger;
-use crate::policy::reaction::Reactions;
+use crate::policy::reaction::{Longest, Reactions};
 use crate::recreate::outcome::Report;
 use crate::workload::snapshot::Workload;
 
@@ -138,14 +138,14 @@ impl Memories {
     }
 
     /// An expansion in a StorageClass took this time. Returns the longest of the last ones.
-    pub fn reacted(&self, class: &str, took: Duration) -> Option<Duration> {
+    pub fn reacted(&self, class: &str, took: Duration) -> Option<Longest> {
         let mut reactions = self.reactions.lock().unwrap_or_else(PoisonError::into_inner);
         reactions.add(class, took);
         reactions.longest(class)
     }
 
     /// The longest of the last expansions in a StorageClass.
-    pub fn reaction(&self, class: &str) -> Option<Duration> {
+    pub fn reaction(&self, class: &str) -> Option<Longest> {
         self.reactions.lock().unwrap_or_else(PoisonError::into_inner).longest(class)
     }
 

@@ -21,6 +21,7 @@ use crate::cluster::observe::ObserveError;
 use crate::policy::brief;
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
+use crate::policy::reaction::Longest;
 use crate::telemetry::registry::ReconcileResult;
 use crate::workload::plan::{Plan, Template};
 use crate::workload::snapshot::Workload;
@@ -267,9 +268,9 @@ fn measured_template(context: &Context, workload: &Workload, template: &Template
 }
 
 /// The longest of the last expansions in a StorageClass.
-pub(super) fn reacted(context: &Context, class: &str, reaction: Option<Duration>) {
+pub(super) fn reacted(context: &Context, class: &str, reaction: Option<Longest>) {
     if let Some(reaction) = reaction {
-        context.telemetry.metrics.reaction(class, reaction);
+        context.telemetry.metrics.reaction(class, reaction.time, reaction.of);
     }
 }
 

@@ -40,6 +40,15 @@ impl Default for Reaction {
     }
 }
 
+/// The longest of the last expansions in a StorageClass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Longest {
+    /// How long it took.
+    pub time: Duration,
+    /// How many expansions it is the longest of: at least one, at most eight.
+    pub of: usize,
+}
+
 /// The last expansions of each StorageClass.
 #[derive(Clone, Debug, Default)]
 pub struct Reactions(HashMap<String, VecDeque<Duration>>);
@@ -58,8 +67,9 @@ impl Reactions {
     }
 
     /// The longest of the last eight expansions; `None` if there was none.
-    pub fn longest(&self, class: &str) -> Option<Duration> {
-        self.0.get(class)?.iter().max().copied()
+    pub fn longest(&self, class: &str) -> Option<Longest> {
+        let of_class = self.0.get(class)?;
+        Some(Longest { time: of_class.iter().max().copied()?, of: of_class.len() })
     }
 }
 
@@ -69,19 +79,20 @@ mod tests {
 
     #[test]
     fn the_longest_of_the_last_eight_expansions_counts() {
-        let check = |took: &[u64], expected: Option<u64>| {
+        let check = |took: &[u64], expected: Option<(u64, usize)>| {
             let mut reactions = Reactions::default();
             took.iter().for_each(|millis| reactions.add("fast", Duration::from_millis(*millis)));
-            assert_eq!(reactions.longest("fast"), expected.map(Duration::from_millis), "{took:?}");
+            let expected = expected.map(|(millis, of)| Longest { time: Duration::from_millis(millis), of });
+            assert_eq!(reactions.longest("fast"), expected, "{took:?}");
             assert_eq!(reactions.longest("slow"), None);
         };
         check(&[], None);
-        check(&[400], Some(400));
-        check(&[400, 900, 200], Some(900));
-        check(&[9_000, 1, 2, 3, 4, 5, 6, 7], Some(9_000));
-        check(&[9_000, 1, 2, 3, 4, 5, 6, 7, 8], Some(8));
+        check(&[400], Some((400, 1)));
+        check(&[400, 900, 200], Some((900, 3)));
+        check(&[9_000, 1, 2, 3, 4, 5, 6, 7], Some((9_000, 8)));
+        check(&[9_000, 1, 2, 3, 4, 5, 6, 7, 8], Some((8, 8)));
         // A Pod that was restarted the next day.
-        check(&[400, 86_400_000], Some(400));
+        check(&[400, 86_400_000], Some((400, 1)));
         check(&[600_001], None);
     }
 

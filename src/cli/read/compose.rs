@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::reactions::Reactions;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, pod_name};
 use crate::api::reasons::{Note, Reason, Severity};
@@ -38,6 +39,8 @@ pub(crate) struct Snapshot {
     pub(crate) readings: BTreeMap<ClaimName, Reading>,
     /// How fast they fill, in bytes per second, as far as that was measured.
     pub(crate) rates: BTreeMap<ClaimName, u64>,
+    /// How long expansions take in the StorageClasses of its PVCs, as far as that was measured.
+    pub(crate) reactions: Reactions,
     /// The Events about the StatefulSet and its PVCs.
     pub(crate) events: Vec<EventStatus>,
     /// Whether this user lacks a permission to read the usage. The operator has permissions of its own, so an unknown usage
@@ -177,7 +180,11 @@ impl TemplateView<'_> {
     fn usage(&self, claim: &Claim) -> (Option<UsageStatus>, Option<String>) {
         let reading = self.snapshot.readings.get(&claim.name);
         match reading.map(|reading| reading.current(claim, self.now)) {
-            Some(Ok((usage, _))) => (Some(usage_status(usage, self.snapshot.rates.get(&claim.name))), None),
+            Some(Ok((usage, _))) => {
+                let reaction = claim.class.as_ref().and_then(|class| self.snapshot.reactions.get(&class.name));
+                let status = usage_status(usage, self.snapshot.rates.get(&claim.name));
+                (Some(UsageStatus { reaction: reaction.copied(), ..status }), None)
+            }
             Some(Err(why)) => (None, Some(why.explained(claim))),
             None => (None, None),
         }
@@ -223,6 +230,7 @@ fn usage_status(usage: &Usage, rate: Option<&u64>) -> UsageStatus {
         },
         at: usage.at,
         full_in: rate.and_then(|rate| full_in(usage, *rate)),
+        reaction: None,
     }
 }
 

@@ -158,6 +158,7 @@ mod tests {
             ready: 1,
             readings: BTreeMap::new(),
             rates: BTreeMap::new(),
+            reactions: BTreeMap::new(),
             events: vec![],
             usage_denied: false,
         }

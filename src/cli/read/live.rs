@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{join, try_join_all};
+use futures::future::{join, join3, try_join_all};
 use serde_json::Value;
 
 use super::compose::{self, Snapshot};
 use super::listed::{Listed, classes};
 use super::measure::{Key, measure};
+use super::reactions::{Reactions, reactions};
 use crate::api::names::SetName;
 use crate::api::objects::{Address, CLAIMS, EVENTS, PODS, Resource, STATEFUL_SETS};
 use crate::cli::failure::Failure;
@@ -37,11 +38,11 @@ pub(crate) struct Snapshots {
     pub(crate) hints: Vec<String>,
 }
 
-/// Lists the StatefulSets and measures their volumes.
+/// Lists the StatefulSets and measures their volumes. The operator in `operator_namespace` knows how long expansions take.
 ///
 /// # Errors
 /// If a StatefulSet does not exist, or a request fails.
-pub(crate) async fn snapshots(client: &Client, scope: &Scope) -> Result<Snapshots, Failure> {
+pub(crate) async fn snapshots(client: &Client, scope: &Scope, operator_namespace: &str) -> Result<Snapshots, Failure> {
     let sets = sets(client, scope).await?;
     let namespaces = namespaces(scope, &sets);
     let classes = classes(client).await?;
@@ -51,15 +52,17 @@ pub(crate) async fn snapshots(client: &Client, scope: &Scope) -> Result<Snapshot
     let workload = |(set, ready)| (Workload::read(&listed, set, &Limits::default()), ready);
     let workloads: Vec<(Workload, u32)> = sets.into_iter().map(workload).collect();
     let claims = workloads.iter().flat_map(|(workload, _)| keyed(workload)).collect();
-    let (measured, events) = join(measure(client, &pods, &claims), events(client, &namespaces)).await;
+    let measuring = measure(client, &pods, &claims);
+    let reactions = reactions(client, operator_namespace, &claims);
+    let (measured, events, reactions) = join3(measuring, events(client, &namespaces), reactions).await;
     let events = events?;
     let usage_denied = measured.is_denied() || denied.is_some();
     let snapshot = |(mut workload, ready): (Workload, u32)| {
         measured.add_evidence(&mut workload);
         let rates = measured.rates_of(&workload.set.name);
         let readings = measured.of(&workload.set.name, workload.claims());
-        let events = events_of(&workload.set, &events);
-        Snapshot { workload, ready, readings, rates, events, usage_denied }
+        let (events, reactions) = (events_of(&workload.set, &events), reactions_of(&workload, &reactions));
+        Snapshot { workload, ready, readings, rates, reactions, events, usage_denied }
     };
     let sets: Vec<Snapshot> = workloads.into_iter().map(snapshot).collect();
     let missing = measured.missing_permissions.iter().cloned().chain(denied);
@@ -93,8 +96,9 @@ pub(crate) async fn snapshot_of(client: &Client, set: &SetName) -> Result<Option
     let classes = classes(client).await?;
     let claims = list(client, &CLAIMS, &namespaces, "").await?;
     let workload = Workload::read(&Listed::new(claims, classes), view, &Limits::default());
-    let (readings, rates, events) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    Ok(Some((object, Snapshot { workload, ready, readings, rates, events, usage_denied: false })))
+    let (readings, rates, reactions) = (BTreeMap::new(), BTreeMap::new(), Reactions::new());
+    let (events, usage_denied) = (Vec::new(), false);
+    Ok(Some((object, Snapshot { workload, ready, readings, rates, reactions, events, usage_denied })))
 }
 
 async fn sets(client: &Client, scope: &Scope) -> Result<Vec<(StatefulSetView, u32)>, Failure> {
@@ -179,6 +183,12 @@ fn events_of(set: &StatefulSetView, events: &[Value]) -> Vec<EventStatus> {
             }
     };
     events.iter().filter(about).filter_map(compose::event).collect()
+}
+
+/// How long expansions take in the StorageClasses of a StatefulSet.
+fn reactions_of(workload: &Workload, reactions: &Reactions) -> Reactions {
+    let classes = workload.claims().filter_map(|claim| claim.class.as_ref());
+    classes.filter_map(|class| Some((class.name.clone(), *reactions.get(&class.name)?))).collect()
 }
 
 /// The permissions that this user lacks, if a usage is unknown.

@@ -6,4 +6,5 @@ pub(crate) mod listed;
 pub(crate) mod live;
 pub(crate) mod measure;
 pub(crate) mod reach;
+pub(crate) mod reactions;
 pub(crate) mod saved;

@@ -9,6 +9,7 @@ use super::view::{ClaimStatus, EventStatus, Expansion, Rule, SetStatus, Template
 use crate::api::bytes::Bytes;
 use crate::api::reasons::{Note, Severity};
 use crate::policy::brief;
+use crate::policy::reaction::Longest;
 
 /// The smallest and the largest width of a bar: a smaller one shows too little, a larger one shows nothing more.
 const BAR_WIDTHS: (usize, usize) = (8, 30);
@@ -68,7 +69,7 @@ fn draw_set(set: &SetStatus, layout: Layout) -> String {
     let table = columns(&rows, 4, layout.paint);
     let mut lines = table.lines();
     for template in &set.templates {
-        text.push_str(&headline(template));
+        text.push_str(&headline(template, layout));
         for line in lines.by_ref().take(template.claims.len()) {
             text.push_str(line);
             text.push('\n');
@@ -91,8 +92,8 @@ fn bar_width(set: &SetStatus, layout: Layout) -> usize {
     layout.width.saturating_sub(taken).clamp(BAR_WIDTHS.0, BAR_WIDTHS.1)
 }
 
-/// `data  10Gi → 12Gi  expands by 20% at 80%, at most 100Gi`.
-fn headline(template: &TemplateStatus) -> String {
+/// `data  10Gi → 12Gi  expands by 20% at 80%, reaction 0.4s (last 8)`. The reaction is on a line of its own if it does not fit.
+fn headline(template: &TemplateStatus, layout: Layout) -> String {
     let rule = |rule: &Rule| {
         let most = rule.max_size.map(|size| format!(", at most {size}")).unwrap_or_default();
         format!("by {} at {}{most}", rule.increase, rule.threshold)
@@ -103,7 +104,19 @@ fn headline(template: &TemplateStatus) -> String {
         Expansion::ByUsage(by_usage) => format!("expands {}", rule(by_usage)),
     };
     let wanted = template.wanted.map(|size| format!(" → {size}")).unwrap_or_default();
-    format!("  {}  {}{wanted}  {expansion}\n", template.name, template.size)
+    let line = format!("  {}  {}{wanted}  {expansion}", template.name, template.size);
+    match reaction(template) {
+        None => format!("{line}\n"),
+        Some(reaction) if line.chars().count() + 2 + reaction.len() <= layout.width => format!("{line}, {reaction}\n"),
+        Some(reaction) => format!("{line}\n    {reaction}\n"),
+    }
+}
+
+/// `reaction 0.4s (last 8)`: the longest in the StorageClasses of the PVCs, usually one.
+fn reaction(template: &TemplateStatus) -> Option<String> {
+    let measured = template.claims.iter().filter_map(|claim| claim.usage.as_ref()?.reaction);
+    let Longest { time, of } = measured.max_by_key(|longest| longest.time)?;
+    Some(format!("reaction {} (last {of})", brief(time)))
 }
 
 fn row(template: &TemplateStatus, claim: &ClaimStatus, bar: usize, layout: Layout) -> Vec<Cell> {

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::api::bytes::{Bytes, Percent};
 use crate::api::reasons::{Note, Severity};
+use crate::policy::reaction::Longest;
 
 /// A StatefulSet.
 #[derive(Clone, Debug, Serialize)]
@@ -195,6 +196,9 @@ pub(crate) struct UsageStatus {
     /// When the volume is full at its present rate, if that is within an hour.
     #[serde(rename = "fullInSeconds", serialize_with = "seconds")]
     pub(crate) full_in: Option<Duration>,
+    /// How long expansions take in the StorageClass, if the operator has measured it.
+    #[serde(rename = "reactionSeconds", serialize_with = "longest_seconds")]
+    pub(crate) reaction: Option<Longest>,
 }
 
 /// An Event of rso.
@@ -233,6 +237,10 @@ fn optional_text<S: Serializer>(value: &Option<Percent>, serializer: S) -> Resul
 
 fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| time.as_secs_f64()).serialize(serializer)
+}
+
+fn longest_seconds<S: Serializer>(longest: &Option<Longest>, serializer: S) -> Result<S::Ok, S::Error> {
+    seconds(&longest.map(|longest| longest.time), serializer)
 }
 
 fn notes<S: Serializer>(notes: &[Note], serializer: S) -> Result<S::Ok, S::Error> {

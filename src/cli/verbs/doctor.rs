@@ -16,7 +16,7 @@ use serde_json::Value;
 use self::findings::{Finding, Level};
 use crate::api::objects::{Resource, STATEFUL_SETS};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::flags::{Connection, Output};
+use crate::cli::flags::{Connection, OPERATOR_NAMESPACE, Output};
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::output::print_data;
 use crate::cli::show::table::{Cell, Paint, columns, wrapped};
@@ -32,7 +32,7 @@ use crate::workload::statefulset::StatefulSetView;
 )]
 pub struct Args {
     /// Namespace of the operator
-    #[arg(long, value_name = "NAMESPACE", default_value = "rso-system")]
+    #[arg(long, value_name = "NAMESPACE", default_value = OPERATOR_NAMESPACE)]
     operator_namespace: String,
     /// Helm release of the operator
     #[arg(long, value_name = "RELEASE", default_value = "rso")]

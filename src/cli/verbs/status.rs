@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::flags::{Connection, Output};
+use crate::cli::flags::{Connection, OPERATOR_NAMESPACE, Output};
 use crate::cli::read::compose::compose;
 use crate::cli::read::live::{self, Scope};
 use crate::cli::read::reach::Cluster;
@@ -31,9 +31,20 @@ pub struct Args {
     /// Refresh every 2 seconds until Ctrl-C
     #[arg(short, long)]
     watch: bool,
+    /// Namespace of the operator, to show how long expansions take
+    #[arg(long, value_name = "NAMESPACE", default_value = OPERATOR_NAMESPACE)]
+    operator_namespace: String,
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
+}
+
+/// Where the status is read from.
+#[derive(Clone, Copy)]
+struct Query<'a> {
+    client: &'a Client,
+    scope: &'a Scope,
+    operator_namespace: &'a str,
 }
 
 pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Failure> {
@@ -43,9 +54,10 @@ pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Fa
     }
     let cluster = Cluster::of(connection).await?;
     let scope = scope(args, &cluster)?;
+    let query = Query { client: &cluster.client, scope: &scope, operator_namespace: &args.operator_namespace };
     match args.watch {
-        true => watch(&cluster.client, &scope, args.output).await,
-        false => once(&cluster.client, &scope, args.output).await,
+        true => watch(query, args.output).await,
+        false => once(query, args.output).await,
     }
 }
 
@@ -57,32 +69,32 @@ fn scope(args: &Args, cluster: &Cluster) -> Result<Scope, Failure> {
     }
 }
 
-async fn once(client: &Client, scope: &Scope, output: Output) -> Result<Exit, Failure> {
-    let (sets, hints) = read(client, scope).await?;
+async fn once(query: Query<'_>, output: Output) -> Result<Exit, Failure> {
+    let (sets, hints) = query.read().await?;
     if output.is_data() {
         hints.iter().for_each(|hint| say(hint));
         print_data(&json!({ "sets": sets }), output);
     } else {
-        print(&render(&sets, &hints, scope, Layout::of(Terminal::current(), output)));
+        print(&render(&sets, &hints, query.scope, Layout::of(Terminal::current(), output)));
     }
     Ok(Exit::Success)
 }
 
 /// Redraws until Ctrl-C, or until stdout is closed. After the first frame, a failure is shown in place of the status, because
 /// it may be temporary.
-async fn watch(client: &Client, scope: &Scope, output: Output) -> Result<Exit, Failure> {
+async fn watch(query: Query<'_>, output: Output) -> Result<Exit, Failure> {
     let mut screen = Screen::default();
     let end = terminated();
     tokio::pin!(end);
     loop {
         let result = tokio::select! {
             () = &mut end => return Ok(Exit::Success),
-            result = read(client, scope) => result,
+            result = query.read() => result,
         };
         let terminal = Terminal::current();
         match result {
             Ok((sets, hints)) => {
-                screen.draw(render(&sets, &hints, scope, Layout::of(terminal, output)), terminal);
+                screen.draw(render(&sets, &hints, query.scope, Layout::of(terminal, output)), terminal);
             }
             Err(failure) if screen.is_empty() => return Err(failure),
             Err(failure) => screen.draw(format!("{failure}\n"), terminal),
@@ -109,10 +121,12 @@ async fn terminated() {
     }
 }
 
-async fn read(client: &Client, scope: &Scope) -> Result<(Vec<SetStatus>, Vec<String>), Failure> {
-    let snapshots = live::snapshots(client, scope).await?;
-    let now = clock::now();
-    Ok((snapshots.sets.iter().map(|snapshot| compose(snapshot, now)).collect(), snapshots.hints))
+impl Query<'_> {
+    async fn read(self) -> Result<(Vec<SetStatus>, Vec<String>), Failure> {
+        let snapshots = live::snapshots(self.client, self.scope, self.operator_namespace).await?;
+        let now = clock::now();
+        Ok((snapshots.sets.iter().map(|snapshot| compose(snapshot, now)).collect(), snapshots.hints))
+    }
 }
 
 impl Layout {

@@ -14,15 +14,13 @@ use crate::api::names::SetName;
 use crate::api::objects::{Address, CONFIG_MAPS, PODS, Resource, STATEFUL_SETS};
 use crate::api::write::Write;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::flags::Connection;
+use crate::cli::flags::{Connection, OPERATOR_NAMESPACE};
 use crate::cli::read::reach::Cluster;
 use crate::cli::show::terminal::print;
 use crate::cluster::client::{Client, Selector};
 use crate::recreate::journal;
 use crate::recreate::phase::Phase;
 
-/// The operator's namespace, as in the documentation.
-const DEFAULT_NAMESPACE: &str = "rso-system";
 /// The interval between two checks. A recreation takes less than a second.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -79,7 +77,7 @@ struct Stopped {
 
 pub(crate) async fn run(args: &Args, connection: &Connection) -> Result<Exit, Failure> {
     let cluster = Cluster::of(connection).await?;
-    let (client, own) = (&cluster.client, connection.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE));
+    let (client, own) = (&cluster.client, connection.namespace.as_deref().unwrap_or(OPERATOR_NAMESPACE));
     let stopped = match &args.stop {
         Some(deployment) => stop(client, own, deployment).await?,
         None => None,

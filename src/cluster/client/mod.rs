@@ -112,6 +112,12 @@ impl Client {
         Ok(self.send(call, Method::GET, object.path(), None).await?.done())
     }
 
+    /// Gets what the proxy of a Pod or node returns and is not JSON: at most 8 MiB. `None` if there is no such Pod, node, or path.
+    pub async fn get_bytes(&self, object: &Address) -> Result<Option<Bytes>, Error> {
+        let call = call("get", object.resource, object.subresource, object.to_string(), Effect::Reads);
+        Ok(self.exchange(call, Method::GET, object.path(), "*/*", None).await?.done())
+    }
+
     /// Sends a write, once. A body of which the server does not know a field is refused, not stored in part
     /// (`fieldValidation=Strict`). The result of a deletion is the object, while it has finalizers, or a `Status`.
     ///

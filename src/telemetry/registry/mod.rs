@@ -72,6 +72,7 @@ pub struct Metrics {
     resizes: Series<OfResize, Counter>,
     resize_time: DurationSeries<OfPhase>,
     reaction: Series<OfClass, Gauge<f64, AtomicU64>>,
+    reaction_samples: Series<OfClass, Gauge>,
     recreates: Series<OfSet, Counter>,
     absent: Histogram,
     restarts: Counter,
@@ -108,6 +109,7 @@ impl Default for Metrics {
             resizes: Series::default(),
             resize_time: Series::with(|| Histogram::new(RESIZE_BUCKETS)),
             reaction: Series::default(),
+            reaction_samples: Series::default(),
             recreates: Series::default(),
             absent: Histogram::new(ABSENCE_BUCKETS),
             restarts: Counter::default(),
@@ -195,9 +197,11 @@ impl Metrics {
         self.resize_time.of(&OfPhase { phase }).observe(time.as_secs_f64());
     }
 
-    /// Sets the longest of the last expansions in a StorageClass.
-    pub fn reaction(&self, class: &str, time: Duration) {
-        self.reaction.of(&OfClass { storageclass: class.to_owned() }).set(time.as_secs_f64());
+    /// Sets the longest of the last expansions in a StorageClass, and their number.
+    pub fn reaction(&self, class: &str, longest: Duration, samples: usize) {
+        let labels = OfClass { storageclass: class.to_owned() };
+        self.reaction.of(&labels).set(longest.as_secs_f64());
+        self.reaction_samples.of(&labels).set(i64::try_from(samples).unwrap_or(i64::MAX));
     }
 
     /// Counts a recreation of a StatefulSet, or a failed one.

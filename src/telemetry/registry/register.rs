@@ -47,6 +47,8 @@ impl Metrics {
         self.add("rso_resize_duration_seconds", OfPhase::NAMES, help, self.resize_time.family.clone());
         let help = "Longest of the last eight expansions in a StorageClass, from the request until the PVC has the larger size; on the leader, since it leads";
         self.add("rso_expansion_reaction_seconds", OfClass::NAMES, help, self.reaction.family.clone());
+        let help = "Number of expansions of which `rso_expansion_reaction_seconds` is the longest: at most 8";
+        self.add("rso_expansion_reaction_samples", OfClass::NAMES, help, self.reaction_samples.family.clone());
         let help = "Recreations of a StatefulSet with a larger template";
         self.add("rso_template_recreates", OfSet::NAMES, help, self.recreates.family.clone());
         let help = "How long the name of a StatefulSet was absent during a recreation";

@@ -60,6 +60,20 @@ async fn an_init_container_that_needs_room_on_a_full_disk_gets_it_when_the_limit
         set.annotates(&[("max-size", "2Gi")]).await;
         set.claims_have_grown("data", "500Mi").await;
         set.is_ready().await;
+        status_shows_the_reaction(space).await;
+    })
+    .await;
+}
+
+/// Waits until `rso status` shows what the leader measured: in the table, and in JSON as seconds.
+async fn status_shows_the_reaction(space: &Space) {
+    until("status to show the reaction", PATIENCE, async || {
+        let shown = rso(&["status", "-n", &space.name]).await;
+        let data = rso(&["status", "-n", &space.name, "-o", "json"]).await;
+        let sets: Value = serde_json::from_str(&data.out).unwrap_or_default();
+        let seconds = sets["sets"][0]["templates"][0]["claims"][0]["usage"]["reactionSeconds"].as_f64();
+        let is_shown = shown.out.contains("reaction ") && shown.out.contains(" (last ");
+        expect(is_shown && seconds.is_some_and(|seconds| seconds > 0.0), || format!("{} {}", shown.out, data.out))
     })
     .await;
 }

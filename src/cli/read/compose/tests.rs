@@ -3,6 +3,7 @@ use serde_json::json;
 use super::recent_events::select;
 use super::*;
 use crate::policy::claim::Class;
+use crate::policy::reaction::Longest;
 use crate::policy::usage::Usage;
 
 fn now() -> Timestamp {
@@ -68,6 +69,7 @@ fn snapshot(set: StatefulSetView, percent: u64) -> Snapshot {
         ready: 2,
         readings: [("data-db-0".into(), reading)].into(),
         rates: BTreeMap::new(),
+        reactions: BTreeMap::new(),
         events: vec![],
         usage_denied: false,
     }
@@ -86,6 +88,22 @@ fn a_full_volume_is_shown_with_the_size_that_it_will_have() {
     assert_eq!(template.notes[0].reason, Reason::AutoResizeTriggered);
     assert_eq!(template.claims[0].usage.as_ref().map(|usage| usage.source), Some("agent"));
     assert_eq!(template.claims[1].state, State::Stable);
+}
+
+#[test]
+fn a_volume_has_the_reaction_of_its_storageclass_in_json() {
+    let check = |class: &str, expected: Value| {
+        let mut snapshot = snapshot(set(auto(), json!({})), 85);
+        snapshot.reactions.insert(class.into(), Longest { time: Duration::from_millis(400), of: 3 });
+        snapshot.rates.insert("data-db-0".into(), Bytes::gib(1).0 / 2);
+        let json = serde_json::to_value(compose(&snapshot, now())).unwrap();
+        let claims = &json["templates"][0]["claims"];
+        assert_eq!(claims[0]["usage"]["reactionSeconds"], expected, "{claims}");
+        assert_eq!(claims[0]["usage"]["fullInSeconds"], json!(3.0), "{claims}");
+        assert_eq!(claims[1]["usage"], Value::Null, "{claims}");
+    };
+    check("fast", json!(0.4));
+    check("slow", Value::Null);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::api::objects::EVENTS;
+use crate::cli::read::reactions::OPERATOR_PODS;
 use crate::cli::show::terminal::say;
 use crate::cluster::client::{Client, Selector};
 use crate::cluster::clock;
@@ -107,7 +108,7 @@ impl Reporter {
             let seconds = NO_PROGRESS_WARNING.as_secs();
             let warning = format!(
                 "no progress for {seconds}s. Check that the operator is running: kubectl get pods -A -l \
-                 app.kubernetes.io/name=rso"
+                 {OPERATOR_PODS}"
             );
             self.spinner.suspend(|| say(&warning));
         }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use insta::assert_snapshot;
 use jiff::SignedDuration;
 
@@ -26,6 +28,7 @@ fn claim(name: &str, full: Option<u32>, capacity: Bytes) -> ClaimStatus {
         source: "agent",
         at: seconds_ago(2),
         full_in: None,
+        reaction: None,
     });
     ClaimStatus {
         name: name.into(),
@@ -69,7 +72,10 @@ fn during_expansion() -> SetStatus {
         ..claim("data-db-1", Some(81), Bytes::gib(10))
     };
     let expanded = ClaimStatus { resized_at: Some(seconds_ago(190)), ..claim("data-db-2", Some(65), Bytes::gib(12)) };
-    let claims = vec![claim("data-db-0", Some(40), Bytes::gib(10)), expanding, expanded];
+    let mut claims = vec![claim("data-db-0", Some(40), Bytes::gib(10)), expanding, expanded];
+    for usage in claims.iter_mut().filter_map(|claim| claim.usage.as_mut()) {
+        usage.reaction = Some(Longest { time: Duration::from_millis(400), of: 8 });
+    }
     let mut data = template("data", Bytes::gib(10), by_usage(), claims);
     data.wanted = Some(Bytes::gib(12));
     data.notes = vec![Note::new(
@@ -99,7 +105,7 @@ fn a_volume_that_fills_is_shown_with_the_time_that_is_left() {
     let check = |state: State, expected: &str| {
         let mut full = claim("data-db-0", Some(70), Bytes::gib(10));
         full.state = state;
-        full.usage.as_mut().unwrap().full_in = Some(std::time::Duration::from_millis(3_000));
+        full.usage.as_mut().unwrap().full_in = Some(Duration::from_millis(3_000));
         let drawn = draw(&[set(vec![template("data", Bytes::gib(10), by_usage(), vec![full])])], &[], layout(100));
         assert!(drawn.contains(expected), "{drawn}");
         assert_eq!(drawn.contains("full in"), expected.contains("full in"), "{drawn}");
@@ -108,6 +114,30 @@ fn a_volume_that_fills_is_shown_with_the_time_that_is_left() {
     check(State::Expanding, "expanding, full in 3s");
     // What a person has to do is more important.
     check(State::WaitingForPod, "restart required");
+}
+
+#[test]
+fn the_slowest_measured_reaction_of_a_template_is_shown_with_the_number_of_expansions() {
+    let check = |reactions: &[Option<(u64, usize)>], width: usize, expected: Option<&str>| {
+        let claims = reactions.iter().map(|reaction| {
+            let mut claim = claim("data-db-0", Some(70), Bytes::gib(10));
+            let longest = reaction.map(|(millis, of)| Longest { time: Duration::from_millis(millis), of });
+            claim.usage.as_mut().unwrap().reaction = longest;
+            claim
+        });
+        let drawn =
+            draw(&[set(vec![template("data", Bytes::gib(10), by_usage(), claims.collect())])], &[], layout(width));
+        match expected {
+            Some(expected) => assert!(drawn.contains(expected), "{drawn}"),
+            None => assert!(!drawn.contains("reaction"), "{drawn}"),
+        }
+    };
+    check(&[], 80, None);
+    check(&[None, None], 80, None);
+    check(&[None, Some((400, 8))], 80, Some("at most 100Gi, reaction 0.4s (last 8)\n"));
+    check(&[Some((1_900, 3)), Some((400, 8))], 80, Some("at most 100Gi, reaction 1.9s (last 3)\n"));
+    check(&[Some((69_000, 1))], 100, Some("at most 100Gi, reaction 1m 9s (last 1)\n"));
+    check(&[Some((400, 8))], 60, Some("at most 100Gi\n    reaction 0.4s (last 8)\n"));
 }
 
 #[test]

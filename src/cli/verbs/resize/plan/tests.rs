@@ -46,6 +46,7 @@ fn snapshot(annotations: Value, metadata: Value, claims: Vec<Claim>) -> Snapshot
         ready: u32::try_from(claims.len()).unwrap(),
         workload: Workload::of(set, claims),
         rates: BTreeMap::new(),
+        reactions: BTreeMap::new(),
         readings: BTreeMap::new(),
         events: vec![],
         usage_denied: false,
