@@ -1,7 +1,7 @@
 //! Leader election on the Lease `rso` in the operator's namespace, and the permission for each write.
 //!
 //! A leader that hangs, is paused, or is cut off must not write when it resumes. Therefore, every write needs a
-//! [`Permit`], which is granted only while the Lease is valid and limits the time of the write; and the Lease is
+//! `Permit`, which is granted only while the Lease is valid and limits the time of the write; and the Lease is
 //! released only after all permits are.
 
 mod elect;
