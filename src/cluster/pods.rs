@@ -39,7 +39,7 @@ pub struct PodView {
     /// When one of its containers, other than the agent, last ran; `None` if none ever did.
     pub ran: Option<Timestamp>,
     /// When the newest of its running containers, other than the agent, started; `None` if none runs. The cache does not
-    /// keep it of a Pod that runs well ([`mod@lean`]).
+    /// keep it of a Pod that runs well (`lean`).
     pub started: Option<Timestamp>,
     /// Why it does not start, or does not keep running.
     pub failing: Option<Failing>,
@@ -110,7 +110,7 @@ impl<'a> Seen<'a> {
     }
 
     /// Whether a container other than the agent runs. For a Pod that runs well, the cache keeps no status of them
-    /// ([`mod@lean`]).
+    /// (`lean`).
     fn writes(&self) -> bool {
         let idle = |status: &ContainerStatus| !is_running(status) && status.state.is_some();
         let main = || self.main.iter().filter(|status| status.name != AGENT_CONTAINER);
