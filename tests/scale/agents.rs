@@ -136,7 +136,8 @@ impl Agents {
         let is_news =
             |(now_size, now_used)| now_size != size || (!was_full && query.full.is_reached(now_used, now_size));
         while began.elapsed() < Duration::from_secs(u64::from(query.wait)) && !is_news(now()) {
-            let pause = tokio::time::timeout(Duration::from_millis(100), client.peek(&mut [0]));
+            let mut byte = [0];
+            let pause = tokio::time::timeout(Duration::from_millis(100), client.peek(&mut byte));
             if let Ok(sent) = pause.await {
                 sent.and_then(|count| if count == 0 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) })?;
             }
