@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "any variant that a test does not expect fails it")]
 
 mod archive;
+mod assemble;
 mod backup;
 mod confirm;
 mod departed;
