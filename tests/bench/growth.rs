@@ -63,6 +63,8 @@ impl Growth {
     /// One expansion from this size, in MiB, by a step.
     async fn run(&mut self, space: &Space, set: &Live<'_>, mib: u64) {
         let size = Bytes::mib(mib + STEP).to_string();
+        // One file after the other looks like a volume that fills fast, whose steps are larger.
+        set.annotates(&[("max-size", &size)]).await;
         let started = Timestamp::now();
         // A little more than half of what df counts, in one call: the threshold is crossed at its end. Another file each
         // time, as XFS wants room for the whole length, also for what is allocated already.
