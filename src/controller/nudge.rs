@@ -26,10 +26,12 @@ const MAX_CONCURRENT: usize = 16;
 pub(super) fn changed(context: &Context, namespace: &str, claim: &ClaimName, sets: &[SetName]) {
     let nudges = &context.nudges;
     let Some(object) = context.cache.claim(namespace, claim).filter(|_| nudges.enabled) else { return };
-    if !nudges.is_due(&object) {
+    let owners: Vec<_> = sets.iter().filter_map(|set| Some((set, ordinal(context, set, claim)?))).collect();
+    // A paused StatefulSet may be resumed while the expansion still waits.
+    if owners.is_empty() || !nudges.is_due(&object) {
         return;
     }
-    for (set, ordinal) in sets.iter().filter_map(|set| Some((set, ordinal(context, set, claim)?))) {
+    for (set, ordinal) in owners {
         let nudge = Nudge { set: set.clone(), claim: claim.clone(), ordinal };
         // Fails only after the receiver has stopped, when nothing is written anymore.
         let _ = nudges.send.unbounded_send(nudge);
