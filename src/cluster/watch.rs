@@ -274,6 +274,14 @@ impl Cache {
         self.sets.all().filter_map(|set| of_set(&set)).collect()
     }
 
+    /// The namespaces and names of all PVCs.
+    pub fn claims(&self) -> Vec<(String, ClaimName)> {
+        let name = |claim: Arc<PersistentVolumeClaim>| {
+            Some((claim.metadata.namespace.clone()?, ClaimName::new(claim.metadata.name.clone()?)))
+        };
+        self.claims.all().filter_map(name).collect()
+    }
+
     /// The StatefulSets that this PVC can belong to by its name: several if names with dashes can be read in two ways,
     /// which is harmless for a trigger.
     pub fn sets_of_claim(&self, namespace: &str, claim: &ClaimName) -> Vec<SetName> {

@@ -76,6 +76,10 @@ pub async fn run(context: &Arc<Context>, changes: Changes, stop: &Stop) -> Resul
         }
         context.telemetry.metrics.leads(true);
         context.cache.sets().into_iter().chain(context.cache.journalled()).for_each(|set| triggers.now(set));
+        // Expansions that began under another leader.
+        for (namespace, claim) in context.cache.claims() {
+            nudge::changed(context, &namespace, &claim, &context.cache.sets_of_claim(&namespace, &claim));
+        }
         let work = |set| {
             let context = context.clone();
             async move { reconcile::reconcile(&context, &set).await }
