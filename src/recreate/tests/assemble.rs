@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::assemble::Outline;
+use super::super::assemble::{Outline, Related, Rest};
 use super::super::dependent::Kind;
 use super::super::journal::Journal;
+use super::super::observed::Stored;
 use super::super::phase::Phase;
 use super::world::{OLD, World, pass, set_name};
 
@@ -67,4 +68,33 @@ fn an_object_concerns_a_statefulset_by_its_name_or_by_its_owner() {
             check(kind, name, Some("uid-of-another"), false);
         }
     }
+}
+
+#[test]
+fn a_journal_with_the_name_of_the_statefulset_is_its_journal_whatever_another_client_wrote_into_it() {
+    let check = |change: &dyn Fn(&mut Value), expected: &str| {
+        let (set, mut journal) = (World::settled().set, journal_at(Phase::Prepared));
+        change(&mut journal);
+        let nothing = Related { pods: Vec::new(), revisions: Vec::new(), claims: Vec::new() };
+        let seen = outline(set, &[journal.clone()]).complete(nothing, Rest::default());
+        let found = match &seen.journal {
+            Stored::None => "none",
+            Stored::Some { .. } => "some",
+            Stored::Unreadable { .. } => "unreadable",
+        };
+        assert_eq!(found, expected, "{}", journal["data"]);
+    };
+    check(&|_| (), "some");
+    check(&|journal| journal["data"]["set"] = json!("shop/other"), "unreadable");
+    check(&|journal| journal["data"]["phase"] = json!("?"), "unreadable");
+    check(&|journal| drop(journal["data"].take()), "unreadable");
+    // One that is about the StatefulSet has its name.
+    check(&|journal| journal["metadata"]["name"] = json!("rso-journal-of-another"), "unreadable");
+    // Those of others do not count.
+    let of_another = |journal: &mut Value, data: Value| {
+        journal["metadata"]["name"] = json!("rso-journal-of-another");
+        journal["data"] = data;
+    };
+    check(&|journal| of_another(journal, json!({"set": "shop/other"})), "none");
+    check(&|journal| of_another(journal, json!(null)), "none");
 }
