@@ -215,10 +215,9 @@ async fn query(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<C
 }
 
 fn export(context: &Context, set: &SetName, claim: &Claim, usage: &Usage) {
-    let pod = pod_name(set, claim.ordinal);
-    let volume = Volume { set, template: &claim.template, claim: &claim.name, pod: &pod };
+    let volume = Volume { set, template: &claim.template, ordinal: claim.ordinal };
     let inodes = usage.inodes.map(|inodes| (inodes.total, inodes.total.saturating_sub(inodes.free)));
     let measured =
         VolumeUsage { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
-    context.telemetry.metrics.volume(volume, &measured);
+    context.telemetry.metrics.volume(volume, measured);
 }
