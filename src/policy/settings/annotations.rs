@@ -51,12 +51,12 @@ impl Reader<'_> {
             Ok(()) => return,
             Err(KeyError::Invalid(why)) => {
                 self.forbids(key, origin);
-                let (shown, value) = (shown(key), quote(text));
+                let (shown, value) = (values::shown(key), quote(text));
                 let text = format!("annotation {PREFIX}{shown} has no effect: invalid value {value}: {why}");
                 Note::new(Reason::InvalidAnnotation, value, text).about(shown)
             }
             Err(KeyError::Unknown) => {
-                let shown = shown(key);
+                let shown = values::shown(key);
                 let text = format!("unknown annotation {PREFIX}{shown}; {}", self.suggestion(key));
                 Note::new(Reason::UnknownAnnotation, "", text).about(shown)
             }
@@ -67,7 +67,13 @@ impl Reader<'_> {
     /// A setting of another object than the StatefulSet, which has no settings that apply to a StatefulSet as a whole.
     fn read_setting(&mut self, key: &str, text: &str, source: &Source<'_>) {
         let (origin, template) = (source.origin(key), source.template().cloned());
-        match value(key, text) {
+        let read = match key {
+            "template-sync" if source.is_policy() => {
+                values::template_sync(text).map(Value::TemplateSync).map_err(KeyError::from)
+            }
+            _ => value(key, text),
+        };
+        match read {
             Ok(value) => self.layers.push(Layer { origin, template, value }),
             Err(KeyError::Invalid(_)) if key == "auto-scaled" => {
                 self.layers.push(Layer { origin, template, value: Value::InvalidAutoScaled });
@@ -201,9 +207,4 @@ fn value(key: &str, text: &str) -> Result<Value, KeyError> {
         "rescue" => Value::Rescue(values::truth(text)?),
         _ => return Err(KeyError::Unknown),
     })
-}
-
-/// A key as it is shown: the API server allows only plain characters in it, but not everybody asks the API server.
-fn shown(key: &str) -> String {
-    key.chars().take(128).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

@@ -132,6 +132,18 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether it is a policy, which has no key of a StatefulSet but `template-sync`.
+    pub(super) const fn is_policy(&self) -> bool {
+        match self.place {
+            Place::OperatorPolicy(_) | Place::Policy(_) => true,
+            Place::NamespaceLabel
+            | Place::ClaimLabels(..)
+            | Place::ClaimAnnotations(..)
+            | Place::Labels
+            | Place::Annotations => false,
+        }
+    }
+
     /// The template to which its settings apply; `None`: to all.
     pub(super) const fn template(&self) -> Option<&TemplateName> {
         match &self.place {
