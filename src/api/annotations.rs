@@ -76,7 +76,6 @@ pub enum Form {
 
 /// The meaning of a key, for the reference page and for the check of unknown keys.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the reference page is made from it"))]
 pub struct KeyDoc {
     /// The key without the prefix, with `<N>` or `<template>` where a part varies.
     pub key: &'static str,

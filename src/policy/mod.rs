@@ -14,6 +14,7 @@ pub mod claim;
 pub mod decide;
 pub mod drivers;
 pub mod failure;
+pub mod gates;
 pub mod next_share;
 mod overrides;
 // The operator does not watch policies yet, so it ships without them.

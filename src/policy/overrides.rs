@@ -1,6 +1,7 @@
 //! Settings as layers: each layer is one setting from one source, and [`merge`] decides which source has precedence.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::values::{Auto, Increase, Request, TemplateSync};
@@ -29,6 +30,21 @@ pub enum Origin {
     PolicyLimit(PolicyName),
     /// The administrator's limit, which is stricter than the StatefulSet's own setting.
     Limit,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OperatorPolicy(name) | Self::Policy(name) => write!(f, "PVCPolicy {name}"),
+            Self::NamespaceLabel => f.write_str("label auto-scaled of the namespace"),
+            Self::ClaimLabel(claim, key) => write!(f, "label {key} of PVC {claim}"),
+            Self::ClaimAnnotation(claim, key) => write!(f, "annotation {key} of PVC {claim}"),
+            Self::Label(key) => write!(f, "label {key}"),
+            Self::Annotation(key) => write!(f, "annotation {key}"),
+            Self::PolicyLimit(name) => write!(f, "limit of PVCPolicy {name}"),
+            Self::Limit => f.write_str("limit of the administrator"),
+        }
+    }
 }
 
 /// The object that has a setting. A later variant has precedence over an earlier one.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::overrides::{Layer, Value, merge};
+use super::values::distance;
 use crate::api::annotations::{AUTO_SCALED, KEYS, PREFIX};
 use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::TemplateName;
@@ -17,8 +18,10 @@ pub use super::overrides::Origin;
 pub use super::values::{Auto, Increase, Request, TemplateSync};
 
 mod annotations;
+mod listed;
 mod sources;
 
+pub use listed::Listed;
 pub use sources::{Source, Stack};
 
 /// The limits of the administrator, set by flags. They have precedence over annotations.
@@ -160,6 +163,13 @@ pub fn concerns_us(annotations: &BTreeMap<String, String>, labels: &BTreeMap<Str
         key.strip_prefix(PREFIX).is_some_and(|key| if is_auto(key) { value != "false" } else { !is_mere_setting(key) })
     });
     by_annotation || (by_label && annotations.get(AUTO_SCALED).is_none_or(|value| value != "false"))
+}
+
+/// The known key that is most like this word, if one is: at most two letters differ.
+pub fn nearest_key(word: &str) -> Option<&'static str> {
+    let word: String = word.chars().take(64).collect();
+    let distances = KEYS.iter().map(|doc| (distance(&word, doc.key), doc.key));
+    distances.min().filter(|(distance, _)| *distance <= 2).map(|(_, key)| key)
 }
 
 /// Whether it is a known key that requests nothing by itself.
