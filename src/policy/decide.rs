@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::claim::Claim;
 use super::drivers::Driver;
+use super::gates::Gate;
 use super::settings::{Auto, Request, TemplateSettings, TemplateSync};
 use super::usage::Reading;
 use crate::api::bytes::{Bytes, Percent};
@@ -121,6 +122,8 @@ pub struct Decision {
     pub measured: BTreeMap<ClaimName, Fullness>,
     /// The PVC that is expanded without a measurement.
     pub rescue: Option<Rescue>,
+    /// The gate at which an expansion by usage stops; `None` if all are open.
+    pub stops_at: Option<Gate>,
     /// The Event messages to report, the one with the reason for the decision first.
     pub notes: Vec<Note>,
 }
@@ -138,8 +141,8 @@ pub fn decide(
     let asked = settings.requested.as_ref();
     if settings.auto == Auto::Off && asked.is_none() {
         let measured = BTreeMap::new();
-        let (notes, rescue) = (Vec::new(), None);
-        return Decision { verdict: Verdict::Keep, template: None, fullest: None, measured, rescue, notes };
+        let (notes, rescue, stops_at) = (Vec::new(), None, Some(Gate::Managed));
+        return Decision { verdict: Verdict::Keep, template: None, fullest: None, measured, rescue, stops_at, notes };
     }
     let usage = wish::by_usage(settings, driver, claims, readings, now);
     // The other PVCs do not follow to a size that the driver has refused.
@@ -165,7 +168,8 @@ pub fn decide(
     let template = template_target(settings, template_size, target);
     let notes = notes(settings, template_size, claims, &usage, verdict);
     let rescue = usage.rescue.filter(|_| matches!(verdict, Verdict::Grow { trigger: Trigger::Rescue, .. }));
-    Decision { verdict, template, fullest: usage.fullest, measured: usage.measured, rescue, notes }
+    let UsageWish { fullest, measured, stops_at, .. } = usage;
+    Decision { verdict, template, fullest, measured, rescue, stops_at, notes }
 }
 
 fn is_behind(claim: &Claim, target: Bytes) -> bool {

@@ -14,12 +14,18 @@ pub mod claim;
 pub mod decide;
 pub mod drivers;
 pub mod failure;
+pub mod gates;
 pub mod next_share;
 mod overrides;
+// The operator does not watch policies yet, so it ships without them.
+#[cfg(feature = "testing")]
+pub mod pvc_policy;
 pub mod reaction;
 pub mod rescue;
 #[cfg(test)]
 pub(crate) mod samples;
+#[cfg(feature = "testing")]
+pub mod select;
 pub mod settings;
 pub mod usage;
 mod values;

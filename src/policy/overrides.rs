@@ -1,29 +1,86 @@
 //! Settings as layers: each layer is one setting from one source, and [`merge`] decides which source has precedence.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::values::{Auto, Increase, Request, TemplateSync};
 use crate::api::bytes::{Bytes, Percent};
-use crate::api::names::TemplateName;
+use crate::api::names::{ClaimName, PolicyName, TemplateName};
 
-/// The source of a setting, if it is not the default. A later variant has precedence over an earlier one.
+/// The source of a setting, if it is not the default. A later variant has precedence over an earlier one, with one
+/// exception: a namespace whose label says `false` is not expanded by any policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
+    /// A PVCPolicy in the namespace of the operator.
+    OperatorPolicy(PolicyName),
+    /// The label `auto-scaled` of the namespace.
+    NamespaceLabel,
+    /// A PVCPolicy in the namespace of the PVC.
+    Policy(PolicyName),
+    /// A label of a PVC.
+    ClaimLabel(ClaimName, String),
+    /// An annotation of a PVC.
+    ClaimAnnotation(ClaimName, String),
     /// A label of the StatefulSet, without the prefix.
     Label(String),
     /// An annotation of the StatefulSet, without the prefix.
     Annotation(String),
+    /// The limit of a PVCPolicy, which is stricter than the setting.
+    PolicyLimit(PolicyName),
     /// The administrator's limit, which is stricter than the StatefulSet's own setting.
     Limit,
 }
 
-impl Origin {
-    const fn precedence(&self) -> u8 {
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Label(_) => 0,
-            Self::Annotation(_) => 1,
-            Self::Limit => 2,
+            Self::OperatorPolicy(name) | Self::Policy(name) => write!(f, "PVCPolicy {name}"),
+            Self::NamespaceLabel => f.write_str("label auto-scaled of the namespace"),
+            Self::ClaimLabel(claim, key) => write!(f, "label {key} of PVC {claim}"),
+            Self::ClaimAnnotation(claim, key) => write!(f, "annotation {key} of PVC {claim}"),
+            Self::Label(key) => write!(f, "label {key}"),
+            Self::Annotation(key) => write!(f, "annotation {key}"),
+            Self::PolicyLimit(name) => write!(f, "limit of PVCPolicy {name}"),
+            Self::Limit => f.write_str("limit of the administrator"),
+        }
+    }
+}
+
+/// The object that has a setting. A later variant has precedence over an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    OperatorPolicy,
+    Namespace,
+    Policy,
+    /// A namespace that forbids expansion by usage.
+    NamespaceOff,
+    Claim,
+    StatefulSet,
+    Limits,
+}
+
+impl Origin {
+    const fn level(&self) -> Level {
+        match self {
+            Self::OperatorPolicy(_) => Level::OperatorPolicy,
+            Self::NamespaceLabel => Level::Namespace,
+            Self::Policy(_) => Level::Policy,
+            Self::ClaimLabel(..) | Self::ClaimAnnotation(..) => Level::Claim,
+            Self::Label(_) | Self::Annotation(_) => Level::StatefulSet,
+            Self::PolicyLimit(_) | Self::Limit => Level::Limits,
+        }
+    }
+
+    const fn is_label(&self) -> bool {
+        match self {
+            Self::NamespaceLabel | Self::ClaimLabel(..) | Self::Label(_) => true,
+            Self::OperatorPolicy(_)
+            | Self::Policy(_)
+            | Self::ClaimAnnotation(..)
+            | Self::Annotation(_)
+            | Self::PolicyLimit(_)
+            | Self::Limit => false,
         }
     }
 }
@@ -32,6 +89,8 @@ impl Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     AutoScaled(Auto),
+    /// An invalid `auto-scaled`: it may have been meant to forbid the expansion that a weaker level permits.
+    InvalidAutoScaled,
     Threshold(Percent),
     InodesThreshold(Percent),
     Increase(Increase),
@@ -51,7 +110,7 @@ impl Value {
     /// The key of the setting, without the template.
     pub(super) const fn key(&self) -> &'static str {
         match self {
-            Self::AutoScaled(_) => "auto-scaled",
+            Self::AutoScaled(_) | Self::InvalidAutoScaled => "auto-scaled",
             Self::Threshold(_) => "threshold",
             Self::InodesThreshold(_) => "inodes-threshold",
             Self::Increase(_) => "increase",
@@ -85,13 +144,26 @@ impl Layer {
         self.template.is_none() || self.template.as_ref() == template
     }
 
+    /// The level at which it counts.
+    fn level(&self) -> Level {
+        match (&self.origin, &self.value) {
+            (Origin::NamespaceLabel, Value::AutoScaled(Auto::Off) | Value::InvalidAutoScaled) => Level::NamespaceOff,
+            (origin, _) => origin.level(),
+        }
+    }
+
+    /// The order in which layers are applied, the strongest last.
+    fn precedence(&self) -> (Level, bool, bool) {
+        (self.level(), !self.origin.is_label(), self.template.is_some())
+    }
+
     /// Whether it replaces the layer below it, which sets the same key.
     fn replaces(&self, below: Option<&Self>) -> bool {
-        match (&self.origin, &self.value, below.map(|below| &below.value)) {
+        match (self.level(), &self.value, below.map(|below| &below.value)) {
             (_, Value::Request(request), Some(Value::Request(below))) => request.size > below.size,
-            (Origin::Limit, Value::MaxSize(limit), Some(Value::MaxSize(below))) => limit < below,
+            (Level::Limits, Value::MaxSize(limit), Some(Value::MaxSize(below))) => limit < below,
             // A limit of the cooldown is no cooldown: without one, that of the CSI driver applies, and the limit to it.
-            (Origin::Limit, Value::Cooldown(limit), below) => {
+            (Level::Limits, Value::Cooldown(limit), below) => {
                 matches!(below, Some(Value::Cooldown(below)) if limit > below)
             }
             _ => true,
@@ -101,16 +173,22 @@ impl Layer {
 
 /// The layer that counts, for each key, for a template; `None`: for the StatefulSet as a whole.
 ///
-/// The administrator's limits have precedence over annotations, and annotations over labels. Within one source, a
-/// setting of the template has precedence over one of the StatefulSet.
+/// A limit has precedence over the StatefulSet, then follow its PVCs, the policies of its namespace, the namespace, and
+/// the policies of the operator's namespace. Within one object, an annotation has precedence over a label, and within one
+/// of these a setting of the template over one of the StatefulSet.
 pub(super) fn merge<'a>(layers: &'a [Layer], template: Option<&TemplateName>) -> BTreeMap<&'static str, &'a Layer> {
     let mut applied: Vec<&Layer> = layers.iter().filter(|layer| layer.applies_to(template)).collect();
-    // Stable: of two equal requests, the first one counts.
-    applied.sort_by_key(|layer| (layer.origin.precedence(), layer.template.is_some()));
+    // Stable: of two equal requests or limits, the first one counts.
+    applied.sort_by_key(|layer| layer.precedence());
     let mut merged: BTreeMap<&'static str, &Layer> = BTreeMap::new();
     for layer in applied {
-        let key = layer.value.key();
-        if layer.replaces(merged.get(key).copied()) {
+        let (key, below) = (layer.value.key(), merged.get(layer.value.key()).copied());
+        if layer.value == Value::InvalidAutoScaled {
+            // Within one object, an invalid value has no effect on the others.
+            if below.is_some_and(|below| below.level() < layer.level()) {
+                merged.remove(key);
+            }
+        } else if layer.replaces(below) {
             merged.insert(key, layer);
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::overrides::{Layer, Value, merge};
+use super::values::distance;
 use crate::api::annotations::{AUTO_SCALED, KEYS, PREFIX};
 use crate::api::bytes::{Bytes, Percent};
 use crate::api::names::TemplateName;
@@ -17,6 +18,11 @@ pub use super::overrides::Origin;
 pub use super::values::{Auto, Increase, Request, TemplateSync};
 
 mod annotations;
+mod listed;
+mod sources;
+
+pub use listed::Listed;
+pub use sources::{Source, Stack};
 
 /// The limits of the administrator, set by flags. They have precedence over annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +36,20 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn layers(&self) -> Vec<Layer> {
+    fn layers(&self, origin: &Origin) -> Vec<Layer> {
         let values = self.max_size.map(Value::MaxSize).into_iter().chain([Value::Cooldown(self.min_cooldown)]);
-        values.map(|value| Layer { origin: Origin::Limit, template: None, value }).collect()
+        values.map(|value| Layer { origin: origin.clone(), template: None, value }).collect()
+    }
+
+    /// The stricter of each.
+    #[must_use]
+    fn and(&self, other: &Self) -> Self {
+        let smaller = |one: Option<Bytes>, other: Option<Bytes>| one.into_iter().chain(other).min();
+        Self {
+            max_size: smaller(self.max_size, other.max_size),
+            max_step: smaller(self.max_step, other.max_step),
+            min_cooldown: self.min_cooldown.max(other.min_cooldown),
+        }
     }
 }
 
@@ -76,7 +93,7 @@ impl TemplateSettings {
     /// The defaults of the product, within the administrator's limits.
     #[cfg(feature = "testing")]
     pub fn new(name: TemplateName, limits: &Limits) -> Self {
-        Self::of(name, &limits.layers(), limits)
+        Self::of(name, &limits.layers(&Origin::Limit), limits)
     }
 
     /// The defaults with these layers on top.
@@ -117,7 +134,7 @@ impl TemplateSettings {
             Value::TemplateSync(mode) => self.template_sync = *mode,
             // It names its annotation itself.
             Value::Request(request) => return self.requested = Some(request.clone()),
-            Value::Paused(_) | Value::AllowOwner(_) => return,
+            Value::InvalidAutoScaled | Value::Paused(_) | Value::AllowOwner(_) => return,
         }
         self.origins.insert(layer.value.key().to_owned(), layer.origin.clone());
     }
@@ -148,6 +165,13 @@ pub fn concerns_us(annotations: &BTreeMap<String, String>, labels: &BTreeMap<Str
     by_annotation || (by_label && annotations.get(AUTO_SCALED).is_none_or(|value| value != "false"))
 }
 
+/// The known key that is most like this word, if one is: at most two letters differ.
+pub fn nearest_key(word: &str) -> Option<&'static str> {
+    let word: String = word.chars().take(64).collect();
+    let distances = KEYS.iter().map(|doc| (distance(&word, doc.key), doc.key));
+    distances.min().filter(|(distance, _)| *distance <= 2).map(|(_, key)| key)
+}
+
 /// Whether it is a known key that requests nothing by itself.
 fn is_mere_setting(key: &str) -> bool {
     let base = key.split_once('.').map_or(key, |(base, _)| base);
@@ -164,10 +188,22 @@ impl Settings {
         templates: &[TemplateName],
         limits: &Limits,
     ) -> (Self, Vec<Note>) {
-        let (mut layers, notes) = annotations::read(annotations, labels, templates);
-        layers.extend(limits.layers());
-        let of_template = |name: &TemplateName| (name.clone(), TemplateSettings::of(name.clone(), &layers, limits));
-        let mut settings = Self { templates: templates.iter().map(of_template).collect(), ..Self::default() };
+        let sources = Source::of_set(annotations, labels);
+        Self::of(&Stack { sources: &sources, policy_limits: &[], templates, limits })
+    }
+
+    /// Reads all that a StatefulSet is configured by.
+    ///
+    /// The Event messages are those of [`Settings::read`]: about the annotations and labels of the StatefulSet.
+    pub fn of(stack: &Stack<'_>) -> (Self, Vec<Note>) {
+        let (mut layers, notes) = annotations::read(stack.sources, stack.templates);
+        let of_policies = stack.policy_limits.iter().map(|(name, limits)| (Origin::PolicyLimit(name.clone()), limits));
+        for (origin, limits) in of_policies.chain([(Origin::Limit, stack.limits)]) {
+            layers.extend(limits.layers(&origin));
+        }
+        let strictest = stack.policy_limits.iter().fold(stack.limits.clone(), |all, (_, limits)| all.and(limits));
+        let of_template = |name: &TemplateName| (name.clone(), TemplateSettings::of(name.clone(), &layers, &strictest));
+        let mut settings = Self { templates: stack.templates.iter().map(of_template).collect(), ..Self::default() };
         merge(&layers, None).into_values().for_each(|layer| settings.set(layer));
         (settings, notes)
     }
@@ -178,6 +214,7 @@ impl Settings {
             Value::AllowOwner(kind) => self.allow_owner = Some(kind.clone()),
             Value::TemplateSync(mode) => self.template_sync = *mode,
             Value::AutoScaled(_)
+            | Value::InvalidAutoScaled
             | Value::Threshold(_)
             | Value::InodesThreshold(_)
             | Value::Increase(_)

@@ -79,6 +79,11 @@ pub(super) fn quote_up_to(value: &str, most: usize) -> String {
     format!("\"{shown}\"")
 }
 
+/// A key as it is shown: the API server allows only plain characters in it, but not everybody asks the API server.
+pub(super) fn shown(key: &str) -> String {
+    key.chars().take(128).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
+}
+
 /// `"true"`, `"recommend"`, `"false"`.
 pub(super) fn auto(text: &str) -> Meaning<Auto> {
     match text {

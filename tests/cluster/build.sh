@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the cluster's programs, each once: kept in .cluster/programs under the checksum of its module, and in a
 # folder that the machine's checkouts share (RSO_CACHE), so that a fresh clone need not wait again.
-# usage: build.sh [MODULE...]   (kubernetes helm helm3 provisioner coredns csi-sanity quantity containerd images; default: what is needed)
+# usage: build.sh [MODULE...]   (kubernetes helm helm3 provisioner coredns csi-sanity quantity schema containerd images; default: what is needed)
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 cache=${RSO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resize-statefulset-operator}
@@ -68,6 +68,7 @@ build_provisioner() { module provisioner provisioner csi-provisioner "" github.c
 build_coredns() { module coredns coredns coredns "" .; }
 build_csi-sanity() { module csi-sanity csi-sanity csi-sanity "" github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity; }
 build_quantity() { module quantity quantity quantity "" .; }
+build_schema() { module schema schema schema "" .; }
 build_containerd() {
   local module=github.com/containerd/containerd/v2
   module containerd containerd "containerd containerd-shim-runc-v2 ctr" "-X $module/version.Version=$(version containerd $module)" \

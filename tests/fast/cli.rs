@@ -66,6 +66,8 @@ fn invalid_usage_exits_with_2_and_says_what_is_valid() {
     check(&["status", "DB"], "is not a valid name of a StatefulSet");
     check(&["status", "-A", "-n", "shop"], "cannot be used with");
     check(&["status", "--watch", "-o", "json"], "--watch does not support");
+    check(&["explain"], "<STATEFULSET|KEY>");
+    check(&["explain", "pvc/data-db-0"], "\"pvc\" is not a StatefulSet");
     check(&["backup", "show"], "<STATEFULSET>");
     check(&["restore", "db", "--backup", "newest"], "invalid digit");
     check(&["completions", "cmd"], "possible values: bash");
@@ -78,6 +80,8 @@ fn an_unreachable_cluster_exits_with_3_and_says_what_to_do() {
         &["status"][..],
         &["status", "db", "-o", "json"],
         &["status", "--watch"],
+        &["explain", "statefulset/db"],
+        &["explain", "db", "-o", "json"],
         &["resize", "db", "20Gi"],
         &["backup", "list"],
         &["backup", "show", "db"],
@@ -90,6 +94,17 @@ fn an_unreachable_cluster_exits_with_3_and_says_what_to_do() {
         assert!(ran.err.contains("Connection refused"), "{words:?}: {}", ran.err);
         assert!(ran.err.contains("kubectl version"), "{words:?}: {}", ran.err);
     }
+}
+
+#[test]
+fn an_annotation_is_explained_without_a_cluster() {
+    let kubeconfig = unreachable();
+    let ran = run(rso(), &["explain", "max-size.data"], kubeconfig.path());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("resize-statefulset-operator/max-size.<template>"), "{}", ran.out);
+    let ran = run(rso(), &["explain", "threshold", "-o", "json"], kubeconfig.path());
+    let explained: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&explained["default"], &explained["perTemplate"]), (&"80%".into(), &true.into()));
 }
 
 #[test]

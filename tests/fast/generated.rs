@@ -15,6 +15,12 @@ fn the_reference_pages_are_those_of_the_code() {
     same("docs/reference/values.md", &pages::values(&chart::values()));
 }
 
+/// The chart does not contain it yet: nothing acts on a policy.
+#[test]
+fn the_definition_of_the_policies_is_that_of_the_code() {
+    same("chart/files/crds/pvcpolicies.yaml", &pages::definition(&rso::api::crd::schema::pvc_policy()));
+}
+
 /// Whoever changes a right sees it here, and so does whoever reviews it.
 #[test]
 fn the_roles_are_the_golden_ones() {

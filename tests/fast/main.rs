@@ -17,6 +17,7 @@ mod metrics;
 mod mutants;
 mod pages;
 mod picture;
+mod policies;
 mod quantity;
 mod tree;
 mod writes;

@@ -275,4 +275,4 @@ pub(crate) fn event(event: &Value) -> Option<EventStatus> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

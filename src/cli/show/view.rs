@@ -243,7 +243,7 @@ fn longest_seconds<S: Serializer>(longest: &Option<Longest>, serializer: S) -> R
     seconds(&longest.map(|longest| longest.time), serializer)
 }
 
-fn notes<S: Serializer>(notes: &[Note], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn notes<S: Serializer>(notes: &[Note], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Printed<'a> {
         reason: &'static str,

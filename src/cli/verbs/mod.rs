@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod drift;
+pub(crate) mod explain;
 pub(crate) mod resize;
 pub(crate) mod restore;
 pub(crate) mod status;

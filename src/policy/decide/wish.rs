@@ -31,6 +31,7 @@ use crate::api::names::ClaimName;
 use crate::api::reasons::{Note, Reason};
 use crate::policy::claim::{Claim, Phase};
 use crate::policy::drivers::Driver;
+use crate::policy::gates::Gate;
 use crate::policy::settings::{Auto, TemplateSettings};
 use crate::policy::spoken;
 use crate::policy::usage::{Rate, Reading, Unknown, Usage};
@@ -63,18 +64,39 @@ pub(super) struct UsageWish {
     pub(super) unknown: Option<Note>,
     /// The expansion that it requires, if that is one without a measurement.
     pub(super) rescue: Option<Rescue>,
+    /// The gate at which it stops, if it does.
+    pub(super) stops_at: Option<Gate>,
+}
+
+/// The gate that is closed, and what to report.
+struct Closed {
+    gate: Gate,
+    note: Option<Note>,
+}
+
+/// Nothing to report.
+const fn closed(gate: Gate) -> Closed {
+    Closed { gate, note: None }
 }
 
 impl UsageWish {
     fn nothing() -> Self {
-        Self { wish: Wish::None, fullest: None, measured: BTreeMap::new(), at_limit: None, unknown: None, rescue: None }
+        Self {
+            wish: Wish::None,
+            fullest: None,
+            measured: BTreeMap::new(),
+            at_limit: None,
+            unknown: None,
+            rescue: None,
+            stops_at: None,
+        }
     }
 
     /// The same with what the PVCs that nothing measures require.
     fn or_rescued(self, unmeasured: Unmeasured) -> Self {
         match (unmeasured, &self.wish) {
             (Unmeasured::Grow { rescue, to, note }, _) => {
-                Self { wish: Wish::Grow { to, note }, rescue: Some(rescue), ..self }
+                Self { wish: Wish::Grow { to, note }, rescue: Some(rescue), stops_at: None, ..self }
             }
             (Unmeasured::Refused(note), Wish::None) => Self { wish: Wish::Refused(note), ..self },
             (Unmeasured::Refused(_) | Unmeasured::None, _) => self,
@@ -99,6 +121,30 @@ pub(super) fn by_usage(
     }
 }
 
+/// A replica whose usage is known.
+type Known<'r, 'c> = (&'c Claim, &'r Usage, Rate);
+
+/// The larger of the shares of bytes and of inodes in use.
+fn share(usage: &Usage) -> Option<Percent> {
+    usage.fullness().max(usage.inode_fullness())
+}
+
+/// How full each replica is. A filesystem without any room is full.
+fn measured(known: &[Known<'_, '_>], crossing: &[Crossing<'_>]) -> BTreeMap<ClaimName, Fullness> {
+    let is_over = |claim: &Claim| crossing.iter().any(|crossing| crossing.claim.name == claim.name);
+    let fullness = |(claim, usage, _): &Known<'_, '_>| Fullness {
+        share: share(usage).unwrap_or(Percent::whole(100)),
+        is_over: is_over(claim),
+    };
+    known.iter().map(|replica| (replica.0.name.clone(), fullness(replica))).collect()
+}
+
+fn fullest(known: &[Known<'_, '_>]) -> Option<Fullest> {
+    let shares = known.iter().filter_map(|(claim, usage, _)| Some((claim, share(usage)?)));
+    let (claim, share) = shares.max_by_key(|(_, share)| *share)?;
+    Some(Fullest { claim: claim.name.clone(), share })
+}
+
 /// A replica that is over one of its thresholds.
 struct Crossing<'a> {
     claim: &'a Claim,
@@ -110,12 +156,59 @@ struct Crossing<'a> {
 
 impl Look<'_> {
     fn usage(&self, readings: &BTreeMap<ClaimName, Reading>) -> UsageWish {
-        let mut nothing = UsageWish::nothing();
-        if self.settings.auto == Auto::Off {
-            return nothing;
+        let mut wish = UsageWish::nothing();
+        match self.pass(readings, &mut wish) {
+            Ok((to, note)) => wish.wish = Wish::Grow { to, note },
+            Err(Closed { gate, note }) => {
+                wish.stops_at = Some(gate);
+                wish.wish = note.map_or(Wish::None, Wish::Refused);
+            }
         }
-        let mut known = Vec::new();
-        let mut unknown = Vec::new();
+        wish
+    }
+
+    /// Passes the gates in the order of [`Gate::ALL`], and adds what is known of usage to `wish`.
+    fn pass(&self, readings: &BTreeMap<ClaimName, Reading>, wish: &mut UsageWish) -> Result<(Bytes, Note), Closed> {
+        if self.settings.auto == Auto::Off {
+            return Err(closed(Gate::Managed));
+        }
+        let (known, unknown) = self.known(readings);
+        wish.unknown = self.unknown(&unknown);
+        if known.is_empty() {
+            return Err(closed(Gate::Usage));
+        }
+        let crossing: Vec<_> =
+            known.iter().filter_map(|(claim, usage, rate)| self.crossing(claim, usage, *rate)).collect();
+        wish.measured = measured(&known, &crossing);
+        wish.fullest = fullest(&known);
+        if crossing.is_empty() {
+            return Err(closed(Gate::Threshold));
+        }
+        let wishes: Vec<_> = crossing
+            .into_iter()
+            .map(|crossing| (self.step(&crossing), crossing))
+            // rso waits for an expansion in progress to that size or a larger one.
+            .filter(|(step, crossing)| crossing.claim.takes_more(self.driver) && self.is_more(crossing.claim, step.to))
+            .collect();
+        if wishes.is_empty() {
+            return Err(closed(Gate::Progress));
+        }
+        let (grow, at_limit): (Vec<_>, Vec<_>) =
+            wishes.into_iter().partition(|(step, crossing)| step.to > crossing.capacity);
+        let at_limit = self.at_limit(&at_limit);
+        // A replica at its limit does not keep rso from expanding a smaller one.
+        let Some((step, crossing)) = grow.into_iter().max_by_key(|(step, _)| step.to) else {
+            return Err(Closed { gate: Gate::MaxSize, note: at_limit });
+        };
+        wish.at_limit = at_limit;
+        // The fullest of all replicas decides the urgency, regardless of which replica decides the size.
+        let emergency = known.iter().any(|(_, usage, _)| usage.fullness() >= Some(EMERGENCY));
+        self.allowed(&crossing, &step, emergency)
+    }
+
+    /// The replicas whose usage is known, and the others whose unknown usage is reported.
+    fn known<'r>(&self, readings: &'r BTreeMap<ClaimName, Reading>) -> (Vec<Known<'r, '_>>, Vec<(&Claim, Unknown)>) {
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for claim in self.claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
             let silent = || Err(Unknown::Silent("not measured".to_owned()));
             match readings.get(&claim.name).map_or_else(silent, |reading| reading.current(claim, self.now)) {
@@ -127,38 +220,7 @@ impl Look<'_> {
         }
         // A Pod that does not run comes first: its Event message has a command.
         unknown.sort_by_key(|(_, why)| !matches!(why, Unknown::NotRunning(_)));
-        nothing.unknown = self.unknown(&unknown);
-        let share = |usage: &Usage| usage.fullness().max(usage.inode_fullness());
-        // A filesystem without any room is full.
-        let full = |usage: &Usage| share(usage).unwrap_or(Percent::whole(100));
-        let crossing: Vec<_> =
-            known.iter().filter_map(|(claim, usage, rate)| self.crossing(claim, usage, *rate)).collect();
-        let is_over = |claim: &Claim| crossing.iter().any(|crossing| crossing.claim.name == claim.name);
-        nothing.measured = known
-            .iter()
-            .map(|(claim, usage, _)| (claim.name.clone(), Fullness { share: full(usage), is_over: is_over(claim) }))
-            .collect();
-        nothing.fullest = known
-            .iter()
-            .filter_map(|(claim, usage, _)| Some(Fullest { claim: claim.name.clone(), share: share(usage)? }))
-            .max_by_key(|fullest| fullest.share);
-        let wishes = crossing
-            .into_iter()
-            .map(|crossing| (self.step(&crossing), crossing))
-            // rso waits for an expansion in progress to that size or a larger one.
-            .filter(|(step, crossing)| crossing.claim.takes_more(self.driver) && self.is_more(crossing.claim, step.to));
-        let (grow, at_limit): (Vec<_>, Vec<_>) = wishes.partition(|(step, crossing)| step.to > crossing.capacity);
-        let at_limit = self.at_limit(&at_limit);
-        // The fullest of all replicas decides the urgency, regardless of which replica decides the size.
-        let emergency = known.iter().any(|(_, usage, _)| usage.fullness() >= Some(EMERGENCY));
-        // A replica at its limit does not keep rso from expanding a smaller one.
-        match (grow.into_iter().max_by_key(|(step, _)| step.to), at_limit) {
-            (Some((step, crossing)), at_limit) => {
-                UsageWish { wish: self.allowed(&crossing, &step, emergency), at_limit, ..nothing }
-            }
-            (None, Some(note)) => UsageWish { wish: Wish::Refused(note), ..nothing },
-            (None, None) => nothing,
-        }
+        (known, unknown)
     }
 
     /// Whether this size counts. For a finished PVC any size does, if only to report why it cannot have it; for a PVC
@@ -196,11 +258,11 @@ impl Look<'_> {
     }
 
     /// The expansion to this size, or the reason why it is not allowed now.
-    fn allowed(&self, crossing: &Crossing<'_>, step: &Stepped, emergency: bool) -> Wish {
+    fn allowed(&self, crossing: &Crossing<'_>, step: &Stepped, emergency: bool) -> Result<(Bytes, Note), Closed> {
         let (claim, capacity, Crossed { why, early }) = (&crossing.claim.name, crossing.capacity, &crossing.crossed);
         let Stepped { to, without_rate, lasts } = step;
         if *early && self.cooldown_left(emergency).is_some() {
-            return Wish::None;
+            return Err(closed(Gate::Cooldown));
         }
         if let Some(left) = self.cooldown_left(emergency) {
             let text = format!(
@@ -209,7 +271,8 @@ impl Look<'_> {
                 spoken(left),
                 self.settings.name
             );
-            return Wish::Refused(Note::new(Reason::CooldownActive, "", text).about(claim));
+            let note = Note::new(Reason::CooldownActive, "", text).about(claim);
+            return Err(Closed { gate: Gate::Cooldown, note: Some(note) });
         }
         let lasts = lasts.as_ref().map(|lasts| format!(", because {lasts}")).unwrap_or_default();
         let text = format!(
@@ -219,7 +282,7 @@ impl Look<'_> {
         );
         // The rate changes with each reading, and is no other Event.
         let case = if *early { format!("early {without_rate}") } else { without_rate.to_string() };
-        Wish::Grow { to: *to, note: Note::new(Reason::AutoResizeTriggered, case, text).about(claim) }
+        Ok((*to, Note::new(Reason::AutoResizeTriggered, case, text).about(claim)))
     }
 
     /// One Event message for all replicas whose usage is unknown.

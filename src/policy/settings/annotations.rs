@@ -1,30 +1,25 @@
-//! The layers that the annotations and labels of a StatefulSet make, and the errors in them.
-
-use std::collections::BTreeMap;
+//! The layers that the sources of the settings of a StatefulSet make, and the errors in its annotations and labels.
 
 use crate::api::annotations::{KEYS, PREFIX};
 use crate::api::names::TemplateName;
 use crate::api::reasons::{Note, Reason};
 use crate::policy::overrides::{Layer, Origin, Value};
+use crate::policy::settings::sources::Source;
 use crate::policy::values::{self, Request, quote};
 
-/// Reads the annotations and labels of a StatefulSet with these templates, in the order of `volumeClaimTemplates`.
+/// Reads the sources of a StatefulSet with these templates, in the order of `volumeClaimTemplates`.
 ///
-/// A label counts where there is no annotation of the same key.
-pub(super) fn read(
-    annotations: &BTreeMap<String, String>,
-    labels: &BTreeMap<String, String>,
-    templates: &[TemplateName],
-) -> (Vec<Layer>, Vec<Note>) {
+/// There is an Event message about an invalid key of the StatefulSet only: the other objects have Events or conditions of
+/// their own.
+pub(super) fn read(sources: &[Source<'_>], templates: &[TemplateName]) -> (Vec<Layer>, Vec<Note>) {
     let mut reader = Reader { order: templates, layers: Vec::new(), notes: Vec::new() };
-    for (full, value) in labels.iter().filter(|(full, _)| !annotations.contains_key(*full)) {
-        if let Some(key) = full.strip_prefix(PREFIX).filter(|key| key.split('.').next() == Some("auto-scaled")) {
-            reader.read(key, value, Origin::Label(key.to_owned()));
-        }
-    }
-    for (full, value) in annotations {
-        if let Some(key) = full.strip_prefix(PREFIX) {
-            reader.read(key, value, Origin::Annotation(key.to_owned()));
+    for source in sources {
+        for (key, value) in source.keys() {
+            if source.is_set() {
+                reader.read(key, value, source.origin(key));
+            } else {
+                reader.read_setting(key, value, source);
+            }
         }
     }
     (reader.layers, reader.notes)
@@ -52,20 +47,48 @@ impl From<String> for KeyError {
 
 impl Reader<'_> {
     fn read(&mut self, key: &str, text: &str, origin: Origin) {
-        let note = match self.add(key, text, origin) {
+        let note = match self.add(key, text, origin.clone()) {
             Ok(()) => return,
             Err(KeyError::Invalid(why)) => {
-                let (shown, value) = (shown(key), quote(text));
+                self.forbids(key, origin);
+                let (shown, value) = (values::shown(key), quote(text));
                 let text = format!("annotation {PREFIX}{shown} has no effect: invalid value {value}: {why}");
                 Note::new(Reason::InvalidAnnotation, value, text).about(shown)
             }
             Err(KeyError::Unknown) => {
-                let shown = shown(key);
+                let shown = values::shown(key);
                 let text = format!("unknown annotation {PREFIX}{shown}; {}", self.suggestion(key));
                 Note::new(Reason::UnknownAnnotation, "", text).about(shown)
             }
         };
         self.notes.push(note);
+    }
+
+    /// A setting of another object than the StatefulSet, which has no settings that apply to a StatefulSet as a whole.
+    fn read_setting(&mut self, key: &str, text: &str, source: &Source<'_>) {
+        let (origin, template) = (source.origin(key), source.template().cloned());
+        let read = match key {
+            "template-sync" if source.is_policy() => {
+                values::template_sync(text).map(Value::TemplateSync).map_err(KeyError::from)
+            }
+            _ => value(key, text),
+        };
+        match read {
+            Ok(value) => self.layers.push(Layer { origin, template, value }),
+            Err(KeyError::Invalid(_)) if key == "auto-scaled" => {
+                self.layers.push(Layer { origin, template, value: Value::InvalidAutoScaled });
+            }
+            Err(KeyError::Invalid(_) | KeyError::Unknown) => {}
+        }
+    }
+
+    /// An invalid `auto-scaled` hides that of a weaker object.
+    fn forbids(&mut self, key: &str, origin: Origin) {
+        let (base, template) = key.split_once('.').map_or((key, None), |(base, template)| (base, Some(template)));
+        if base == "auto-scaled" {
+            let template = template.map(TemplateName::from);
+            self.layers.push(Layer { origin, template, value: Value::InvalidAutoScaled });
+        }
     }
 
     fn add(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), KeyError> {
@@ -184,9 +207,4 @@ fn value(key: &str, text: &str) -> Result<Value, KeyError> {
         "rescue" => Value::Rescue(values::truth(text)?),
         _ => return Err(KeyError::Unknown),
     })
-}
-
-/// A key as it is shown: the API server allows only plain characters in it, but not everybody asks the API server.
-fn shown(key: &str) -> String {
-    key.chars().take(128).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

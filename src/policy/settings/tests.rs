@@ -4,6 +4,8 @@ use super::*;
 use crate::api::reasons::Reason;
 use crate::policy::values::quote;
 
+mod stacks;
+
 fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
     entries.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect()
 }

@@ -6,11 +6,11 @@ use crate::policy::claim::Class;
 use crate::policy::reaction::Longest;
 use crate::policy::usage::Usage;
 
-fn now() -> Timestamp {
+pub(in crate::cli::read) fn now() -> Timestamp {
     "2026-05-01T12:00:00Z".parse().unwrap()
 }
 
-fn set(annotations: Value, metadata: Value) -> StatefulSetView {
+pub(in crate::cli::read) fn set(annotations: Value, metadata: Value) -> StatefulSetView {
     let mut object = json!({
         "metadata": {"name": "db", "namespace": "shop", "uid": "1", "annotations": annotations},
         "spec": {
@@ -48,7 +48,7 @@ fn claim(ordinal: u32, requested: Bytes, capacity: Bytes) -> Claim {
 }
 
 /// Two PVCs of 10Gi, the first with this usage in percent.
-fn snapshot(set: StatefulSetView, percent: u64) -> Snapshot {
+pub(in crate::cli::read) fn snapshot(set: StatefulSetView, percent: u64) -> Snapshot {
     let capacity = Bytes::gib(10);
     let used = Bytes(capacity.0 / 100 * percent);
     let usage = Usage {

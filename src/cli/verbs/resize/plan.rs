@@ -150,7 +150,17 @@ fn is_not_smaller(
 fn max_size_key(settings: &TemplateSettings) -> &str {
     match settings.origins.get("max-size") {
         Some(Origin::Annotation(key)) => key,
-        Some(Origin::Label(_) | Origin::Limit) | None => "max-size",
+        Some(
+            Origin::Label(_)
+            | Origin::ClaimLabel(..)
+            | Origin::ClaimAnnotation(..)
+            | Origin::NamespaceLabel
+            | Origin::Policy(_)
+            | Origin::OperatorPolicy(_)
+            | Origin::PolicyLimit(_)
+            | Origin::Limit,
+        )
+        | None => "max-size",
     }
 }
 
