@@ -190,6 +190,13 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_that_was_observed_more_than_ten_seconds_ago_is_over() {
+        let rate = Rate { trend: 3, burst: 50 };
+        assert_eq!((rate.fastest(), rate.aged(Duration::from_secs(10))), (50, rate));
+        assert_eq!(rate.aged(Duration::from_millis(10_001)), Rate { trend: 3, burst: 0 });
+    }
+
+    #[test]
     fn space_that_was_used_before_within_12_hours_is_no_burst() {
         let rise = |burst: &mut Burst, start: i64, from: u64| {
             for second in 0..6 {
@@ -206,7 +213,10 @@ mod tests {
         rise(&mut burst, 120, 225);
         assert_eq!(burst.rate(), 50, "only what is above the mark of 250 counts");
         burst.add(at(150), 0, None);
-        rise(&mut burst, 13 * 3_600, 0);
+        rise(&mut burst, 11 * 3_600, 0);
+        assert_eq!(burst.rate(), 0, "11 hours later, it is not");
+        burst.add(at(11 * 3_600 + 30), 0, None);
+        rise(&mut burst, 24 * 3_600, 0);
         assert_eq!(burst.rate(), 50, "12 hours later it is new ground again");
         assert!(burst.high_water.len() <= 25);
     }

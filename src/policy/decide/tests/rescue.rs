@@ -162,7 +162,30 @@ fn a_rescue_waits_for_the_cooldown_and_for_the_expansion_before_it() {
         claim.rescue.evidence.last = Some(last);
     };
     check(&measured, None, step);
+    // The same second is not later.
+    let expanded_then = |claim: &mut Claim| {
+        measured(claim);
+        claim.resized_at = Some(at(-3_600));
+    };
+    check(&expanded_then, None, "refuse RescueRefused; RescueRefused");
     check(&|claim| (claim.capacity, claim.resize) = (Some(Bytes::gib(8)), Resize::NodePending), None, "keep");
+    check(&|claim| claim.capacity = Some(Bytes::gib(8)), None, "keep");
+}
+
+#[test]
+fn a_pvc_that_is_lost_or_being_deleted_is_not_rescued() {
+    let check = |change: &dyn Fn(&mut Claim), expected: bool| {
+        let mut claims = [failing(0, FULL)];
+        change(&mut claims[0]);
+        let is_rescued = rescued(&rescue(|_| {}), &claims, &unmeasured(&claims)).contains("rescue");
+        assert_eq!(is_rescued, expected, "{:?}", claims[0]);
+    };
+    check(&|_| (), true);
+    check(&|claim| claim.phase = Phase::Lost, false);
+    check(&|claim| claim.phase = Phase::Pending, false);
+    check(&|claim| (claim.deleting, claim.protected) = (true, false), false);
+    // Its Pod still uses it.
+    check(&|claim| claim.deleting = true, true);
 }
 
 #[test]
