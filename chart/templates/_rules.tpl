@@ -73,14 +73,14 @@ that the log cannot show.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [list, watch, create, update, delete]
-# The leader's Lease. RBAC cannot restrict `create` by name.
+# The leader's Lease. RBAC cannot restrict `create` by name; `watch` is of one object by its name.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [rso]
-  verbs: [get, update]
+  verbs: [get, watch, update]
 {{- if eq (include "rso.kubelets" .) "true" }}
 # Short-lived tokens of the account for kubelets, which never receive the operator's own token.
 - apiGroups: [""]

@@ -11,6 +11,7 @@ pub mod objects;
 pub mod parts;
 pub mod percent;
 pub mod reasons;
+pub mod received;
 pub mod refusal;
 pub mod requested;
 pub mod storage;

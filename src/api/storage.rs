@@ -1,14 +1,12 @@
 //! The storage sizes of a PVC, and of an entry of `volumeClaimTemplates`: where they stand, and how they are read.
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::Value;
 
 use super::bytes::Bytes;
+use super::received::PersistentVolumeClaim;
 
 /// The JSON pointer of the requested size.
 pub const REQUEST_POINTER: &str = "/spec/resources/requests/storage";
-/// The same in `managedFields`.
-pub const REQUEST_FIELD: &str = "/f:spec/f:resources/f:requests/f:storage";
 
 /// `spec.resources.requests.storage`; `None` if it is missing or malformed.
 pub fn request(claim: &Value) -> Option<Bytes> {
@@ -20,9 +18,9 @@ pub fn request_text(claim: &Value) -> Option<&str> {
     claim.pointer(REQUEST_POINTER)?.as_str()
 }
 
-/// [`request`] of a typed object.
-pub fn request_typed(claim: &PersistentVolumeClaim) -> Option<Bytes> {
-    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
+/// [`request`] of the fields that rso reads.
+pub fn requested(claim: &PersistentVolumeClaim) -> Option<Bytes> {
+    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.storage.as_ref()?.parse().ok()
 }
 
 /// `status.capacity.storage` of a PVC; `None` if it is missing or malformed.
@@ -37,12 +35,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_is_read_alike_from_json_and_from_the_typed_object() {
+    fn a_size_is_read_alike_from_json_and_from_the_fields_that_are_read() {
         let check = |spec: Value, expected: Option<Bytes>| {
             let claim = json!({ "spec": spec, "status": {"capacity": {"storage": "12Gi"}} });
             assert_eq!((request(&claim), capacity(&claim)), (expected, Some(Bytes::gib(12))));
             let typed = serde_json::from_value(claim).unwrap();
-            assert_eq!(request_typed(&typed), expected);
+            assert_eq!(requested(&typed), expected);
         };
         check(json!({"resources": {"requests": {"storage": "10Gi"}}}), Some(Bytes::gib(10)));
         check(json!({"resources": {"requests": {"storage": "10240Mi"}}}), Some(Bytes::gib(10)));

@@ -21,12 +21,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::api::ObjectMeta;
 use kube::runtime::watcher::Event;
 
+use super::item::Item;
 use crate::api::names::{ClaimName, SetName, Uid};
+use crate::api::received::{Meta, PersistentVolumeClaim, StatefulSet};
 use crate::recreate::dependent::Dependent;
 use crate::recreate::observed::Departure;
 
@@ -133,11 +132,11 @@ impl Departures {
     }
 
     /// Records what the watch of the StatefulSets reports.
-    pub(super) fn set(&self, event: &Event<StatefulSet>, now: Duration) {
+    pub(super) fn set(&self, event: &Event<Item<StatefulSet>>, now: Duration) {
         let mut state = self.lock();
         match event {
-            Event::Apply(set) | Event::InitApply(set) => state.is_there(set, now),
-            Event::Delete(set) => state.went(set, now),
+            Event::Apply(set) | Event::InitApply(set) => state.is_there(&set.fields, now),
+            Event::Delete(set) => state.went(&set.fields, now),
             // The watch does not report a StatefulSet that disappears between two lists.
             Event::Init => state.going.clear(),
             Event::InitDone => {}
@@ -145,13 +144,17 @@ impl Departures {
     }
 
     /// Records what the watch of the PVCs reports.
-    pub(super) fn claim(&self, event: &Event<PersistentVolumeClaim>, now: Duration) {
+    pub(super) fn claim(&self, event: &Event<Item<PersistentVolumeClaim>>, now: Duration) {
         match event {
-            Event::Apply(claim) => self.lock().refers(&claim.metadata, Moment::of(&claim.metadata, now)),
+            Event::Apply(Item { fields, .. }) => {
+                self.lock().refers(&fields.metadata, Moment::of(&fields.metadata, now));
+            }
             // A list has only the last write of a PVC. The write that removed the reference may be an older one.
-            Event::InitApply(claim) => self.lock().refers(&claim.metadata, Moment { version: None, heard: now }),
-            Event::Delete(claim) => {
-                claim_key(&claim.metadata).and_then(|key| self.lock().guarded.remove(&key));
+            Event::InitApply(Item { fields, .. }) => {
+                self.lock().refers(&fields.metadata, Moment { version: None, heard: now });
+            }
+            Event::Delete(Item { fields, .. }) => {
+                claim_key(&fields.metadata).and_then(|key| self.lock().guarded.remove(&key));
             }
             Event::Init | Event::InitDone => {}
         }
@@ -168,7 +171,7 @@ impl State {
         self.gone.remove(&name);
         if set.metadata.deletion_timestamp.is_some() {
             let going = self.going.entry(uid).or_default();
-            let has = |finalizer| set.metadata.finalizers.iter().flatten().any(|name| name == finalizer);
+            let has = |finalizer| set.metadata.has_finalizer(finalizer);
             going.orphaned |= has(ORPHAN);
             if has(FOREGROUND) {
                 // In a list, it may be the version of a later write: then fewer references count.
@@ -194,7 +197,7 @@ impl State {
         }
     }
 
-    fn refers(&mut self, claim: &ObjectMeta, written: Moment) {
+    fn refers(&mut self, claim: &Meta, written: Moment) {
         let Some(key) = claim_key(claim) else { return };
         let owners = || claim.owner_references.iter().flatten();
         if !owners().any(|owner| owner.kind == "Namespace") {
@@ -227,7 +230,7 @@ impl State {
 }
 
 impl Moment {
-    fn of(meta: &ObjectMeta, heard: Duration) -> Self {
+    fn of(meta: &Meta, heard: Duration) -> Self {
         Self { version: meta.resource_version.as_ref().and_then(|version| version.parse().ok()), heard }
     }
 
@@ -244,11 +247,11 @@ impl Gone {
     }
 }
 
-fn identity(meta: &ObjectMeta) -> Option<(SetName, Uid)> {
+fn identity(meta: &Meta) -> Option<(SetName, Uid)> {
     Some((SetName::new(meta.namespace.clone()?, meta.name.clone()?), Uid::new(meta.uid.clone()?)))
 }
 
-fn claim_key(meta: &ObjectMeta) -> Option<(String, ClaimName)> {
+fn claim_key(meta: &Meta) -> Option<(String, ClaimName)> {
     Some((meta.namespace.clone()?, ClaimName::new(meta.name.clone()?)))
 }
 

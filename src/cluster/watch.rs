@@ -3,30 +3,23 @@
 //! Nothing is written because of a cache alone: the expansion of a PVC names the resourceVersion that was read, and a
 //! recreation reads everything again, consistently.
 
-use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures::stream::{BoxStream, SelectAll, StreamExt, select_all};
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::StorageClass;
-use kube::core::NamespaceResourceScope;
-use kube::runtime::reflector::{ObjectRef, Store, store};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use futures::stream::{BoxStream, SelectAll, select_all};
+use kube::Client;
+use kube::runtime::watcher;
 
 use super::clock::since_boot;
 use super::departures::Departures;
-use super::{lean, pods};
+use super::pods::{self, Pod};
+use super::watching::{Stores, Watching, watch, watch_all};
 use crate::api::annotations::KIND_LABEL;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid, pod_name};
+use crate::api::received::{ConfigMap, PersistentVolumeClaim, StatefulSet, pod};
 use crate::policy::claim::Class;
 use crate::recreate::concurrency::Flight;
-use crate::workload::claims::class;
+use crate::workload::claims::{ClaimView, class};
 use crate::workload::objects::Objects;
 use crate::workload::statefulset::StatefulSetView;
 
@@ -50,6 +43,15 @@ pub enum Scope {
     Namespaces(Vec<String>),
 }
 
+impl Scope {
+    fn namespaces(&self) -> Option<&[String]> {
+        match self {
+            Self::Cluster => None,
+            Self::Namespaces(names) => Some(names),
+        }
+    }
+}
+
 /// A change that can matter to a StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -61,16 +63,21 @@ pub enum Change {
     Claim(String, ClaimName),
 }
 
-/// The objects of one kind, in all watched namespaces.
-struct Stores<K: Resource<DynamicType = ()> + 'static>(Vec<Store<K>>);
-
 /// All that is watched.
 pub struct Cache {
-    sets: Stores<StatefulSet>,
-    claims: Stores<PersistentVolumeClaim>,
+    sets: Stores<StatefulSetView>,
+    claims: Stores<ClaimView>,
     pods: Stores<Pod>,
-    classes: Stores<StorageClass>,
-    journals: Stores<ConfigMap>,
+    classes: Stores<Class>,
+    journals: Stores<Journal>,
+}
+
+/// The journal of a recreation.
+#[derive(Debug)]
+struct Journal {
+    set: SetName,
+    /// `None` if it does not say its phase.
+    flight: Option<Flight>,
 }
 
 impl Debug for Cache {
@@ -88,91 +95,31 @@ pub fn open(client: &Client, scope: &Scope, own: &str, departures: &Arc<Departur
     let mut streams = Vec::new();
     let (small, large) = (config(SMALL_PAGE), config(LARGE_PAGE));
     let (of_sets, of_claims) = (Arc::clone(departures), Arc::clone(departures));
-    let sets = Watching::new(small.clone(), lean::set, |set| of_set(set).map(Change::Set));
-    let sets = in_scope(client, scope, &sets.heard(move |event| of_sets.set(event, since_boot())), &mut streams);
-    let claims =
-        Watching::new(large.clone(), lean::claim, of_claim).heard(move |event| of_claims.claim(event, since_boot()));
-    let claims = in_scope(client, scope, &claims, &mut streams);
-    let pods = Watching::new(small.clone().labels(POD_LABEL), lean::pod, |pod| set_of_pod(pod).map(Change::Set));
-    let pods = in_scope(client, scope, &pods, &mut streams);
+    let sets = Watching::new(small.clone(), |set| StatefulSetView::of(&set), |set| of_set(set).map(Change::Set));
+    let sets =
+        watch(client, scope.namespaces(), &sets.heard(move |event| of_sets.set(event, since_boot())), &mut streams);
+    let claims = Watching::new(large.clone(), |claim| Some(ClaimView::from(claim)), of_claim);
+    let claims = claims.heard(move |event| of_claims.claim(event, since_boot()));
+    let claims = watch(client, scope.namespaces(), &claims, &mut streams);
+    let pods = Watching::new(small.clone().labels(POD_LABEL), kept_pod, |pod| set_of_pod(pod).map(Change::Set));
+    let pods = watch(client, scope.namespaces(), &pods, &mut streams);
     let classes = match scope {
         Scope::Cluster => {
-            vec![one(Api::all(client.clone()), &Watching::new(large, lean::class, |_| None), &mut streams)]
+            let classes = Watching::new(large, |object| Some(class(object)), |_| None);
+            watch_all(client, &classes, &mut streams)
         }
         // They are cluster-scoped, and permissions in namespaces do not include them.
-        Scope::Namespaces(_) => Vec::new(),
+        Scope::Namespaces(_) => Stores::default(),
     };
-    let journals = Watching::new(
-        small.labels(&format!("{KIND_LABEL}=journal")),
-        |journal: &mut ConfigMap| journal.binary_data = None,
-        |journal| set_of_journal(journal).map(Change::Journal),
-    );
-    let journals = one(Api::namespaced(client.clone(), own), &journals, &mut streams);
-    let cache = Cache { sets, claims, pods, classes: Stores(classes), journals: Stores(vec![journals]) };
+    let journals = small.labels(&format!("{KIND_LABEL}=journal"));
+    let journals = Watching::new(journals, kept_journal, |journal| set_of_journal(journal).map(Change::Journal));
+    let journals = watch(client, Some(&[own.to_owned()]), &journals, &mut streams);
+    let cache = Cache { sets, claims, pods, classes, journals };
     (Arc::new(cache), select_all(streams))
-}
-
-/// An observer of the events of a watch.
-type Heard<K> = dyn Fn(&watcher::Event<K>) + Send + Sync;
-
-/// How objects of a kind are watched.
-#[derive(Clone)]
-struct Watching<K> {
-    config: watcher::Config,
-    /// Removes what no decision needs.
-    lean: fn(&mut K),
-    /// What a change of the object can matter to.
-    changed: fn(&K) -> Option<Change>,
-    /// Gets each event before the cache shows it.
-    heard: Arc<Heard<K>>,
-}
-
-impl<K> Watching<K> {
-    fn new(config: watcher::Config, lean: fn(&mut K), changed: fn(&K) -> Option<Change>) -> Self {
-        Self { config, lean, changed, heard: Arc::new(|_| {}) }
-    }
-
-    fn heard(self, heard: impl Fn(&watcher::Event<K>) + Send + Sync + 'static) -> Self {
-        Self { heard: Arc::new(heard), ..self }
-    }
 }
 
 fn config(page: u32) -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS).page_size(page)
-}
-
-type Streams = Vec<BoxStream<'static, Result<Change, watcher::Error>>>;
-
-fn in_scope<K>(client: &Client, scope: &Scope, watching: &Watching<K>, streams: &mut Streams) -> Stores<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
-{
-    let apis: Vec<Api<K>> = match scope {
-        Scope::Cluster => vec![Api::all(client.clone())],
-        Scope::Namespaces(names) => names.iter().map(|name| Api::namespaced(client.clone(), name)).collect(),
-    };
-    Stores(apis.into_iter().map(|api| one(api, watching, streams)).collect())
-}
-
-/// What kube requires of a type that is watched.
-trait Watched: Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
-impl<K: Clone + Debug + DeserializeOwned + Send + Sync + 'static> Watched for K {}
-
-fn one<K>(api: Api<K>, watching: &Watching<K>, streams: &mut Streams) -> Store<K>
-where
-    K: Resource<DynamicType = ()> + Watched,
-{
-    let (reader, writer) = store();
-    let (changed, heard) = (watching.changed, Arc::clone(&watching.heard));
-    let stream = watcher(api, watching.config.clone())
-        .default_backoff()
-        .modify(watching.lean)
-        .inspect(move |event| event.iter().for_each(|event| heard(event)))
-        .reflect(writer)
-        .touched_objects()
-        .filter_map(move |object| async move { object.map(|object| changed(&object)).transpose() });
-    streams.push(stream.boxed());
-    reader
 }
 
 fn of_set(set: &StatefulSet) -> Option<SetName> {
@@ -183,44 +130,26 @@ fn of_claim(claim: &PersistentVolumeClaim) -> Option<Change> {
     Some(Change::Claim(claim.metadata.namespace.clone()?, ClaimName::new(claim.metadata.name.clone()?)))
 }
 
-fn set_of_pod(pod: &Pod) -> Option<SetName> {
-    let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
-    (owner.kind == "StatefulSet").then(|| Some(SetName::new(pod.metadata.namespace.clone()?, owner.name.clone())))?
+fn set_of_pod(pod: &pod::Pod) -> Option<SetName> {
+    let owner = pod.metadata.controller().filter(|owner| owner.kind == "StatefulSet")?;
+    Some(SetName::new(pod.metadata.namespace.clone()?, owner.name.clone()))
+}
+
+/// Most Pods of a cluster use no PVC.
+fn kept_pod(pod: pod::Pod) -> Option<Pod> {
+    Some(Pod::from(pod).lean()).filter(Pod::matters)
+}
+
+fn kept_journal(journal: ConfigMap) -> Option<Journal> {
+    let set = set_of_journal(&journal)?;
+    let entry = |key: &str| journal.data.as_ref()?.get(key);
+    let flight = entry("phase").zip(entry("phase-at")).and_then(|(phase, at)| Flight::read(set.clone(), phase, at));
+    Some(Journal { set, flight })
 }
 
 fn set_of_journal(journal: &ConfigMap) -> Option<SetName> {
     let (namespace, name) = journal.data.as_ref()?.get("set")?.split_once('/')?;
     Some(SetName::new(namespace, name))
-}
-
-fn flight_of(journal: &ConfigMap) -> Option<Flight> {
-    let data = journal.data.as_ref()?;
-    Flight::read(set_of_journal(journal)?, data.get("phase")?, data.get("phase-at")?)
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Stores<K> {
-    fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
-        self.0.iter().find_map(|store| store.get(key))
-    }
-
-    fn all(&self) -> impl Iterator<Item = Arc<K>> + '_ {
-        self.0.iter().flat_map(Store::state)
-    }
-
-    fn len(&self) -> usize {
-        self.0.iter().map(Store::len).sum()
-    }
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Stores<K> {
-    async fn ready(&self) -> bool {
-        for store in &self.0 {
-            if store.wait_until_ready().await.is_err() {
-                return false;
-            }
-        }
-        true
-    }
 }
 
 impl Cache {
@@ -235,51 +164,46 @@ impl Cache {
 
     /// The StatefulSet, if it exists.
     pub fn set(&self, set: &SetName) -> Option<StatefulSetView> {
-        StatefulSetView::of(self.object(set)?.as_ref())
+        self.view(set).as_deref().cloned()
     }
 
-    fn object(&self, set: &SetName) -> Option<Arc<StatefulSet>> {
-        self.sets.get(&ObjectRef::new(&set.name).within(&set.namespace))
+    fn view(&self, set: &SetName) -> Option<Arc<StatefulSetView>> {
+        self.sets.get((&set.namespace, &set.name))
     }
 
-    /// The Pod of this ordinal, if it exists.
+    /// The Pod of this ordinal, if it exists and uses a PVC.
     pub fn pod(&self, set: &SetName, ordinal: Ordinal) -> Option<Arc<Pod>> {
-        self.pods.get(&ObjectRef::new(&pod_name(set, ordinal)).within(&set.namespace))
+        self.pods.get((&set.namespace, &pod_name(set, ordinal)))
     }
 
     /// The StatefulSets with a Pod that cannot start because of an agent of this image. A walk over all Pods.
     pub fn sets_with_stuck_agent(&self, image: &str) -> Vec<SetName> {
-        let stuck = self.pods.all().filter(|pod| pods::has_stuck_agent(pod, image));
-        stuck.filter_map(|pod| set_of_pod(&pod)).collect()
+        self.pods.select(|pod| pod.set().filter(|_| pods::has_stuck_agent(pod, image)))
     }
 
     /// The journals of this StatefulSet; `None` for one that does not say its phase.
     pub fn journals_of(&self, set: &SetName) -> Vec<Option<Flight>> {
-        let own = self.journals.all().filter(|journal| set_of_journal(journal).as_ref() == Some(set));
-        own.map(|journal| flight_of(&journal)).collect()
+        self.journals.select(|journal| (journal.set == *set).then(|| journal.flight.clone()))
     }
 
     /// Every recreation in flight, including those that only wait to remove their protective owner references.
     pub fn flights(&self) -> Vec<Flight> {
-        self.journals.all().filter_map(|journal| flight_of(&journal)).collect()
+        self.journals.select(|journal| journal.flight.clone())
     }
 
     /// The StatefulSets with a journal.
     pub fn journalled(&self) -> Vec<SetName> {
-        self.journals.all().filter_map(|journal| set_of_journal(&journal)).collect()
+        self.journals.select(|journal| Some(journal.set.clone()))
     }
 
     /// The names of all StatefulSets.
     pub fn sets(&self) -> Vec<SetName> {
-        self.sets.all().filter_map(|set| of_set(&set)).collect()
+        self.sets.select(|set| Some(set.name.clone()))
     }
 
     /// The namespaces and names of all PVCs.
     pub fn claims(&self) -> Vec<(String, ClaimName)> {
-        let name = |claim: Arc<PersistentVolumeClaim>| {
-            Some((claim.metadata.namespace.clone()?, ClaimName::new(claim.metadata.name.clone()?)))
-        };
-        self.claims.all().filter_map(name).collect()
+        self.claims.select(|claim| Some((claim.namespace.clone(), claim.name.clone())))
     }
 
     /// The StatefulSets that this PVC can belong to by its name: several if names with dashes can be read in two ways,
@@ -292,43 +216,34 @@ impl Cache {
         // Every end of the stem that begins after a dash can be the name of a StatefulSet.
         stem.match_indices('-')
             .map(|(dash, _)| SetName::new(namespace, &stem[dash + 1..]))
-            .filter(|set| self.object(set).is_some())
+            .filter(|set| self.view(set).is_some())
             .collect()
     }
 
     /// The UID of the StatefulSet, if it exists.
     pub fn uid(&self, set: &SetName) -> Option<Uid> {
-        self.object(set)?.metadata.uid.clone().map(Uid::new)
+        self.view(set).map(|set| set.uid.clone())
     }
 }
 
-/// The objects of a snapshot. To find retained PVCs is a walk over the PVCs of all watched namespaces.
+/// The objects of a snapshot.
 impl Objects for Cache {
-    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Cow<'_, Value>> {
-        let claim = self.claims.get(&ObjectRef::new(name.as_str()).within(namespace))?;
-        Some(Cow::Owned(untyped(claim.as_ref())))
+    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Arc<ClaimView>> {
+        self.claims.get((namespace, name.as_str()))
     }
 
-    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
-        let is_retained = |claim: &PersistentVolumeClaim| {
-            let (namespace, name) = (claim.metadata.namespace.as_deref(), claim.metadata.name.as_deref());
-            set.is_retained(namespace.unwrap_or_default(), &name.unwrap_or_default().into(), template)
-        };
-        let retained = self.claims.all().filter(|claim| is_retained(claim));
-        retained.map(|claim| Cow::Owned(untyped(claim.as_ref()))).collect()
+    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Arc<ClaimView>> {
+        let mut claims = self.claims.with_prefix(&set.name.namespace, &set.claim_prefix(template));
+        claims.retain(|claim| set.is_retained(&claim.namespace, &claim.name, template));
+        claims
     }
 
     fn class(&self, name: &str) -> Option<Class> {
-        self.classes.get(&ObjectRef::new(name)).map(|found| class(&untyped(found.as_ref())))
+        self.classes.get(("", name)).as_deref().cloned()
     }
 
     /// Not with rights in some namespaces only.
     fn has_classes(&self) -> bool {
-        !self.classes.0.is_empty()
+        !self.classes.is_none()
     }
-}
-
-fn untyped(object: &impl Serialize) -> Value {
-    // A struct of strings and maps always serializes; if ever not, every part is missing, and the PVC is not changed.
-    serde_json::to_value(object).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,7 +38,8 @@ const MIN_JITTERED_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) claim: Claim,
-    pub(super) settings: TemplateSettings,
+    /// One for all PVCs of the template.
+    pub(super) settings: Arc<TemplateSettings>,
     pub(super) driver: Driver,
 }
 

@@ -59,7 +59,7 @@ pub(super) enum Placed {
 
 #[derive(Debug, Default)]
 struct Open {
-    sets: HashMap<SetName, BTreeMap<Ordinal, Entry>>,
+    sets: HashMap<SetName, BTreeMap<Ordinal, Box<Entry>>>,
     /// All of them, the one with the most room last.
     by_room: BTreeSet<(u64, SetName, Ordinal)>,
     ids: u64,
@@ -209,7 +209,7 @@ impl HeldRequests {
         let started = Instant::now() + delay;
         let entry = Entry { id, agent, uid: uid.clone(), question, started, abort: handle };
         open.by_room.insert((question.room, set.clone(), ordinal));
-        open.sets.entry(set.clone()).or_default().insert(ordinal, entry);
+        open.sets.entry(set.clone()).or_default().insert(ordinal, Box::new(entry));
         // Fails only after the receiver has ended, when nothing is measured anymore.
         let _ = self.sender.unbounded_send(HeldRequest { place, id, agent, uid, full: question.full, delay, abort });
     }
@@ -221,7 +221,7 @@ impl HeldRequests {
 
 impl Open {
     fn get(&mut self, set: &SetName, ordinal: Ordinal) -> Option<&mut Entry> {
-        self.sets.get_mut(set)?.get_mut(&ordinal)
+        self.sets.get_mut(set)?.get_mut(&ordinal).map(AsMut::as_mut)
     }
 
     fn remove(&mut self, set: &SetName, ordinal: Ordinal) {

@@ -18,11 +18,11 @@ use super::gauges::{ByPod, Recheck, Wanted};
 use super::held_requests::Placed;
 use super::measurements::POLL_GUARD;
 use super::queue::{self, Triggers};
-use crate::api::names::{ClaimName, Ordinal, SetName, pod_name};
+use crate::api::names::{ClaimName, Ordinal, SetName, Uid, pod_name};
 use crate::cluster::clock;
 use crate::cluster::pods::PodView;
 use crate::cluster::usage;
-use crate::policy::claim::{Claim, Phase};
+use crate::policy::claim::{Blind, Claim, Phase};
 use crate::policy::drivers::Driver;
 use crate::policy::reaction::Reaction;
 use crate::policy::rescue::Evidence;
@@ -174,13 +174,28 @@ impl Context {
 fn wanted(context: &Context, workload: &Workload) -> ByPod {
     let mut wanted = ByPod::new();
     for (group, settings) in workload.configured().filter(|(_, settings)| settings.auto != Auto::Off) {
-        let driver = driver(context, group);
+        let (driver, settings) = (driver(context, group), Arc::new(settings.clone()));
         for claim in group.claims.iter().filter(|claim| claim.phase == Phase::Bound && !claim.is_leaving()) {
-            let of_pod = wanted.entry(claim.ordinal).or_default();
-            of_pod.push(Wanted { claim: claim.clone(), settings: settings.clone(), driver });
+            // Most Pods have one PVC, and a list begins with room for four.
+            let of_pod = wanted.entry(claim.ordinal).or_insert_with(|| Vec::with_capacity(1));
+            of_pod.push(Wanted { claim: measured(claim), settings: Arc::clone(&settings), driver });
         }
     }
     wanted
+}
+
+/// A PVC without what only its expansion depends on: as long as it is measured, it is in memory.
+fn measured(claim: &Claim) -> Claim {
+    Claim {
+        name: claim.name.clone(),
+        template: claim.template.clone(),
+        uid: Uid::new(""),
+        resource_version: String::new(),
+        class: None,
+        sizer: None,
+        rescue: Blind::default(),
+        ..*claim
+    }
 }
 
 pub(super) fn view(context: &Context, set: &SetName, ordinal: Ordinal, now: Timestamp) -> Option<PodView> {
@@ -215,10 +230,9 @@ async fn query(context: &Context, set: &SetName, ordinal: Ordinal, claims: Vec<C
 }
 
 fn export(context: &Context, set: &SetName, claim: &Claim, usage: &Usage) {
-    let pod = pod_name(set, claim.ordinal);
-    let volume = Volume { set, template: &claim.template, claim: &claim.name, pod: &pod };
+    let volume = Volume { set, template: &claim.template, ordinal: claim.ordinal };
     let inodes = usage.inodes.map(|inodes| (inodes.total, inodes.total.saturating_sub(inodes.free)));
     let measured =
         VolumeUsage { capacity: usage.total, used: usage.used, available: usage.available, inodes, at: usage.at };
-    context.telemetry.metrics.volume(volume, &measured);
+    context.telemetry.metrics.volume(volume, measured);
 }

@@ -7,7 +7,6 @@
 use std::sync::{Arc, PoisonError};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
 
 use super::context::Context;
 use super::nudges::Nudge;
@@ -15,7 +14,7 @@ use crate::api::names::{ClaimName, Ordinal, SetName};
 use crate::cluster::act::act;
 use crate::cluster::client::{Error, Outcome, chain};
 use crate::cluster::clock;
-use crate::cluster::pods::PodView;
+use crate::cluster::pods::Pod;
 use crate::workload::nudge::{Target, changes_no_spec, nudge};
 use crate::workload::objects::Objects;
 
@@ -68,18 +67,14 @@ async fn send(context: &Context, nudge: &Nudge) {
 
 /// Whether a kubelet can have mounted this PVC for the Pod.
 fn mounts(pod: &Pod, claim: &ClaimName) -> bool {
-    let view = PodView::of(pod, clock::now());
-    view.node.is_some() && pod.metadata.deletion_timestamp.is_none() && view.claims.contains(claim)
+    pod.node.is_some() && !pod.deleting && pod.claims.contains(claim)
 }
 
 /// Annotates a Pod, if a dry run shows that nothing else changes. Returns what happened.
 async fn annotate(context: &Context, pod: &Pod) -> Result<&'static str, Error> {
-    let meta = &pod.metadata;
-    let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
-    let (namespace, name, uid) = (text(&meta.namespace), text(&meta.name), text(&meta.uid));
-    let write = nudge(Target { namespace: &namespace, name: &name, uid: &uid }, clock::now());
+    let write = nudge(Target { namespace: &pod.namespace, name: &pod.name, uid: &pod.uid }, clock::now());
     match context.client.dry_run(&write).await? {
-        Outcome::Done(answer) if !changes_no_spec(meta.generation, &answer) => {
+        Outcome::Done(answer) if !changes_no_spec(pod.generation, &answer) => {
             return Ok(
                 "not sent: admission would change the spec of the Pod, or the server does not count its changes",
             );

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use serde_json::Value;
 
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, Uid};
+use crate::workload::claims::ClaimView;
 use crate::workload::nudge::{Expansion, Stage};
 
 /// The nudges that wait, and those that were sent.
@@ -41,7 +41,7 @@ impl Nudges {
 
     /// Whether this state of a PVC is an expansion that waits for a kubelet and was not nudged. One that fails and is
     /// tried again is still the same expansion.
-    pub(super) fn is_due(&self, object: &Value) -> bool {
+    pub(super) fn is_due(&self, object: &ClaimView) -> bool {
         let Some(Expansion { claim, size, stage }) = Expansion::of(object) else { return false };
         match stage {
             Stage::AwaitsKubelet => self.sent().insert(claim, size) != Some(size),
@@ -64,11 +64,12 @@ mod tests {
     fn an_expansion_is_due_once_and_the_next_one_again() {
         let nudges = Nudges::new(true);
         let claim = |size: &str, word: &str| {
-            json!({
+            let claim = json!({
                 "metadata": {"uid": "u-1"},
                 "spec": {"resources": {"requests": {"storage": size}}},
                 "status": {"allocatedResourceStatuses": {"storage": word}},
-            })
+            });
+            serde_json::from_value(claim).unwrap()
         };
         assert!(!nudges.is_due(&claim("2Gi", "ControllerResizeInProgress")));
         assert!(nudges.is_due(&claim("2Gi", "NodeResizePending")));

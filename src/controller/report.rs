@@ -22,7 +22,7 @@ use crate::policy::brief;
 use crate::policy::claim::Claim;
 use crate::policy::decide::{Trigger, Verdict};
 use crate::policy::reaction::Longest;
-use crate::telemetry::registry::ReconcileResult;
+use crate::telemetry::registry::{ReconcileResult, Volume};
 use crate::workload::plan::{Plan, Template};
 use crate::workload::snapshot::Workload;
 
@@ -263,7 +263,7 @@ fn measured_template(context: &Context, workload: &Workload, template: &Template
         metrics.template_requested(set, name, size);
     }
     for claim in &template.claims {
-        metrics.claim_requested(set, name, &claim.name, claim.requested);
+        metrics.claim_requested(Volume { set, template: name, ordinal: claim.ordinal }, claim.requested);
     }
 }
 

@@ -87,11 +87,11 @@ async fn follow(context: &Context, reconciles: &Triggers, mut request: HeldReque
 async fn ask(context: &Context, reconciles: &Triggers, request: &HeldRequest, pace: &mut Pace) -> Next {
     let (set, ordinal) = &request.place;
     let asked = Instant::now();
-    let Some(pod) = pod_of(context, request) else { return Next::End };
+    // The rest of the Pod is not kept while the agent holds the request.
+    let Some(claims) = pod_of(context, request).map(|pod| pod.claims) else { return Next::End };
     let query = HeldQuery { wait: pace.wait(spread(request)), full: request.full };
-    let claims = &pod.claims;
-    let of_pod =
-        usage::Pod { namespace: &pod.namespace, name: &pod.name, agent: pod.agent, node: None, claims, started: None };
+    let (namespace, name, agent) = (&set.namespace, &pod_name(set, *ordinal), Some(request.agent));
+    let of_pod = usage::Pod { namespace, name, agent, node: None, claims: &claims, started: None };
     let (results, unheld) = context.sources.hold(&of_pod, request.agent, query).await;
     let took = asked.elapsed();
     if let Some(why) = unheld.filter(|_| results.is_empty()) {

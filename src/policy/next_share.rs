@@ -63,7 +63,7 @@ fn to_reach(part: u64, whole: u64, threshold: Percent) -> Percent {
 /// The share at which the rest will be full within the lead time, at the current rate; `None` if it is reached.
 fn by_forecast(volume: Watched<'_>, whole: u64) -> Option<Percent> {
     let lead = volume.settings.lead_time?.as_secs();
-    let rest = volume.rate.trend.checked_mul(lead).filter(|rest| *rest > 0)?;
+    let rest = volume.rate.trend.checked_mul(lead)?;
     let used = whole.checked_sub(rest).filter(|used| *used > volume.usage.used.0)?;
     let share = (u128::from(used) * u128::from(Percent::WHOLE)).div_ceil(u128::from(whole));
     Some(Percent(u32::try_from(share).ok()?))
@@ -153,6 +153,7 @@ mod tests {
         };
         // 5 GB of 10 at 1 MB/s last 5,000 s.
         check(Some(5_000), 1_000_000, 45_000, 50_000);
+        check(Some(5_000), 1_000_000, 50_000, 65_000);
         check(Some(5_000), 1_000_000, 79_000, 80_000);
         check(Some(1_000), 1_000_000, 79_000, 80_000);
         check(None, 1_000_000, 45_000, 62_500);

@@ -94,6 +94,7 @@ mod tests {
         // A Pod that was restarted the next day.
         check(&[400, 86_400_000], Some((400, 1)));
         check(&[600_001], None);
+        check(&[600_000], Some((600_000, 1)));
     }
 
     #[test]

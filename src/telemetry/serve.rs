@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::Telemetry;
 use super::health::{Health, ProbeReport};
@@ -47,7 +48,8 @@ pub enum ServeError {
 /// # Errors
 /// When the port cannot be bound.
 pub async fn metrics(address: SocketAddr, telemetry: &Telemetry, stop: Stop) -> Result<(), ServeError> {
-    let router = Router::new().route("/metrics", get(exposition)).with_state(telemetry.metrics.clone());
+    let state = (telemetry.metrics.clone(), Arc::new(Semaphore::new(1)));
+    let router = Router::new().route("/metrics", get(exposition)).with_state(state);
     serve(address, router, METRICS_CONNECTIONS, stop).await
 }
 
@@ -87,8 +89,21 @@ async fn handle_connection(stream: TcpStream, router: Router) {
     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, served).await;
 }
 
-async fn exposition(State(metrics): State<Arc<Metrics>>) -> Response {
-    ([(header::CONTENT_TYPE, OPENMETRICS_MEDIA_TYPE)], metrics.render()).into_response()
+/// With thousands of volumes, an exposition takes tenths of a second: it is rendered on a thread for blocking work, one at a
+/// time, so scrapes delay neither the Lease nor the probes.
+async fn exposition(State((metrics, turn)): State<(Arc<Metrics>, Arc<Semaphore>)>) -> Response {
+    let turn = turn.acquire_owned().await;
+    let render = move || {
+        let text = metrics.render();
+        // Not earlier: a client that gives up does not stop the rendering.
+        drop(turn);
+        text
+    };
+    match tokio::task::spawn_blocking(render).await {
+        Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS_MEDIA_TYPE)], text).into_response(),
+        // A panic has been reported.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn livez(State((health, _)): State<(Arc<Health>, Stop)>) -> Response {

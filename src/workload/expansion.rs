@@ -1,14 +1,13 @@
 //! The state of the expansion of a PVC, read from its status.
 
-use serde_json::Value;
-
 use crate::api::bytes::Bytes;
+use crate::api::received::{ClaimStatus, Storage};
 use crate::policy::claim::Resize;
 
 /// Where the expansion of a PVC is. Since 1.34, a word in the status says it; older servers, and resizers without the
 /// word, use conditions.
-pub(super) fn resize(status: &Value, requested: Bytes) -> Resize {
-    let Some(word) = status["allocatedResourceStatuses"]["storage"].as_str() else {
+pub(super) fn resize(status: &ClaimStatus, requested: Bytes) -> Resize {
+    let Some(word) = text(status.allocated_resource_statuses.as_ref()) else {
         return if condition(status, "FileSystemResizePending").is_some() {
             Resize::FileSystemResizePending
         } else if condition(status, "Resizing").is_some() {
@@ -18,8 +17,7 @@ pub(super) fn resize(status: &Value, requested: Bytes) -> Resize {
         };
     };
     // The driver refused the size that it tried, which after a smaller request is still the one before.
-    let tried =
-        status["allocatedResources"]["storage"].as_str().and_then(|size| size.parse().ok()).unwrap_or(requested);
+    let tried = text(status.allocated_resources.as_ref()).and_then(|size| size.parse().ok()).unwrap_or(requested);
     let state = with_node_error(Resize::from_word(word), status);
     if state == Resize::NodeInfeasible && tried != requested {
         Resize::NodePending
@@ -32,7 +30,7 @@ pub(super) fn resize(status: &Value, requested: Bytes) -> Resize {
 
 /// If the driver expands volumes on the node alone, external-resizer 2.3 turns `NodeResizeInfeasible` back into
 /// `NodeResizePending` within moments (measured), over and over; the condition of the kubelet stays.
-fn with_node_error(word: Resize, status: &Value) -> Resize {
+fn with_node_error(word: Resize, status: &ClaimStatus) -> Resize {
     let under_way = matches!(word, Resize::NodePending | Resize::NodeInProgress);
     let Some(said) = condition(status, "NodeResizeError").filter(|_| under_way) else { return word };
     let said_code = |code: &str| said.contains(&format!("code = {code} "));
@@ -44,21 +42,29 @@ fn with_node_error(word: Resize, status: &Value) -> Resize {
 }
 
 /// The message of a condition that is true.
-fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a str> {
-    let conditions = status["conditions"].as_array()?;
-    let found = conditions.iter().find(|condition| condition["type"] == kind && condition["status"] == "True")?;
-    Some(found["message"].as_str().unwrap_or_default())
+fn condition<'a>(status: &'a ClaimStatus, kind: &str) -> Option<&'a str> {
+    let mut conditions = status.conditions.iter().flatten();
+    let found = conditions.find(|condition| condition.kind == kind && condition.status == "True")?;
+    Some(found.message.as_deref().unwrap_or_default())
+}
+
+fn text(storage: Option<&Storage>) -> Option<&str> {
+    storage?.storage.as_deref()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    fn read(status: &Value) -> Resize {
+        resize(&serde_json::from_value(status.clone()).unwrap(), Bytes::gib(8))
+    }
+
     #[test]
     fn an_expansion_is_seen_by_its_word_or_else_by_its_condition() {
-        let check = |status: Value, expected| assert_eq!(resize(&status, Bytes::gib(8)), expected, "{status}");
+        let check = |status: Value, expected| assert_eq!(read(&status), expected, "{status}");
         let word = |word: &str| json!({"allocatedResourceStatuses": {"storage": word}});
         let condition = |kind: &str, status: &str| json!({"conditions": [{"type": kind, "status": status}]});
         check(json!({}), Resize::None);
@@ -79,7 +85,7 @@ mod tests {
                 "allocatedResourceStatuses": {"storage": word},
                 "conditions": [{"type": "NodeResizeError", "status": "True", "message": message}],
             });
-            assert_eq!(resize(&status, Bytes::gib(8)), expected, "{status}");
+            assert_eq!(read(&status), expected, "{status}");
         };
         check("NodeResizePending", "8Gi", "OutOfRange", Resize::NodeInfeasible);
         check("NodeResizeInProgress", "8Gi", "OutOfRange", Resize::NodeInfeasible);

@@ -1,8 +1,6 @@
 //! The PVCs of one template of a StatefulSet.
 
-use serde_json::Value;
-
-use super::claims::{self, ReadError};
+use super::claims::{self, ClaimView, ReadError};
 use super::objects::Objects;
 use super::statefulset::{StatefulSetView, Template};
 use crate::policy::claim::{Claim, Class};
@@ -35,7 +33,7 @@ impl VolumeGroup {
 
     /// The retained PVCs of scaled-down replicas, which belong to no ordinal that the StatefulSet runs now.
     ///
-    /// This can take a walk over all PVCs, so they are read apart: only when something is about to change.
+    /// This can take a walk over many PVCs, so they are read apart: only when something is about to change.
     pub fn retained(objects: &impl Objects, set: &StatefulSetView, template: &Template) -> Vec<Claim> {
         let objects_of = objects.retained(set, &template.name);
         objects_of.iter().filter_map(|object| read(objects, set, template, object).ok()).collect()
@@ -52,12 +50,12 @@ fn read(
     objects: &impl Objects,
     set: &StatefulSetView,
     template: &Template,
-    object: &Value,
+    object: &ClaimView,
 ) -> Result<Claim, ReadError> {
     claims::read(object, &set.name, &template.name, class_of(objects, object))
 }
 
-fn class_of(objects: &impl Objects, claim: &Value) -> Option<Class> {
+fn class_of(objects: &impl Objects, claim: &ClaimView) -> Option<Class> {
     let name = claims::class_name(claim)?;
     match objects.class(name) {
         Some(class) => Some(class),

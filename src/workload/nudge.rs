@@ -7,12 +7,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::expansion::resize;
+use super::claims::ClaimView;
 use crate::api::annotations::RESIZE_SEEN;
 use crate::api::bytes::Bytes;
 use crate::api::names::Uid;
 use crate::api::objects::PODS;
-use crate::api::storage;
 use crate::api::write::Write;
 use crate::policy::claim::Resize;
 
@@ -40,12 +39,11 @@ pub enum Stage {
 
 impl Expansion {
     /// Reads it from a PVC; `None` if the PVC has no UID or no readable size.
-    pub fn of(claim: &Value) -> Option<Self> {
-        let size = storage::request(claim)?;
-        let is_leaving = claim["metadata"]["deletionTimestamp"].is_string();
-        let stage = match resize(&claim["status"], size) {
+    pub fn of(claim: &ClaimView) -> Option<Self> {
+        let size = claim.requested?;
+        let stage = match claim.resize {
             Resize::None => Stage::Done,
-            Resize::NodePending | Resize::FileSystemResizePending if !is_leaving => Stage::AwaitsKubelet,
+            Resize::NodePending | Resize::FileSystemResizePending if !claim.deleting => Stage::AwaitsKubelet,
             Resize::NodePending
             | Resize::FileSystemResizePending
             | Resize::ControllerInProgress
@@ -53,7 +51,7 @@ impl Expansion {
             | Resize::NodeInProgress
             | Resize::NodeInfeasible => Stage::Elsewhere,
         };
-        Some(Self { claim: claim["metadata"]["uid"].as_str()?.into(), size, stage })
+        Some(Self { claim: claim.uid.clone()?, size, stage })
     }
 }
 
@@ -89,7 +87,8 @@ mod tests {
     fn an_expansion_awaits_the_kubelet_from_the_larger_disk_to_the_larger_filesystem() {
         let read = |metadata: Value, status: Value| {
             let spec = json!({"resources": {"requests": {"storage": "12Gi"}}});
-            Expansion::of(&json!({"metadata": metadata, "spec": spec, "status": status}))
+            let claim = json!({"metadata": metadata, "spec": spec, "status": status});
+            Expansion::of(&serde_json::from_value(claim).unwrap())
         };
         let check = |status: Value, stage: Stage| {
             let expected = Expansion { claim: "u-1".into(), size: Bytes::gib(12), stage };

@@ -1,9 +1,8 @@
 //! The objects that a snapshot is read from.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
-use serde_json::Value;
-
+use super::claims::ClaimView;
 use super::statefulset::StatefulSetView;
 use crate::api::names::{ClaimName, TemplateName};
 use crate::policy::claim::Class;
@@ -11,9 +10,9 @@ use crate::policy::claim::Class;
 /// Where PVCs and StorageClasses are read: in the operator's caches, or in what the command line listed.
 pub trait Objects {
     /// A PVC, if it exists.
-    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Cow<'_, Value>>;
+    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Arc<ClaimView>>;
     /// The PVCs of a template that belong to no ordinal that the StatefulSet runs now.
-    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Cow<'_, Value>>;
+    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Arc<ClaimView>>;
     /// A StorageClass, if it exists and can be read.
     fn class(&self, name: &str) -> Option<Class>;
     /// Whether StorageClasses can be read at all.

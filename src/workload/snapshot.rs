@@ -1,10 +1,6 @@
 //! The snapshot of a StatefulSet: the object, its settings, and its PVCs by template. The controller, the webhook, and
 //! the command line read it, each from its own objects.
 
-use std::borrow::Cow;
-
-use serde_json::Value;
-
 use super::group::VolumeGroup;
 use super::objects::Objects;
 use super::statefulset::StatefulSetView;
@@ -57,12 +53,8 @@ impl Workload {
 
 /// Whether scaling down made a Pod the owner of a PVC that still has the protective owner reference of a recreation.
 pub fn has_protected_retained(objects: &impl Objects, set: &StatefulSetView) -> bool {
-    let is_owned_by = |claim: &Value, kind: &str| {
-        let owners = claim["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-        owners.into_iter().any(|owner| owner["kind"] == kind)
-    };
-    let is_protected = |claim: &Cow<'_, Value>| is_owned_by(claim, "Namespace") && is_owned_by(claim, "Pod");
-    set.templates.iter().any(|template| objects.retained(set, &template.name).iter().any(is_protected))
+    let mut retained = set.templates.iter().flat_map(|template| objects.retained(set, &template.name));
+    retained.any(|claim| claim.is_protected_with_pod)
 }
 
 #[cfg(test)]
@@ -82,28 +74,28 @@ impl Workload {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::Arc;
+
+    use serde::Deserialize;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::api::bytes::Bytes;
     use crate::api::names::{ClaimName, SetName};
     use crate::policy::claim::Class;
+    use crate::workload::claims::ClaimView;
 
     /// PVCs in the namespace `shop`, without StorageClasses.
-    struct Listed(Vec<Value>);
+    struct Listed(Vec<Arc<ClaimView>>);
 
     impl Objects for Listed {
-        fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Cow<'_, Value>> {
-            let found = self.0.iter().find(|claim| claim["metadata"]["name"] == name.as_str());
-            found.filter(|claim| claim["metadata"]["namespace"] == namespace).map(Cow::Borrowed)
+        fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Arc<ClaimView>> {
+            self.0.iter().find(|claim| claim.name == *name && claim.namespace == namespace).cloned()
         }
 
-        fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
-            let is_retained = |claim: &&Value| {
-                let text = |key: &str| claim["metadata"][key].as_str().unwrap_or_default();
-                set.is_retained(text("namespace"), &text("name").into(), template)
-            };
-            self.0.iter().filter(is_retained).map(Cow::Borrowed).collect()
+        fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Arc<ClaimView>> {
+            let is_retained = |claim: &&Arc<ClaimView>| set.is_retained(&claim.namespace, &claim.name, template);
+            self.0.iter().filter(is_retained).cloned().collect()
         }
 
         fn class(&self, _: &str) -> Option<Class> {
@@ -113,6 +105,10 @@ mod tests {
         fn has_classes(&self) -> bool {
             false
         }
+    }
+
+    fn listed(claims: &[Value]) -> Listed {
+        Listed(claims.iter().map(|claim| Arc::new(ClaimView::deserialize(claim).unwrap())).collect())
     }
 
     fn set(replicas: u32) -> StatefulSetView {
@@ -143,8 +139,7 @@ mod tests {
     fn a_snapshot_has_the_settings_and_the_pvcs_of_each_template() {
         let mut unreadable = claim("wal-db-0", &[]);
         unreadable["metadata"]["uid"] = Value::Null;
-        let objects =
-            Listed(vec![claim("data-db-1", &[]), claim("data-db-0", &[]), claim("data-db-2", &[]), unreadable]);
+        let objects = listed(&[claim("data-db-1", &[]), claim("data-db-0", &[]), claim("data-db-2", &[]), unreadable]);
         let workload = Workload::read(&objects, set(2), &Limits::default());
         let names: Vec<&str> = workload.claims().map(|claim| claim.name.as_str()).collect();
         assert_eq!(names, ["data-db-0", "data-db-1"]);
@@ -159,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_pvc_of_a_replica_that_was_scaled_down_is_retained() {
-        let objects = Listed(vec![claim("data-db-0", &[]), claim("data-db-1", &[]), claim("wal-db-1", &[])]);
+        let objects = listed(&[claim("data-db-0", &[]), claim("data-db-1", &[]), claim("wal-db-1", &[])]);
         let set = set(1);
         let retained = VolumeGroup::retained(&objects, &set, &set.templates[0]);
         let found: Vec<_> = retained.iter().map(|claim| (claim.name.as_str(), claim.requested)).collect();
@@ -168,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_storageclass_that_cannot_be_read_is_known_by_the_pvc() {
-        let objects = Listed(vec![claim("data-db-0", &[])]);
+        let objects = listed(&[claim("data-db-0", &[])]);
         let workload = Workload::read(&objects, set(1), &Limits::default());
         let class = workload.claims().next().unwrap().class.clone().unwrap();
         assert_eq!((class.name.as_str(), class.provisioner.as_str()), ("fast", "csi.example.com"));
@@ -177,11 +172,7 @@ mod tests {
     #[test]
     fn a_retained_pvc_with_two_owners_is_found() {
         let check = |name: &str, owners: &[&str], expected: bool| {
-            assert_eq!(
-                has_protected_retained(&Listed(vec![claim(name, owners)]), &set(1)),
-                expected,
-                "{name} {owners:?}"
-            );
+            assert_eq!(has_protected_retained(&listed(&[claim(name, owners)]), &set(1)), expected, "{name} {owners:?}");
         };
         check("data-db-1", &["Namespace", "Pod"], true);
         check("wal-db-1", &["Namespace", "Pod"], true);

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::api::annotations::{HOLD, REQUESTED, TRANSACTION};
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, Ordinal, SetName, TemplateName, Uid};
 use crate::api::objects::Address;
 use crate::api::reasons::Note;
+use crate::api::received::{PersistentVolumeClaim, StatefulSet};
 use crate::api::requested::{self, Remaining};
 use crate::api::storage;
 use crate::api::write::{Precondition, Write};
@@ -27,9 +27,9 @@ pub struct StatefulSetView {
     pub resource_version: String,
     /// `metadata.generation`: it changes with every change of the spec.
     pub generation: i64,
-    /// `metadata.annotations`.
+    /// `metadata.annotations`: those of rso.
     pub annotations: BTreeMap<String, String>,
-    /// `metadata.labels`.
+    /// `metadata.labels`: those of rso.
     pub labels: BTreeMap<String, String>,
     /// `spec.volumeClaimTemplates`, in order.
     pub templates: Vec<Template>,
@@ -60,6 +60,11 @@ impl StatefulSetView {
         Write::merge_if(Address::set(&self.name), &only, patch)
     }
 
+    /// [`StatefulSetView::of`] from JSON.
+    pub fn read(set: &Value) -> Option<Self> {
+        Self::of(&StatefulSet::deserialize(set).ok()?)
+    }
+
     /// Reads it; `None` if the name, the namespace, or the UID is missing, which does not happen in objects of the API server.
     pub fn of(set: &StatefulSet) -> Option<Self> {
         let meta = &set.metadata;
@@ -67,21 +72,19 @@ impl StatefulSetView {
         let spec = &set.spec;
         let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).map_or(0, non_negative);
         let replicas = spec.replicas.map_or(1, non_negative);
-        let held = meta.finalizers.iter().flatten().any(|finalizer| finalizer == HOLD);
-        let annotations = meta.annotations.clone().unwrap_or_default();
-        let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let annotations = meta.annotations.clone();
         Some(Self {
             name,
             uid: Uid::new(meta.uid.clone()?),
             generation: meta.generation.unwrap_or_default(),
             resource_version: meta.resource_version.clone().unwrap_or_default(),
-            marked: held || annotations.contains_key(TRANSACTION),
+            marked: meta.has_finalizer(HOLD) || annotations.contains_key(TRANSACTION),
             annotations,
-            labels: meta.labels.clone().unwrap_or_default(),
+            labels: meta.labels.clone(),
             templates: spec.volume_claim_templates.iter().flatten().filter_map(template).collect(),
             ordinals: start..start.saturating_add(replicas),
             deleting: meta.deletion_timestamp.is_some(),
-            owner: owner.map(|owner| (owner.kind.clone(), owner.name.clone())),
+            owner: meta.controller().map(|owner| (owner.kind.clone(), owner.name.clone())),
         })
     }
 
@@ -112,6 +115,11 @@ impl StatefulSetView {
             && claim.ordinal_of(template, &self.name).is_some_and(|ordinal| !self.ordinals.contains(&ordinal.0))
     }
 
+    /// What the names of all PVCs of this template begin with.
+    pub fn claim_prefix(&self, template: &TemplateName) -> String {
+        format!("{template}-{}-", self.name.name)
+    }
+
     /// The PVCs that its replicas have of this template.
     pub fn claims_of<'a>(&'a self, template: &'a TemplateName) -> impl Iterator<Item = (Ordinal, ClaimName)> + 'a {
         self.ordinals.clone().map(Ordinal).map(|ordinal| (ordinal, ClaimName::of(template, &self.name, ordinal)))
@@ -123,7 +131,7 @@ fn non_negative(number: i32) -> u32 {
 }
 
 fn template(claim: &PersistentVolumeClaim) -> Option<Template> {
-    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: storage::request_typed(claim) })
+    Some(Template { name: TemplateName::new(claim.metadata.name.clone()?), size: storage::requested(claim) })
 }
 
 #[cfg(test)]

@@ -43,6 +43,9 @@ fn the_search_sees_what_it_is_to_see() {
     assert!(is_called("a", "metrics.a(1)") && !is_called("a", "metrics.aa(1)") && !is_called("a", "a(1)"));
     let text = "self.add(\n    \"rso_x\",\n    A,\n    help,\n    self.x.family.clone(),\n);\nself.add(\"rso_y\", &[], help, self.y.clone());";
     assert_eq!(registered(text), [("rso_x", "x"), ("rso_y", "y")]);
+    assert_eq!(registered("self.add(\"rso_z\", &A, help, self.volumes.z());"), [("rso_z", "z")]);
+    let (body, other) = ("self.volumes.volume(v, |known| known.z = Some(1));", "self.volumes.remove(set);");
+    assert!(moves(body, "z") && !moves(body, "y") && !moves(other, "z"));
 }
 
 /// The text of the registry.
@@ -67,7 +70,9 @@ fn methods(text: &str) -> Vec<(String, String)> {
 fn registered(text: &str) -> Vec<(&str, &str)> {
     let added = text.split("self.add(").skip(1).filter_map(|call| {
         let name = call.trim_start().strip_prefix('"')?.split('"').next()?;
-        let field = call.split_once("self.")?.1.split('.').next()?;
+        let field = call.split_once("self.")?.1;
+        // Many are rendered from one copy of the values, which names each.
+        let field = field.strip_prefix("volumes.").unwrap_or(field).split(['.', '(']).next()?;
         Some((name, field))
     });
     added.collect()
@@ -77,6 +82,7 @@ fn registered(text: &str) -> Vec<(&str, &str)> {
 fn moves(body: &str, field: &str) -> bool {
     let writes = [".of(", ".inc()", ".inc_by(", ".observe(", ".set("];
     writes.iter().any(|write| body.contains(&format!("self.{field}{write}")))
+        || body.contains(&format!("known.{field} = "))
 }
 
 fn is_called(method: &str, callers: &str) -> bool {

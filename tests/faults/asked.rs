@@ -61,13 +61,18 @@ impl Asked {
     }
 }
 
+/// Whether the answer is a stream.
+pub fn is_watch(query: &str) -> bool {
+    query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
+}
+
 /// By method, address and body.
 pub fn classify(method: &Method, path: &str, query: &str, body: &Value) -> Class {
     let is_dry = query.contains("dryRun=All") || body["dryRun"][0] == "All";
-    if query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")) {
-        Class::Watch
-    } else if path.contains("/leases") {
+    if path.contains("/leases") {
         Class::Lease
+    } else if is_watch(query) {
+        Class::Watch
     } else if path.contains("/events") {
         Class::Event
     } else if *method == Method::GET || is_dry {

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use crate::answers::{Answer, clean, full};
-use crate::asked::{Asked, Class, classify};
+use crate::asked::{Asked, Class, classify, is_watch};
 use crate::fault::Fault;
 
 mod looks;
@@ -210,6 +210,7 @@ impl Proxy {
                 self.broken_watch(kind, parts).await
             }
             (Class::Watch, _) => self.watch(parts).await,
+            (Class::Lease, _) if is_watch(&asked.query) => self.watch(parts).await,
             (Class::Read | Class::Lease | Class::Event, _) => self.whole(index, parts, body).await,
         };
         let mut book = self.book.lock().unwrap();

@@ -151,7 +151,7 @@ mod tests {
             "status": {"phase": "Bound", "capacity": {"storage": format!("{capacity}Gi")}},
         });
         let set = set();
-        let claim = read(&object, &set.name, &"data".into(), None).unwrap();
+        let claim = read(&serde_json::from_value(object).unwrap(), &set.name, &"data".into(), None).unwrap();
         let workload = Workload::of(set, vec![claim]);
         Snapshot {
             workload,

@@ -1,8 +1,9 @@
 //! The objects that the command line listed, to read snapshots from.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::measure::Key;
@@ -11,7 +12,7 @@ use crate::api::objects::STORAGE_CLASSES;
 use crate::cli::failure::Failure;
 use crate::cluster::client::{Client, Error, Selector};
 use crate::policy::claim::Class;
-use crate::workload::claims;
+use crate::workload::claims::{self, ClaimView};
 use crate::workload::objects::Objects;
 use crate::workload::statefulset::StatefulSetView;
 
@@ -22,26 +23,26 @@ pub(crate) type Classes = Option<BTreeMap<String, Class>>;
 /// What was listed.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    claims: BTreeMap<Key, Value>,
+    claims: BTreeMap<Key, Arc<ClaimView>>,
     classes: Classes,
 }
 
 impl Listed {
     pub(crate) fn new(claims: Vec<Value>, classes: Classes) -> Self {
-        let text = |claim: &Value, key: &str| claim["metadata"][key].as_str().map(str::to_owned);
-        let key = |claim: &Value| Some((text(claim, "namespace")?, ClaimName::new(text(claim, "name")?)));
-        Self { claims: claims.into_iter().filter_map(|claim| Some((key(&claim)?, claim))).collect(), classes }
+        let claims = claims.iter().filter_map(|claim| ClaimView::deserialize(claim).ok());
+        let keyed = claims.map(|claim| ((claim.namespace.clone(), claim.name.clone()), Arc::new(claim)));
+        Self { claims: keyed.collect(), classes }
     }
 }
 
 impl Objects for Listed {
-    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Cow<'_, Value>> {
-        self.claims.get(&(namespace.to_owned(), name.clone())).map(Cow::Borrowed)
+    fn claim(&self, namespace: &str, name: &ClaimName) -> Option<Arc<ClaimView>> {
+        self.claims.get(&(namespace.to_owned(), name.clone())).cloned()
     }
 
-    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Cow<'_, Value>> {
+    fn retained(&self, set: &StatefulSetView, template: &TemplateName) -> Vec<Arc<ClaimView>> {
         let is_retained = |(namespace, name): &Key| set.is_retained(namespace, name, template);
-        self.claims.iter().filter(|(key, _)| is_retained(key)).map(|(_, claim)| Cow::Borrowed(claim)).collect()
+        self.claims.iter().filter(|(key, _)| is_retained(key)).map(|(_, claim)| Arc::clone(claim)).collect()
     }
 
     fn class(&self, name: &str) -> Option<Class> {
@@ -60,7 +61,8 @@ impl Objects for Listed {
 pub(crate) async fn classes(client: &Client) -> Result<Classes, Failure> {
     match client.list(&STORAGE_CLASSES, None, Selector::default()).await {
         Ok(list) => {
-            let classes = list.items.iter().map(claims::class);
+            let classes =
+                list.items.into_iter().filter_map(|class| serde_json::from_value(class).ok()).map(claims::class);
             Ok(Some(classes.map(|class| (class.name.clone(), class)).collect()))
         }
         Err(Error::NotAllowed { .. }) => Ok(None),

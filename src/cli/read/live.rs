@@ -133,7 +133,7 @@ fn malformed(set: &SetName) -> Failure {
 
 fn read(object: &Value) -> Option<(StatefulSetView, u32)> {
     let ready = object.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
-    let set = StatefulSetView::of(&serde_json::from_value(object.clone()).ok()?)?;
+    let set = StatefulSetView::read(object)?;
     Some((set, u32::try_from(ready).unwrap_or(u32::MAX)))
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::bytes::Percent;
@@ -16,7 +17,7 @@ use crate::api::names::{AGENT_PORT, ClaimName, SetName};
 use crate::api::objects::{Address, NODES, PODS};
 use crate::cluster::client::{Client, Error};
 use crate::cluster::clock;
-use crate::cluster::pods::PodView;
+use crate::cluster::pods::{Pod, PodView};
 use crate::policy::claim::Claim;
 use crate::policy::failure::ContainerFailure;
 use crate::policy::usage::{Rate, Reading, Source, Unknown, judge, read_agent, read_summary};
@@ -260,7 +261,7 @@ fn unmeasured(error: Error, keys: Vec<Key>) -> Unmeasured {
 
 /// A Pod that uses one of these PVCs, running or not, with only these PVCs.
 fn user(pod: &Value, claims: &BTreeMap<Key, Claim>, now: Timestamp) -> Option<PodView> {
-    let mut user = PodView::of(&serde_json::from_value(pod.clone()).ok()?, now);
+    let mut user = PodView::of(&Pod::deserialize(pod).ok()?, now);
     let namespace = user.namespace.clone();
     user.claims.retain(|claim| claims.contains_key(&(namespace.clone(), claim.clone())));
     (!user.claims.is_empty()).then_some(user)

@@ -64,8 +64,7 @@ impl Context<'_> {
 
     /// The StatefulSets that rso manages.
     fn managed(&self) -> impl Iterator<Item = StatefulSetView> + '_ {
-        let read = |set: &Value| StatefulSetView::of(&serde_json::from_value(set.clone()).ok()?);
-        self.sets.iter().filter_map(read).filter(StatefulSetView::is_managed)
+        self.sets.iter().filter_map(StatefulSetView::read).filter(StatefulSetView::is_managed)
     }
 }
 

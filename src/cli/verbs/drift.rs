@@ -125,7 +125,7 @@ fn sizes(set: &Value) -> BTreeMap<TemplateName, Bytes> {
 }
 
 fn drift(set: &Value, listed: &Listed, applied: Option<&Value>) -> Vec<Drift> {
-    let view = serde_json::from_value(set.clone()).ok().and_then(|set| StatefulSetView::of(&set));
+    let view = StatefulSetView::read(set);
     let git = applied.map(sizes);
     // A StatefulSet that rso does not manage is reported only if the size in git is known.
     let Some(view) = view.filter(|view| git.is_some() || view.is_managed()) else { return Vec::new() };

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn set(when_deleted: &str, metadata: &Value) -> StatefulSet {
+fn set(when_deleted: &str, metadata: &Value) -> Item<StatefulSet> {
     let mut object = json!({
         "metadata": {"namespace": "shop", "name": "db", "uid": "new", "resourceVersion": "7"},
         "spec": {"serviceName": "", "selector": {}, "template": {}, "persistentVolumeClaimRetentionPolicy": {
@@ -18,7 +18,7 @@ fn leaving(finalizers: &Value) -> Value {
 }
 
 /// The PVC of ordinal 0, written with these owners.
-fn claim(version: &str, owners: &[&str]) -> PersistentVolumeClaim {
+fn claim(version: &str, owners: &[&str]) -> Item<PersistentVolumeClaim> {
     let owner = |owner: &&str| {
         let (kind, uid) = owner.split_once('/').unwrap();
         json!({"apiVersion": "v1", "kind": kind, "name": "x", "uid": uid})
@@ -43,7 +43,7 @@ fn of_at(departures: &Departures, now: Duration) -> Departure {
     departures.of(&db(), now).map_or(Departure::Unknown, |seen| seen.departure)
 }
 
-fn after(events: impl IntoIterator<Item = Event<StatefulSet>>) -> Departure {
+fn after(events: impl IntoIterator<Item = Event<Item<StatefulSet>>>) -> Departure {
     let departures = Departures::default();
     events.into_iter().for_each(|event| departures.set(&event, NOW));
     of(&departures)
@@ -86,7 +86,7 @@ const OWNED: &[&str] = &["Namespace/shop", "StatefulSet/new"];
 const GUARDED: &[&str] = &["Namespace/shop"];
 
 /// The claims that went with the set, whose deletion has the resourceVersion 7, after these events of its PVC.
-fn gone_with(events: impl IntoIterator<Item = Event<PersistentVolumeClaim>>) -> Departure {
+fn gone_with(events: impl IntoIterator<Item = Event<Item<PersistentVolumeClaim>>>) -> Departure {
     let departures = Departures::default();
     events.into_iter().for_each(|event| departures.claim(&event, NOW));
     departures.set(&Event::Delete(set("Delete", &json!({}))), NOW);

@@ -13,7 +13,7 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// The interval between two renewals.
 pub const RENEW_INTERVAL: Duration = Duration::from_secs(2);
-/// The interval between two reads of a follower: a released Lease is acquired within a second.
+/// The interval between two reads of a follower that has no watch of the Lease.
 pub const FOLLOWER_POLL_INTERVAL: Duration = Duration::from_millis(700);
 /// The largest drift between the clocks of two machines during one Lease, with a margin for a slow thread.
 pub(super) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@
 //! released only after all permits are.
 
 mod elect;
+mod follow;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ pub use self::elect::{
     ElectionStep, FOLLOWER_POLL_INTERVAL, LEASE_DURATION, ObservedRecord, RENEW_DEADLINE, RENEW_INTERVAL, Record,
     elect, time_to_write,
 };
+use self::follow::Waited;
 
 /// The name of the Lease.
 pub const NAME: &str = "rso";
@@ -61,6 +63,8 @@ pub struct Election {
     term: Arc<Term>,
     role: watch::Sender<Role>,
     observed: Option<(ObservedRecord, Value)>,
+    /// The watch failed: until this time since boot, a follower polls.
+    polls_until: Duration,
 }
 
 /// The state that the election and the writers share.
@@ -117,24 +121,26 @@ impl Election {
         let (sender, role) = watch::channel(Role::Follower);
         let leadership = Leadership { term: term.clone(), role };
         let lease = LEASES.of(namespace, NAME);
-        Ok((Self { client, lease, namespace: namespace.into(), me, term, role: sender, observed: None }, leadership))
+        let namespace = namespace.into();
+        let (observed, polls_until) = (None, Duration::ZERO);
+        Ok((Self { client, lease, namespace, me, term, role: sender, observed, polls_until }, leadership))
     }
 
     /// Takes part in the election until `stop`; then ends our writes, and releases the Lease immediately.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
-            let wait = self.iterate().await;
+            self.iterate().await;
             tokio::select! {
                 () = &mut stop => break,
-                () = tokio::time::sleep(wait) => {}
+                () = self.wait() => {}
             }
         }
         self.release().await;
     }
 
-    /// At most one read and one write; returns the delay before the next iteration.
-    async fn iterate(&mut self) -> Duration {
+    /// At most one read and one write.
+    async fn iterate(&mut self) {
         let was_leader = *self.role.borrow() == Role::Leader;
         if let Err(error) = self.acquire_or_renew().await {
             tracing::warn!(lease = %self.lease, error = chain(&error), "failed to acquire or renew the Lease");
@@ -147,7 +153,24 @@ impl Election {
         if was_leader != is_leader {
             tracing::info!(lease = %self.lease, identity = self.me, leads = is_leader, "leadership changed");
         }
-        if is_leader { RENEW_INTERVAL } else { FOLLOWER_POLL_INTERVAL }
+    }
+
+    /// Waits until the next iteration is due.
+    async fn wait(&mut self) {
+        if *self.role.borrow() == Role::Leader {
+            return tokio::time::sleep(RENEW_INTERVAL).await;
+        }
+        let watched = self.observed.as_mut().filter(|_| since_boot() >= self.polls_until);
+        let waited = match watched {
+            Some((observed, _)) => follow::wait(&self.client, &self.lease, observed, &self.me).await,
+            None => Waited::Ended,
+        };
+        if waited == Waited::Failed {
+            self.polls_until = since_boot().saturating_add(follow::WATCH_RETRY_INTERVAL);
+        }
+        if waited != Waited::Act {
+            tokio::time::sleep(FOLLOWER_POLL_INTERVAL).await;
+        }
     }
 
     async fn acquire_or_renew(&mut self) -> Result<(), Error> {

@@ -1,79 +1,54 @@
 //! The parts of the status of a Pod that the cache keeps.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodCondition, PodStatus};
-
-use super::{is_running, unscheduled};
-use crate::api::names::AGENT_CONTAINER;
+use super::object::{Container, Pod, Said, State};
 use crate::policy::failure::excerpt;
 
 /// The maximum length of a message about the whole Pod that is kept, bytes: more than is ever displayed.
 pub(super) const MESSAGE: usize = 400;
 
-/// Keeps the parts of a status that are needed of every Pod of the cluster: of a Pod that runs well, the state of its
-/// agent.
-pub fn lean(status: &mut PodStatus) {
-    let runs = status.phase.as_deref() == Some("Running");
-    // All main containers or none: one that runs beside one that does not must be visible.
-    let plain = |status: &ContainerStatus| is_running(status) && !has_restarted(status);
-    let well = runs && status.container_statuses.iter().flatten().all(plain);
-    let kept = |list: Option<Vec<ContainerStatus>>, all: bool| {
-        let kept = list?.into_iter().filter(|status| status.name == AGENT_CONTAINER || all);
-        let kept: Vec<_> = kept.map(lean_container).collect();
-        (!kept.is_empty()).then_some(kept)
-    };
-    let failed = status.phase.as_deref() == Some("Failed");
-    *status = PodStatus {
-        init_container_statuses: kept(status.init_container_statuses.take(), !well),
-        container_statuses: kept(status.container_statuses.take(), !well),
-        conditions: unscheduled(status).cloned().map(|condition| vec![lean_condition(condition)]),
-        phase: status.phase.take(),
-        pod_ip: status.pod_ip.take(),
-        host_ip: status.host_ip.take(),
-        start_time: status.start_time.take(),
-        reason: status.reason.take().filter(|_| failed),
-        message: status.message.take().filter(|_| failed).map(short),
-        ..Default::default()
-    };
-}
-
-fn has_restarted(status: &ContainerStatus) -> bool {
-    status.last_state.as_ref().is_some_and(|state| state.terminated.is_some())
-}
-
-fn lean_container(mut status: ContainerStatus) -> ContainerStatus {
-    let state = |state: Option<ContainerState>| {
-        let mut state = state?;
-        if let Some(waiting) = &mut state.waiting {
-            waiting.message = waiting.message.take().map(|message| excerpt(&message).to_owned());
+impl Pod {
+    /// Keeps what is needed of every Pod of the cluster: of the status of one that runs well, the state of its agent.
+    #[must_use]
+    pub fn lean(mut self) -> Self {
+        // All main containers or none: one that runs beside one that does not must be visible.
+        let plain = |container: &Container| container.is_running() && container.last.is_none();
+        let well = &*self.phase == "Running" && self.main.iter().all(plain);
+        let kept = |all: Box<[Container]>| {
+            let kept = all.into_iter().filter(|container| container.is_agent() || !well);
+            kept.map(lean_container).collect()
+        };
+        (self.init, self.main) = (kept(self.init), kept(self.main));
+        for said in [&mut self.unscheduled, &mut self.failed].into_iter().flatten() {
+            said.shorten(short);
         }
-        if let Some(end) = &mut state.terminated {
-            end.message = end.message.take().map(|message| excerpt(&message).to_owned());
-            end.container_id = None;
-        }
-        Some(state)
-    };
-    ContainerStatus {
-        // Only the image of the agent is used, to check whether it is rso's.
-        image: if status.name == AGENT_CONTAINER { status.image } else { String::new() },
-        name: status.name,
-        state: state(status.state.take()),
-        last_state: state(status.last_state.take()),
-        ..Default::default()
+        self
     }
 }
 
-fn lean_condition(condition: PodCondition) -> PodCondition {
-    PodCondition {
-        type_: condition.type_,
-        status: condition.status,
-        reason: condition.reason,
-        message: condition.message.map(short),
-        ..Default::default()
+impl Said {
+    fn shorten(&mut self, short: fn(&str) -> &str) {
+        if let Some(message) = &mut self.message {
+            *message = short(message).to_owned();
+        }
     }
 }
 
-fn short(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MESSAGE));
-    message.shrink_to_fit();
-    message
+fn lean_container(mut container: Container) -> Container {
+    // The image matters only where the agent cannot start, to check whether it is rso's.
+    if !container.is_agent() || container.waiting().is_none() {
+        container.image = Box::default();
+    }
+    match &mut container.state {
+        Some(State::Waiting(said)) => said.shorten(excerpt),
+        Some(State::Ended(end)) => end.said.shorten(excerpt),
+        Some(State::Running(_) | State::Other) | None => {}
+    }
+    if let Some(end) = &mut container.last {
+        end.said.shorten(excerpt);
+    }
+    container
+}
+
+fn short(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MESSAGE)]
 }

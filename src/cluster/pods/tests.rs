@@ -31,9 +31,7 @@ fn views(status: &Value) -> [PodView; 2] {
         "status": status,
     }))
     .unwrap();
-    let mut leaner = pod.clone();
-    lean(leaner.status.as_mut().unwrap());
-    [PodView::of(&pod, now()), PodView::of(&leaner, now())]
+    [PodView::of(&pod, now()), PodView::of(&pod.lean(), now())]
 }
 
 fn container(name: &str, state: &Value, last: &Value) -> Value {
@@ -252,12 +250,12 @@ fn who_has_just_started_is_not_yet_expected_to_be_measured() {
 #[test]
 fn only_an_agent_that_cannot_start_is_stuck() {
     let check = |name: &str, state: Value, expected: bool| {
-        let mut pod: Pod = serde_json::from_value(json!({
+        let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "db-0"},
             "status": {"phase": "Pending", "initContainerStatuses": [container(name, &state, &json!({}))]},
         }))
         .unwrap();
-        lean(pod.status.as_mut().unwrap());
+        let pod = pod.lean();
         assert_eq!(has_stuck_agent(&pod, "i"), expected, "{name} {state}");
         assert!(!has_stuck_agent(&pod, "another"), "{name} {state}");
     };
@@ -270,22 +268,17 @@ fn only_an_agent_that_cannot_start_is_stuck() {
 
 #[test]
 fn little_is_kept_of_a_pod_that_runs_well_and_no_long_message_of_another() {
-    let mut well: PodStatus = serde_json::from_value(status(
-        "Running",
-        &json!([runs(900), {}]),
-        &json!([ended(0, 1_000), {}]),
-        &json!([runs(900), {}]),
-    ))
-    .unwrap();
-    lean(&mut well);
-    assert_eq!(well.container_statuses, None);
-    assert_eq!(well.init_container_statuses.unwrap().len(), 1);
+    let lean = |status: &Value| serde_json::from_value::<Pod>(json!({ "status": status })).unwrap().lean();
+    let well = status("Running", &json!([runs(900), {}]), &json!([ended(0, 1_000), {}]), &json!([runs(900), {}]));
+    let well = lean(&well);
+    assert!(well.main.is_empty());
+    assert_eq!((well.init.len(), &*well.init[0].image), (1, ""));
     let long = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "ä".repeat(10_000)}});
-    let mut ill: PodStatus = serde_json::from_value(
-        json!({"phase": "Pending", "initContainerStatuses": [container("a", &long, &json!({}))]}),
-    )
-    .unwrap();
-    lean(&mut ill);
-    let kept = ill.init_container_statuses.unwrap().remove(0).state.unwrap().waiting.unwrap().message.unwrap();
+    let mut status = json!({"phase": "Failed", "message": "ä".repeat(10_000)});
+    status["initContainerStatuses"] = json!([container("a", &long, &json!({}))]);
+    let ill = lean(&status);
+    let (_, kept) = ill.init[0].waiting().unwrap();
+    assert!(kept.len() <= 256 && kept.starts_with('ä'));
+    let kept = ill.failed.unwrap().message.unwrap();
     assert!(kept.len() <= super::lean::MESSAGE && kept.starts_with('ä'));
 }

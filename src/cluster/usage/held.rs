@@ -145,7 +145,8 @@ impl Agents {
             accepts: |code| matches!(code, StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR),
             largest: MAX_AGENT_BODY,
         };
-        get(Sent { stream, is_written: false, reader: None }, agent, &query).await
+        // On the heap: it would be most of the memory of a request that waits.
+        Box::pin(get(Sent { stream, is_written: false, reader: None }, agent, &query)).await
     }
 }
 

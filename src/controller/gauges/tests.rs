@@ -17,7 +17,7 @@ fn settings() -> TemplateSettings {
 
 fn wanted(claims: &[Claim]) -> ByPod {
     let one = |claim: &Claim| {
-        (claim.ordinal, vec![Wanted { claim: claim.clone(), settings: settings(), driver: Driver::default() }])
+        (claim.ordinal, vec![Wanted { claim: claim.clone(), settings: settings().into(), driver: Driver::default() }])
     };
     claims.iter().map(one).collect()
 }
@@ -190,7 +190,7 @@ fn a_volume_with_rescue_is_reconciled_when_nothing_measures_it_any_more() {
     let (claim, second) = (claim(0, SIZE), 5);
     let mut gauges = Gauges::default();
     let settings = TemplateSettings { rescue: true, ..settings() };
-    let wanted = Wanted { claim: claim.clone(), settings, driver: Driver::default() };
+    let wanted = Wanted { claim: claim.clone(), settings: settings.into(), driver: Driver::default() };
     gauges.want(ByPod::from([(Ordinal(0), vec![wanted])]), |_| None, at(0));
     store(&mut gauges, Some(&pod("a", Some(0))), Ok(usage(&claim, 10)), 0);
     gauges.readings(at(0));

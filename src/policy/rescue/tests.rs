@@ -53,6 +53,8 @@ fn a_step_needs_strong_evidence() {
     // The newest words count, and only the line that matters is shown.
     let lines = said("starting\n cp: No space left on device\nbye", -5);
     check(of(&[said("ENOSPC", -65), lines]), step("container db says \"cp: No space left on device\""));
+    let lines = said("disk full: data\nbye", -5);
+    check(of(&[lines]), step("container db says \"disk full: data\""));
     // The last reading, for a day.
     check(last(-3_600, 85), step("it was 85% full 1h ago, when it was last measured"));
     check(last(-3_600, 79), no());

@@ -1,45 +1,43 @@
 //! How fast does a volume fill? A line through its last readings.
 
 use std::collections::VecDeque;
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::Usage;
-use crate::policy::elapsed;
 
 /// How many readings are kept.
 const KEPT: usize = 64;
-/// Readings closer together than this are one: a forecast of hours needs no seconds.
-const SPACING: Duration = Duration::from_secs(30);
-/// A line through less than this says nothing.
-const LEAST_SPAN: Duration = Duration::from_secs(5 * 60);
+/// Readings closer together than this, in milliseconds, are one: a forecast of hours needs no seconds.
+const SPACING: i64 = 30 * 1_000;
+/// A line through less than this, in milliseconds, says nothing.
+const LEAST_SPAN: i64 = 5 * 60 * 1_000;
 
-/// The last readings of one volume, at least 30 s apart.
+/// The last readings of one volume, at least 30 s apart: Unix time in milliseconds, and bytes in use. There is one for each
+/// volume, so a time is no larger than it has to be.
 #[derive(Clone, Debug, Default)]
-pub struct History(VecDeque<(Timestamp, u64)>);
+pub struct History(VecDeque<(i64, u64)>);
 
 impl History {
     /// Adds a reading; one that is older than, or too close to, the last is left out.
     pub fn add(&mut self, usage: &Usage) {
-        let apart = self.0.back().is_none_or(|(last, _)| elapsed(*last, usage.at) >= SPACING);
+        let at = usage.at.as_millisecond();
+        let apart = self.0.back().is_none_or(|(last, _)| at - last >= SPACING);
         if !apart {
             return;
         }
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        self.0.push_back((usage.at, usage.used.0));
+        self.0.push_back((at, usage.used.0));
     }
 
     /// Bytes per second: the slope of the least-squares line, 0 when it falls or the readings span under five minutes.
     pub fn rate(&self) -> u64 {
         let (Some((first, _)), Some((last, _))) = (self.0.front(), self.0.back()) else { return 0 };
-        if elapsed(*first, *last) < LEAST_SPAN {
+        if last - first < LEAST_SPAN {
             return 0;
         }
         let count = i128::try_from(self.0.len()).unwrap_or(1);
-        let points = || self.0.iter().map(|(at, used)| (i128::from(elapsed(*first, *at).as_secs()), i128::from(*used)));
+        let points = || self.0.iter().map(|(at, used)| (i128::from((at - first) / 1_000), i128::from(*used)));
         let sum_x: i128 = points().map(|(x, _)| x).sum();
         // The distances from the mean add up to zero, so that those of the sizes need not be taken from theirs. Times fit in
         // 40 bits, sizes in 63, 64 readings add 6 twice and once more in the sum: the products stay within 128.
@@ -53,6 +51,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::api::bytes::Bytes;
     use crate::policy::usage::Source;

@@ -6,6 +6,7 @@ mod label_sets;
 mod reference;
 mod register;
 mod series;
+mod volumes;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
@@ -19,17 +20,18 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use self::label_sets::{
-    OfBuild, OfClaim, OfClass, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet,
-    OfTemplate, OfUsageRequest, OfVolume, OfWebhook, of_template,
+    OfBuild, OfClass, OfController, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet, OfUsageRequest,
+    OfWebhook,
 };
 use self::series::Series;
+use self::volumes::Volumes;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::Reason;
 
-pub use self::label_sets::{Volume, VolumeUsage};
 #[cfg(feature = "testing")]
 pub use self::reference::reference;
+pub use self::volumes::{Volume, VolumeUsage};
 
 /// The `controller` and `name` labels that every dashboard for operators knows.
 const CONTROLLER: &str = "statefulset";
@@ -60,15 +62,7 @@ pub enum ReconcileResult {
 pub struct Metrics {
     registry: Registry,
     described: Vec<reference::Described>,
-    capacity: Series<OfVolume, Gauge>,
-    used: Series<OfVolume, Gauge>,
-    available: Series<OfVolume, Gauge>,
-    inodes: Series<OfVolume, Gauge>,
-    inodes_used: Series<OfVolume, Gauge>,
-    read_at: Series<OfVolume, Gauge>,
-    claim_requested: Series<OfClaim, Gauge>,
-    template_requested: Series<OfTemplate, Gauge>,
-    decision: Series<OfDecision, Gauge>,
+    volumes: Volumes,
     resizes: Series<OfResize, Counter>,
     resize_time: DurationSeries<OfPhase>,
     reaction: Series<OfClass, Gauge<f64, AtomicU64>>,
@@ -97,15 +91,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             described: Vec::new(),
-            capacity: Series::default(),
-            used: Series::default(),
-            available: Series::default(),
-            inodes: Series::default(),
-            inodes_used: Series::default(),
-            read_at: Series::default(),
-            claim_requested: Series::default(),
-            template_requested: Series::default(),
-            decision: Series::default(),
+            volumes: Volumes::default(),
             resizes: Series::default(),
             resize_time: Series::with(|| Histogram::new(RESIZE_BUCKETS)),
             reaction: Series::default(),
@@ -145,50 +131,33 @@ impl Metrics {
     }
 
     /// Sets the usage of a volume.
-    pub fn volume(&self, volume: Volume<'_>, usage: &VolumeUsage) {
-        let labels = volume.labels();
-        self.capacity.of(&labels).set(whole(usage.capacity.0));
-        self.used.of(&labels).set(whole(usage.used.0));
-        self.available.of(&labels).set(whole(usage.available.0));
-        self.read_at.of(&labels).set(usage.at.as_second());
-        if let Some((total, used)) = usage.inodes {
-            self.inodes.of(&labels).set(whole(total));
-            self.inodes_used.of(&labels).set(whole(used));
-        }
+    pub fn volume(&self, volume: Volume<'_>, usage: VolumeUsage) {
+        self.volumes.volume(volume, |known| {
+            let inodes = usage.inodes.or(known.usage.and_then(|usage| usage.inodes));
+            known.usage = Some(VolumeUsage { inodes, ..usage });
+        });
     }
 
     /// Sets the storage request of a PVC.
-    pub fn claim_requested(&self, set: &SetName, template: &TemplateName, claim: &ClaimName, size: Bytes) {
-        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
-        let persistentvolumeclaim = claim.to_string();
-        let labels = OfClaim { namespace, statefulset, volume_claim_template, persistentvolumeclaim };
-        self.claim_requested.of(&labels).set(whole(size.0));
+    pub fn claim_requested(&self, volume: Volume<'_>, size: Bytes) {
+        self.volumes.volume(volume, |known| known.claim_requested = Some(size));
     }
 
     /// Sets the storage request of a template.
     pub fn template_requested(&self, set: &SetName, template: &TemplateName, size: Bytes) {
-        self.template_requested.of(&of_template(set, template)).set(whole(size.0));
+        self.volumes.template(set, template, |known| known.template_requested = Some(size));
     }
 
     /// Sets the last decision for a template and its reason; replaces the previous one.
     pub fn decided(&self, set: &SetName, template: &TemplateName, decision: &'static str, reason: Option<Reason>) {
-        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
         let reason = reason.map_or("", Reason::as_str);
-        let labels = OfDecision { namespace, statefulset, volume_claim_template, decision, reason };
-        if self.decision.of(&labels).set(1) == 1 {
-            return;
-        }
-        self.decision.retain(|other| {
-            *other == labels
-                || other.volume_claim_template != labels.volume_claim_template
-                || other.statefulset != labels.statefulset
-                || other.namespace != labels.namespace
-        });
+        self.volumes.template(set, template, |known| known.decision = Some((decision, reason)));
     }
 
     /// Counts an expansion of a template, or a failed one.
     pub fn resized(&self, set: &SetName, template: &TemplateName, trigger: &'static str, result: &'static str) {
-        let OfTemplate { namespace, statefulset, volume_claim_template } = of_template(set, template);
+        let (namespace, statefulset) = (set.namespace.clone(), set.name.clone());
+        let volume_claim_template = template.to_string();
         self.resizes.of(&OfResize { namespace, statefulset, volume_claim_template, trigger, result }).inc();
     }
 
@@ -279,33 +248,17 @@ impl Metrics {
 
     /// Removes all series of a StatefulSet that no longer exists or is no longer managed.
     pub fn remove_statefulset(&self, set: &SetName) {
+        self.volumes.remove(set);
         let _one = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
         let other = |namespace: &str, name: &str| namespace != set.namespace || name != set.name;
-        self.each_volume(|labels| other(&labels.namespace, &labels.statefulset));
-        self.claim_requested.retain(|labels| other(&labels.namespace, &labels.statefulset));
-        self.template_requested.retain(|labels| other(&labels.namespace, &labels.statefulset));
-        self.decision.retain(|labels| other(&labels.namespace, &labels.statefulset));
         self.resizes.retain(|labels| other(&labels.namespace, &labels.statefulset));
         self.recreates.retain(|labels| other(&labels.namespace, &labels.statefulset));
     }
 
     /// Removes the series of a PVC that no longer belongs to the StatefulSet, which was scaled down.
     pub fn remove_pvc(&self, set: &SetName, claim: &ClaimName) {
-        let _one = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = |namespace: &str, name: &str| namespace != set.namespace || name != claim.as_str();
-        self.each_volume(|labels| other(&labels.namespace, &labels.persistentvolumeclaim));
-        self.claim_requested.retain(|labels| other(&labels.namespace, &labels.persistentvolumeclaim));
+        self.volumes.remove_claim(set, claim);
     }
-
-    fn each_volume(&self, wanted: impl Fn(&OfVolume) -> bool) {
-        for series in [&self.capacity, &self.used, &self.available, &self.inodes, &self.inodes_used, &self.read_at] {
-            series.retain(&wanted);
-        }
-    }
-}
-
-fn whole(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

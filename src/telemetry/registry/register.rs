@@ -3,10 +3,11 @@
 use prometheus_client::registry::Metric;
 
 use super::label_sets::{
-    OfBuild, OfClaim, OfClass, OfController, OfDecision, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet,
-    OfTemplate, OfUsageRequest, OfVolume, OfWebhook,
+    OfBuild, OfClass, OfController, OfPhase, OfQueue, OfReconcile, OfRequest, OfResize, OfSet, OfUsageRequest,
+    OfWebhook,
 };
 use super::series::Labels;
+use super::volumes::{CLAIM, DECISION, OfVolume, TEMPLATE, VOLUME};
 use super::{Metrics, reference};
 
 impl Metrics {
@@ -18,16 +19,37 @@ impl Metrics {
     }
 
     fn register_volumes(&mut self) {
-        let volume = OfVolume::NAMES;
-        self.add("rso_volume_capacity_bytes", volume, "Size of the filesystem", self.capacity.family.clone());
-        self.add("rso_volume_used_bytes", volume, "Used space", self.used.family.clone());
+        let help = "Size of the filesystem";
+        self.add(
+            "rso_volume_capacity_bytes",
+            &VOLUME,
+            help,
+            self.volumes.usage(|volume| Some(volume.usage?.capacity.0)),
+        );
+        self.add(
+            "rso_volume_used_bytes",
+            &VOLUME,
+            "Used space",
+            self.volumes.usage(|volume| Some(volume.usage?.used.0)),
+        );
         let help = "Space that an unprivileged user can still write";
-        self.add("rso_volume_available_bytes", volume, help, self.available.family.clone());
+        self.add(
+            "rso_volume_available_bytes",
+            &VOLUME,
+            help,
+            self.volumes.usage(|volume| Some(volume.usage?.available.0)),
+        );
         let help = "Inodes of the filesystem, if it has a fixed number of them";
-        self.add("rso_volume_inodes", volume, help, self.inodes.family.clone());
-        self.add("rso_volume_inodes_used", volume, "Inodes in use", self.inodes_used.family.clone());
+        self.add("rso_volume_inodes", &VOLUME, help, self.volumes.usage(|volume| Some(volume.usage?.inodes?.0)));
+        self.add(
+            "rso_volume_inodes_used",
+            &VOLUME,
+            "Inodes in use",
+            self.volumes.usage(|volume| Some(volume.usage?.inodes?.1)),
+        );
         let help = "Time of the last measurement of the volume, as Unix time";
-        self.add("rso_volume_reading_timestamp_seconds", volume, help, self.read_at.family.clone());
+        let seconds = |volume: &OfVolume| u64::try_from(volume.usage?.at.as_second()).ok();
+        self.add("rso_volume_reading_timestamp_seconds", &VOLUME, help, self.volumes.usage(seconds));
         let help = "Requests for the usage of volumes to an agent or a kubelet, by result: `ok`; `held` if an agent held the request until there was something to report; otherwise why not, or why there is no answer";
         self.add("rso_usage_requests", OfUsageRequest::NAMES, help, self.usage_requests.family.clone());
         let help = "Requests that agents hold; each is an open connection. At most 4,096";
@@ -36,11 +58,11 @@ impl Metrics {
 
     fn register_expansion(&mut self) {
         let help = "Storage request of the PVC";
-        self.add("rso_claim_requested_bytes", OfClaim::NAMES, help, self.claim_requested.family.clone());
+        self.add("rso_claim_requested_bytes", &CLAIM, help, self.volumes.claim_requested());
         let help = "Storage request of the StatefulSet's template";
-        self.add("rso_template_requested_bytes", OfTemplate::NAMES, help, self.template_requested.family.clone());
+        self.add("rso_template_requested_bytes", &TEMPLATE, help, self.volumes.template_requested());
         let help = "1 for the last decision, with the reason of its Event, if there was one";
-        self.add("rso_decision_info", OfDecision::NAMES, help, self.decision.family.clone());
+        self.add("rso_decision_info", &DECISION, help, self.volumes.decision());
         let help = "Template expansions";
         self.add("rso_resizes", OfResize::NAMES, help, self.resizes.family.clone());
         let help = "Duration of a phase of an expansion";

@@ -18,10 +18,9 @@ fn with_two_statefulsets() -> (Metrics, SetName, SetName) {
     for set in [&db, &web] {
         let template = TemplateName::from("data");
         for ordinal in 0..2 {
-            let claim = ClaimName::of(&template, set, crate::api::names::Ordinal(ordinal));
-            let pod = format!("{}-{ordinal}", set.name);
-            metrics.volume(Volume { set, template: &template, claim: &claim, pod: &pod }, &fill(80));
-            metrics.claim_requested(set, &template, &claim, Bytes(100));
+            let volume = Volume { set, template: &template, ordinal: crate::api::names::Ordinal(ordinal) };
+            metrics.volume(volume, fill(80));
+            metrics.claim_requested(volume, Bytes(100));
         }
         metrics.template_requested(set, &template, Bytes(100));
         metrics.decided(set, &template, "Grow", Some(Reason::AutoResizeTriggered));

@@ -1,8 +1,10 @@
-//! The leader is told to go, by SIGTERM, while sets are resized.
+//! The leader is told to go, by SIGTERM, or is killed, while sets are resized.
 
 use futures::future::join_all;
+use rso::api::annotations::RESIZE_SEEN;
 use rso::api::bytes::Bytes;
 use rso::api::reasons::Reason;
+use serde_json::json;
 
 use crate::harness::api::{Api, Kind};
 use crate::harness::live::Live;
@@ -75,6 +77,73 @@ async fn what_the_next_leader_tells_again_is_a_series_and_not_a_second_event() {
         assert_eq!(events.len(), 1, "{events:#?}");
     })
     .await;
+}
+
+/// The set is paused while its disk becomes larger, so the leader of that time leaves the Pod to its kubelet, which is
+/// stopped. Nothing changes when the set is resumed, and then the leader is killed: only the next one can know.
+#[tokio::test]
+async fn the_next_leader_annotates_a_pod_whose_larger_disk_the_last_one_left_to_the_kubelet() {
+    let api = Api::connect().await;
+    operator::scale(&api, 2).await;
+    in_namespace("nudged-later", async |space| {
+        let set = space.run(&Set::named("db").template("data", "400Mi").asks("paused", "true")).await;
+        let before = set.facts().await;
+        let claim = async || api.get(Kind::Claim, &space.name, "data-db-0").await.unwrap_or_default();
+        let seen = async || {
+            let pod = api.get(Kind::Pod, &space.name, "db-0").await.unwrap_or_default();
+            pod["metadata"]["annotations"][RESIZE_SEEN].as_str().map(str::to_owned)
+        };
+        let kubelet = StoppedKubelet::stop();
+        let larger = json!({"spec": {"resources": {"requests": {"storage": "500Mi"}}}});
+        api.patch(Kind::Claim, &space.name, "data-db-0", &larger).await.unwrap();
+        until("a larger disk that waits for the kubelet", PATIENCE, async || {
+            let status = claim().await["status"].clone();
+            expect(status["allocatedResourceStatuses"]["storage"] == "NodeResizePending", || status.to_string())
+        })
+        .await;
+        set.asks("paused", "false").await;
+        assert_eq!(seen().await, None, "it was paused");
+        let (leader, pod) = leading_pod(&api).await;
+        let pod = api.get(Kind::Pod, operator::NAMESPACE, &pod).await.unwrap();
+        operator::signal_pod(pod["metadata"]["uid"].as_str().unwrap(), "KILL").await;
+        until("another leader", PATIENCE, async || {
+            let now = operator::leader(&api).await;
+            expect(!now.is_empty() && now != leader, || format!("{now:?}"))
+        })
+        .await;
+        until("an annotation of db-0", PATIENCE, async || {
+            expect(seen().await.is_some(), || "there is none".to_owned())
+        })
+        .await;
+        drop(kubelet);
+        set.claims_have_grown("data", "500Mi").await;
+        set.facts().await.pods_are_the_same_as(&before);
+    })
+    .await;
+    // The container that was killed runs again.
+    operator::scale(&api, 2).await;
+}
+
+/// The kubelet, stopped until this is dropped, also when the test fails.
+struct StoppedKubelet;
+
+impl StoppedKubelet {
+    fn stop() -> Self {
+        Self::signal("STOP");
+        Self
+    }
+
+    fn signal(name: &str) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/restart.sh");
+        let status = std::process::Command::new(script).args(["kubelet", name]).status().unwrap();
+        assert!(status.success(), "{name}: {status}");
+    }
+}
+
+impl Drop for StoppedKubelet {
+    fn drop(&mut self) {
+        Self::signal("CONT");
+    }
 }
 
 /// Who leads, and its pod, whose name the identity begins with. One that was killed leads until its lease has run out.

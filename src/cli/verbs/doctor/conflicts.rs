@@ -95,7 +95,7 @@ fn labels(of: &Value) -> Labels {
 
 /// StatefulSets whose PVCs have the same names, such as template `a` of `b-c` and template `a-b` of `c`: they share volumes.
 fn shared_claims(sets: &[Value], managed: &BTreeSet<(String, String)>) -> Vec<Finding> {
-    let views = sets.iter().filter_map(|set| StatefulSetView::of(&serde_json::from_value(set.clone()).ok()?));
+    let views = sets.iter().filter_map(StatefulSetView::read);
     let mut users: BTreeMap<(String, String), Vec<StatefulSetView>> = BTreeMap::new();
     for set in views {
         for template in set.template_names() {

@@ -19,7 +19,7 @@ fn settings() -> TemplateSettings {
 fn measured(result: Result<(u64, Source), Unknown>) -> Gauges {
     let claim = claim(0, SIZE);
     let mut gauges = Gauges::default();
-    let wanted = Wanted { claim: claim.clone(), settings: settings(), driver: Driver::default() };
+    let wanted = Wanted { claim: claim.clone(), settings: settings().into(), driver: Driver::default() };
     gauges.want(ByPod::from([(FIRST, vec![wanted])]), |_| None, at(0));
     let result = result.map(|(percent, source)| Usage { source, ..usage(&claim, percent) });
     gauges.take(FIRST, &claim.name, None, result, at(0));
