@@ -86,7 +86,8 @@ async fn the_next_leader_annotates_a_pod_whose_larger_disk_the_last_one_left_to_
     let api = Api::connect().await;
     operator::scale(&api, 2).await;
     in_namespace("nudged-later", async |space| {
-        let set = space.run(&Set::named("db").template("data", "400Mi").asks("paused", "true")).await;
+        let set = Set::named("db").template("data", "400Mi").asks("auto-scaled", "true").asks("template-sync", "Never");
+        let set = space.run(&set.asks("paused", "true")).await;
         let before = set.facts().await;
         let claim = async || api.get(Kind::Claim, &space.name, "data-db-0").await.unwrap_or_default();
         let seen = async || {
