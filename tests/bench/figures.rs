@@ -24,6 +24,11 @@ pub fn sizes(what: &str, mut samples: Vec<f64>, goal: &str) -> Row {
     line(what, &mut samples, |kib| format!("{:.1} MiB", kib / 1_024.0), goal)
 }
 
+/// Numbers of something.
+pub fn counts(what: &str, mut samples: Vec<f64>, goal: &str) -> Row {
+    line(what, &mut samples, |count| format!("{count:.0}"), goal)
+}
+
 /// What was measured, runs, min, median, max.
 pub type Row = [String; 5];
 

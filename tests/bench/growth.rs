@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rso::api::bytes::Bytes;
 use serde_json::json;
 
-use crate::figures::{markdown, times};
+use crate::figures::{counts, markdown, times};
 use crate::harness::audit::{self, Request};
 use crate::harness::live::Live;
 use crate::harness::set::Set;
@@ -29,6 +29,9 @@ struct Growth {
     pending_to_larger: Vec<f64>,
     name_absent: Vec<f64>,
     deleted_to_adopted: Vec<f64>,
+    reads: Vec<f64>,
+    writes: Vec<f64>,
+    dry_runs: Vec<f64>,
 }
 
 /// Fills the volume of a StatefulSet of three Pods again and again, and prints how long each part took.
@@ -83,6 +86,8 @@ impl Growth {
             self.expansion(set, ordinal, crossed, &writes).await;
         }
         self.recreation(space, started, &writes);
+        set.leaves_no_trace().await;
+        self.requests(audit::requests_of_the_operator(&started.to_string()));
     }
 
     /// How long one volume took: since its PVC was patched, and since the resizer left the rest to the kubelet.
@@ -116,6 +121,26 @@ impl Growth {
         }
     }
 
+    /// What the recreation asked of the API server, from its first dry run to the end of its journal. Only this StatefulSet is
+    /// recreated meanwhile. The complete observation that comes before the first dry run is counted too.
+    fn requests(&mut self, mut asked: Vec<Request>) {
+        // The log has them in the order of their answers, and a watch twice.
+        asked.sort_by(|one, other| (&one.at, &one.uri).cmp(&(&other.at, &other.uri)));
+        asked.dedup_by(|one, other| (&one.at, &one.uri) == (&other.at, &other.uri));
+        let is_dry = |one: &&Request| one.uri.contains("dryRun=All");
+        let first = asked.iter().position(|one| one.resource == "statefulsets" && is_dry(&one)).unwrap_or_default();
+        let last = asked.iter().rposition(|one| one.verb == "delete" && one.resource == "configmaps");
+        let Some(last) = last else { panic!("no journal was deleted: {asked:?}") };
+        let begins = |one: &Request| one.verb == "get" && one.resource == "statefulsets";
+        let begun = asked[..first].iter().rposition(begins).unwrap_or(first);
+        let all = &asked[begun..=last];
+        let count = |is_it: &dyn Fn(&&Request) -> bool| all.iter().filter(is_it).count() as f64;
+        let of_it = |one: &Request| !matches!(one.resource.as_str(), "events" | "persistentvolumeclaims");
+        self.reads.push(count(&|one| one.is_a_read()));
+        self.writes.push(count(&|one| one.is_a_write() && of_it(one)));
+        self.dry_runs.push(count(&|one| is_dry(one) && of_it(one)));
+    }
+
     /// To the terminal, and to the page if the kubelet has the settings of one of the two profiles.
     fn print(self, kubelet: &Kubelet) {
         let rows = [
@@ -123,7 +148,10 @@ impl Growth {
             times("PVC patched → larger in the Pod", self.patched_to_larger, ""),
             times("NodeResizePending → larger in the Pod", self.pending_to_larger, ""),
             times("StatefulSet absent", self.name_absent, "p50 ≤ 20 ms"),
-            times("DELETE → last Pod adopted", self.deleted_to_adopted, "p50 ≤ 300 ms"),
+            times("DELETE → last Pod adopted", self.deleted_to_adopted, "p50 ≤ 150 ms"),
+            counts("reads of the API server for each recreation", self.reads, "≤ 40"),
+            counts("its writes, without Events", self.writes, ""),
+            counts("its dry runs", self.dry_runs, ""),
         ];
         let table = markdown(&rows, &kubelet.dated());
         match kubelet.profile() {

@@ -24,7 +24,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use self::request::{Run, call, delete_options, effect};
+use self::request::{Run, call, delete_options, delete_path, effect};
 use self::response::{outcome, retry_after, status};
 use self::transport::OwnDeadline;
 use crate::api::objects::Address;
@@ -155,7 +155,8 @@ impl Client {
             }
             Change::Delete { dependents, only } => {
                 let options = delete_options(*dependents, only, run);
-                self.send(call, Method::DELETE, object.path(), Some(("application/json", &options))).await
+                let path = delete_path(object, run);
+                self.send(call, Method::DELETE, path, Some(("application/json", &options))).await
             }
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Call, Effect};
-use crate::api::objects::Resource;
+use crate::api::objects::{Address, Resource};
 use crate::api::write::{Dependents, Precondition};
 
 /// Whether a write is a dry run.
@@ -35,6 +35,16 @@ pub(super) fn effect(run: Run) -> Effect {
         Run::Real => Effect::Writes,
         Run::Dry => Effect::Reads,
     }
+}
+
+/// The address of a DELETE. In its query, `dryRun` is for people and programs that read the audit log, which has no
+/// bodies: without it, the dry run looks like the DELETE.
+pub(super) fn delete_path(object: &Address, run: Run) -> String {
+    let dry = match run {
+        Run::Real => "",
+        Run::Dry => "?dryRun=All",
+    };
+    format!("{}{dry}", object.path())
 }
 
 /// `dryRun` is in the body: in the query of a DELETE that has a body, the server ignores it and deletes the object

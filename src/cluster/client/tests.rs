@@ -34,6 +34,14 @@ fn a_dry_run_of_a_deletion_has_dry_run_in_its_body() {
 }
 
 #[test]
+fn a_dry_run_of_a_deletion_has_dry_run_in_its_address_too() {
+    let object = STATEFUL_SETS.of("shop", "db");
+    let path = "/apis/apps/v1/namespaces/shop/statefulsets/db";
+    assert_eq!(delete_path(&object, Run::Dry), format!("{path}?dryRun=All"));
+    assert_eq!(delete_path(&object, Run::Real), path);
+}
+
+#[test]
 fn the_two_meanings_of_409_are_distinguished() {
     let check = |reason: &str, expected: Outcome<Value>| {
         let status = Status::failure("words", reason).with_code(409);

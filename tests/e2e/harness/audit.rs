@@ -22,6 +22,14 @@ pub struct Request {
 }
 
 impl Request {
+    /// Does it only read for its work? The watches of whole kinds are opened once, not for a StatefulSet.
+    #[allow(dead_code, reason = "only the bench counts")]
+    pub fn is_a_read(&self) -> bool {
+        let is_of_one = || self.uri.contains("metadata.name%3D") || self.uri.contains("metadata.name=");
+        let reads = matches!(self.verb.as_str(), "get" | "list") || (self.verb == "watch" && is_of_one());
+        reads && !matches!(self.resource.as_str(), "leases" | "events")
+    }
+
     /// Does it change anything? Leases are how replicas agree, not work.
     pub fn is_a_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
