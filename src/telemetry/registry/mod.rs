@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -28,6 +29,7 @@ use self::volumes::Volumes;
 use crate::api::bytes::Bytes;
 use crate::api::names::{ClaimName, SetName, TemplateName};
 use crate::api::reasons::Reason;
+use crate::cluster::clock;
 
 #[cfg(feature = "testing")]
 pub use self::reference::reference;
@@ -63,6 +65,7 @@ pub struct Metrics {
     registry: Registry,
     described: Vec<reference::Described>,
     volumes: Volumes,
+    oldest_reading: Gauge,
     resizes: Series<OfResize, Counter>,
     resize_time: DurationSeries<OfPhase>,
     reaction: Series<OfClass, Gauge<f64, AtomicU64>>,
@@ -92,6 +95,7 @@ impl Default for Metrics {
             registry: Registry::default(),
             described: Vec::new(),
             volumes: Volumes::default(),
+            oldest_reading: Gauge::default(),
             resizes: Series::default(),
             resize_time: Series::with(|| Histogram::new(RESIZE_BUCKETS)),
             reaction: Series::default(),
@@ -124,10 +128,17 @@ impl Default for Metrics {
 impl Metrics {
     /// The text of a scrape.
     pub fn render(&self) -> String {
+        self.oldest_reading.set(self.oldest_reading_age(clock::now()));
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    /// The seconds since the last measurement of the volume that was measured the longest ago.
+    fn oldest_reading_age(&self, now: Timestamp) -> i64 {
+        let oldest = self.volumes.oldest_reading();
+        oldest.map_or(0, |at| now.as_second().saturating_sub(at.as_second()).max(0))
     }
 
     /// Sets the usage of a volume.

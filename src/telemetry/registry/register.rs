@@ -50,6 +50,8 @@ impl Metrics {
         let help = "Time of the last measurement of the volume, as Unix time";
         let seconds = |volume: &OfVolume| u64::try_from(volume.usage?.at.as_second()).ok();
         self.add("rso_volume_reading_timestamp_seconds", &VOLUME, help, self.volumes.usage(seconds));
+        let help = "Time since the last measurement of the volume that was measured the longest ago, at the time of the scrape; 0 if there is none";
+        self.add("rso_usage_oldest_reading_seconds", &[], help, self.oldest_reading.clone());
         let help = "Requests for the usage of volumes to an agent or a kubelet, by result: `ok`; `held` if an agent held the request until there was something to report; otherwise why not, or why there is no answer";
         self.add("rso_usage_requests", OfUsageRequest::NAMES, help, self.usage_requests.family.clone());
         let help = "Requests that agents hold; each is an open connection. At most 4,096";

@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 
 use super::*;
+use crate::api::names::Ordinal;
 
 fn fill(used: u64) -> VolumeUsage {
     VolumeUsage {
@@ -18,7 +19,7 @@ fn with_two_statefulsets() -> (Metrics, SetName, SetName) {
     for set in [&db, &web] {
         let template = TemplateName::from("data");
         for ordinal in 0..2 {
-            let volume = Volume { set, template: &template, ordinal: crate::api::names::Ordinal(ordinal) };
+            let volume = Volume { set, template: &template, ordinal: Ordinal(ordinal) };
             metrics.volume(volume, fill(80));
             metrics.claim_requested(volume, Bytes(100));
         }
@@ -50,6 +51,30 @@ fn a_measurement_is_exported_under_its_documented_names() {
         assert!(text.contains(&format!("{name}{at} {value}\n")), "{name} in\n{text}");
     }
     assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn the_oldest_reading_ages_until_its_volume_is_measured_again_or_gone() {
+    let (metrics, db, web) = with_two_statefulsets();
+    let age = |metrics: &Metrics| metrics.oldest_reading_age(Timestamp::from_second(1_700_000_050).unwrap());
+    assert_eq!(age(&metrics), 50);
+    let measure = |ordinal, second| {
+        let (template, at) = (TemplateName::from("data"), Timestamp::from_second(second).unwrap());
+        metrics.volume(
+            Volume { set: &db, template: &template, ordinal: Ordinal(ordinal) },
+            VolumeUsage { at, ..fill(80) },
+        );
+    };
+    measure(0, 1_700_000_040);
+    measure(1, 1_700_000_060);
+    assert_eq!(age(&metrics), 50, "the volumes of web are as old as before");
+    metrics.remove_statefulset(&web);
+    assert_eq!(age(&metrics), 10);
+    metrics.remove_pvc(&db, &"data-db-0".into());
+    assert_eq!(age(&metrics), 0, "a clock that was set back");
+    metrics.remove_statefulset(&db);
+    assert_eq!(age(&metrics), 0);
+    assert!(metrics.render().contains("rso_usage_oldest_reading_seconds 0\n"));
 }
 
 #[test]

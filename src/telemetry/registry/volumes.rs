@@ -112,6 +112,13 @@ impl Volumes {
         TemplateGauge { volumes: self.clone(), labels: &DECISION, value: |known| known.decision.map(|_| 1) }
     }
 
+    /// When the volume was measured that was measured the longest ago.
+    pub(super) fn oldest_reading(&self) -> Option<Timestamp> {
+        let sets = self.lock();
+        let volumes = sets.values().flatten().flat_map(|(_, template)| &template.volumes);
+        volumes.filter_map(|(_, volume)| Some(volume.usage?.at)).min()
+    }
+
     /// Removes the values of a StatefulSet.
     pub(super) fn remove(&self, set: &SetName) {
         self.lock().remove(set);
