@@ -7,14 +7,16 @@ pki=$RUN/pki
 export PATH=$BIN:$PATH
 
 # Half a cluster, for tests that stand in for the node themselves: `CONTROL_PLANE_ONLY=1 up.sh`. Nobody makes service
-# accounts, root certificates or volumes there, so nothing must wait for them; nor does anybody ask who used which right.
+# accounts, root certificates or volumes there, so nothing must wait for them; nor does anybody ask who used which right,
+# unless AUDIT=operator: then what the operator asks for is kept, and nothing else.
 only_control_plane() { [ -e "$RUN/control-plane-only" ]; }
-admission=() controllers=()
-audit=(--audit-policy-file="$HERE/manifests/audit-policy.yaml" --audit-log-path="$LOG/audit.log" --audit-log-maxsize=200 --audit-log-maxbackup=1)
+admission=() controllers=() policy=audit-policy
+[ ! -e "$RUN/audit-operator" ] || policy=audit-operator
+audit=(--audit-policy-file="$HERE/manifests/$policy.yaml" --audit-log-path="$LOG/audit.log" --audit-log-maxsize=200 --audit-log-maxbackup=1)
 if only_control_plane; then
   admission=(--disable-admission-plugins=ServiceAccount)
   controllers=("--controllers=statefulset-controller,replicaset-controller,garbage-collector-controller,namespace-controller,resourcequota-controller,disruption-controller,persistentvolumeclaim-protection-controller")
-  audit=()
+  [ -e "$RUN/audit-operator" ] || audit=()
 fi
 
 # Own mounts: every component has its standard paths, and the host sees none of it.

@@ -3,7 +3,8 @@
 # each step took; does nothing when the cluster is up and well.
 # SYNC=2s (default): a kubelet that synchronizes every Pod every two seconds, so that tests are fast. SYNC=1m: with the
 # kubelet's own defaults, as on a standard node.
-# CONTROL_PLANE_ONLY=1: etcd, API server and controller-manager alone, for tests that stand in for the node themselves.
+# CONTROL_PLANE_ONLY=1: etcd, API server and controller-manager alone, for tests that stand in for the node themselves. There
+# AUDIT=operator keeps an audit log of what the operator asks for.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 export KUBECONFIG=$ADMIN
@@ -34,6 +35,7 @@ if [ -e "/run/netns/$NETNS" ] || [ -e "/sys/class/net/$LINK" ]; then "$HERE/down
 echo "starting cluster $CLUSTER_ID"
 rm -rf "$LOG"; mkdir -p "$RUN" "$LOG"; chmod 700 "$RUN"
 [ -z "${CONTROL_PLANE_ONLY:-}" ] || touch "$RUN/control-plane-only"
+[ "${AUDIT:-}" != operator ] || touch "$RUN/audit-operator"
 echo "${SYNC:-2s}" >"$RUN/sync"
 explain() { # when the start fails
   local status=$? log
@@ -83,7 +85,7 @@ until_ready() { # seconds what command...
 }
 until_ready 60 "API server answers" ask /readyz
 install -m 600 "$RUN/pki/admin.kubeconfig" "$ADMIN"
-[ -n "${CONTROL_PLANE_ONLY:-}" ] || ln -sfn "log/$CLUSTER_ID/audit.log" "$AUDIT_LINK"
+[ -n "${CONTROL_PLANE_ONLY:-}" ] && [ -z "${AUDIT:-}" ] || ln -sfn "log/$CLUSTER_ID/audit.log" "$AUDIT_LINK"
 storage() { kubectl apply -f "$HERE/manifests/storage.yaml" >/dev/null; }
 up() {
   echo "cluster $CLUSTER_ID is up$(profile) after $(seconds "$EPOCH" "$EPOCHREALTIME") s. To use it:"

@@ -19,6 +19,11 @@ pub struct Request {
     pub at: String,
     #[allow(dead_code, reason = "only the bench takes times")]
     pub answered: String,
+    #[allow(dead_code, reason = "only the load test has several programs")]
+    pub user: String,
+    /// The ID of the token (`jti`), which tells two replicas from each other.
+    #[allow(dead_code, reason = "only the load test has replicas with tokens that it knows")]
+    pub token: String,
 }
 
 impl Request {
@@ -98,6 +103,8 @@ fn read(event: &Value) -> Request {
         code: event["responseStatus"]["code"].as_u64().unwrap_or(0),
         at: text(&event["requestReceivedTimestamp"]),
         answered: text(&event["stageTimestamp"]),
+        user: text(&event["user"]["username"]),
+        token: text(&event["user"]["extra"]["authentication.kubernetes.io/credential-id"][0]),
     }
 }
 
