@@ -25,7 +25,7 @@ fn every_table_of_figures_has_its_marks_on_one_page() {
 
 /// The pages among which a program looks for its marks.
 fn may_have_figures(page: &str) -> bool {
-    page == "docs/reliability.md" || page.starts_with("docs/proof/")
+    matches!(page, "docs/reliability.md" | "docs/scale.md") || page.starts_with("docs/proof/")
 }
 
 /// The names of all tables, with the program that writes each.

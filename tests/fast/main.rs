@@ -13,6 +13,7 @@ mod generated;
 mod hooks;
 mod language;
 mod links;
+mod memory;
 mod metrics;
 mod mutants;
 mod pages;

@@ -1,5 +1,5 @@
 //! How does a figure get onto its page? Between two marks, by the command that measured it. The page is the one that has the
-//! marks: `docs/reliability.md`, for users, or one of `docs/proof/`, for maintainers.
+//! marks: `docs/reliability.md` and `docs/scale.md`, for users, or one of `docs/proof/`, for maintainers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ fn pages() -> Vec<PathBuf> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let proof = fs::read_dir(docs.join("proof")).unwrap().map(|entry| entry.unwrap().path());
     let mut pages: Vec<PathBuf> = proof.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
-    pages.push(docs.join("reliability.md"));
+    pages.extend(["reliability.md", "scale.md"].map(|page| docs.join(page)));
     pages
 }
 

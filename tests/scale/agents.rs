@@ -2,8 +2,10 @@
 //! it answers as the agent of the pod that has the address, and holds a request as an agent does.
 
 use std::collections::HashMap;
+use std::future::pending;
+use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rso::api::bytes::Bytes;
@@ -12,33 +14,46 @@ use rso::api::names::AGENT_PORT;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::addresses::{address, key, measured_claim};
 
-/// How large the volumes are at first.
-pub const SIZE: &str = "10Gi";
-/// How full they are at first, in percent.
+/// How full the volumes are at first, in percent.
 const IDLE: u64 = 40;
 /// How full one is that has crossed the threshold, 80 % by default.
 const FULL: u64 = 85;
 
-/// The volumes that are measured, by the address of their pod. Clones are the same.
-#[derive(Clone, Default)]
-pub struct Agents(Arc<Mutex<HashMap<IpAddr, Volume>>>);
+/// The volumes that are measured. Clones are the same.
+#[derive(Clone)]
+pub struct Agents {
+    volumes: Arc<Mutex<Volumes>>,
+    /// How large the volumes are at first.
+    size: Bytes,
+}
+
+#[derive(Default)]
+struct Volumes {
+    /// By the address of their pod.
+    of: HashMap<IpAddr, Volume>,
+    addresses: HashMap<(String, String), IpAddr>,
+    requests: u64,
+}
 
 struct Volume {
-    namespace: String,
     claim: String,
     size: u64,
     used: u64,
-    asked: bool,
+    /// When the operator had the last answer about it, since [`Agents::forget_answers`].
+    answered: Option<Instant>,
+    hangs: bool,
+    changed: Arc<Notify>,
 }
 
 impl Agents {
-    /// Listens until the test ends.
-    pub async fn listen() -> Self {
+    /// Listens until the test ends. `size`: that of the volumes at first.
+    pub async fn listen(size: &str) -> Self {
         let listener = TcpListener::bind(("0.0.0.0", AGENT_PORT)).await.unwrap();
-        let agents = Self::default();
+        let agents = Self { volumes: Arc::default(), size: size.parse().unwrap() };
         let answering = agents.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -50,18 +65,25 @@ impl Agents {
         agents
     }
 
+    /// How large the volumes are at first.
+    pub const fn size(&self) -> Bytes {
+        self.size
+    }
+
     /// Answers the address of the pod, if it should have an agent.
     pub fn start(&self, pod: &Value) -> Option<String> {
         let claim = measured_claim(pod)?;
-        let namespace = key(pod).0;
-        let mut volumes = self.0.lock().unwrap();
-        if let Some((address, _)) = volumes.iter().find(|(_, volume)| volume.is(&namespace, &claim)) {
+        let mut volumes = self.lock();
+        let place = (key(pod).0, claim.clone());
+        if let Some(address) = volumes.addresses.get(&place) {
             return Some(address.to_string());
         }
-        let address = address(u32::try_from(volumes.len()).unwrap());
-        let size = SIZE.parse::<Bytes>().unwrap().0;
-        let volume = Volume { namespace, claim, size, used: share(size, IDLE), asked: false };
-        volumes.insert(address.parse().unwrap(), volume);
+        let address = address(u32::try_from(volumes.of.len()).unwrap());
+        let size = self.size.0;
+        let used = share(size, IDLE);
+        let volume = Volume { claim, size, used, answered: None, hangs: false, changed: Arc::default() };
+        volumes.of.insert(address.parse().unwrap(), volume);
+        volumes.addresses.insert(place, address.parse().unwrap());
         Some(address)
     }
 
@@ -79,70 +101,122 @@ impl Agents {
         self.change(namespace, claim, |volume| volume.used = share(volume.size, FULL));
     }
 
-    /// How many volumes there are.
+    /// The agents of the namespace take requests, and answer none.
+    pub fn hang(&self, namespace: &str) {
+        let claims: Vec<String> = {
+            let volumes = self.lock();
+            let of_it = volumes.addresses.keys().filter(|(of, _)| of == namespace);
+            of_it.map(|(_, claim)| claim.clone()).collect()
+        };
+        claims.iter().for_each(|claim| self.change(namespace, claim, |volume| volume.hangs = true));
+    }
+
+    /// How many volumes have an agent that answers.
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.lock().of.values().filter(|volume| !volume.hangs).count()
     }
 
-    /// How many volumes have been asked about.
-    pub fn asked(&self) -> usize {
-        self.0.lock().unwrap().values().filter(|volume| volume.asked).count()
+    /// How many of those have been asked about, since [`Agents::forget_answers`].
+    pub fn answered(&self) -> usize {
+        self.lock().of.values().filter(|volume| !volume.hangs && volume.answered.is_some()).count()
     }
 
-    /// Counts from the start who is asked.
-    pub fn forget_asked(&self) {
-        self.0.lock().unwrap().values_mut().for_each(|volume| volume.asked = false);
+    /// Counts from the start who has been asked.
+    pub fn forget_answers(&self) {
+        self.lock().of.values_mut().for_each(|volume| volume.answered = None);
+    }
+
+    /// The requests until now.
+    pub fn requests(&self) -> u64 {
+        self.lock().requests
+    }
+
+    /// The time since the answer about the volume of which there was none for the longest.
+    pub fn oldest_answer(&self) -> Duration {
+        let volumes = self.lock();
+        let answers = volumes.of.values().filter(|volume| !volume.hangs).filter_map(|volume| volume.answered);
+        answers.min().map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     fn change(&self, namespace: &str, claim: &str, change: impl FnOnce(&mut Volume)) {
-        let mut volumes = self.0.lock().unwrap();
-        if let Some(volume) = volumes.values_mut().find(|volume| volume.is(namespace, claim)) {
-            change(volume);
-        }
+        let mut volumes = self.lock();
+        let place = (namespace.to_owned(), claim.to_owned());
+        let Some(address) = volumes.addresses.get(&place).copied() else { return };
+        let volume = volumes.of.get_mut(&address).unwrap();
+        change(volume);
+        volume.changed.notify_waiters();
     }
 
-    async fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
-        let (mut head, mut piece) = (Vec::new(), [0; 512]);
-        while !head.ends_with(b"\r\n\r\n") {
-            let count = stream.read(&mut piece).await?;
-            if count == 0 {
-                return Ok(());
-            }
-            head.extend_from_slice(&piece[..count]);
-        }
+    fn lock(&self) -> MutexGuard<'_, Volumes> {
+        self.volumes.lock().unwrap()
+    }
+
+    async fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
+        let Some(head) = read_head(&mut stream).await? else { return Ok(()) };
+        self.lock().requests += 1;
         let agent = stream.local_addr()?.ip();
-        let tell = || self.0.lock().unwrap().get_mut(&agent).map_or(Value::Null, Volume::tell);
-        let body = match held(&head) {
-            Some(query) => {
-                let waited = self.hold(agent, query, &stream).await?;
-                let mut body = tell();
-                (body[0]["rate_bytes"], body[0]["waited_ms"]) = (json!(0), json!(waited.as_millis()));
-                body
-            }
-            None => tell(),
+        let waited = match held(&head) {
+            Some(query) => Some(self.hold(agent, query, &stream).await?),
+            None => None,
         };
+        let body = match self.lock().of.get_mut(&agent) {
+            Some(volume) if !volume.hangs => Some(volume.report(waited)),
+            Some(_) => None,
+            None => Some(Value::Null),
+        };
+        let Some(body) = body else { return is_gone(&stream).await };
         let body = body.to_string();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).await
     }
-}
 
-impl Agents {
     /// Waits until the volume is as full as is asked, its size is another one, the time is over, or the client is gone.
-    async fn hold(&self, agent: IpAddr, query: HeldQuery, client: &TcpStream) -> std::io::Result<Duration> {
-        let now = || self.0.lock().unwrap().get(&agent).map_or((0, 0), |volume| (volume.size, volume.used));
-        let (began, (size, used)) = (Instant::now(), now());
+    async fn hold(&self, agent: IpAddr, query: HeldQuery, client: &TcpStream) -> io::Result<Duration> {
+        let (began, (_, _, changed)) = (Instant::now(), self.state(agent));
+        let end = tokio::time::Instant::now() + Duration::from_secs(u64::from(query.wait));
+        let (size, used, _) = self.state(agent);
         let was_full = query.full.is_reached(used, size);
-        let is_news =
-            |(now_size, now_used)| now_size != size || (!was_full && query.full.is_reached(now_used, now_size));
-        while began.elapsed() < Duration::from_secs(u64::from(query.wait)) && !is_news(now()) {
-            let mut byte = [0];
-            let pause = tokio::time::timeout(Duration::from_millis(100), client.peek(&mut byte));
-            if let Ok(sent) = pause.await {
-                sent.and_then(|count| if count == 0 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) })?;
+        loop {
+            let change = changed.notified();
+            let (now_size, now_used, _) = self.state(agent);
+            if now_size != size || (!was_full && query.full.is_reached(now_used, now_size)) {
+                break;
+            }
+            tokio::select! {
+                () = change => {}
+                () = tokio::time::sleep_until(end) => break,
+                gone = is_gone(client) => return gone.and(Err(io::ErrorKind::BrokenPipe.into())),
             }
         }
         Ok(began.elapsed())
+    }
+
+    /// Size, used bytes, and what is notified when one of them is another.
+    fn state(&self, agent: IpAddr) -> (u64, u64, Arc<Notify>) {
+        let volumes = self.lock();
+        let volume = volumes.of.get(&agent);
+        volume.map_or_else(|| (0, 0, Arc::default()), |volume| (volume.size, volume.used, volume.changed.clone()))
+    }
+}
+
+async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let (mut head, mut piece) = (Vec::new(), [0; 512]);
+    while !head.ends_with(b"\r\n\r\n") {
+        let count = stream.read(&mut piece).await?;
+        if count == 0 {
+            return Ok(None);
+        }
+        head.extend_from_slice(&piece[..count]);
+    }
+    Ok(Some(head))
+}
+
+/// Waits until the client has closed the connection.
+async fn is_gone(client: &TcpStream) -> io::Result<()> {
+    match client.peek(&mut [0]).await? {
+        0 => Ok(()),
+        // It has sent more than a request, which no client of ours does.
+        _ => pending().await,
     }
 }
 
@@ -154,18 +228,18 @@ fn held(head: &[u8]) -> Option<HeldQuery> {
 }
 
 impl Volume {
-    fn is(&self, namespace: &str, claim: &str) -> bool {
-        self.namespace == namespace && self.claim == claim
-    }
-
-    /// What `GET /disk` of the agent answers.
-    fn tell(&mut self) -> Value {
-        self.asked = true;
+    /// What `GET /disk` of the agent answers; with what an answer to a held request has besides.
+    fn report(&mut self, waited: Option<Duration>) -> Value {
+        self.answered = Some(Instant::now());
         let free = self.size - self.used;
-        json!([{
+        let mut volume = json!({
             "dir": "/data", "pvc_name": self.claim, "all_bytes": self.size, "free_bytes": free,
             "available_bytes": free, "inodes": 5_000_000, "inodes_free": 4_900_000,
-        }])
+        });
+        if let Some(waited) = waited {
+            (volume["rate_bytes"], volume["waited_ms"]) = (json!(0), json!(waited.as_millis()));
+        }
+        json!([volume])
     }
 }
 

@@ -57,13 +57,17 @@ const VERSION_2: Files = Files {
     kills: "memory.events",
 };
 
+/// The memory limit that the chart gives the operator.
+pub fn of_the_chart() -> Bytes {
+    let values = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("chart/values.yaml")).unwrap();
+    let values: Value = serde_saphyr::from_str(&values).unwrap();
+    values["resources"]["limits"]["memory"].as_str().unwrap().parse().unwrap()
+}
+
 impl Bound {
-    /// The limit that the chart gives the operator.
-    pub fn of_the_chart() -> Self {
-        let values = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("chart/values.yaml")).unwrap();
-        let values: Value = serde_saphyr::from_str(&values).unwrap();
-        let limit: Bytes = values["resources"]["limits"]["memory"].as_str().unwrap().parse().unwrap();
-        let group = Group::make(limit).inspect_err(|error| {
+    /// This limit for the programs of this name, one at a time.
+    pub fn new(limit: Bytes, name: &str) -> Self {
+        let group = Group::make(limit, name).inspect_err(|error| {
             println!("no memory cgroup can be made ({error}): the limit is not enforced, only compared with the peak");
         });
         Self { limit, group: group.ok() }
@@ -100,14 +104,15 @@ impl Bound {
 }
 
 impl Group {
-    fn make(limit: Bytes) -> std::io::Result<Self> {
+    fn make(limit: Bytes, program: &str) -> std::io::Result<Self> {
         let (root, name) = (Path::new("/sys/fs/cgroup"), format!("rso{}", crate::addresses::cluster()));
         let (parent, files) = if root.join("cgroup.controllers").exists() {
             (root.join(name), VERSION_2)
         } else {
             (root.join("memory").join(name), VERSION_1)
         };
-        let folder = parent.join("scale");
+        // Which of the limits of version 1 can be set first depends on what they were before.
+        let folder = parent.join(format!("{program}-{}", limit.0));
         fs::create_dir_all(&folder)?;
         if let Some(children) = files.children {
             fs::write(parent.join(children), "+memory")?;

@@ -2,10 +2,12 @@
 //! with the rights that the chart gives it and no others.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kube::config::Kubeconfig;
 use rso::api::bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,29 +19,51 @@ use crate::harness::api::{Api, Kind};
 use crate::harness::operator::{NAME, NAMESPACE, http_get, sum_of};
 use crate::harness::programs::{helm, kubectl, kubectl_reading};
 use crate::harness::{cluster_dir, expect, kubeconfig, until};
+use crate::process::Process;
 
-const METRICS: &str = "127.0.0.1:8080";
-const HEALTH: &str = "127.0.0.1:8081";
 /// How long a start or a stop may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// A second in `/proc/<pid>/stat`: USER_HZ, which is the same on every Linux.
-const TICKS: f64 = 100.0;
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How many lines of the log are shown when it has ended.
 const LAST_WORDS: usize = 20;
 
 /// What every operator of this test has in common.
 pub struct Post {
-    pub bound: Bound,
+    /// The memory limit of those that are started from now on.
+    pub limit: Bytes,
     folder: PathBuf,
+}
+
+/// One of the two replicas that the chart installs.
+#[derive(Clone, Copy, Debug)]
+pub struct Replica {
+    name: &'static str,
+    metrics: &'static str,
+    health: &'static str,
+}
+
+/// The first to start.
+pub const FIRST: Replica = Replica { name: "rso-0", metrics: "127.0.0.1:8080", health: "127.0.0.1:8081" };
+/// The one that waits for the end of the first.
+pub const SECOND: Replica = Replica { name: "rso-1", metrics: "127.0.0.1:8082", health: "127.0.0.1:8083" };
+
+/// Where the API server is, if it is not where the kubeconfig says.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub url: String,
+    /// The certificate to trust, PEM.
+    pub authority: String,
 }
 
 /// A running operator.
 pub struct Operator {
     child: Child,
+    replica: Replica,
     bound: Bound,
     /// Programs that the limit had killed before.
     killed: u64,
     log: PathBuf,
+    /// The ID of its token.
+    pub token: String,
 }
 
 /// What an operator has counted since it was started.
@@ -62,8 +86,8 @@ pub struct Recreate {
 }
 
 impl Post {
-    /// Gives the operator its namespace, its rights and a token.
-    pub async fn new(api: &Api, bound: Bound) -> Self {
+    /// Gives the operator its namespace and its rights.
+    pub async fn new(api: &Api, limit: Bytes) -> Self {
         let folder = cluster_dir().join("scale");
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
@@ -72,27 +96,40 @@ impl Post {
         let rights = ["template", NAME, "chart", "--namespace", NAMESPACE, "--show-only", "templates/rbac.yaml"];
         let rights = helm(&rights).await.ok();
         kubectl_reading(&rights, &["apply", "--namespace", NAMESPACE, "--filename", "-"]).await.ok();
-        let token = kubectl(&["create", "token", NAME, "--namespace", NAMESPACE, "--duration", "24h"]).await.ok();
-        fs::write(folder.join("kubeconfig"), with_token(token.trim()).to_string()).unwrap();
-        Self { bound, folder }
+        Self { limit, folder }
     }
 
     /// Starts one as the chart does, and waits until it leads.
-    pub async fn start(&self) -> Operator {
+    pub async fn start(&self, server: Option<&Server>) -> Operator {
+        let mut operator = self.run(FIRST, server).await;
+        operator.until_ready(1.0).await;
+        operator
+    }
+
+    /// Starts another one beside the leader, and waits until it could lead.
+    pub async fn start_standby(&self) -> Operator {
+        let mut operator = self.run(SECOND, None).await;
+        operator.until_ready(0.0).await;
+        operator
+    }
+
+    async fn run(&self, replica: Replica, server: Option<&Server>) -> Operator {
         let program = cluster_dir().join("bin/rso");
         assert!(program.exists(), "{} is missing; build it with `make binaries`", program.display());
-        let log = self.folder.join("operator.log");
+        let log = self.folder.join(format!("{}.log", replica.name));
         let out = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut command = self.bound.command(program);
-        command.args(["controller", "--metrics-address", METRICS, "--health-address", HEALTH]);
+        let token = token(NAME).await;
+        let config = self.folder.join(format!("{}.kubeconfig", replica.name));
+        fs::write(&config, with_token(&token, server).to_string()).unwrap();
+        let bound = Bound::new(self.limit, replica.name);
+        let mut command = bound.command(program);
+        command.args(["controller", "--metrics-address", replica.metrics, "--health-address", replica.health]);
         command.args(["--kubelet-account", &format!("{NAME}-kubelet")]);
-        command.env("KUBECONFIG", self.folder.join("kubeconfig"));
-        command.env("POD_NAMESPACE", NAMESPACE).env("POD_NAME", NAME).env("RSO_LOG", "info");
+        command.env("KUBECONFIG", config);
+        command.env("POD_NAMESPACE", NAMESPACE).env("POD_NAME", replica.name).env("RSO_LOG", "info");
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).kill_on_drop(true);
-        let (bound, killed) = (self.bound.clone(), self.bound.kills());
-        let mut operator = Operator { child: command.spawn().unwrap(), bound, killed, log };
-        operator.until_it_leads().await;
-        operator
+        let (killed, token) = (bound.kills(), id(&token));
+        Operator { child: command.spawn().unwrap(), replica, bound, killed, log, token }
     }
 }
 
@@ -108,25 +145,34 @@ impl Operator {
         );
     }
 
-    async fn until_it_leads(&mut self) {
-        until("the operator to lead", PATIENCE, async || {
+    async fn until_ready(&mut self, leader: f64) {
+        until(&format!("{} to be ready", self.replica.name), PATIENCE, async || {
             self.lives();
-            let leads = sum_of(&http_get(METRICS, "/metrics").await, "leader_election_master_status", "");
-            let is_ready = http_get(HEALTH, "/readyz").await.starts_with("HTTP/1.1 200");
-            expect(leads > 0.0 && is_ready, || format!("leads {leads}, ready {is_ready}"))
+            let leads = sum_of(&self.metrics().await, "leader_election_master_status", "");
+            let is_ready = http_get(self.replica.health, "/readyz").await.starts_with("HTTP/1.1 200");
+            expect(leads == leader && is_ready, || format!("leads {leads}, ready {is_ready}"))
         })
         .await;
     }
 
+    async fn metrics(&self) -> String {
+        http_get(self.replica.metrics, "/metrics").await
+    }
+
+    /// The value of a metric that has one series.
+    pub async fn metric(&self, name: &str) -> f64 {
+        sum_of(&self.metrics().await, name, "")
+    }
+
     /// What it has counted.
     pub async fn counts(&self) -> Counts {
-        let metrics = http_get(METRICS, "/metrics").await;
+        let metrics = self.metrics().await;
         assert!(metrics.ends_with("# EOF\n"), "the metrics are not whole: {} bytes", metrics.len());
         Counts {
             requests: sum_of(&metrics, "rest_client_requests_total", ""),
             rolled_back: sum_of(&metrics, "rso_template_recreates_total", "result=\"undone\""),
             restarts: sum_of(&metrics, "rso_pod_restarts_caused_total", ""),
-            cpu: self.cpu(),
+            cpu: self.process().cpu(),
         }
     }
 
@@ -138,27 +184,6 @@ impl Operator {
         landed.map(|line| Recreate::read(&line)).collect()
     }
 
-    /// The most memory that it had resident since [`Operator::forget_peak`].
-    pub fn peak(&self) -> Bytes {
-        let status = self.read("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap();
-        Bytes(kib * 1024)
-    }
-
-    /// From now on the peak is a new one, where the kernel can do that.
-    pub fn forget_peak(&self) {
-        let _ = fs::write(self.process().join("clear_refs"), "5");
-    }
-
-    /// Seconds of user and system time.
-    fn cpu(&self) -> f64 {
-        let stat = self.read("stat");
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        let ticks = |nth: usize| fields[nth].parse::<f64>().unwrap();
-        (ticks(11) + ticks(12)) / TICKS
-    }
-
     /// Ends it as a kubelet does, and waits for its end. It has to end well.
     pub async fn stop(mut self) {
         self.lives();
@@ -168,12 +193,9 @@ impl Operator {
         assert!(ended.success(), "it ended with {ended}; {}", self.last_words());
     }
 
-    fn process(&self) -> PathBuf {
-        Path::new("/proc").join(self.child.id().expect("it runs").to_string())
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.process().join(file)).unwrap()
+    /// Its process.
+    pub fn process(&self) -> Process {
+        Process(self.child.id().expect("it runs"))
     }
 
     fn last_words(&self) -> String {
@@ -192,10 +214,27 @@ impl Recreate {
     }
 }
 
+/// A token of an account in the operator's namespace.
+pub async fn token(account: &str) -> String {
+    let token = kubectl(&["create", "token", account, "--namespace", NAMESPACE, "--duration", "24h"]).await.ok();
+    token.trim().to_owned()
+}
+
+/// The ID of a token, by which the audit log names it.
+fn id(token: &str) -> String {
+    let payload = token.split('.').nth(1).unwrap();
+    let payload: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    format!("JTI={}", payload["jti"].as_str().unwrap())
+}
+
 /// The kubeconfig of the control plane, for whoever has the token.
-fn with_token(token: &str) -> Value {
+fn with_token(token: &str, server: Option<&Server>) -> Value {
     let mut file = serde_json::to_value(Kubeconfig::read_from(kubeconfig()).unwrap()).unwrap();
     let user = file["contexts"][0]["context"]["user"].clone();
     file["users"] = json!([{"name": user, "user": {"token": token}}]);
+    if let Some(server) = server {
+        let data = base64::prelude::BASE64_STANDARD.encode(&server.authority);
+        file["clusters"][0]["cluster"] = json!({"server": server.url, "certificate-authority-data": data});
+    }
     file
 }

@@ -9,10 +9,8 @@ use rso::api::bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::agents::Agents;
-use crate::bound::Bound;
 use crate::harness::api::{Api, Kind as Stored};
-use crate::harness::set::Set;
-use crate::operator::{Operator, Post};
+use crate::operator::{Operator, Post, Server};
 use crate::recorder::{Kind, Recorder};
 use crate::stub;
 
@@ -20,10 +18,14 @@ use crate::stub;
 const PREFIX: &str = "scale-";
 /// How many objects are created side by side.
 const AT_ONCE: usize = 16;
-/// How long the stand-ins and the controllers of Kubernetes may take for all objects of a namespace.
+/// How long the stand-ins and the controllers of Kubernetes may take for all objects of a namespace, or of a fleet.
 const PATIENCE: Duration = Duration::from_secs(900);
+/// How long it may take until every agent has been asked.
+const ASKED: Duration = Duration::from_secs(120);
 /// How often it is looked whether a thing has come.
 pub const LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked whether all StatefulSets are ready: that is a look at each.
+const LOOK_AT_ALL: Duration = Duration::from_millis(500);
 /// The preflight checks of a recreation want owners that have been unchanged for three seconds (`Rules::settle`).
 const SETTLE: Duration = Duration::from_secs(4);
 /// How often a foreign Pod's containers have an environment variable. With two containers that is a Pod of 3 kB.
@@ -35,39 +37,38 @@ pub struct Stage {
     pub recorder: Recorder,
     pub agents: Agents,
     pub operator: Operator,
-    post: Post,
+    pub post: Post,
 }
 
 impl Stage {
-    /// Connects, begins to record and to stand in for the nodes, and starts the operator.
-    pub async fn set(bound: Bound) -> Self {
+    /// Connects, begins to record and to stand in for the nodes, and starts the operator. `size`: of measured volumes.
+    pub async fn set(limit: Bytes, size: &str) -> Self {
         let api = Api::connect().await;
         let recorder = Recorder::start(api.client().clone(), PREFIX).await;
-        let agents = Agents::listen().await;
+        let agents = Agents::listen(size).await;
         stub::start(api.clone(), &recorder, agents.clone());
-        let post = Post::new(&api, bound).await;
-        let operator = post.start().await;
+        let post = Post::new(&api, limit).await;
+        let operator = post.start(None).await;
         Self { api, recorder, agents, operator, post }
     }
 
     /// The memory limit of the operator.
     pub const fn limit(&self) -> Bytes {
-        self.post.bound.limit
+        self.post.limit
     }
 
-    /// Starts another operator when the one that runs has ended.
-    pub async fn start_again(self) -> Self {
+    /// Starts another operator when the one that runs has ended, under the limit of [`Stage::post`].
+    pub async fn start_again(self, server: Option<&Server>) -> Self {
         self.operator.stop().await;
-        self.agents.forget_asked();
-        let operator = self.post.start().await;
+        self.agents.forget_answers();
+        let operator = self.post.start(server).await;
         Self { operator, ..self }
     }
 
     /// A namespace with these sets, all of them ready and at rest.
-    pub async fn populate(&mut self, name: &str, sets: &[Set], foreign: usize) -> String {
-        let (began, namespace) = (Instant::now(), format!("{PREFIX}{name}"));
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        self.api.create(Stored::Namespace, "", &object).await.unwrap();
+    pub async fn populate(&mut self, name: &str, sets: &[Value], foreign: usize) -> String {
+        let began = Instant::now();
+        let namespace = self.namespace(name).await;
         let pods: Vec<Value> = (0..foreign).map(foreign_pod).collect();
         self.create(Stored::Pod, &namespace, &pods).await;
         self.add(&namespace, sets).await;
@@ -75,19 +76,44 @@ impl Stage {
         namespace
     }
 
+    /// An empty namespace.
+    pub async fn namespace(&self, name: &str) -> String {
+        let namespace = format!("{PREFIX}{name}");
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        self.api.create(Stored::Namespace, "", &object).await.unwrap();
+        namespace
+    }
+
     /// Further sets in a namespace, until all in it are ready and at rest.
-    pub async fn add(&mut self, namespace: &str, sets: &[Set]) {
+    pub async fn add(&mut self, namespace: &str, sets: &[Value]) {
         let before = self.recorder.live(namespace, Kind::StatefulSet).len();
-        let manifests: Vec<Value> = sets.iter().map(Set::manifest).collect();
-        self.create(Stored::StatefulSet, namespace, &manifests).await;
-        self.until(PATIENCE, &format!("all of {namespace} to be ready"), |stage| {
-            stage.is_ready(namespace, before + sets.len())
-        })
-        .await;
+        self.create(Stored::StatefulSet, namespace, sets).await;
+        self.until_ready(&[(namespace.to_owned(), before + sets.len())]).await;
+    }
+
+    /// Waits until each namespace has so many sets, all of them ready and at rest.
+    pub async fn until_ready(&mut self, spaces: &[(String, usize)]) {
+        let mut waiting = spaces.iter().peekable();
+        let began = Instant::now();
+        while let Some((namespace, sets)) = waiting.peek() {
+            if self.is_ready(namespace, *sets) {
+                waiting.next();
+                continue;
+            }
+            self.operator.lives();
+            assert!(began.elapsed() < PATIENCE, "{namespace} is not ready; the warnings:\n{}", self.warnings().await);
+            tokio::time::sleep(LOOK_AT_ALL).await;
+        }
         tokio::time::sleep(SETTLE).await;
     }
 
-    async fn create(&mut self, kind: Stored, namespace: &str, objects: &[Value]) {
+    /// Waits until every agent that answers was asked.
+    pub async fn until_asked(&mut self) {
+        self.until(ASKED, "every agent to be asked", |stage| stage.agents.answered() == stage.agents.len()).await;
+    }
+
+    /// Creates these objects in the namespace.
+    pub async fn create(&mut self, kind: Stored, namespace: &str, objects: &[Value]) {
         let api = &self.api;
         let mut creating = futures::stream::iter(objects)
             .map(|object| async move { api.create(kind, namespace, object).await.map(drop) })
@@ -138,9 +164,10 @@ impl Stage {
 pub fn is_ready(set: &Value) -> bool {
     let (metadata, status) = (&set["metadata"], &set["status"]);
     let is_held = metadata["finalizers"].to_string().contains(HOLD) || !metadata["annotations"][TRANSACTION].is_null();
+    let available = status["availableReplicas"].as_u64().unwrap_or(0);
     !is_held
         && status["observedGeneration"] == metadata["generation"]
-        && status["availableReplicas"] == set["spec"]["replicas"]
+        && set["spec"]["replicas"].as_u64() == Some(available)
 }
 
 /// A Pod as a Deployment has it, which no StatefulSet owns and no node runs.
