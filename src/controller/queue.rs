@@ -158,34 +158,41 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
+    /// Long enough for the queue to take all triggers that were sent.
+    async fn all_are_taken() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[tokio::test]
     async fn a_key_is_never_reconciled_twice_at_once_and_a_late_trigger_is_not_lost() {
         let (triggers, requests) = triggers();
-        let (running, most, reconciliations) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (running, most, reconciliations) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let (ended, late) = (tokio::sync::Notify::new(), triggers.clone());
         for _ in 0..10 {
             triggers.now(set("db"));
         }
-        let late = triggers.clone();
-        let stop = async move {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            late.now(set("db"));
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        };
         run(
             requests,
             8,
             |_| (),
-            stop,
-            |_| {
-                let (running, most, reconciliations) = (running.clone(), most.clone(), reconciliations.clone());
-                async move {
-                    running.set(running.get() + 1);
-                    most.set(most.get().max(running.get()));
-                    soon().await;
-                    running.set(running.get() - 1);
-                    reconciliations.set(reconciliations.get() + 1);
-                    None
+            async {
+                ended.notified().await;
+                all_are_taken().await;
+            },
+            |_| async {
+                running.set(running.get() + 1);
+                most.set(most.get().max(running.get()));
+                reconciliations.set(reconciliations.get() + 1);
+                all_are_taken().await;
+                match reconciliations.get() {
+                    1 => late.now(set("db")),
+                    _ => ended.notify_one(),
                 }
+                all_are_taken().await;
+                running.set(running.get() - 1);
+                None
             },
         )
         .await;
