@@ -38,7 +38,7 @@ pub(super) fn effect(run: Run) -> Effect {
 }
 
 /// The address of a DELETE. In its query, `dryRun` is for people and programs that read the audit log, which has no
-/// bodies: without it, the dry run looks like the DELETE.
+/// bodies: without it, the dry run is the same there as the DELETE.
 pub(super) fn delete_path(object: &Address, run: Run) -> String {
     let dry = match run {
         Run::Real => "",
