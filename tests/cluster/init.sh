@@ -11,7 +11,7 @@ export PATH=$BIN:$PATH
 # unless AUDIT=operator: then what the operator asks for is kept, and nothing else.
 only_control_plane() { [ -e "$RUN/control-plane-only" ]; }
 admission=() controllers=() policy=audit-policy
-[ ! -e "$RUN/audit-operator" ] || policy=audit-operator
+[ ! -e "$RUN/audit-operator" ] || policy='audit-operator'
 audit=(--audit-policy-file="$HERE/manifests/$policy.yaml" --audit-log-path="$LOG/audit.log" --audit-log-maxsize=200 --audit-log-maxbackup=1)
 if only_control_plane; then
   admission=(--disable-admission-plugins=ServiceAccount)
