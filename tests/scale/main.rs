@@ -16,7 +16,6 @@
 //! | [`agents`] | Who says how full the volumes are, where there are too many of them for real ones? |
 //! | [`stub`] | Who makes pods ready and claims bound and large, where there is no node? |
 //! | [`recorder`] | What was every state that the API server stored? |
-//! | [`slow`] | What is an API server like that cannot keep up? |
 //! | [`bound`] | How is a program kept to a memory limit? |
 //! | [`operator`] | How is the operator started, and what does it take? |
 //! | [`peer`], [`kubelets`] | What does another program take for the same volumes? |
@@ -65,7 +64,6 @@ mod recorder;
 mod report;
 mod scenarios;
 mod sizing;
-mod slow;
 mod stage;
 mod steady;
 #[path = "../faults/stub.rs"]
@@ -99,7 +97,7 @@ async fn main() {
     }
     if let Some(load) = part.load() {
         stage.post.limit = limit;
-        stage = stage.start_again(None).await;
+        stage = stage.start_again().await;
         let rows;
         (stage, rows) = scenarios::all(stage, &load).await;
         let table = report::table(&rows, limit);

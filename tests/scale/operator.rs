@@ -46,14 +46,6 @@ pub const FIRST: Replica = Replica { name: "rso-0", metrics: "127.0.0.1:8080", h
 /// The one that waits for the end of the first.
 pub const SECOND: Replica = Replica { name: "rso-1", metrics: "127.0.0.1:8082", health: "127.0.0.1:8083" };
 
-/// Where the API server is, if it is not where the kubeconfig says.
-#[derive(Clone, Debug)]
-pub struct Server {
-    pub url: String,
-    /// The certificate to trust, PEM.
-    pub authority: String,
-}
-
 /// A running operator.
 pub struct Operator {
     child: Child,
@@ -100,27 +92,27 @@ impl Post {
     }
 
     /// Starts one as the chart does, and waits until it leads.
-    pub async fn start(&self, server: Option<&Server>) -> Operator {
-        let mut operator = self.run(FIRST, server).await;
+    pub async fn start(&self) -> Operator {
+        let mut operator = self.run(FIRST).await;
         operator.until_ready(1.0).await;
         operator
     }
 
     /// Starts another one beside the leader, and waits until it could lead.
     pub async fn start_standby(&self) -> Operator {
-        let mut operator = self.run(SECOND, None).await;
+        let mut operator = self.run(SECOND).await;
         operator.until_ready(0.0).await;
         operator
     }
 
-    async fn run(&self, replica: Replica, server: Option<&Server>) -> Operator {
+    async fn run(&self, replica: Replica) -> Operator {
         let program = cluster_dir().join("bin/rso");
         assert!(program.exists(), "{} is missing; build it with `make binaries`", program.display());
         let log = self.folder.join(format!("{}.log", replica.name));
         let out = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let token = token(NAME).await;
         let config = self.folder.join(format!("{}.kubeconfig", replica.name));
-        fs::write(&config, with_token(&token, server).to_string()).unwrap();
+        fs::write(&config, with_token(&token).to_string()).unwrap();
         let bound = Bound::new(self.limit, replica.name);
         let mut command = bound.command(program);
         command.args(["controller", "--metrics-address", replica.metrics, "--health-address", replica.health]);
@@ -228,13 +220,9 @@ fn id(token: &str) -> String {
 }
 
 /// The kubeconfig of the control plane, for whoever has the token.
-fn with_token(token: &str, server: Option<&Server>) -> Value {
+fn with_token(token: &str) -> Value {
     let mut file = serde_json::to_value(Kubeconfig::read_from(kubeconfig()).unwrap()).unwrap();
     let user = file["contexts"][0]["context"]["user"].clone();
     file["users"] = json!([{"name": user, "user": {"token": token}}]);
-    if let Some(server) = server {
-        let data = base64::prelude::BASE64_STANDARD.encode(&server.authority);
-        file["clusters"][0]["cluster"] = json!({"server": server.url, "certificate-authority-data": data});
-    }
     file
 }

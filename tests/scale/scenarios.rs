@@ -10,9 +10,8 @@ use crate::fleet::Fleet;
 use crate::harness::api::Kind;
 use crate::harness::set::Set;
 use crate::load::Load;
-use crate::measure::{BOUNDS, Bounds, Meter, Place, Resize, claim};
+use crate::measure::{Meter, Place, Resize, claim};
 use crate::report::Row;
-use crate::slow::SlowServer;
 use crate::stage::Stage;
 
 /// Volumes of one StatefulSet where there are many in a namespace.
@@ -24,8 +23,6 @@ const LARGE: usize = 1_000_000;
 const LARGEST: usize = 1_490_000;
 /// Bytes of one environment variable in it.
 const VARIABLE: usize = 50_000;
-/// Where a request may take ten seconds and be lost, the next one comes after a pause.
-const SLOW: Bounds = Bounds { patched: Duration::from_secs(300), rolled_back: f64::INFINITY };
 
 /// All of them, in the order of the table.
 pub async fn all(mut stage: Stage, load: &Load) -> (Stage, Vec<Row>) {
@@ -37,8 +34,6 @@ pub async fn all(mut stage: Stage, load: &Load) -> (Stage, Vec<Row>) {
     rows.push(one_of_many(&mut stage, load).await);
     rows.extend(large(&mut stage, load).await);
     let (stage, row) = start(stage).await;
-    rows.push(row);
-    let (stage, row) = slow(stage, &mut fleet, load).await;
     rows.push(row);
     (stage, rows)
 }
@@ -52,7 +47,7 @@ async fn burst(stage: &mut Stage, load: &Load) -> Row {
     let sets = (0..load.crossing).map(|nth| (namespace.clone(), name(nth * load.sets / load.crossing))).collect();
     let what = format!("{} StatefulSets cross their threshold at once", load.crossing);
     let beside = format!("{} StatefulSets of one volume in the namespace", load.sets);
-    cross(stage, sets, BOUNDS, what, beside).await
+    cross(stage, sets, what, beside).await
 }
 
 /// The same in many namespaces.
@@ -62,7 +57,7 @@ async fn spread(stage: &mut Stage, fleet: &mut Fleet, load: &Load) -> Row {
     let what = format!("{} StatefulSets of 3 replicas cross their threshold at once", sets.len());
     let namespaces = sets.iter().map(|(namespace, _)| namespace).collect::<std::collections::BTreeSet<_>>().len();
     let beside = format!("{} volumes in {namespaces} namespaces", fleet.volumes());
-    cross(stage, sets, BOUNDS, what, beside).await
+    cross(stage, sets, what, beside).await
 }
 
 /// Some cross their threshold while no agent of another namespace answers.
@@ -76,26 +71,11 @@ async fn hanging(stage: &mut Stage, fleet: &mut Fleet, load: &Load) -> Row {
     let sets = fleet.some(load.broken_crossing);
     let what = format!("{} StatefulSets of 3 replicas cross their threshold at once", sets.len());
     let beside = format!("{} agents of another namespace accept requests and do not answer", load.hanging);
-    cross(stage, sets, BOUNDS, what, beside).await
+    cross(stage, sets, what, beside).await
 }
 
-/// Some cross their threshold while the API server refuses requests, or answers them late.
-async fn slow(stage: Stage, fleet: &mut Fleet, load: &Load) -> (Stage, Row) {
-    let (slow, server) = SlowServer::listen(stage.api.client().clone()).await;
-    let mut stage = stage.start_again(Some(&server)).await;
-    stage.until_asked().await;
-    // A list of many pages, each of which can be refused, may not end before a server that refuses every fifth request.
-    slow.begin();
-    let sets = fleet.some(load.broken_crossing);
-    let what = format!("{} StatefulSets of 3 replicas cross their threshold at once", sets.len());
-    let mut row = cross(&mut stage, sets, SLOW, what, String::new()).await;
-    let (refused, late) = slow.counts();
-    row.beside = format!("The API server answers {refused} requests with 429, and {late} after 10 s");
-    (stage, row)
-}
-
-async fn cross(stage: &mut Stage, sets: Vec<Place>, bounds: Bounds, what: String, beside: String) -> Row {
-    let resize = Resize { sets: sets.clone(), claims: 1, from: stage.agents.size(), bounds };
+async fn cross(stage: &mut Stage, sets: Vec<Place>, what: String, beside: String) -> Row {
+    let resize = Resize { sets: sets.clone(), claims: 1, from: stage.agents.size() };
     let cross = async |stage: &Stage| sets.iter().for_each(|(space, set)| stage.agents.fill(space, &claim(set, 0)));
     resize.measure(stage, what, beside, cross).await
 }
@@ -127,15 +107,15 @@ async fn large(stage: &mut Stage, load: &Load) -> [Row; 2] {
 /// Another operator starts, with all of that there.
 async fn start(stage: Stage) -> (Stage, Row) {
     let began = Instant::now();
-    let mut stage = stage.start_again(None).await;
+    let mut stage = stage.start_again().await;
     stage.until_asked().await;
     let what = "A start, until every agent was asked".to_owned();
-    let row = Meter::of_a_start(began).stop(&mut stage, what, "all of the above".to_owned(), 0.0).await;
+    let row = Meter::of_a_start(began).stop(&mut stage, what, "all of the above".to_owned()).await;
     (stage, row)
 }
 
 async fn by_annotation(stage: &mut Stage, sets: Vec<Place>, claims: usize, what: String, beside: String) -> Row {
-    let resize = Resize { sets: sets.clone(), claims, from: "1Gi".parse().unwrap(), bounds: BOUNDS };
+    let resize = Resize { sets: sets.clone(), claims, from: "1Gi".parse().unwrap() };
     let ask = async |stage: &Stage| {
         let patch = json!({"metadata": {"annotations": {format!("{PREFIX}resize-0"): "2Gi"}}});
         for (namespace, set) in &sets {

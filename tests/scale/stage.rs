@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::agents::Agents;
 use crate::harness::api::{Api, Kind as Stored};
-use crate::operator::{Operator, Post, Server};
+use crate::operator::{Operator, Post};
 use crate::recorder::{Kind, Recorder};
 use crate::stub;
 
@@ -48,7 +48,7 @@ impl Stage {
         let agents = Agents::listen(size).await;
         stub::start(api.clone(), &recorder, agents.clone());
         let post = Post::new(&api, limit).await;
-        let operator = post.start(None).await;
+        let operator = post.start().await;
         Self { api, recorder, agents, operator, post }
     }
 
@@ -58,10 +58,10 @@ impl Stage {
     }
 
     /// Starts another operator when the one that runs has ended, under the limit of [`Stage::post`].
-    pub async fn start_again(self, server: Option<&Server>) -> Self {
+    pub async fn start_again(self) -> Self {
         self.operator.stop().await;
         self.agents.forget_answers();
-        let operator = self.post.start(server).await;
+        let operator = self.post.start().await;
         Self { operator, ..self }
     }
 

@@ -7,7 +7,7 @@ use crate::fleet::{self, Fleet};
 use crate::harness::audit;
 use crate::harness::operator::NAMESPACE;
 use crate::load;
-use crate::measure::{BOUNDS, Resize, claim};
+use crate::measure::{Resize, claim};
 use crate::operator::Operator;
 use crate::peer::{self, Peer};
 use crate::process::Process;
@@ -27,7 +27,7 @@ pub async fn measure(mut stage: Stage, wanted: &load::Fleet) -> (Stage, Vec<Flee
     let (mut fleet, mut rows) = (Fleet::named("fleet"), Vec::new());
     for volumes in wanted.steps {
         stage.post.limit = sizing::limit(*volumes, 0);
-        stage = stage.start_again(None).await;
+        stage = stage.start_again().await;
         fleet.grow(&mut stage, *volumes).await;
         let mut of_step;
         (stage, of_step) = step(stage, &mut fleet, wanted, 0).await;
@@ -35,7 +35,7 @@ pub async fn measure(mut stage: Stage, wanted: &load::Fleet) -> (Stage, Vec<Flee
     }
     if wanted.others > 0 {
         stage.post.limit = sizing::limit(fleet.volumes(), wanted.others);
-        stage = stage.start_again(None).await;
+        stage = stage.start_again().await;
         fleet::others(&mut stage, wanted.others).await;
         let mut of_step;
         (stage, of_step) = step(stage, &mut fleet, wanted, wanted.others).await;
@@ -48,7 +48,7 @@ pub async fn measure(mut stage: Stage, wanted: &load::Fleet) -> (Stage, Vec<Flee
 async fn step(stage: Stage, fleet: &mut Fleet, wanted: &load::Fleet, others: usize) -> (Stage, Vec<FleetRow>) {
     fleet.forget(&stage);
     let began = Instant::now();
-    let mut stage = stage.start_again(None).await;
+    let mut stage = stage.start_again().await;
     stage.until_asked().await;
     let asked = began.elapsed();
     let mut standby = stage.post.start_standby().await;
@@ -79,7 +79,7 @@ async fn step(stage: Stage, fleet: &mut Fleet, wanted: &load::Fleet, others: usi
 
 async fn cross(stage: &mut Stage, fleet: &mut Fleet, count: usize) -> report::Row {
     let sets = fleet.some(count);
-    let resize = Resize { sets: sets.clone(), claims: 1, from: stage.agents.size(), bounds: BOUNDS };
+    let resize = Resize { sets: sets.clone(), claims: 1, from: stage.agents.size() };
     let (what, beside) =
         (format!("{count} StatefulSets cross their threshold"), format!("{} volumes", fleet.volumes()));
     let cross = async |stage: &Stage| sets.iter().for_each(|(space, set)| stage.agents.fill(space, &claim(set, 0)));
