@@ -44,7 +44,7 @@ impl Row {
             mib(self.peak),
             format!("{:.1} s", self.cpu),
             format!("{:.0}", self.requests),
-            format!("{:.0}", self.undone),
+            format!("{}", self.undone as u64),
             self.load.clone(),
         ];
         line(&cells)
