@@ -174,6 +174,8 @@ mod tests {
         check(&[(0, 0), (1_000, 10), (2_000, 20), (3_000, 70), (4_000, 130), (5_000, 180)], 53);
         // Uneven, but without a pause.
         check(&[(0, 0), (1_000, 80), (2_000, 100), (3_000, 150)], 50);
+        // It almost paused.
+        check(&[(0, 0), (1_000, 80), (2_000, 85), (3_000, 150)], 0);
         // A file that is allocated at once, between two readings or over two of them.
         check(&[(0, 0), (1_000, 0), (2_000, 500), (3_000, 500), (4_000, 500)], 0);
         check(&[(0, 0), (1_000, 250), (2_000, 500), (3_000, 500)], 0);
@@ -219,6 +221,13 @@ mod tests {
         rise(&mut burst, 24 * 3_600, 0);
         assert_eq!(burst.rate(), 50, "12 hours later it is new ground again");
         assert!(burst.high_water.len() <= 25);
+        // Each mark counts for 12 hours, not only the first.
+        let mut burst = Burst::default();
+        rise(&mut burst, 0, 0);
+        rise(&mut burst, 11 * 3_600, 250);
+        burst.add(at(11 * 3_600 + 30), 0, None);
+        rise(&mut burst, 13 * 3_600, 0);
+        assert_eq!(burst.rate(), 0, "the mark of 500 is two hours old");
     }
 
     #[test]
